@@ -1,0 +1,321 @@
+//! The vocabulary of operations that a device speaks.
+//!
+//! Primitives are required methods. A fused operation is a provided method whose default body, in [`crate::fused`], is its
+//! definition in primitives; a device overrides one only when that is measurably faster. A device knows nothing of depth.
+//!
+//! Conventions: outputs overwrite unless their name ends in `_acc`; scalars come as `f64` and are rounded to the device's
+//! number type; maps are `[N, H, W, C]`, convolution weights `[KH, KW, C_in, C_out]`. Every operation that needs workspace
+//! takes a buffer of at least what its `..._workspace` sibling returns, in elements.
+//!
+//! # Errors
+//! Every operation returns [`crate::Error::Shape`] when its operands do not fit together, and whatever the device's driver
+//! reports.
+
+use crate::error::Result;
+use crate::fused;
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
+use crate::shape::{Conv, Shape};
+use crate::tensor::{Real, Tensor};
+
+/// Batch norm's eps, PyTorch's default.
+pub const BN_EPS: f64 = 1e-5;
+/// Weight of the new batch in the running statistics, PyTorch's default.
+pub const BN_MOMENTUM: f64 = 0.1;
+
+/// Stochastic gradient descent's settings for one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum.
+    pub momentum: f64,
+    /// Weight decay, on all parameters.
+    pub weight_decay: f64,
+}
+
+/// A machine that holds tensors and computes on them.
+pub trait Device: Sized + Sync {
+    /// Number type of the tensors.
+    type Real: Real;
+    /// One reservation of memory.
+    type Region;
+    /// A part of a region.
+    type Buffer: Send + Sync;
+
+    /// State-shaped scratch tensors that the fused operations need on this device.
+    const SCRATCH_MAPS: usize;
+
+    /// The device as a person names it.
+    fn name(&self) -> String;
+
+    /// Reserves `len` elements.
+    fn reserve(&self, len: usize) -> Result<Self::Region>;
+
+    /// A part of a region.
+    ///
+    /// # Safety
+    /// The range lies within the region and overlaps no other buffer carved from it.
+    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer;
+
+    /// Copies from the host. `from` holds as many elements as `to`.
+    fn upload(&self, from: &[Self::Real], to: &mut Tensor<Self>) -> Result<()>;
+    /// Copies to the host. `to` holds as many elements as `from`.
+    fn download(&self, from: &Tensor<Self>, to: &mut [Self::Real]) -> Result<()>;
+
+    // --- element by element ---
+
+    /// `y = value`.
+    fn fill(&self, value: f64, y: &mut Tensor<Self>) -> Result<()>;
+    /// `y = x`.
+    fn copy(&self, x: &Tensor<Self>, y: &mut Tensor<Self>) -> Result<()>;
+    /// `y = a x + b y`.
+    fn axpby(&self, a: f64, x: &Tensor<Self>, b: f64, y_acc: &mut Tensor<Self>) -> Result<()>;
+    /// `y = max(0, y)`.
+    fn relu(&self, y: &mut Tensor<Self>) -> Result<()>;
+    /// `grad = grad where y > 0, else 0`; `y` is ReLU's output.
+    fn relu_grad(&self, y: &Tensor<Self>, grad: &mut Tensor<Self>) -> Result<()>;
+    /// `out = [sum (x - y)^2, sum y^2]`, `out: [2]`.
+    fn squared_distance(
+        &self,
+        x: &Tensor<Self>,
+        y: &Tensor<Self>,
+        out: &mut Tensor<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Workspace of [`Device::squared_distance`].
+    fn squared_distance_workspace(&self, x: Shape) -> usize;
+    /// Whether every element is finite. Waits for the device.
+    fn all_finite(&self, x: &Tensor<Self>) -> Result<bool>;
+
+    // --- convolution ---
+
+    /// `y[n,oy,ox,o] = sum_{ky,kx,i} x[n, oy s + ky - p, ox s + kx - p, i] w[ky,kx,i,o]`, zero outside.
+    fn conv(
+        &self,
+        x: &Tensor<Self>,
+        w: &Tensor<Self>,
+        conv: Conv,
+        y: &mut Tensor<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// The convolution's transpose: `grad_x = dL/dx` from `grad_y`.
+    fn conv_grad_x(
+        &self,
+        grad_y: &Tensor<Self>,
+        w: &Tensor<Self>,
+        conv: Conv,
+        grad_x: &mut Tensor<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// `grad_w += dL/dw` from the input and `grad_y`.
+    fn conv_grad_w(
+        &self,
+        x: &Tensor<Self>,
+        grad_y: &Tensor<Self>,
+        conv: Conv,
+        grad_w_acc: &mut Tensor<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Workspace of the three, for an input `x` and `c_out` output channels.
+    fn conv_workspace(&self, x: Shape, conv: Conv, c_out: usize) -> usize;
+
+    // --- batch normalisation, statistics over N, H, W ---
+
+    /// Mean and rstd of `z`; with `running`, also `r = (1 - BN_MOMENTUM) r + BN_MOMENTUM s`, the variance unbiased.
+    fn bn_stats(&self, z: &Tensor<Self>, measure: Measure<'_, Self>, workspace: &mut Self::Buffer) -> Result<()>;
+    /// The statistics that evaluation uses: `mean = running.mean`, `rstd = 1/sqrt(running.var + eps)`.
+    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()>;
+    /// `y = gamma (z - mean) rstd + beta`.
+    fn bn_apply(
+        &self,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        y: &mut Tensor<Self>,
+    ) -> Result<()>;
+    /// With `zhat = (z - mean) rstd`: `sums.gamma = scale sum g zhat`, `sums.beta = scale sum g`, per channel.
+    fn bn_grad_sums(
+        &self,
+        grad_y: &Tensor<Self>,
+        scale: f64,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        sums: &mut Affine<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// The exact VJP of train-mode batch norm, through the statistics, M = N H W:
+    /// `grad_z = gamma rstd (scale grad_y - sums.beta / M - zhat sums.gamma / M)`.
+    #[allow(clippy::too_many_arguments)]
+    fn bn_grad_z(
+        &self,
+        grad_y: &Tensor<Self>,
+        scale: f64,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        sums: &Affine<Self>,
+        grad_z: &mut Tensor<Self>,
+    ) -> Result<()>;
+    /// Workspace of [`Device::bn_stats`] and [`Device::bn_grad_sums`].
+    fn bn_workspace(&self, z: Shape) -> usize;
+
+    // --- head ---
+
+    /// `size` x `size` average pooling with stride `size`; rows and columns that fill no window take no part.
+    fn avg_pool(&self, x: &Tensor<Self>, size: usize, y: &mut Tensor<Self>) -> Result<()>;
+    /// Its transpose; zero where no window reached.
+    fn avg_pool_grad(&self, grad_y: &Tensor<Self>, size: usize, grad_x: &mut Tensor<Self>) -> Result<()>;
+    /// `y[n,k] = sum_f x[n,f] w[f,k] + b[k]`; x is any map with `H W C = F`, w `[1, 1, F, K]`, y `[N, 1, 1, K]`.
+    fn linear(&self, x: &Tensor<Self>, w: &Tensor<Self>, b: &Tensor<Self>, y: &mut Tensor<Self>) -> Result<()>;
+    /// `grad_x[n,f] = sum_k grad_y[n,k] w[f,k]`.
+    fn linear_grad_x(&self, grad_y: &Tensor<Self>, w: &Tensor<Self>, grad_x: &mut Tensor<Self>) -> Result<()>;
+    /// `grad_w[f,k] += sum_n x[n,f] grad_y[n,k]`, `grad_b[k] += sum_n grad_y[n,k]`.
+    fn linear_grad_w(
+        &self,
+        x: &Tensor<Self>,
+        grad_y: &Tensor<Self>,
+        grad_w_acc: &mut Tensor<Self>,
+        grad_b_acc: &mut Tensor<Self>,
+    ) -> Result<()>;
+    /// Mean cross-entropy over the batch and its gradient. `labels: [N, 1, 1, 1]` holds class indices; `out: [2]` receives
+    /// the mean loss and the number of images whose largest logit is their label's (the lowest index wins a tie; an image
+    /// whose logits are not all finite is never right).
+    fn softmax_cross_entropy(
+        &self,
+        logits: &Tensor<Self>,
+        labels: &Tensor<Self>,
+        grad_logits: &mut Tensor<Self>,
+        out: &mut Tensor<Self>,
+    ) -> Result<()>;
+
+    // --- optimiser ---
+
+    /// `v = momentum v + grad + weight_decay theta; theta -= lr v`.
+    fn sgd(
+        &self,
+        step: SgdStep,
+        grad: &Tensor<Self>,
+        velocity: &mut Tensor<Self>,
+        theta: &mut Tensor<Self>,
+    ) -> Result<()>;
+
+    // --- fused operations: the default bodies are their definitions ---
+
+    /// Convolution, then the batch's statistics of its output where asked for.
+    #[allow(clippy::too_many_arguments)]
+    fn conv_stats(
+        &self,
+        x: &Tensor<Self>,
+        w: &Tensor<Self>,
+        conv: Conv,
+        z: &mut Tensor<Self>,
+        measure: Option<Measure<'_, Self>>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        fused::conv_stats(self, x, w, conv, z, measure, workspace)
+    }
+
+    /// `z2 = conv3x3(relu(bn(z1)), w)`, then the batch's statistics of z2 where asked for.
+    #[allow(clippy::too_many_arguments)]
+    fn norm_relu_conv_stats(
+        &self,
+        z1: &Tensor<Self>,
+        stats1: &BnStats<Self>,
+        affine1: &Affine<Self>,
+        w: &Tensor<Self>,
+        z2: &mut Tensor<Self>,
+        measure: Option<Measure<'_, Self>>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::norm_relu_conv_stats(self, z1, stats1, affine1, w, z2, measure, scratch)
+    }
+
+    /// `y = relu(bn(z))`.
+    fn norm_relu(
+        &self,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        y: &mut Tensor<Self>,
+    ) -> Result<()> {
+        fused::norm_relu(self, z, stats, affine, y)
+    }
+
+    /// `y = x + h bn(z)`: the residual step, forward or reverse by the sign of h.
+    fn norm_step(
+        &self,
+        x: &Tensor<Self>,
+        h: f64,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        y: &mut Tensor<Self>,
+    ) -> Result<()> {
+        fused::norm_step(self, x, h, z, stats, affine, y)
+    }
+
+    /// `x += h bn(z)`.
+    fn norm_step_acc(
+        &self,
+        h: f64,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        x_acc: &mut Tensor<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::norm_step_acc(self, h, z, stats, affine, x_acc, scratch)
+    }
+
+    /// Through the second half of a block: from the cotangent of `bn2(z2)`, scaled, to the cotangent `grad_u` of the inner
+    /// ReLU's input, the gradient of conv2's weights, and batch norm's sums of both norms.
+    #[allow(clippy::too_many_arguments)]
+    fn basic_vjp_outer(
+        &self,
+        grad_f: &Tensor<Self>,
+        scale: f64,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        cache: &BasicCache<Self>,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::basic_vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch)
+    }
+
+    /// Through the first half: from `scratch.grad_u` and `scratch.sums1` to `grad_x += ...` and the gradient of conv1's
+    /// weights.
+    #[allow(clippy::too_many_arguments)]
+    fn basic_vjp_inner(
+        &self,
+        x: &Tensor<Self>,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        cache: &BasicCache<Self>,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        grad_x_acc: &mut Tensor<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch)
+    }
+
+    /// The fused inverse Euler step and VJP of one block with saved statistics: from `x = x_{n+1}` and
+    /// `grad_x = dL/dx_{n+1}` to `x_rec = x~_n = x - h f(x)`, `grad_x = dL/dx_n` at x~_n, `grad_theta += dL/dtheta_n`;
+    /// `x` becomes the state that the sweep carries on from, as `carry` says.
+    #[allow(clippy::too_many_arguments)]
+    fn inverse_vjp(
+        &self,
+        h: f64,
+        carry: Carry,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        x: &mut Tensor<Self>,
+        x_rec: &mut Tensor<Self>,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor<Self>,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta_acc, scratch)
+    }
+}

@@ -1,0 +1,167 @@
+//! The fused operations' definitions in primitives: the default bodies of [`Device`]'s provided methods, and the oracle of
+//! every override.
+
+use crate::device::Device;
+use crate::error::Result;
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
+use crate::shape::Conv;
+use crate::tensor::Tensor;
+
+/// Defines [`Device::conv_stats`].
+pub fn conv_stats<D: Device>(
+    d: &D,
+    x: &Tensor<D>,
+    w: &Tensor<D>,
+    conv: Conv,
+    z: &mut Tensor<D>,
+    measure: Option<Measure<'_, D>>,
+    workspace: &mut D::Buffer,
+) -> Result<()> {
+    d.conv(x, w, conv, z, workspace)?;
+    measure.map_or(Ok(()), |m| d.bn_stats(z, m, workspace))
+}
+
+/// Defines [`Device::norm_relu_conv_stats`].
+#[allow(clippy::too_many_arguments)]
+pub fn norm_relu_conv_stats<D: Device>(
+    d: &D,
+    z1: &Tensor<D>,
+    stats1: &BnStats<D>,
+    affine1: &Affine<D>,
+    w: &Tensor<D>,
+    z2: &mut Tensor<D>,
+    measure: Option<Measure<'_, D>>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    let a = &mut scratch.maps[0];
+    d.norm_relu(z1, stats1, affine1, a)?;
+    d.conv_stats(a, w, Conv::SAME_3X3, z2, measure, &mut scratch.workspace)
+}
+
+/// Defines [`Device::norm_relu`].
+pub fn norm_relu<D: Device>(
+    d: &D,
+    z: &Tensor<D>,
+    stats: &BnStats<D>,
+    affine: &Affine<D>,
+    y: &mut Tensor<D>,
+) -> Result<()> {
+    d.bn_apply(z, stats, affine, y)?;
+    d.relu(y)
+}
+
+/// Defines [`Device::norm_step`].
+pub fn norm_step<D: Device>(
+    d: &D,
+    x: &Tensor<D>,
+    h: f64,
+    z: &Tensor<D>,
+    stats: &BnStats<D>,
+    affine: &Affine<D>,
+    y: &mut Tensor<D>,
+) -> Result<()> {
+    d.bn_apply(z, stats, affine, y)?;
+    d.axpby(1.0, x, h, y)
+}
+
+/// Defines [`Device::norm_step_acc`].
+pub fn norm_step_acc<D: Device>(
+    d: &D,
+    h: f64,
+    z: &Tensor<D>,
+    stats: &BnStats<D>,
+    affine: &Affine<D>,
+    x_acc: &mut Tensor<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    let f = &mut scratch.maps[0];
+    d.bn_apply(z, stats, affine, f)?;
+    d.axpby(h, f, 1.0, x_acc)
+}
+
+/// Defines [`Device::basic_vjp_outer`].
+#[allow(clippy::too_many_arguments)]
+pub fn basic_vjp_outer<D: Device>(
+    d: &D,
+    grad_f: &Tensor<D>,
+    scale: f64,
+    theta: &BasicTheta<D>,
+    stats: &BasicStats<D>,
+    cache: &BasicCache<D>,
+    grad_theta_acc: &mut BasicTheta<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    let Scratch { maps, grad_u, sums1, sums2, workspace } = scratch;
+    let [grad_z2, a, ..] = &mut maps[..] else { unreachable!("SCRATCH_MAPS is 2 where the default bodies run") };
+    d.bn_grad_sums(grad_f, scale, &cache.z2, &stats.bn2, sums2, workspace)?;
+    d.bn_grad_z(grad_f, scale, &cache.z2, &stats.bn2, &theta.bn2, sums2, grad_z2)?;
+    d.norm_relu(&cache.z1, &stats.bn1, &theta.bn1, a)?;
+    d.conv_grad_w(a, grad_z2, Conv::SAME_3X3, &mut grad_theta_acc.conv2, workspace)?;
+    d.conv_grad_x(grad_z2, &theta.conv2, Conv::SAME_3X3, grad_u, workspace)?;
+    d.relu_grad(a, grad_u)?;
+    d.bn_grad_sums(grad_u, 1.0, &cache.z1, &stats.bn1, sums1, workspace)?;
+    d.axpby(1.0, &sums2.gamma, 1.0, &mut grad_theta_acc.bn2.gamma)?;
+    d.axpby(1.0, &sums2.beta, 1.0, &mut grad_theta_acc.bn2.beta)?;
+    d.axpby(1.0, &sums1.gamma, 1.0, &mut grad_theta_acc.bn1.gamma)?;
+    d.axpby(1.0, &sums1.beta, 1.0, &mut grad_theta_acc.bn1.beta)
+}
+
+/// Defines [`Device::basic_vjp_inner`].
+#[allow(clippy::too_many_arguments)]
+pub fn basic_vjp_inner<D: Device>(
+    d: &D,
+    x: &Tensor<D>,
+    theta: &BasicTheta<D>,
+    stats: &BasicStats<D>,
+    cache: &BasicCache<D>,
+    grad_theta_acc: &mut BasicTheta<D>,
+    grad_x_acc: &mut Tensor<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    let Scratch { maps, grad_u, sums1, workspace, .. } = scratch;
+    let [grad_z1, grad_x, ..] = &mut maps[..] else { unreachable!("SCRATCH_MAPS is 2 where the default bodies run") };
+    d.bn_grad_z(grad_u, 1.0, &cache.z1, &stats.bn1, &theta.bn1, sums1, grad_z1)?;
+    d.conv_grad_w(x, grad_z1, Conv::SAME_3X3, &mut grad_theta_acc.conv1, workspace)?;
+    d.conv_grad_x(grad_z1, &theta.conv1, Conv::SAME_3X3, grad_x, workspace)?;
+    d.axpby(1.0, grad_x, 1.0, grad_x_acc)
+}
+
+/// Evaluates one residual function with given statistics: fills the cache, so that `f = bn2(z2)`.
+pub fn basic_eval_saved<D: Device>(
+    d: &D,
+    x: &Tensor<D>,
+    theta: &BasicTheta<D>,
+    stats: &BasicStats<D>,
+    cache: &mut BasicCache<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    let BasicCache { z1, z2 } = cache;
+    d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, None, &mut scratch.workspace)?;
+    d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, None, scratch)
+}
+
+/// Defines [`Device::inverse_vjp`].
+#[allow(clippy::too_many_arguments)]
+pub fn inverse_vjp<D: Device>(
+    d: &D,
+    h: f64,
+    carry: Carry,
+    theta: &BasicTheta<D>,
+    stats: &BasicStats<D>,
+    x: &mut Tensor<D>,
+    x_rec: &mut Tensor<D>,
+    cache: &mut BasicCache<D>,
+    grad_x: &mut Tensor<D>,
+    grad_theta_acc: &mut BasicTheta<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    basic_eval_saved(d, x, theta, stats, cache, scratch)?;
+    d.norm_step(x, -h, &cache.z2, &stats.bn2, &theta.bn2, x_rec)?;
+    basic_eval_saved(d, x_rec, theta, stats, cache, scratch)?;
+    match carry {
+        Carry::Reconstruction => d.copy(x_rec, x)?,
+        Carry::Correction => d.norm_step_acc(-h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)?,
+    }
+    d.basic_vjp_outer(grad_x, h, theta, stats, cache, grad_theta_acc, scratch)?;
+    d.basic_vjp_inner(x_rec, theta, stats, cache, grad_theta_acc, grad_x, scratch)
+}

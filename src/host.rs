@@ -1,0 +1,102 @@
+//! Host memory for the devices that compute on the CPU: one aligned region, carved into buffers.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::memory::ALIGN_BYTES;
+use crate::tensor::Real;
+
+/// One zeroed reservation of host memory; alive as long as any of its buffers.
+pub struct HostRegion<T>(Arc<Block<T>>);
+
+struct Block<T> {
+    start: NonNull<T>,
+    layout: Layout,
+    len: usize,
+}
+
+// SAFETY: a block is plain memory; who may touch which part is decided by the buffers, which do not overlap.
+unsafe impl<T: Send> Send for Block<T> {}
+// SAFETY: as above; a shared block hands out nothing.
+unsafe impl<T: Sync> Sync for Block<T> {}
+
+impl<T> Drop for Block<T> {
+    fn drop(&mut self) {
+        // SAFETY: `start` came from `alloc_zeroed` with this layout and is freed once, here.
+        unsafe { dealloc(self.start.as_ptr().cast(), self.layout) }
+    }
+}
+
+impl<T: Real> HostRegion<T> {
+    /// Reserves `len` zeros.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] if the system refuses.
+    pub fn new(len: usize) -> Result<Self> {
+        let bytes = len.max(1).saturating_mul(size_of::<T>());
+        let refused = || Error::OutOfMemory { bytes: bytes as u64 };
+        let layout = Layout::from_size_align(bytes, ALIGN_BYTES).map_err(|_| refused())?;
+        // SAFETY: the layout's size is not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }.cast()).ok_or_else(refused)?;
+        Ok(Self(Arc::new(Block { start, layout, len })))
+    }
+
+    /// A part of the region.
+    ///
+    /// # Safety
+    /// The range lies within the region and overlaps no other buffer carved from it.
+    pub unsafe fn carve(&self, offset: usize, len: usize) -> HostBuffer<T> {
+        debug_assert!(offset + len <= self.0.len);
+        // SAFETY: the caller promises that the offset lies within the block.
+        let start = unsafe { self.0.start.add(offset) };
+        HostBuffer { start, len, _block: self.0.clone() }
+    }
+}
+
+/// A part of a region, used as a slice.
+pub struct HostBuffer<T> {
+    start: NonNull<T>,
+    len: usize,
+    _block: Arc<Block<T>>,
+}
+
+// SAFETY: a buffer is the only owner of its range, as a `Box<[T]>` would be.
+unsafe impl<T: Send> Send for HostBuffer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for HostBuffer<T> {}
+
+impl<T> Deref for HostBuffer<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: the range lies within a live block of initialised (zeroed) plain numbers, and is this buffer's alone.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl<T> DerefMut for HostBuffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`, and `&mut self` makes it exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_disjoint_aligned_and_outlive_the_region() {
+        let region = HostRegion::<f32>::new(48).expect("48 floats");
+        // SAFETY: the two ranges lie within 48 elements and do not overlap.
+        let (mut a, mut b) = unsafe { (region.carve(0, 16), region.carve(16, 32)) };
+        drop(region);
+        a.fill(1.0);
+        b.fill(2.0);
+        assert_eq!(a.as_ptr() as usize % ALIGN_BYTES, 0);
+        assert!(a.iter().all(|v| *v == 1.0) && b.iter().all(|v| *v == 2.0));
+    }
+}
