@@ -5,9 +5,12 @@ pub mod device;
 pub mod error;
 pub mod fused;
 pub mod host;
+pub mod init;
 pub mod memory;
 pub mod operands;
+pub mod scheme;
 pub mod shape;
+pub mod sweep;
 pub mod tensor;
 
 pub use error::{Error, Result};
