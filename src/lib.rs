@@ -8,6 +8,7 @@ pub mod host;
 pub mod init;
 pub mod memory;
 pub mod operands;
+pub mod reference;
 pub mod scheme;
 pub mod shape;
 pub mod sweep;
