@@ -3,6 +3,7 @@
 
 pub mod device;
 pub mod error;
+pub mod field;
 pub mod fused;
 pub mod host;
 pub mod init;
