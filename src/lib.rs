@@ -1,6 +1,8 @@
 //! Training of very deep residual networks without storing their activations.
 #![warn(missing_docs)]
 
+pub mod cli;
+pub mod config;
 pub mod device;
 pub mod error;
 pub mod fused;
@@ -9,8 +11,10 @@ pub mod init;
 pub mod memory;
 pub mod operands;
 pub mod scheme;
+pub mod settings;
 pub mod shape;
 pub mod sweep;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};
