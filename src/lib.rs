@@ -1,6 +1,8 @@
 //! Training of very deep residual networks without storing their activations.
 #![warn(missing_docs)]
 
+pub mod cli;
+pub mod config;
 pub mod data;
 pub mod device;
 pub mod error;
@@ -14,8 +16,10 @@ pub mod operands;
 pub mod plan;
 pub mod reference;
 pub mod scheme;
+pub mod settings;
 pub mod shape;
 pub mod sweep;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};
