@@ -145,7 +145,6 @@ pub trait Device: Sized + Sync {
     ) -> Result<()>;
     /// The exact VJP of train-mode batch norm, through the statistics, M = N H W:
     /// `grad_z = gamma rstd (scale grad_y - sums.beta / M - zhat sums.gamma / M)`.
-    #[allow(clippy::too_many_arguments)]
     fn bn_grad_z(
         &self,
         grad_y: &Tensor<Self>,
@@ -202,7 +201,6 @@ pub trait Device: Sized + Sync {
     // --- fused operations: the default bodies are their definitions ---
 
     /// Convolution, then the batch's statistics of its output where asked for.
-    #[allow(clippy::too_many_arguments)]
     fn conv_stats(
         &self,
         x: &Tensor<Self>,
@@ -216,7 +214,6 @@ pub trait Device: Sized + Sync {
     }
 
     /// `z2 = conv3x3(relu(bn(z1)), w)`, then the batch's statistics of z2 where asked for.
-    #[allow(clippy::too_many_arguments)]
     fn norm_relu_conv_stats(
         &self,
         z1: &Tensor<Self>,
@@ -269,7 +266,6 @@ pub trait Device: Sized + Sync {
 
     /// Through the second half of a block: from the cotangent of `bn2(z2)`, scaled, to the cotangent `grad_u` of the inner
     /// ReLU's input, the gradient of conv2's weights, and batch norm's sums of both norms.
-    #[allow(clippy::too_many_arguments)]
     fn basic_vjp_outer(
         &self,
         grad_f: &Tensor<Self>,
@@ -285,7 +281,6 @@ pub trait Device: Sized + Sync {
 
     /// Through the first half: from `scratch.grad_u` and `scratch.sums1` to `grad_x += ...` and the gradient of conv1's
     /// weights.
-    #[allow(clippy::too_many_arguments)]
     fn basic_vjp_inner(
         &self,
         x: &Tensor<Self>,
@@ -302,7 +297,6 @@ pub trait Device: Sized + Sync {
     /// The fused inverse Euler step and VJP of one block with saved statistics: from `x = x_{n+1}` and
     /// `grad_x = dL/dx_{n+1}` to `x_rec = x~_n = x - h f(x)`, `grad_x = dL/dx_n` at x~_n, `grad_theta += dL/dtheta_n`;
     /// `x` becomes the state that the sweep carries on from, as `carry` says.
-    #[allow(clippy::too_many_arguments)]
     fn inverse_vjp(
         &self,
         h: f64,

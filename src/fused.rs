@@ -22,7 +22,6 @@ pub fn conv_stats<D: Device>(
 }
 
 /// Defines [`Device::norm_relu_conv_stats`].
-#[allow(clippy::too_many_arguments)]
 pub fn norm_relu_conv_stats<D: Device>(
     d: &D,
     z1: &Tensor<D>,
@@ -80,7 +79,6 @@ pub fn norm_step_acc<D: Device>(
 }
 
 /// Defines [`Device::basic_vjp_outer`].
-#[allow(clippy::too_many_arguments)]
 pub fn basic_vjp_outer<D: Device>(
     d: &D,
     grad_f: &Tensor<D>,
@@ -107,7 +105,6 @@ pub fn basic_vjp_outer<D: Device>(
 }
 
 /// Defines [`Device::basic_vjp_inner`].
-#[allow(clippy::too_many_arguments)]
 pub fn basic_vjp_inner<D: Device>(
     d: &D,
     x: &Tensor<D>,
@@ -141,7 +138,6 @@ pub fn basic_eval_saved<D: Device>(
 }
 
 /// Defines [`Device::inverse_vjp`].
-#[allow(clippy::too_many_arguments)]
 pub fn inverse_vjp<D: Device>(
     d: &D,
     h: f64,

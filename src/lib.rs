@@ -3,13 +3,18 @@
 
 pub mod cli;
 pub mod config;
+pub mod data;
 pub mod device;
 pub mod error;
+pub mod field;
 pub mod fused;
 pub mod host;
 pub mod init;
 pub mod memory;
+pub mod net;
 pub mod operands;
+pub mod plan;
+pub mod reference;
 pub mod scheme;
 pub mod settings;
 pub mod shape;

@@ -143,6 +143,44 @@ impl<D: Device> BasicStats<D> {
     }
 }
 
+/// The running statistics of one residual function.
+pub struct BasicRunning<D: Device> {
+    /// Of the first convolution's output.
+    pub bn1: BnRunning<D>,
+    /// Of the second convolution's output.
+    pub bn2: BnRunning<D>,
+}
+
+impl<D: Device> BasicRunning<D> {
+    /// New running statistics, uninitialised.
+    ///
+    /// # Errors
+    /// If the arena is full.
+    pub fn new(arena: &mut Arena<'_, D>, channels: usize) -> Result<Self> {
+        Ok(Self { bn1: BnRunning::new(arena, channels)?, bn2: BnRunning::new(arena, channels)? })
+    }
+
+    /// The four tensors in a fixed order, with the names they have in a checkpoint.
+    pub fn named(&self) -> [(&'static str, &Tensor<D>); 4] {
+        [
+            ("bn1.running_mean", &self.bn1.mean),
+            ("bn1.running_var", &self.bn1.var),
+            ("bn2.running_mean", &self.bn2.mean),
+            ("bn2.running_var", &self.bn2.var),
+        ]
+    }
+
+    /// The same four tensors, to be written.
+    pub fn named_mut(&mut self) -> [(&'static str, &mut Tensor<D>); 4] {
+        [
+            ("bn1.running_mean", &mut self.bn1.mean),
+            ("bn1.running_var", &mut self.bn1.var),
+            ("bn2.running_mean", &mut self.bn2.mean),
+            ("bn2.running_var", &mut self.bn2.var),
+        ]
+    }
+}
+
 /// What one evaluation of a residual function leaves for its VJP: both convolutions' outputs, `[N, H, W, C]`. The value
 /// itself is `f = BN2(z2)` and is never stored.
 pub struct BasicCache<D: Device> {

@@ -1,11 +1,24 @@
 //! The gradient of the residual stack: one file a gradient mode.
+//!
+//! [`forward`] takes x_0 to x_N and keeps what the mode stores; [`backward`] takes dL/dx_N to dL/dx_0 and on its way either
+//! updates each block as soon as its gradient is complete or leaves the gradients for later.
+
+mod adjoint;
+mod backprop;
+mod checkpoint;
+mod corrected;
+mod light;
+mod reverse;
+mod work;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::{Device, SgdStep};
 use crate::error::{Error, Result};
-use crate::scheme::Scheme;
+use crate::scheme::{Scheme, Stack, Statistics};
+pub use work::{Grads, Work};
 
 /// How the backward sweep gets the states that it differentiates at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -82,6 +95,58 @@ pub struct SweepSpec {
 }
 
 impl SweepSpec {
+    /// The paper's method with our defaults: corrected, statistics saved, updates in the sweep.
+    pub const fn new(scheme: Scheme, gradient: Gradient) -> Self {
+        Self {
+            scheme,
+            gradient,
+            fixed_point: 0,
+            anchors: None,
+            checkpoint_every: None,
+            bn_stats: BnStatistics::Saved,
+            update: Update::InSweep,
+        }
+    }
+
+    /// Statistics of the sweep's recomputations.
+    fn recompute_statistics(&self) -> Statistics {
+        match self.bn_stats {
+            BnStatistics::Saved => Statistics::Saved,
+            BnStatistics::Batch => Statistics::Measure,
+        }
+    }
+
+    /// Whether the forward pass's statistics are kept, one set a step. The exact modes need them for their VJPs.
+    pub fn keeps_statistics(&self) -> bool {
+        !self.gradient.reconstructs() || self.bn_stats == BnStatistics::Saved
+    }
+
+    /// Steps between two stored states of `checkpoint`: the given number, or the square root of the number of steps.
+    pub fn segment_steps(&self, depth: usize) -> usize {
+        let steps = self.scheme.steps(depth);
+        self.checkpoint_every.unwrap_or_else(|| (steps as f64).sqrt().round() as usize).clamp(1, steps)
+    }
+
+    /// Stored states: the inputs of every step (`backprop`), of every segment (`checkpoint`), or of every K-th step but the
+    /// first (`anchors`; x_0 is the stem's to keep).
+    pub fn stored_states(&self, depth: usize) -> usize {
+        let steps = self.scheme.steps(depth);
+        match self.gradient {
+            Gradient::Backprop => steps,
+            Gradient::Checkpoint => steps.div_ceil(self.segment_steps(depth)),
+            _ => self.anchors.map_or(0, |every| (steps - 1) / every),
+        }
+    }
+
+    /// Caches of f's intermediates: one a step (`backprop`), one a step of a segment (`checkpoint`), else one.
+    pub fn stored_caches(&self, depth: usize) -> usize {
+        match self.gradient {
+            Gradient::Backprop => self.scheme.steps(depth),
+            Gradient::Checkpoint => self.segment_steps(depth),
+            _ => 1,
+        }
+    }
+
     /// Refuses what makes no sense together.
     ///
     /// # Errors
@@ -115,5 +180,63 @@ impl SweepSpec {
             return refuse(format!("--checkpoint-every goes with --gradient checkpoint, not {gradient}"));
         }
         Ok(())
+    }
+}
+
+/// Takes `work.x` from x_0 to x_N. Running statistics move, and only here.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+    match spec.gradient {
+        Gradient::Backprop => backprop::forward(d, stack, work),
+        Gradient::Checkpoint => checkpoint::forward(d, spec, stack, work),
+        Gradient::Adjoint | Gradient::Corrected | Gradient::Light => reverse::forward(d, spec, stack, work),
+    }
+}
+
+/// Takes `work.x` from x_0 to x_N with running statistics and keeps nothing: evaluation.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn infer<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+    for n in 0..stack.steps() {
+        advance(d, stack, work, n, Statistics::Running)?;
+    }
+    Ok(())
+}
+
+/// One step of `work.x`, in place.
+pub(crate) fn advance<D: Device>(
+    d: &D,
+    stack: &mut Stack<D>,
+    work: &mut Work<D>,
+    n: usize,
+    statistics: Statistics,
+) -> Result<()> {
+    let Work { x, caches, spare, scratch, .. } = work;
+    let mut step = stack.step(d, n, statistics, spare)?;
+    step.evaluate(d, x, &mut caches[0], scratch)?;
+    step.advance_acc(d, 1.0, &caches[0], x, scratch)
+}
+
+/// Takes `work.grad` from dL/dx_N to dL/dx_0 and the blocks' gradients into `work.grads`, applying `sgd` to each block as it
+/// completes if the updates are in the sweep. Where the mode reconstructs, `work.x` ends as the reconstructed x_0.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn backward<D: Device>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D>,
+    work: &mut Work<D>,
+    sgd: SgdStep,
+) -> Result<()> {
+    match spec.gradient {
+        Gradient::Backprop => backprop::backward(d, stack, work, sgd),
+        Gradient::Checkpoint => checkpoint::backward(d, spec, stack, work, sgd),
+        Gradient::Adjoint => adjoint::backward(d, spec, stack, work, sgd),
+        Gradient::Corrected => corrected::backward(d, spec, stack, work, sgd),
+        Gradient::Light => light::backward(d, spec, stack, work, sgd),
     }
 }

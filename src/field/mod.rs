@@ -1,0 +1,3 @@
+//! Residual functions f: their evaluation and their VJP. A field owns nothing between calls.
+
+pub mod basic;

@@ -1,0 +1,302 @@
+//! The reference device: f64, plain loops in the order of the formulas, nothing clever. When fast and obvious disagree,
+//! obvious wins: every other device is tested against this one, and this one against finite differences.
+
+mod batch_norm;
+mod conv;
+mod elementwise;
+mod linear;
+mod loss;
+mod pool;
+
+use crate::device::{Device, SgdStep};
+use crate::error::Result;
+use crate::host::{HostBuffer, HostRegion};
+use crate::operands::{Affine, BnRunning, BnStats, Measure};
+use crate::shape::{Conv, Shape, check};
+use crate::tensor::Tensor as DeviceTensor;
+
+/// The reference device; it has no state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reference;
+
+type Tensor = DeviceTensor<Reference>;
+
+impl Tensor {
+    /// The tensor's elements.
+    fn values(&self) -> &[f64] {
+        &self.buffer[..self.shape().len()]
+    }
+
+    /// The tensor's elements, to be written.
+    fn values_mut(&mut self) -> &mut [f64] {
+        let len = self.shape().len();
+        &mut self.buffer[..len]
+    }
+}
+
+impl Device for Reference {
+    type Real = f64;
+    type Region = HostRegion<f64>;
+    type Buffer = HostBuffer<f64>;
+
+    const SCRATCH_MAPS: usize = 2;
+
+    fn name(&self) -> String {
+        "reference (f64)".into()
+    }
+
+    /// The region is filled with NaN, so that a result which reads memory nobody wrote shows it.
+    fn reserve(&self, len: usize) -> Result<Self::Region> {
+        let region = HostRegion::new(len)?;
+        // SAFETY: the region is whole and nothing else was carved from it yet; this buffer is gone before anything is.
+        unsafe { region.carve(0, len) }.fill(f64::NAN);
+        Ok(region)
+    }
+
+    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer {
+        // SAFETY: handed on to the caller.
+        unsafe { region.carve(offset, len) }
+    }
+
+    fn upload(&self, from: &[f64], to: &mut Tensor) -> Result<()> {
+        check(
+            "upload",
+            to.shape(),
+            if from.len() == to.shape().len() { to.shape() } else { Shape::vector(from.len()) },
+        )?;
+        to.values_mut().copy_from_slice(from);
+        Ok(())
+    }
+
+    fn download(&self, from: &Tensor, to: &mut [f64]) -> Result<()> {
+        let found = if to.len() == from.shape().len() { from.shape() } else { Shape::vector(to.len()) };
+        check("download", from.shape(), found)?;
+        to.copy_from_slice(from.values());
+        Ok(())
+    }
+
+    fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
+        y.values_mut().fill(value);
+        Ok(())
+    }
+
+    fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
+        check("copy", x.shape(), y.shape())?;
+        y.values_mut().copy_from_slice(x.values());
+        Ok(())
+    }
+
+    fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
+        check("axpby", x.shape(), y_acc.shape())?;
+        elementwise::axpby(a, x.values(), b, y_acc.values_mut());
+        Ok(())
+    }
+
+    fn relu(&self, y: &mut Tensor) -> Result<()> {
+        elementwise::relu(y.values_mut());
+        Ok(())
+    }
+
+    fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check("relu_grad", y.shape(), grad.shape())?;
+        elementwise::relu_grad(y.values(), grad.values_mut());
+        Ok(())
+    }
+
+    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
+        check("squared_distance", x.shape(), y.shape())?;
+        check("squared_distance", Shape::vector(2), out.shape())?;
+        let [distance, norm] = elementwise::squared_distance(x.values(), y.values());
+        out.values_mut().copy_from_slice(&[distance, norm]);
+        Ok(())
+    }
+
+    fn squared_distance_workspace(&self, _: Shape) -> usize {
+        0
+    }
+
+    fn all_finite(&self, x: &Tensor) -> Result<bool> {
+        Ok(x.values().iter().all(|v| v.is_finite()))
+    }
+
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
+        check("conv", Shape::weight(conv.kernel, x.shape().c(), w.shape().c()), w.shape())?;
+        check("conv", conv.output(x.shape(), w.shape().c()), y.shape())?;
+        let shape = x.shape();
+        let c_out = w.shape().c();
+        conv::conv(x.values(), shape, w.values(), c_out, conv, y.values_mut());
+        Ok(())
+    }
+
+    fn conv_grad_x(
+        &self,
+        grad_y: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        grad_x: &mut Tensor,
+        _: &mut Self::Buffer,
+    ) -> Result<()> {
+        check("conv_grad_x", Shape::weight(conv.kernel, grad_x.shape().c(), w.shape().c()), w.shape())?;
+        check("conv_grad_x", conv.output(grad_x.shape(), w.shape().c()), grad_y.shape())?;
+        let shape = grad_x.shape();
+        conv::conv_grad_x(grad_y.values(), w.values(), w.shape().c(), conv, grad_x.values_mut(), shape);
+        Ok(())
+    }
+
+    fn conv_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        conv: Conv,
+        grad_w_acc: &mut Tensor,
+        _: &mut Self::Buffer,
+    ) -> Result<()> {
+        let c_out = grad_w_acc.shape().c();
+        check("conv_grad_w", Shape::weight(conv.kernel, x.shape().c(), c_out), grad_w_acc.shape())?;
+        check("conv_grad_w", conv.output(x.shape(), c_out), grad_y.shape())?;
+        conv::conv_grad_w(x.values(), x.shape(), grad_y.values(), c_out, conv, grad_w_acc.values_mut());
+        Ok(())
+    }
+
+    fn conv_workspace(&self, _: Shape, _: Conv, _: usize) -> usize {
+        0
+    }
+
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Self>, _: &mut Self::Buffer) -> Result<()> {
+        let c = z.shape().c();
+        check("bn_stats", Shape::vector(c), measure.stats.mean.shape())?;
+        let BnStats { mean, rstd } = measure.stats;
+        let running = measure.running.map(|r| (r.mean.values_mut(), r.var.values_mut()));
+        batch_norm::stats(z.values(), c, mean.values_mut(), rstd.values_mut(), running);
+        Ok(())
+    }
+
+    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()> {
+        check("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+        stats.mean.values_mut().copy_from_slice(running.mean.values());
+        batch_norm::running_rstd(running.var.values(), stats.rstd.values_mut());
+        Ok(())
+    }
+
+    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
+        check("bn_apply", z.shape(), y.shape())?;
+        check("bn_apply", Shape::vector(z.shape().c()), stats.mean.shape())?;
+        batch_norm::apply(z.values(), &view(stats), affine.gamma.values(), affine.beta.values(), y.values_mut());
+        Ok(())
+    }
+
+    fn bn_grad_sums(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        sums: &mut Affine<Self>,
+        _: &mut Self::Buffer,
+    ) -> Result<()> {
+        check("bn_grad_sums", z.shape(), grad_y.shape())?;
+        check("bn_grad_sums", Shape::vector(z.shape().c()), sums.gamma.shape())?;
+        let Affine { gamma, beta } = sums;
+        let out = (gamma.values_mut(), beta.values_mut());
+        batch_norm::grad_sums(grad_y.values(), scale, z.values(), &view(stats), out);
+        Ok(())
+    }
+
+    fn bn_grad_z(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        sums: &Affine<Self>,
+        grad_z: &mut Tensor,
+    ) -> Result<()> {
+        check("bn_grad_z", z.shape(), grad_y.shape())?;
+        check("bn_grad_z", z.shape(), grad_z.shape())?;
+        let sums = (sums.gamma.values(), sums.beta.values());
+        let gamma = affine.gamma.values();
+        batch_norm::grad_z(grad_y.values(), scale, z.values(), &view(stats), gamma, sums, grad_z.values_mut());
+        Ok(())
+    }
+
+    fn bn_workspace(&self, _: Shape) -> usize {
+        0
+    }
+
+    fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
+        check("avg_pool", pool::output(x.shape(), size), y.shape())?;
+        pool::avg_pool(x.values(), x.shape(), size, y.values_mut());
+        Ok(())
+    }
+
+    fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
+        check("avg_pool_grad", pool::output(grad_x.shape(), size), grad_y.shape())?;
+        let shape = grad_x.shape();
+        pool::avg_pool_grad(grad_y.values(), size, grad_x.values_mut(), shape);
+        Ok(())
+    }
+
+    fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
+        let (features, classes) = (x.shape().image_len(), w.shape().c());
+        check("linear", Shape([1, 1, features, classes]), w.shape())?;
+        check("linear", Shape::map(x.shape().n(), 1, 1, classes), y.shape())?;
+        linear::linear(x.values(), w.values(), b.values(), y.values_mut());
+        Ok(())
+    }
+
+    fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
+        let (features, classes) = (grad_x.shape().image_len(), w.shape().c());
+        check("linear_grad_x", Shape([1, 1, features, classes]), w.shape())?;
+        check("linear_grad_x", Shape::map(grad_x.shape().n(), 1, 1, classes), grad_y.shape())?;
+        linear::linear_grad_x(grad_y.values(), w.values(), classes, grad_x.values_mut());
+        Ok(())
+    }
+
+    fn linear_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        grad_w_acc: &mut Tensor,
+        grad_b_acc: &mut Tensor,
+    ) -> Result<()> {
+        let (features, classes) = (x.shape().image_len(), grad_y.shape().c());
+        check("linear_grad_w", Shape([1, 1, features, classes]), grad_w_acc.shape())?;
+        check("linear_grad_w", Shape::map(x.shape().n(), 1, 1, classes), grad_y.shape())?;
+        linear::linear_grad_w(x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: &Tensor,
+        grad_logits: &mut Tensor,
+        out: &mut Tensor,
+    ) -> Result<()> {
+        check("softmax_cross_entropy", logits.shape(), grad_logits.shape())?;
+        check("softmax_cross_entropy", Shape::map(logits.shape().n(), 1, 1, 1), labels.shape())?;
+        check("softmax_cross_entropy", Shape::vector(2), out.shape())?;
+        let [mean_loss, correct] =
+            loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
+        out.values_mut().copy_from_slice(&[mean_loss, correct]);
+        Ok(())
+    }
+
+    fn sgd(&self, step: SgdStep, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+        check("sgd", theta.shape(), grad.shape())?;
+        check("sgd", theta.shape(), velocity.shape())?;
+        elementwise::sgd(step, grad.values(), velocity.values_mut(), theta.values_mut());
+        Ok(())
+    }
+}
+
+/// Borrowed statistics, `[C]` each.
+struct Stats<'a> {
+    mean: &'a [f64],
+    rstd: &'a [f64],
+}
+
+fn view(stats: &BnStats<Reference>) -> Stats<'_> {
+    Stats { mean: stats.mean.values(), rstd: stats.rstd.values() }
+}

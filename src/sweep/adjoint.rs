@@ -1,0 +1,29 @@
+//! `adjoint`, the paper's: each reconstruction starts from the one before it; 5F.
+
+use super::work::At;
+use super::{SweepSpec, Work, corrected, reverse};
+use crate::device::{Device, SgdStep};
+use crate::error::Result;
+use crate::operands::Carry;
+use crate::scheme::Stack;
+
+pub(super) fn backward<D: Device>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D>,
+    work: &mut Work<D>,
+    sgd: SgdStep,
+) -> Result<()> {
+    for n in (0..stack.steps()).rev() {
+        reverse::restart_at_anchor(d, spec, stack, work, n)?;
+        if corrected::fuses(spec) {
+            corrected::fused_step(d, stack, work, n, Carry::Reconstruction, sgd)?;
+            continue;
+        }
+        reverse::reverse_step(d, spec, stack, work, n)?;
+        reverse::refine_and_evaluate(d, spec, stack, work, n)?;
+        work.pull(d, stack, n, spec.recompute_statistics(), At::Reconstruction, 0, sgd)?;
+        std::mem::swap(&mut work.x, work.x_rec.as_mut().expect("reconstructing modes have one"));
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! What the reconstructing modes share: the forward pass that keeps nothing but anchors, the reverse step with its
+//! fixed-point passes, and the restart at an anchor.
+
+use super::{SweepSpec, Work, advance};
+use crate::device::Device;
+use crate::error::Result;
+use crate::scheme::{Stack, Statistics};
+
+pub(super) fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+    for n in 0..stack.steps() {
+        if let Some(anchor) = anchor_of(spec, n) {
+            d.copy(&work.x, &mut work.states[anchor])?;
+        }
+        advance(d, stack, work, n, Statistics::MeasureAndRun)?;
+    }
+    Ok(())
+}
+
+/// The stored state that is x_n, if there is one. x_0 is not stored: the stem knows it, and nothing is reconstructed from it.
+fn anchor_of(spec: &SweepSpec, n: usize) -> Option<usize> {
+    spec.anchors.filter(|every| n > 0 && n.is_multiple_of(*every)).map(|every| n / every - 1)
+}
+
+/// Replaces `work.x`, the reconstruction of x_{n+1}, by the true state where one is stored, and measures how far apart they
+/// were. Says whether it did.
+pub(super) fn restart_at_anchor<D: Device>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &Stack<D>,
+    work: &mut Work<D>,
+    n: usize,
+) -> Result<bool> {
+    let Some(anchor) = anchor_of(spec, n + 1).filter(|_| n + 1 < stack.steps()) else { return Ok(false) };
+    let Work { x, states, anchor_distances, scratch, .. } = work;
+    d.squared_distance(x, &states[anchor], &mut anchor_distances[anchor], &mut scratch.workspace)?;
+    d.copy(&states[anchor], x)?;
+    Ok(true)
+}
+
+/// `x_rec = x~_n` by the reverse step from `x`: the forward step with -h and its stages mirrored.
+pub(super) fn reverse_step<D: Device>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D>,
+    work: &mut Work<D>,
+    n: usize,
+) -> Result<()> {
+    let Work { x, x_rec, caches, spare, scratch, .. } = work;
+    let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
+    let mut step = stack.step(d, n, spec.recompute_statistics(), spare)?.reversed();
+    step.evaluate(d, x, &mut caches[0], scratch)?;
+    step.advance(d, x, 1.0, &caches[0], x_rec, scratch)
+}
+
+/// `R` passes of `x_rec <- x - Phi_h(x_rec)`, which converge to the x_n that the forward step takes to `x`; then the
+/// evaluation at x_rec that the pullback needs.
+pub(super) fn refine_and_evaluate<D: Device>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D>,
+    work: &mut Work<D>,
+    n: usize,
+) -> Result<()> {
+    let Work { x, x_rec, caches, spare, scratch, .. } = work;
+    let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
+    let mut step = stack.step(d, n, spec.recompute_statistics(), spare)?;
+    for _ in 0..spec.fixed_point {
+        step.evaluate(d, x_rec, &mut caches[0], scratch)?;
+        step.advance(d, x, -1.0, &caches[0], x_rec, scratch)?;
+    }
+    step.evaluate(d, x_rec, &mut caches[0], scratch)
+}
+
+/// `x -= Phi_h(x_rec)`, with the increment just evaluated: the corrected state, at no evaluation's cost.
+pub(super) fn correct<D: Device>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D>,
+    work: &mut Work<D>,
+    n: usize,
+) -> Result<()> {
+    let Work { x, caches, spare, scratch, .. } = work;
+    stack.step(d, n, spec.recompute_statistics(), spare)?.advance_acc(d, -1.0, &caches[0], x, scratch)
+}
