@@ -77,7 +77,8 @@ const RESUMABLE: [&str; 6] = ["data", "epochs", "max-steps", "device", "threads"
 /// The run that was asked for: flags over `--config` over the defaults, validated.
 ///
 /// With `checkpoint`, the config found in the checkpoint of `--resume`, that config takes the place of file and defaults;
-/// flags may repeat it, and may change what [`RESUMABLE`] lists. A checkpoint's `max-steps` is spent, so it is not kept.
+/// flags may repeat it, and may change data, epochs, max-steps, device, threads and memory-limit. A checkpoint's `max-steps` is
+/// spent, so it is not kept.
 ///
 /// # Errors
 /// [`Error::Usage`] naming a flag that makes no sense or contradicts the checkpoint, or the config file's bad line.
