@@ -6,6 +6,7 @@
 pub mod augment;
 pub mod cifar;
 pub mod loader;
+pub mod source;
 pub mod synthetic;
 
 mod random;
