@@ -220,6 +220,10 @@ fn a_download_is_unpacked_once() {
     assert_eq!((server.requests(), server.range(0)), (1, None));
     get(&archive, &dir).unwrap();
     assert_eq!(server.requests(), 1, "a complete folder asks for nothing");
+    for progress in [Progress::Bar, Progress::Lines] {
+        let dir = TempDir::new().unwrap();
+        assert!(fetch_archive(&archive, dir.path(), progress).unwrap().join("b.bin").exists());
+    }
 }
 
 #[test]
@@ -290,7 +294,7 @@ fn a_wrong_checksum_is_named_and_deleted() {
     let (_server, mut archive, dir) = scene(&[Answer::Serve]);
     let real = std::mem::replace(&mut archive.md5, "0".repeat(32));
     refusal(&archive, &dir, &["MD5", &real, &archive.md5, "deleted"]);
-    assert_eq!(names(&into(&dir)), [""; 0]);
+    assert_eq!(names(dir.path()), [""; 0], "the folder made for it is gone too");
 }
 
 #[test]

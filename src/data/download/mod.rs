@@ -101,7 +101,18 @@ pub fn fetch_archive(archive: &Archive, into: &Path, progress: Progress) -> Resu
     if archive.is_complete(&folder) {
         return Ok(folder);
     }
+    let created = !into.exists();
     fs::create_dir_all(into).map_err(Error::io("create", into))?;
+    let result = obtain(archive, into, &folder, progress);
+    if created && result.is_err() {
+        // Only an empty folder can be removed this way: it would look like a data set gone missing.
+        let _ = fs::remove_dir(into);
+    }
+    result.map(|()| folder)
+}
+
+/// Makes `folder` complete, from the archive on disk or on the server.
+fn obtain(archive: &Archive, into: &Path, folder: &Path, progress: Progress) -> Result<()> {
     let mut display = Display::new(progress, archive.name());
     let whole = into.join(archive.name());
     let by_hand = whole.exists();
@@ -119,11 +130,11 @@ pub fn fetch_archive(archive: &Archive, into: &Path, progress: Progress) -> Resu
         download(archive, into, &whole, &mut display)?;
     }
     display.stage("unpacking");
-    unpack(archive, &whole, into, &folder)?;
+    unpack(archive, &whole, into, folder)?;
     if !by_hand {
         fs::remove_file(&whole).map_err(Error::io("remove", &whole))?;
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Makes `whole` the archive with the right checksum.
