@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 
 /// How one of the two data sets lies on disk.
 #[derive(Debug)]
-struct Format {
+pub(super) struct Format {
     name: &'static str,
     /// The folder that its archive unpacks to.
-    folder: &'static str,
+    pub(super) folder: &'static str,
     classes: usize,
     train: &'static [&'static str],
     test: &'static str,
@@ -25,7 +25,7 @@ struct Format {
     labels: usize,
 }
 
-const CIFAR_10: Format = Format {
+pub(super) const CIFAR_10: Format = Format {
     name: "cifar-10",
     folder: "cifar-10-batches-bin",
     classes: 10,
@@ -37,7 +37,7 @@ const CIFAR_10: Format = Format {
 };
 
 /// Its records start with the coarse label (20 super-classes, not used) and the fine one.
-const CIFAR_100: Format = Format {
+pub(super) const CIFAR_100: Format = Format {
     name: "cifar-100",
     folder: "cifar-100-binary",
     classes: 100,
@@ -50,11 +50,11 @@ const CIFAR_100: Format = Format {
 
 impl Format {
     /// Every file with its number of records, in the order of reading; the last one is the test split.
-    fn files(&self) -> impl Iterator<Item = (&'static str, usize)> {
+    pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, usize)> {
         self.train.iter().map(|&name| (name, self.train_records)).chain([(self.test, self.test_records)])
     }
 
-    const fn record(&self) -> usize {
+    pub(super) const fn record(&self) -> usize {
         self.labels + IMAGE_LEN
     }
 

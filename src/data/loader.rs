@@ -429,6 +429,16 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "the loader's thread ended")]
+    fn a_thread_that_panicked_is_not_waited_for() {
+        let mut broken = Dataset::clone(&dataset(5, 3));
+        broken.train.pixels.pop();
+        let mut loader = loader(&Arc::new(broken), 5, true);
+        loader.start_train_epoch(1, 0);
+        loader.next_batch();
+    }
+
+    #[test]
     fn a_batch_that_makes_no_sense_is_refused() {
         let set = dataset(5, 3);
         for batch in [0, 6] {

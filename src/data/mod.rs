@@ -5,6 +5,8 @@
 
 pub mod augment;
 pub mod cifar;
+#[cfg(feature = "download")]
+pub mod download;
 pub mod loader;
 pub mod source;
 pub mod synthetic;
