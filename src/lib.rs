@@ -1,6 +1,7 @@
 //! Training of very deep residual networks without storing their activations.
 #![warn(missing_docs)]
 
+pub mod cpu;
 pub mod device;
 pub mod error;
 pub mod field;
