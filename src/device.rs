@@ -121,7 +121,7 @@ pub trait Device: Sized + Sync {
         grad_w_acc: &mut Tensor<Self>,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
-    /// Workspace of the three, for an input `x` and `c_out` output channels.
+    /// Workspace of the three and of [`Device::conv_stats`], for an input `x` and `c_out` output channels.
     fn conv_workspace(&self, x: Shape, conv: Conv, c_out: usize) -> usize;
 
     // --- batch normalisation, statistics over N, H, W ---
@@ -204,6 +204,11 @@ pub trait Device: Sized + Sync {
     ) -> Result<()>;
 
     // --- fused operations: the default bodies are their definitions ---
+
+    /// Workspace of every fused operation on blocks of this map: at least that of the primitives that define them.
+    fn block_workspace(&self, map: Shape) -> usize {
+        self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map))
+    }
 
     /// Convolution, then the batch's statistics of its output where asked for.
     fn conv_stats(

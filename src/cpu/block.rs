@@ -1,0 +1,333 @@
+//! One residual block, fused: each pass reads an image once, keeps what is between its convolutions in the cache, and
+//! leaves the sums that couple the images to a merge at its end.
+
+use rayon::prelude::*;
+
+use super::batch_norm::{self, add_grad_sums, merge_grad_sums};
+use super::conv::{self, ConvBatch};
+use super::conv_grad::{add_3x3, add_partials};
+use super::conv_kernel::{ConvImage, Convolve};
+use super::elementwise::{ReluGrad, axpby};
+use super::padded::Pad;
+use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output, Pixelwise};
+use super::workspace::{Carver, Groups, carved};
+use super::{Cpu, Tensor};
+use crate::error::Result;
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Carry, Scratch};
+use crate::shape::{Conv, Shape, check};
+
+/// Workspace of every operation of this file, and of the fused convolutions of a block.
+pub fn workspace(cpu: &Cpu, map: Shape) -> usize {
+    let c = map.c();
+    let conv = ConvBatch::forward(map, Conv::SAME_3X3, c).image;
+    let per_thread = cpu.threads() * (carved(conv.padded.len()) + carved(map.image_len()));
+    let reverse = 2 * carved(conv.packed_len()) + per_thread + carved(Groups::bound(map.n()) * 2 * c);
+    let groups = Groups::bound_for_weights(map.n(), map.len(), 9 * c * c);
+    let outer = carved(conv.packed_len()) + per_thread + carved(groups * 9 * c * c) + carved(groups * 2 * c);
+    let primitives = conv::workspace(cpu, map, Conv::SAME_3X3, c).max(batch_norm::workspace(map));
+    primitives.max(reverse).max(outer)
+}
+
+/// One image's share of a pass: its convolutions and the thread's scratch.
+struct Image<'a> {
+    cpu: &'a Cpu,
+    conv: ConvImage,
+    pad: &'a mut [f32],
+}
+
+impl Image<'_> {
+    /// Writes a function of an image into the padded copy, whose borders are zero.
+    fn pad(&mut self, f: impl Pixelwise) {
+        let (h, w) = (self.conv.h, self.conv.w);
+        self.cpu.run(Pad { f, h, w, layout: self.conv.padded, to: self.pad });
+    }
+
+    /// Convolves the padded copy.
+    fn convolve(&self, packed: &[f32], y: &mut [f32]) {
+        self.cpu.run(Convolve { geometry: self.conv, padded: self.pad, packed, y });
+    }
+
+    /// `y = f` or `y += f`.
+    fn map(&self, f: impl Pixelwise, output: Output, y: &mut [f32]) {
+        self.cpu.run(Map { f, output, y, c: self.conv.c_out });
+    }
+}
+
+/// See [`crate::device::Device::basic_vjp_outer`].
+pub fn vjp_outer(
+    cpu: &Cpu,
+    grad_f: &Tensor,
+    scale: f64,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    cache: &BasicCache<Cpu>,
+    grad_theta_acc: &mut BasicTheta<Cpu>,
+    grad_u: &mut Tensor,
+    sums: [&mut Affine<Cpu>; 2],
+    workspace: &mut [f32],
+) {
+    let [sums1, sums2] = sums;
+    let (map, z2) = (cache.z2.shape(), cache.z2.values());
+    batch_norm::grad_sums(cpu, grad_f.values(), scale, z2, map, &stats.bn2, sums2, workspace);
+    outer_pass(cpu, grad_f, scale, theta, stats, cache, grad_theta_acc, grad_u, [sums1, sums2], workspace);
+}
+
+/// The second half's VJP, with `sums2` known: `grad_u`, `sums1` and the gradients of conv2, bn2 and bn1.
+fn outer_pass(
+    cpu: &Cpu,
+    grad_f: &Tensor,
+    scale: f64,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    cache: &BasicCache<Cpu>,
+    grad_theta_acc: &mut BasicTheta<Cpu>,
+    grad_u: &mut Tensor,
+    sums: [&mut Affine<Cpu>; 2],
+    workspace: &mut [f32],
+) {
+    let [sums1, sums2] = sums;
+    let map = cache.z2.shape();
+    let (c, len, weights) = (map.c(), map.image_len(), theta.conv2.shape().len());
+    let groups = Groups::for_weights(map.n(), map.len(), weights);
+    let chunk = groups.size * len;
+    let transposed = ConvBatch::transposed(map, Conv::SAME_3X3, c);
+    let mut carver = Carver::new(workspace);
+    let packed = transposed.pack(cpu, theta.conv2.values(), &mut carver);
+    let pads = carver.take_per_thread(cpu.threads(), transposed.image.padded.len());
+    let images = carver.take_per_thread(cpu.threads(), len);
+    let partial_w = carver.take(groups.count * weights);
+    let partial_sums = carver.take(groups.count * 2 * c);
+    let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
+    let sums2_view = [sums2.gamma.values(), sums2.beta.values()];
+    cpu.install(|| {
+        (
+            grad_u.values_mut().par_chunks_mut(chunk),
+            partial_w.par_chunks_mut(weights),
+            partial_sums.par_chunks_mut(2 * c),
+            cache.z1.values().par_chunks(chunk),
+            cache.z2.values().par_chunks(chunk),
+            grad_f.values().par_chunks(chunk),
+        )
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(grad_u, grad_w, sums, z1, z2, grad_f)| {
+                // SAFETY: in the pool, once per task, and nothing below calls rayon.
+                let (pad, a) = unsafe { (pads.get(), images.get()) };
+                pad.fill(0.0);
+                grad_w.fill(0.0);
+                sums.fill(0.0);
+                let mut image = Image { cpu, conv: transposed.image, pad };
+                let inputs = z1.chunks_exact(len).zip(z2.chunks_exact(len)).zip(grad_f.chunks_exact(len));
+                for (grad_u, ((z1, z2), grad_y)) in grad_u.chunks_exact_mut(len).zip(inputs) {
+                    image.map(NormRelu { z: z1, norm: norm1 }, Output::Overwrite, a);
+                    let terms = map.pixels();
+                    image.pad(BnGradZ { grad_y, scale: scale as f32, z: z2, norm: norm2, sums: sums2_view, terms });
+                    add_3x3(cpu, map, image.conv, map.h(), a, image.pad, grad_w);
+                    image.convolve(packed, grad_u);
+                    cpu.run(ReluGrad { y: a, grad: grad_u });
+                    add_grad_sums(cpu, grad_u, z1, &stats.bn1, sums);
+                }
+            });
+        merge_grad_sums(partial_sums, 1.0, sums1);
+        add_partials(partial_w, grad_theta_acc.conv2.values_mut());
+    });
+    for (sums, grad) in [(sums2, &mut grad_theta_acc.bn2), (sums1, &mut grad_theta_acc.bn1)] {
+        axpby(cpu, 1.0, sums.gamma.values(), 1.0, grad.gamma.values_mut());
+        axpby(cpu, 1.0, sums.beta.values(), 1.0, grad.beta.values_mut());
+    }
+}
+
+/// See [`crate::device::Device::basic_vjp_inner`].
+pub fn vjp_inner(
+    cpu: &Cpu,
+    x: &Tensor,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    cache: &BasicCache<Cpu>,
+    grad_theta_acc: &mut BasicTheta<Cpu>,
+    grad_x_acc: &mut Tensor,
+    grad_u: &Tensor,
+    sums1: &Affine<Cpu>,
+    workspace: &mut [f32],
+) {
+    let map = x.shape();
+    let (c, len, weights) = (map.c(), map.image_len(), theta.conv1.shape().len());
+    let groups = Groups::for_weights(map.n(), map.len(), weights);
+    let chunk = groups.size * len;
+    let transposed = ConvBatch::transposed(map, Conv::SAME_3X3, c);
+    let mut carver = Carver::new(workspace);
+    let packed = transposed.pack(cpu, theta.conv1.values(), &mut carver);
+    let pads = carver.take_per_thread(cpu.threads(), transposed.image.padded.len());
+    let images = carver.take_per_thread(cpu.threads(), len);
+    let partial_w = carver.take(groups.count * weights);
+    let norm = Norm::new(&stats.bn1, &theta.bn1);
+    let sums = [sums1.gamma.values(), sums1.beta.values()];
+    cpu.install(|| {
+        (
+            grad_x_acc.values_mut().par_chunks_mut(chunk),
+            partial_w.par_chunks_mut(weights),
+            x.values().par_chunks(chunk),
+            cache.z1.values().par_chunks(chunk),
+            grad_u.values().par_chunks(chunk),
+        )
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(grad_x, grad_w, x, z1, grad_u)| {
+                // SAFETY: in the pool, once per task, and nothing below calls rayon.
+                let (pad, through_conv) = unsafe { (pads.get(), images.get()) };
+                pad.fill(0.0);
+                grad_w.fill(0.0);
+                let mut image = Image { cpu, conv: transposed.image, pad };
+                let inputs = x.chunks_exact(len).zip(z1.chunks_exact(len)).zip(grad_u.chunks_exact(len));
+                for (grad_x, ((x, z), grad_y)) in grad_x.chunks_exact_mut(len).zip(inputs) {
+                    image.pad(BnGradZ { grad_y, scale: 1.0, z, norm, sums, terms: map.pixels() });
+                    add_3x3(cpu, map, image.conv, map.h(), x, image.pad, grad_w);
+                    image.convolve(packed, through_conv);
+                    image.map(Identity(through_conv), Output::Accumulate, grad_x);
+                }
+            });
+        add_partials(partial_w, grad_theta_acc.conv1.values_mut());
+    });
+}
+
+/// The reverse step and the evaluation at its result, image by image: with saved statistics nothing couples them. Leaves
+/// `x_rec`, the cache at `x_rec`, the state to carry on from in `x`, and bn2's gradient sums.
+pub fn reverse_pass(
+    cpu: &Cpu,
+    h: f64,
+    carry: Carry,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    x: &mut Tensor,
+    x_rec: &mut Tensor,
+    cache: &mut BasicCache<Cpu>,
+    grad_x: &Tensor,
+    sums2: &mut Affine<Cpu>,
+    workspace: &mut [f32],
+) {
+    let map = x.shape();
+    let (c, len) = (map.c(), map.image_len());
+    let groups = Groups::new(map.n());
+    let chunk = groups.size * len;
+    let forward = ConvBatch::forward(map, Conv::SAME_3X3, c);
+    let mut carver = Carver::new(workspace);
+    let w1 = forward.pack(cpu, theta.conv1.values(), &mut carver);
+    let w2 = forward.pack(cpu, theta.conv2.values(), &mut carver);
+    let pads = carver.take_per_thread(cpu.threads(), forward.image.padded.len());
+    let images = carver.take_per_thread(cpu.threads(), len);
+    let partial_sums = carver.take(groups.count * 2 * c);
+    let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
+    let back = -h as f32;
+    cpu.install(|| {
+        (
+            x.values_mut().par_chunks_mut(chunk),
+            x_rec.values_mut().par_chunks_mut(chunk),
+            cache.z1.values_mut().par_chunks_mut(chunk),
+            cache.z2.values_mut().par_chunks_mut(chunk),
+            partial_sums.par_chunks_mut(2 * c),
+            grad_x.values().par_chunks(chunk),
+        )
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(x, x_rec, z1, z2, sums, grad_x)| {
+                // SAFETY: in the pool, once per task, and nothing below calls rayon.
+                let (pad, z) = unsafe { (pads.get(), images.get()) };
+                pad.fill(0.0);
+                sums.fill(0.0);
+                let mut image = Image { cpu, conv: forward.image, pad };
+                let states = x.chunks_exact_mut(len).zip(x_rec.chunks_exact_mut(len));
+                let caches = z1.chunks_exact_mut(len).zip(z2.chunks_exact_mut(len));
+                for (((x, x_rec), (z1, z2)), grad_x) in states.zip(caches).zip(grad_x.chunks_exact(len)) {
+                    image.pad(Identity(x));
+                    image.convolve(w1, z);
+                    image.pad(NormRelu { z, norm: norm1 });
+                    image.convolve(w2, z);
+                    image.map(NormStep { x, h: back, z, norm: norm2 }, Output::Overwrite, x_rec);
+                    image.pad(Identity(x_rec));
+                    image.convolve(w1, z1);
+                    image.pad(NormRelu { z: z1, norm: norm1 });
+                    image.convolve(w2, z2);
+                    match carry {
+                        Carry::Reconstruction => x.copy_from_slice(x_rec),
+                        Carry::Correction => {
+                            image.map(BnApply { z: z2, norm: norm2, scale: back }, Output::Accumulate, x);
+                        }
+                    }
+                    add_grad_sums(cpu, grad_x, z2, &stats.bn2, sums);
+                }
+            });
+        merge_grad_sums(partial_sums, h, sums2);
+    });
+}
+
+/// See [`crate::device::Device::inverse_vjp`].
+pub fn inverse_vjp(
+    cpu: &Cpu,
+    h: f64,
+    carry: Carry,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    x: &mut Tensor,
+    x_rec: &mut Tensor,
+    cache: &mut BasicCache<Cpu>,
+    grad_x: &mut Tensor,
+    grad_theta_acc: &mut BasicTheta<Cpu>,
+    grad_u: &mut Tensor,
+    sums: [&mut Affine<Cpu>; 2],
+    workspace: &mut [f32],
+) {
+    let [sums1, sums2] = sums;
+    reverse_pass(cpu, h, carry, theta, stats, x, x_rec, cache, grad_x, sums2, workspace);
+    outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta_acc, grad_u, [sums1, sums2], workspace);
+    vjp_inner(cpu, x_rec, theta, stats, cache, grad_theta_acc, grad_x, grad_u, sums1, workspace);
+}
+
+/// `y = f` or `y += f` over a batch, in parallel over groups of images; `of` makes f from a range of elements.
+pub fn map_batch<F: Pixelwise>(
+    cpu: &Cpu,
+    shape: Shape,
+    of: impl Fn(std::ops::Range<usize>) -> F + Sync,
+    output: Output,
+    y: &mut [f32],
+) {
+    let chunk = Groups::new(shape.n()).size * shape.image_len();
+    cpu.install(|| {
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| {
+            let f = of(i * chunk..i * chunk + y.len());
+            cpu.run(Map { f, output, y, c: shape.c() });
+        });
+    });
+}
+
+/// Statistics and affine map of one norm have the map's channels.
+pub fn channels_fit(op: &'static str, c: usize, stats: &BnStats<Cpu>, affine: &Affine<Cpu>) -> Result<()> {
+    let expected = Shape::vector(c);
+    for found in [&stats.mean, &stats.rstd, &affine.gamma, &affine.beta] {
+        check(op, expected, found.shape())?;
+    }
+    Ok(())
+}
+
+/// A block's operands have the map's shape and channels.
+pub fn operands_fit(
+    op: &'static str,
+    map: Shape,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    cache: &BasicCache<Cpu>,
+    grad_theta: &BasicTheta<Cpu>,
+    scratch: &Scratch<Cpu>,
+) -> Result<()> {
+    for found in [&cache.z1, &cache.z2, &scratch.grad_u] {
+        check(op, map, found.shape())?;
+    }
+    let weight = Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c());
+    for theta in [theta, grad_theta] {
+        check(op, weight, theta.conv1.shape())?;
+        check(op, weight, theta.conv2.shape())?;
+        channels_fit(op, map.c(), &stats.bn1, &theta.bn1)?;
+        channels_fit(op, map.c(), &stats.bn2, &theta.bn2)?;
+    }
+    channels_fit(op, map.c(), &stats.bn1, &scratch.sums1)?;
+    channels_fit(op, map.c(), &stats.bn2, &scratch.sums2)
+}

@@ -1,0 +1,139 @@
+//! Element by element. The loops are plain: compiled for the chosen instruction set they become vector code by themselves,
+//! and memory bounds them.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::Cpu;
+use super::simd::{Kernel, Simd};
+use super::workspace::{Carver, carved};
+
+/// Elements of one task; what is no longer than this is not worth a second thread.
+pub const CHUNK: usize = 1 << 14;
+
+/// Calls `f` with every chunk of `y` and its range.
+pub fn each_chunk(cpu: &Cpu, y: &mut [f32], f: impl Fn(&mut [f32], Range<usize>) + Sync) {
+    if y.len() <= CHUNK {
+        let all = 0..y.len();
+        return f(y, all);
+    }
+    cpu.install(|| {
+        y.par_chunks_mut(CHUNK).enumerate().for_each(|(i, y)| {
+            let range = i * CHUNK..i * CHUNK + y.len();
+            f(y, range);
+        });
+    });
+}
+
+/// `y = a x + b y`; with `b = 0` what y held does not matter, were it NaN.
+pub fn axpby(cpu: &Cpu, a: f64, x: &[f32], b: f64, y: &mut [f32]) {
+    each_chunk(cpu, y, |y, at| cpu.run(Axpby { a: a as f32, x: &x[at], b: b as f32, y }));
+}
+
+struct Axpby<'a> {
+    a: f32,
+    x: &'a [f32],
+    b: f32,
+    y: &'a mut [f32],
+}
+
+impl Kernel for Axpby<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { a, x, b, y } = self;
+        if b == 0.0 {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = a * x;
+            }
+        } else {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = a * x + b * *y;
+            }
+        }
+    }
+}
+
+/// `y = max(0, y)`; a NaN stays one.
+pub fn relu(cpu: &Cpu, y: &mut [f32]) {
+    each_chunk(cpu, y, |y, _| cpu.run(Relu { y }));
+}
+
+struct Relu<'a> {
+    y: &'a mut [f32],
+}
+
+impl Kernel for Relu<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for y in self.y {
+            *y = if *y < 0.0 { 0.0 } else { *y };
+        }
+    }
+}
+
+/// `grad = grad where y > 0, else 0`.
+pub fn relu_grad(cpu: &Cpu, y: &[f32], grad: &mut [f32]) {
+    each_chunk(cpu, grad, |grad, at| cpu.run(ReluGrad { y: &y[at], grad }));
+}
+
+/// `grad = grad where y > 0, else 0`, on one thread.
+pub struct ReluGrad<'a> {
+    pub y: &'a [f32],
+    pub grad: &'a mut [f32],
+}
+
+impl Kernel for ReluGrad<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (grad, y) in self.grad.iter_mut().zip(self.y) {
+            *grad = if *y > 0.0 { *grad } else { 0.0 };
+        }
+    }
+}
+
+/// Workspace of [`squared_distance`].
+pub fn squared_distance_workspace(len: usize) -> usize {
+    carved(2 * len.div_ceil(CHUNK))
+}
+
+/// `[sum (x - y)^2, sum y^2]`: in f32 within a chunk, where 64 sums run side by side, and in f64 over the chunks.
+pub fn squared_distance(cpu: &Cpu, x: &[f32], y: &[f32], workspace: &mut [f32]) -> [f64; 2] {
+    let partials = Carver::new(workspace).take(2 * x.len().div_ceil(CHUNK));
+    cpu.install(|| {
+        (partials.par_chunks_mut(2), x.par_chunks(CHUNK), y.par_chunks(CHUNK))
+            .into_par_iter()
+            .for_each(|(out, x, y)| cpu.run(SquaredDistance { x, y, out }));
+    });
+    partials.chunks_exact(2).fold([0.0; 2], |[d, n], part| [d + f64::from(part[0]), n + f64::from(part[1])])
+}
+
+struct SquaredDistance<'a> {
+    x: &'a [f32],
+    y: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for SquaredDistance<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        const SUMS: usize = 64;
+        let (mut distance, mut norm) = ([0.0f32; SUMS], [0.0f32; SUMS]);
+        for (x, y) in self.x.chunks(SUMS).zip(self.y.chunks(SUMS)) {
+            for (i, (x, y)) in x.iter().zip(y).enumerate() {
+                let d = x - y;
+                distance[i] += d * d;
+                norm[i] += y * y;
+            }
+        }
+        self.out[0] = distance.iter().map(|v| f64::from(*v)).sum::<f64>() as f32;
+        self.out[1] = norm.iter().map(|v| f64::from(*v)).sum::<f64>() as f32;
+    }
+}
+
+/// Whether every element is finite.
+pub fn all_finite(cpu: &Cpu, x: &[f32]) -> bool {
+    // An exponent of all ones is an infinity or a NaN. No early exit within a chunk, so that it runs on vectors.
+    let finite = |x: &[f32]| !x.iter().fold(false, |bad, v| bad | (v.to_bits() & 0x7f80_0000 == 0x7f80_0000));
+    cpu.install(|| x.par_chunks(CHUNK).all(finite))
+}

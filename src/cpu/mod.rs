@@ -1,0 +1,517 @@
+//! The fast CPU device: f32, vectors over the channels, threads over the images.
+//!
+//! Every result is the same bits for any number of threads ([`workspace`] says how), and no operation allocates. Call
+//! several operations from within [`Cpu::install`] to spare each the way into the pool.
+
+mod batch_norm;
+mod block;
+mod channel_sums;
+mod conv;
+mod conv_grad;
+mod conv_grad_kernel;
+mod conv_kernel;
+mod elementwise;
+mod linear;
+mod loss;
+mod padded;
+mod pixelwise;
+mod pool;
+mod sgd;
+mod simd;
+mod workspace;
+
+pub use simd::Isa;
+
+use self::conv::ConvBatch;
+use self::pixelwise::{BnApply, BnGradZ, Identity, Norm, NormRelu, NormStep, Output};
+use self::simd::Kernel;
+use crate::device::{Device, SgdStep};
+use crate::error::{Error, Result};
+use crate::host::{HostBuffer, HostRegion};
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
+use crate::shape::{Conv, Shape, check};
+use crate::tensor::Tensor as DeviceTensor;
+
+/// The fast CPU device.
+pub struct Cpu {
+    isa: Isa,
+    pool: rayon::ThreadPool,
+}
+
+type Tensor = DeviceTensor<Cpu>;
+
+impl Tensor {
+    /// The tensor's elements.
+    fn values(&self) -> &[f32] {
+        &self.buffer[..self.shape().len()]
+    }
+
+    /// The tensor's elements, to be written.
+    fn values_mut(&mut self) -> &mut [f32] {
+        let len = self.shape().len();
+        &mut self.buffer[..len]
+    }
+}
+
+impl Cpu {
+    /// The device with the best instruction set of this machine, and as many threads as it has cores if none are given.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there are to be no threads, or the system refuses them.
+    pub fn new(threads: Option<usize>) -> Result<Self> {
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        Self::with_isa(Isa::detect(), threads.unwrap_or_else(cores))
+    }
+
+    /// The device with a given instruction set: tests run all that the machine has.
+    ///
+    /// # Errors
+    /// As [`Cpu::new`], and if the machine lacks the instruction set.
+    pub fn with_isa(isa: Isa, threads: usize) -> Result<Self> {
+        if !isa.is_available() {
+            return Err(Error::Usage(format!("this machine has no {isa}")));
+        }
+        if threads == 0 {
+            return Err(Error::Usage("--threads 0 leaves nobody to compute: give 1 or more, or leave it out".into()));
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("rewind-cpu-{i}"))
+            .build()
+            .map_err(|e| Error::Usage(format!("cannot start the device's threads ({e}): give fewer --threads")))?;
+        Ok(Self { isa, pool })
+    }
+
+    /// Threads of the pool. Workspace sizes depend on it, results do not.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Runs `f` on a thread of the pool. From within, operations start without a detour.
+    pub fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(f)
+    }
+
+    /// Runs a kernel on the calling thread.
+    fn run<K: Kernel>(&self, kernel: K) {
+        // SAFETY: `with_isa` made sure that the machine has the instruction set.
+        unsafe { self.isa.run(kernel) }
+    }
+}
+
+impl Device for Cpu {
+    type Real = f32;
+    type Region = HostRegion<f32>;
+    type Buffer = HostBuffer<f32>;
+
+    const SCRATCH_MAPS: usize = 0;
+
+    fn name(&self) -> String {
+        let threads = self.threads();
+        format!("cpu ({}, {threads} thread{})", self.isa, if threads == 1 { "" } else { "s" })
+    }
+
+    fn reserve(&self, len: usize) -> Result<Self::Region> {
+        HostRegion::new(len)
+    }
+
+    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer {
+        // SAFETY: handed on to the caller.
+        unsafe { region.carve(offset, len) }
+    }
+
+    fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
+        let found = if from.len() == to.shape().len() { to.shape() } else { Shape::vector(from.len()) };
+        check("upload", to.shape(), found)?;
+        to.values_mut().copy_from_slice(from);
+        Ok(())
+    }
+
+    fn download(&self, from: &Tensor, to: &mut [f32]) -> Result<()> {
+        let found = if to.len() == from.shape().len() { from.shape() } else { Shape::vector(to.len()) };
+        check("download", from.shape(), found)?;
+        to.copy_from_slice(from.values());
+        Ok(())
+    }
+
+    fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
+        elementwise::each_chunk(self, y.values_mut(), |y, _| y.fill(value as f32));
+        Ok(())
+    }
+
+    fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
+        check("copy", x.shape(), y.shape())?;
+        elementwise::each_chunk(self, y.values_mut(), |y, at| y.copy_from_slice(&x.values()[at]));
+        Ok(())
+    }
+
+    fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
+        check("axpby", x.shape(), y_acc.shape())?;
+        elementwise::axpby(self, a, x.values(), b, y_acc.values_mut());
+        Ok(())
+    }
+
+    fn relu(&self, y: &mut Tensor) -> Result<()> {
+        elementwise::relu(self, y.values_mut());
+        Ok(())
+    }
+
+    fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check("relu_grad", y.shape(), grad.shape())?;
+        elementwise::relu_grad(self, y.values(), grad.values_mut());
+        Ok(())
+    }
+
+    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, workspace: &mut Self::Buffer) -> Result<()> {
+        check("squared_distance", x.shape(), y.shape())?;
+        check("squared_distance", Shape::vector(2), out.shape())?;
+        let sums = elementwise::squared_distance(self, x.values(), y.values(), workspace);
+        out.values_mut().copy_from_slice(&sums.map(|v| v as f32));
+        Ok(())
+    }
+
+    fn squared_distance_workspace(&self, x: Shape) -> usize {
+        elementwise::squared_distance_workspace(x.len())
+    }
+
+    fn all_finite(&self, x: &Tensor) -> Result<bool> {
+        Ok(elementwise::all_finite(self, x.values()))
+    }
+
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut Self::Buffer) -> Result<()> {
+        self.conv_stats(x, w, conv, y, None, workspace)
+    }
+
+    fn conv_grad_x(
+        &self,
+        grad_y: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        grad_x: &mut Tensor,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        let (x, c_out) = (grad_x.shape(), w.shape().c());
+        check("conv_grad_x", Shape::weight(conv.kernel, x.c(), c_out), w.shape())?;
+        check("conv_grad_x", conv.output(x, c_out), grad_y.shape())?;
+        let batch = ConvBatch::transposed(x, conv, c_out);
+        conv::convolve(self, batch, grad_y.values(), Identity, w.values(), grad_x.values_mut(), None, workspace);
+        Ok(())
+    }
+
+    fn conv_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        conv: Conv,
+        grad_w_acc: &mut Tensor,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        let (shape, c_out) = (x.shape(), grad_w_acc.shape().c());
+        check("conv_grad_w", Shape::weight(conv.kernel, shape.c(), c_out), grad_w_acc.shape())?;
+        check("conv_grad_w", conv.output(shape, c_out), grad_y.shape())?;
+        let grad_w = grad_w_acc.values_mut();
+        conv_grad::conv_grad_w(self, x.values(), shape, grad_y.values(), conv, grad_w, c_out, workspace);
+        Ok(())
+    }
+
+    fn conv_workspace(&self, x: Shape, conv: Conv, c_out: usize) -> usize {
+        conv::workspace(self, x, conv, c_out)
+    }
+
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Self>, workspace: &mut Self::Buffer) -> Result<()> {
+        check("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+        batch_norm::stats(self, z.values(), z.shape(), measure, workspace);
+        Ok(())
+    }
+
+    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()> {
+        check("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+        stats.mean.values_mut().copy_from_slice(running.mean.values());
+        batch_norm::running_rstd(running.var.values(), stats.rstd.values_mut());
+        Ok(())
+    }
+
+    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
+        check("bn_apply", z.shape(), y.shape())?;
+        block::channels_fit("bn_apply", z.shape().c(), stats, affine)?;
+        let norm = Norm::new(stats, affine);
+        let of = |at| BnApply { z: &z.values()[at], norm, scale: 1.0 };
+        block::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
+        Ok(())
+    }
+
+    fn bn_grad_sums(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        sums: &mut Affine<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        check("bn_grad_sums", z.shape(), grad_y.shape())?;
+        block::channels_fit("bn_grad_sums", z.shape().c(), stats, sums)?;
+        batch_norm::grad_sums(self, grad_y.values(), scale, z.values(), z.shape(), stats, sums, workspace);
+        Ok(())
+    }
+
+    fn bn_grad_z(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        sums: &Affine<Self>,
+        grad_z: &mut Tensor,
+    ) -> Result<()> {
+        check("bn_grad_z", z.shape(), grad_y.shape())?;
+        check("bn_grad_z", z.shape(), grad_z.shape())?;
+        block::channels_fit("bn_grad_z", z.shape().c(), stats, affine)?;
+        block::channels_fit("bn_grad_z", z.shape().c(), stats, sums)?;
+        let norm = Norm::new(stats, affine);
+        let sums = [sums.gamma.values(), sums.beta.values()];
+        let (scale, terms) = (scale as f32, z.shape().pixels());
+        let of = |at: std::ops::Range<usize>| {
+            let (grad_y, z) = (&grad_y.values()[at.clone()], &z.values()[at]);
+            BnGradZ { grad_y, scale, z, norm, sums, terms }
+        };
+        block::map_batch(self, z.shape(), of, Output::Overwrite, grad_z.values_mut());
+        Ok(())
+    }
+
+    fn bn_workspace(&self, z: Shape) -> usize {
+        batch_norm::workspace(z)
+    }
+
+    fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
+        check("avg_pool", pool::output(x.shape(), size), y.shape())?;
+        pool::avg_pool(self, x.values(), x.shape(), size, y.values_mut());
+        Ok(())
+    }
+
+    fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
+        let shape = grad_x.shape();
+        check("avg_pool_grad", pool::output(shape, size), grad_y.shape())?;
+        pool::avg_pool_grad(self, grad_y.values(), size, grad_x.values_mut(), shape);
+        Ok(())
+    }
+
+    fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
+        let (features, classes) = (x.shape().image_len(), w.shape().c());
+        check("linear", Shape([1, 1, features, classes]), w.shape())?;
+        check("linear", Shape::vector(classes), b.shape())?;
+        check("linear", Shape::map(x.shape().n(), 1, 1, classes), y.shape())?;
+        linear::linear(self, x.values(), w.values(), b.values(), y.values_mut());
+        Ok(())
+    }
+
+    fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
+        let (features, classes) = (grad_x.shape().image_len(), w.shape().c());
+        check("linear_grad_x", Shape([1, 1, features, classes]), w.shape())?;
+        check("linear_grad_x", Shape::map(grad_x.shape().n(), 1, 1, classes), grad_y.shape())?;
+        linear::linear_grad_x(self, grad_y.values(), w.values(), classes, grad_x.values_mut());
+        Ok(())
+    }
+
+    fn linear_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        grad_w_acc: &mut Tensor,
+        grad_b_acc: &mut Tensor,
+    ) -> Result<()> {
+        let (features, classes) = (x.shape().image_len(), grad_y.shape().c());
+        check("linear_grad_w", Shape([1, 1, features, classes]), grad_w_acc.shape())?;
+        check("linear_grad_w", Shape::vector(classes), grad_b_acc.shape())?;
+        check("linear_grad_w", Shape::map(x.shape().n(), 1, 1, classes), grad_y.shape())?;
+        linear::linear_grad_w(self, x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: &Tensor,
+        grad_logits: &mut Tensor,
+        out: &mut Tensor,
+    ) -> Result<()> {
+        check("softmax_cross_entropy", logits.shape(), grad_logits.shape())?;
+        check("softmax_cross_entropy", Shape::map(logits.shape().n(), 1, 1, 1), labels.shape())?;
+        check("softmax_cross_entropy", Shape::vector(2), out.shape())?;
+        let sums = loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
+        out.values_mut().copy_from_slice(&sums);
+        Ok(())
+    }
+
+    fn sgd(&self, step: SgdStep, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+        check("sgd", theta.shape(), grad.shape())?;
+        check("sgd", theta.shape(), velocity.shape())?;
+        sgd::sgd(self, step, grad.values(), velocity.values_mut(), theta.values_mut());
+        Ok(())
+    }
+
+    fn block_workspace(&self, map: Shape) -> usize {
+        block::workspace(self, map)
+    }
+
+    fn conv_stats(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        z: &mut Tensor,
+        measure: Option<Measure<'_, Self>>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        let (shape, c_out) = (x.shape(), w.shape().c());
+        check("conv", Shape::weight(conv.kernel, shape.c(), c_out), w.shape())?;
+        check("conv", conv.output(shape, c_out), z.shape())?;
+        if let Some(measure) = &measure {
+            check("conv_stats", Shape::vector(c_out), measure.stats.mean.shape())?;
+        }
+        let batch = ConvBatch::forward(shape, conv, c_out);
+        conv::convolve(self, batch, x.values(), Identity, w.values(), z.values_mut(), measure, workspace);
+        Ok(())
+    }
+
+    fn norm_relu_conv_stats(
+        &self,
+        z1: &Tensor,
+        stats1: &BnStats<Self>,
+        affine1: &Affine<Self>,
+        w: &Tensor,
+        z2: &mut Tensor,
+        measure: Option<Measure<'_, Self>>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        let (shape, c_out) = (z1.shape(), w.shape().c());
+        check("norm_relu_conv_stats", Shape::weight(3, shape.c(), c_out), w.shape())?;
+        check("norm_relu_conv_stats", shape.with_channels(c_out), z2.shape())?;
+        block::channels_fit("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
+        let norm = Norm::new(stats1, affine1);
+        let batch = ConvBatch::forward(shape, Conv::SAME_3X3, c_out);
+        let of = |z| NormRelu { z, norm };
+        let workspace = &mut scratch.workspace;
+        conv::convolve(self, batch, z1.values(), of, w.values(), z2.values_mut(), measure, workspace);
+        Ok(())
+    }
+
+    fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
+        check("norm_relu", z.shape(), y.shape())?;
+        block::channels_fit("norm_relu", z.shape().c(), stats, affine)?;
+        let norm = Norm::new(stats, affine);
+        let of = |at| NormRelu { z: &z.values()[at], norm };
+        block::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
+        Ok(())
+    }
+
+    fn norm_step(
+        &self,
+        x: &Tensor,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        check("norm_step", z.shape(), x.shape())?;
+        check("norm_step", z.shape(), y.shape())?;
+        block::channels_fit("norm_step", z.shape().c(), stats, affine)?;
+        let norm = Norm::new(stats, affine);
+        let of = |at: std::ops::Range<usize>| {
+            let (x, z) = (&x.values()[at.clone()], &z.values()[at]);
+            NormStep { x, h: h as f32, z, norm }
+        };
+        block::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
+        Ok(())
+    }
+
+    fn norm_step_acc(
+        &self,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        x_acc: &mut Tensor,
+        _: &mut Scratch<Self>,
+    ) -> Result<()> {
+        check("norm_step_acc", z.shape(), x_acc.shape())?;
+        block::channels_fit("norm_step_acc", z.shape().c(), stats, affine)?;
+        let norm = Norm::new(stats, affine);
+        let of = |at| BnApply { z: &z.values()[at], norm, scale: h as f32 };
+        block::map_batch(self, z.shape(), of, Output::Accumulate, x_acc.values_mut());
+        Ok(())
+    }
+
+    fn basic_vjp_outer(
+        &self,
+        grad_f: &Tensor,
+        scale: f64,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        cache: &BasicCache<Self>,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        let map = grad_f.shape();
+        block::operands_fit("basic_vjp_outer", map, theta, stats, cache, grad_theta_acc, scratch)?;
+        let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
+        let sums = [sums1, sums2];
+        block::vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, grad_u, sums, workspace);
+        Ok(())
+    }
+
+    fn basic_vjp_inner(
+        &self,
+        x: &Tensor,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        cache: &BasicCache<Self>,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        grad_x_acc: &mut Tensor,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        check("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
+        block::operands_fit("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        let Scratch { grad_u, sums1, workspace, .. } = scratch;
+        block::vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, grad_u, sums1, workspace);
+        Ok(())
+    }
+
+    fn inverse_vjp(
+        &self,
+        h: f64,
+        carry: Carry,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        x: &mut Tensor,
+        x_rec: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        check("inverse_vjp", x.shape(), x_rec.shape())?;
+        check("inverse_vjp", x.shape(), grad_x.shape())?;
+        block::operands_fit("inverse_vjp", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
+        let sums = [sums1, sums2];
+        block::inverse_vjp(
+            self,
+            h,
+            carry,
+            theta,
+            stats,
+            x,
+            x_rec,
+            cache,
+            grad_x,
+            grad_theta_acc,
+            grad_u,
+            sums,
+            workspace,
+        );
+        Ok(())
+    }
+}
