@@ -7,13 +7,13 @@
 
 mod support;
 
+use std::sync::LazyLock;
+
 use rewind::cpu::{Cpu, Isa};
 use rewind::device::{Device, SgdStep};
 use rewind::fused;
-use rewind::memory::{Arena, Category};
-use rewind::operands::{
-    Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
-};
+use rewind::memory::{Arena, Category, padded_bytes};
+use rewind::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
 use rewind::reference::Reference;
 use rewind::shape::{Conv, Shape};
 use rewind::tensor::Tensor;
@@ -39,19 +39,22 @@ const CONVS: [Conv; 5] = [
     Conv { kernel: 1, stride: 2, padding: 0 },
 ];
 
-/// A device with an arena of its own to draw tensors from.
+/// Makes tensors on a device, each from a reservation of its own: the reference fills every byte that it reserves.
 struct Bed<'d, D: Device> {
     d: &'d D,
-    arena: Arena<'d, D>,
 }
 
 impl<'d, D: Device> Bed<'d, D> {
     fn new(d: &'d D) -> Self {
-        Self { d, arena: Arena::new(d, 512 << 20).expect("arena") }
+        Self { d }
+    }
+
+    fn arena(&self, elements: usize) -> Arena<'d, D> {
+        Arena::new(self.d, padded_bytes::<D::Real>(elements)).expect("arena")
     }
 
     fn empty(&mut self, shape: Shape) -> Tensor<D> {
-        self.arena.tensor(Category::Scratch, shape).expect("tensor")
+        self.arena(shape.len()).tensor(Category::Scratch, shape).expect("tensor")
     }
 
     fn tensor(&mut self, shape: Shape, values: &[f64]) -> Tensor<D> {
@@ -99,7 +102,9 @@ impl<'d, D: Device> Bed<'d, D> {
     fn scratch(&mut self, map: Shape) -> Scratch<D> {
         // the maps serve the default bodies, which every device can run
         let workspace = self.d.block_workspace(map);
-        Scratch::new(&mut self.arena, map, 2, workspace).expect("scratch")
+        // every tensor may be padded by up to 64 bytes
+        let mut arena = self.arena(3 * map.len() + 4 * map.c() + workspace + 8 * 16);
+        Scratch::new(&mut arena, map, 2, workspace).expect("scratch")
     }
 }
 
@@ -118,8 +123,12 @@ fn bound(terms: usize, magnitude: f64) -> f64 {
 }
 
 /// The devices under test: each instruction set of this machine, on one and on three threads.
-fn cpus() -> Vec<Cpu> {
-    Isa::available().into_iter().flat_map(|isa| [1, 3].map(|threads| Cpu::with_isa(isa, threads).expect("cpu"))).collect()
+fn cpus() -> &'static [Cpu] {
+    static CPUS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {
+        let with = |isa| [1, 3].map(|threads| Cpu::with_isa(isa, threads).expect("cpu"));
+        Isa::available().into_iter().flat_map(with).collect()
+    });
+    &CPUS
 }
 
 /// Runs `operation` on the reference and on every fast device, and compares each output within its tolerance. The
@@ -128,7 +137,7 @@ macro_rules! compare {
     ($what:expr, $operation:ident($($argument:expr),*), $tolerance:expr) => {{
         let expected = $operation(&Reference, $($argument),*);
         for cpu in cpus() {
-            let found = $operation(&cpu, $($argument),*);
+            let found = $operation(cpu, $($argument),*);
             for ((name, found), (_, expected)) in found.iter().zip(&expected) {
                 let tolerance = $tolerance(*name);
                 assert_close(&format!("{} {name} on {}", $what, cpu.name()), found, expected, |i| tolerance[i % tolerance.len()]);
@@ -228,7 +237,7 @@ fn element_by_element() {
 #[test]
 fn relu_keeps_a_nan_and_all_finite_finds_it() {
     for cpu in cpus() {
-        let mut bed = Bed::new(&cpu);
+        let mut bed = Bed::new(cpu);
         for (at, value) in [(0, f64::NAN), (17, f64::NAN), (36, f64::INFINITY), (36, f64::NEG_INFINITY)] {
             let mut values = uniform(1, 37);
             let clean = bed.tensor(Shape::vector(37), &values);
@@ -409,17 +418,15 @@ impl<D: Device> Block<D> {
     fn new(bed: &mut Bed<'_, D>, map: Shape) -> Self {
         let c = map.c();
         let x = bed.tensor(map, &uniform(1, map.len()));
-        let cache = BasicCache {
-            z1: bed.tensor(map, &uniform(2, map.len())),
-            z2: bed.tensor(map, &uniform(3, map.len())),
-        };
+        let cache =
+            BasicCache { z1: bed.tensor(map, &uniform(2, map.len())), z2: bed.tensor(map, &uniform(3, map.len())) };
         let mut grad_theta = bed.theta(c, 50);
         for (_, grad) in grad_theta.named_mut() {
             bed.d.fill(0.5, grad).expect("fill");
         }
         Self {
             x,
-            x_rec: bed.empty(map),
+            x_rec: bed.tensor(map, &uniform(5, map.len())),
             grad: bed.tensor(map, &uniform(4, map.len())),
             theta: bed.theta(c, 10),
             stats: bed.basic_stats(c, 30),
@@ -560,15 +567,15 @@ fn fused_operations_match_their_definitions() {
     for cpu in cpus() {
         for map in MAPS {
             let pairs = [
-                (forward_block(&cpu, map, Body::Own), forward_block(&cpu, map, Body::Definition)),
-                (vjp(&cpu, map, Body::Own), vjp(&cpu, map, Body::Definition)),
+                (forward_block(cpu, map, Body::Own), forward_block(cpu, map, Body::Definition)),
+                (vjp(cpu, map, Body::Own), vjp(cpu, map, Body::Definition)),
                 (
-                    inverse_vjp(&cpu, map, Carry::Correction, Body::Own),
-                    inverse_vjp(&cpu, map, Carry::Correction, Body::Definition),
+                    inverse_vjp(cpu, map, Carry::Correction, Body::Own),
+                    inverse_vjp(cpu, map, Carry::Correction, Body::Definition),
                 ),
                 (
-                    inverse_vjp(&cpu, map, Carry::Reconstruction, Body::Own),
-                    inverse_vjp(&cpu, map, Carry::Reconstruction, Body::Definition),
+                    inverse_vjp(cpu, map, Carry::Reconstruction, Body::Own),
+                    inverse_vjp(cpu, map, Carry::Reconstruction, Body::Definition),
                 ),
             ];
             for (own, definition) in pairs {
