@@ -96,6 +96,15 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
     Ok(config)
 }
 
+/// What is wrong with a command line, as one sentence: clap's paragraphs without the usage that follows them.
+pub fn sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let told = text.split("\n\n").take_while(|part| !part.starts_with("Usage:") && !part.starts_with("For more"));
+    let parts: Vec<String> = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let told = parts.join("; ");
+    format!("{}; see --help", told.strip_prefix("error: ").unwrap_or(&told))
+}
+
 fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
     let table = |settings: &Settings| {
         toml::Table::try_from(settings).map_err(|e| Error::Usage(format!("a flag's value cannot be kept: {e}")))
@@ -257,7 +266,9 @@ mod tests {
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains(expected), "{line}: {error}");
+            let sentence = sentence(&error);
+            assert!(sentence.contains(expected) && !sentence.contains('\n'), "{line}: {sentence}");
+            assert!(!sentence.contains("Usage") && !sentence.starts_with("error"), "{line}: {sentence}");
         }
         let error = resolved("--lr -0.5", None).unwrap_err();
         assert_eq!(error.exit_code(), 2);

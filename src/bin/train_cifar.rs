@@ -30,7 +30,16 @@ const INTERRUPTED: u8 = 130;
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    match start(&Cli::parse()) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let _ = explain(&Error::Usage(cli::sentence(&error)).into());
+            return ExitCode::from(2);
+        }
+        // --help and --version come this way
+        Err(text) => text.exit(),
+    };
+    match start(&cli) {
         Ok(code) => code,
         Err(error) => {
             // a terminal that is gone is no reason to panic

@@ -146,6 +146,7 @@ impl Ended {
         let mut errors = self.stderr.lines().filter_map(|line| line.strip_prefix("error: "));
         let first = errors.next().unwrap_or_else(|| panic!("no error line: {self}"));
         assert!(errors.next().is_none(), "two error lines: {self}");
+        assert!(self.stderr.ends_with(&format!("\nerror: {first}\n")) || self.stderr == format!("error: {first}\n"));
         assert!(!self.stderr.contains("panicked"), "{self}");
         first
     }
