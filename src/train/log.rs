@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::progress::EpochRow;
@@ -149,11 +150,10 @@ impl Log {
             let style = ProgressStyle::with_template("{prefix} {bar:20} {pos}/{len} {msg}")
                 .expect("the template is fixed and well formed")
                 .progress_chars("━╸ ");
-            let bar = self.bar.get_or_insert_with(|| ProgressBar::new(0).with_style(style));
-            bar.set_prefix(format!("epoch {}/{}", extent.epoch, extent.epochs));
-            bar.set_message("");
-            bar.set_position(extent.done as u64);
-            bar.set_length(extent.steps as u64);
+            // a new bar an epoch: changed one by one, the parts of an old one would show half of each epoch
+            self.finish();
+            let bar = ProgressBar::new(extent.steps as u64).with_style(style).with_position(extent.done as u64);
+            self.bar = Some(bar.with_prefix(format!("epoch {}/{}", extent.epoch, extent.epochs)));
         }
     }
 
@@ -218,6 +218,10 @@ impl Log {
         if self.kind == LogKind::Quiet {
             return;
         }
+        let size = if self.kind == LogKind::Bar { Term::stderr().size_checked() } else { None };
+        if let Some((_, width)) = size {
+            wrap(&mut self.text, usize::from(width));
+        }
         self.text.push('\n');
         let (lines, text) = (&mut self.lines, &self.text);
         let mut write = || lines.write_all(text.as_bytes()).and_then(|()| lines.flush());
@@ -232,6 +236,19 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+/// Breaks a line between words where it would pass `width` columns; what follows a break is indented.
+fn wrap(text: &mut String, width: usize) {
+    const INDENT: &str = "\n    ";
+    let mut start = 0;
+    while let Some((end, _)) = text[start..].char_indices().nth(width) {
+        let line = &text[start..start + end];
+        // a word that fills a line of its own is left to the terminal
+        let Some(space) = line.rfind(' ').filter(|space| !line[..*space].trim().is_empty()) else { return };
+        text.replace_range(start + space..=start + space, INDENT);
+        start += space + 1;
     }
 }
 
@@ -274,7 +291,7 @@ impl fmt::Display for TimeLeft {
     }
 }
 
-/// A row of metrics.csv as a sentence.
+/// A row of metrics.csv as a sentence that fits 120 columns: losses, accuracies, and the activations' bytes at peak.
 struct EpochLine<'a> {
     row: &'a EpochRow,
     epochs: usize,
@@ -285,13 +302,12 @@ impl fmt::Display for EpochLine<'_> {
         let EpochRow { epoch, train_loss, train_accuracy, test_loss, test_accuracy, .. } = *self.row;
         let EpochRow { learning_rate, epoch_seconds, images_per_second, drift, activation_peak_bytes, .. } = *self.row;
         write!(f, "epoch {epoch}/{}: ", self.epochs)?;
-        write!(f, "train loss {train_loss:.4}, accuracy {:.2} %; ", 100.0 * train_accuracy)?;
-        write!(f, "test loss {test_loss:.4}, accuracy {:.2} %; ", 100.0 * test_accuracy)?;
-        write!(f, "lr {learning_rate}, {epoch_seconds:.1} s, {images_per_second:.0} images/s, ")?;
+        write!(f, "train loss {train_loss:.4}, {:.2} %; ", 100.0 * train_accuracy)?;
+        write!(f, "test loss {test_loss:.4}, {:.2} %; lr {learning_rate}, ", 100.0 * test_accuracy)?;
         if let Some(drift) = drift {
             write!(f, "drift {drift:.1e}, ")?;
         }
-        write!(f, "activations {}", Mib(activation_peak_bytes))
+        write!(f, "{epoch_seconds:.1} s, {images_per_second:.0} images/s, {}", Mib(activation_peak_bytes))
     }
 }
 
@@ -355,8 +371,8 @@ mod tests {
             log.epoch_end(&row(2));
             log.note("a word");
         });
-        let expected = "epoch 2/3: train loss 1.6263, accuracy 36.36 %; test loss 1.8189, accuracy 31.79 %; lr 0.1, 21.5 s, \
-                        2326 images/s, drift 1.6e-4, activations 30.0 MiB\na word\n";
+        let expected = "epoch 2/3: train loss 1.6263, 36.36 %; test loss 1.8189, 31.79 %; lr 0.1, drift 1.6e-4, \
+                        21.5 s, 2326 images/s, 30.0 MiB\na word\n";
         assert_eq!(text, expected);
     }
 
@@ -384,6 +400,21 @@ mod tests {
             }
         }
         Log::to(LogKind::Lines, Box::new(Closed), Duration::ZERO).note("nobody reads this");
+    }
+
+    #[test]
+    fn long_lines_break_between_words() {
+        for (text, width, expected) in [
+            ("short", 80, "short"),
+            ("exactly ten", 11, "exactly ten"),
+            ("one two three four", 10, "one two\n    three\n    four"),
+            ("unbreakable/path and more", 8, "unbreakable/path and more"),
+            ("trains – on this", 10, "trains –\n    on\n    this"),
+        ] {
+            let mut wrapped = text.to_string();
+            wrap(&mut wrapped, width);
+            assert_eq!(wrapped, expected);
+        }
     }
 
     #[test]
