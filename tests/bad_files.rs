@@ -5,7 +5,6 @@ mod cli;
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
-use std::time::{Duration, Instant};
 
 use cli::{Ended, Place, TINY};
 
@@ -142,7 +141,7 @@ fn a_full_disk_leaves_the_former_checkpoint() {
 #[cfg(feature = "download")]
 fn a_download_without_a_network_fails_in_seconds_and_leaves_nothing() {
     let place = Place::new();
-    let start = Instant::now();
+    let start = std::time::Instant::now();
     for line in ["--download", "--download cifar-100 --quiet"] {
         let ended = refused(
             &place,
@@ -151,6 +150,6 @@ fn a_download_without_a_network_fails_in_seconds_and_leaves_nothing() {
         );
         assert_eq!(ended.stderr.lines().count(), 1, "{ended}");
     }
-    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "it took {:?}", start.elapsed());
     assert!(place.contents().is_empty());
 }

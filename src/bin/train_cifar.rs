@@ -122,7 +122,7 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
 
     let checkpoint = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
     log.note(&format!(
-        "{} on {}: depth {}, {}, gradient {}; activations {} (stored backprop: {})",
+        "{} on {}: depth {}, {}, gradient {}; activations {} (backprop: {})",
         dataset.name,
         cpu.name(),
         config.depth,

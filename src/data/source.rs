@@ -30,7 +30,7 @@ pub fn open(named: Option<&str>, seed: u64) -> Result<Source> {
         Some(folder) => Ok(Source { dataset: cifar::open(Path::new(folder))?, origin: folder.into(), notice: None }),
         None if cifar::is_in(Path::new(DEFAULT_FOLDER)) => open(Some(DEFAULT_FOLDER), seed),
         None => Ok(built_in(Some(format!(
-            "no CIFAR in the folder {DEFAULT_FOLDER}/: training on the built-in synthetic set instead; get the real one with --download, or name its folder with --data DIR"
+            "no CIFAR in the folder {DEFAULT_FOLDER}/: training on the built-in synthetic set; get the real one with --download, or name its folder with --data"
         )))),
     }
 }

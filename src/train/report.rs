@@ -130,7 +130,7 @@ pub struct FinalTable<'a> {
 impl fmt::Display for FinalTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { summary: s, best_epoch, seconds, stored_backprop } = self;
-        let mut line = |name: &str, value: &str| writeln!(f, "{name:<24}{value}");
+        let mut line = |name: &str, value: &str| writeln!(f, "{name:<20}{value}");
         let Summary { dataset, depth, channels, scheme, gradient, seed, device, batch, .. } = s;
         line("net", &format!("depth {depth}, {channels} channels, {scheme}, gradient {gradient}"))?;
         line("run", &format!("{dataset}, batch {batch}, seed {seed}, on {device}"))?;
@@ -260,11 +260,11 @@ mod tests {
         };
         let text = table(&summary);
         for expected in [
-            "test accuracy           50.00 % at the end (epoch 3)\n",
-            "best test accuracy      51.25 % after epoch 2, chosen on test data\n",
-            "time                    1:15 for 585 steps, 125.0 ms a step (median), 2048 images/s\n",
-            "  state                       3.00\n",
-            "  stored backprop            30.00   activations at this depth, 10.0 times as many\n",
+            "test accuracy       50.00 % at the end (epoch 3)\n",
+            "best test accuracy  51.25 % after epoch 2, chosen on test data\n",
+            "time                1:15 for 585 steps, 125.0 ms a step (median), 2048 images/s\n",
+            "  state                   3.00\n",
+            "  stored backprop        30.00   activations at this depth, 10.0 times as many\n",
         ] {
             assert!(text.contains(expected), "no {expected:?} in\n{text}");
         }
@@ -273,11 +273,9 @@ mod tests {
         summary.rss_peak_bytes = Some(100 << 20);
         summary.test_accuracy = None;
         let text = table(&summary);
-        for expected in [
-            "not measured: no epoch is done",
-            "drift                   1.5e-4 of |x_0|",
-            "  process                   100.00",
-        ] {
+        for expected in
+            ["not measured: no epoch is done", "drift               1.5e-4 of |x_0|", "  process               100.00"]
+        {
             assert!(text.contains(expected), "no {expected:?} in\n{text}");
         }
     }
