@@ -106,9 +106,8 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if let Some((_, checkpoint)) = resumed.as_ref().filter(|_| !cli.eval_only) {
-        match left_to_train(&config, &checkpoint.state().progress)? {
-            true => {}
-            false => log.note("this run has done what was asked for; give more with --epochs"),
+        if !left_to_train(&config, &checkpoint.state().progress)? {
+            log.note("this run has done what was asked for; give more with --epochs");
         }
     }
 
@@ -141,7 +140,7 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     let folder = match resumed {
         Some((folder, _)) => folder,
-        None => claim(cli.out.as_deref(), &name)?,
+        None => RunFolder::claim(cli.out.as_deref(), &name)?,
     };
     log.note(&format!("results go to {}", folder.path().display()));
     let trained = cpu.install(|| run.train(&folder, &mut log));
@@ -159,10 +158,6 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn claim(out: Option<&Path>, name: &str) -> anyhow::Result<RunFolder> {
-    Ok(RunFolder::claim(out, name)?)
 }
 
 /// What the same net would take with stored activations.

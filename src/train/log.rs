@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::pace::{Pace, TimeLeft};
 use super::progress::EpochRow;
 
 /// Time between two drawings of the bar.
@@ -82,33 +83,6 @@ pub struct Log {
     extent: EpochExtent,
     run: Pace,
     epoch: Pace,
-}
-
-/// Steps and images since a moment.
-#[derive(Clone, Copy)]
-struct Pace {
-    since: Instant,
-    steps: u64,
-    images: u64,
-}
-
-impl Pace {
-    fn start() -> Self {
-        Self { since: Instant::now(), steps: 0, images: 0 }
-    }
-
-    fn add(&mut self, images: usize) {
-        self.steps += 1;
-        self.images += images as u64;
-    }
-
-    fn images_per_second(&self, now: Instant) -> f64 {
-        self.images as f64 / (now - self.since).as_secs_f64().max(1e-9)
-    }
-
-    fn time_for(&self, steps: u64, now: Instant) -> Clock {
-        Clock((now - self.since).as_secs_f64() / self.steps.max(1) as f64 * steps as f64)
-    }
 }
 
 impl Log {
@@ -261,36 +235,6 @@ impl fmt::Display for Mib {
     }
 }
 
-/// Seconds as a person reads them: `0:07`, `12:34`, `1:02:03`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Clock(
-    /// Seconds.
-    pub f64,
-);
-
-impl fmt::Display for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.round() as u64;
-        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        match hours {
-            0 => write!(f, "{minutes}:{seconds:02}"),
-            _ => write!(f, "{hours}:{minutes:02}:{seconds:02}"),
-        }
-    }
-}
-
-/// Time left in the epoch and in the run.
-struct TimeLeft {
-    epoch: Clock,
-    run: Clock,
-}
-
-impl fmt::Display for TimeLeft {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} left, run {}", self.epoch, self.run)
-    }
-}
-
 /// A row of metrics.csv as a sentence that fits 120 columns: losses, accuracies, and the activations' bytes at peak.
 struct EpochLine<'a> {
     row: &'a EpochRow,
@@ -415,16 +359,5 @@ mod tests {
             wrap(&mut wrapped, width);
             assert_eq!(wrapped, expected);
         }
-    }
-
-    #[test]
-    fn time_left_follows_the_pace() {
-        let since = Instant::now();
-        let pace = Pace { since, steps: 10, images: 2560 };
-        let now = since + Duration::from_secs(20);
-        assert_eq!(pace.images_per_second(now), 128.0);
-        assert_eq!(pace.time_for(1000, now), Clock(2000.0));
-        let clocks = [0.4, 59.6, 754.0, 3723.0].map(|s| Clock(s).to_string());
-        assert_eq!(clocks, ["0:00", "1:00", "12:34", "1:02:03"]);
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use super::atomic::write_atomically;
-use super::log::Clock;
+use super::pace::Clock;
 use super::progress::EpochRow;
 use crate::error::{Error, Result};
 use crate::memory::{Bytes, Category};
