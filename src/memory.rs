@@ -3,7 +3,7 @@
 //! Nothing is ever given back while a network lives, so what the ledger holds is also its peak.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
@@ -87,6 +87,21 @@ impl Bytes {
     /// Bytes of all categories.
     pub fn total(&self) -> u64 {
         self.0.values().sum()
+    }
+
+    /// A line a category, then the activations' sum and the total.
+    pub fn table(&self) -> String {
+        let mut table = String::new();
+        let mut line = |name: &str, bytes: u64| {
+            // writing to a string cannot fail
+            let _ = writeln!(table, "  {name:<24}{bytes:>16} bytes {:>12}", human(bytes));
+        };
+        for category in Category::ALL {
+            line(&category.to_string(), self.of(category));
+        }
+        line("total", self.total());
+        line("of which activations", self.activations());
+        table
     }
 
     /// Bytes of activations: state + scratch + saved.

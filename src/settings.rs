@@ -1,0 +1,222 @@
+//! The settings that a user may give: each is a flag of `train_cifar` and, under the same name, a key of a config file.
+//!
+//! Every field is optional here, because a setting that was not given falls back to the next source: flags, then `--config`,
+//! then the defaults of [`RunConfig`]. A key is its flag without the dashes (`weight-decay = 5e-4`), but for `--no-augment`,
+//! whose key is `augment = false`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::config::{DeviceChoice, RunConfig};
+use crate::init::Init;
+use crate::memory::parse_bytes;
+use crate::scheme::Scheme;
+use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
+
+/// What was given on the command line, or in a config file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Settings {
+    /// Folder of CIFAR's binary files, or synthetic [default: see above].
+    #[arg(long, value_name = "DIR|synthetic", help_heading = "Data")]
+    pub data: Option<String>,
+    /// Train on the images as they are: no crop, no flip.
+    #[arg(long = "no-augment", num_args = 0, default_missing_value = "false", help_heading = "Data")]
+    pub augment: Option<bool>,
+
+    /// Residual blocks [default: 8].
+    #[arg(long, value_name = "N", help_heading = "Network")]
+    pub depth: Option<usize>,
+    /// Channels of every block [default: 16].
+    #[arg(long, value_name = "C", help_heading = "Network")]
+    pub channels: Option<usize>,
+    /// How blocks step: euler (ResNet) or heun (HeunNet) [default: euler].
+    #[arg(long, value_name = "SCHEME", hide_possible_values = true, help_heading = "Network")]
+    pub scheme: Option<Scheme>,
+    /// Initial weights: paper, or smooth (all blocks equal) [default: paper].
+    #[arg(long, value_name = "INIT", hide_possible_values = true, help_heading = "Network")]
+    pub init: Option<Init>,
+
+    /// backprop, checkpoint, adjoint, corrected or light [default: corrected].
+    #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = "Gradient")]
+    pub gradient: Option<Gradient>,
+    /// Extra passes of the reverse step [default: 0].
+    #[arg(long, value_name = "R", help_heading = "Gradient")]
+    pub fixed_point: Option<usize>,
+    /// Keep the true state every K blocks, restart there [default: none].
+    #[arg(long, value_name = "K", help_heading = "Gradient")]
+    pub anchors: Option<usize>,
+    /// Blocks between stored states of checkpoint [default: sqrt of depth].
+    #[arg(long, value_name = "K", help_heading = "Gradient")]
+    pub checkpoint_every: Option<usize>,
+    /// Statistics of the reverse step: saved or batch [default: saved].
+    #[arg(long, value_name = "WHICH", hide_possible_values = true, help_heading = "Gradient")]
+    pub bn_stats: Option<BnStatistics>,
+    /// Apply SGD in-sweep or after it, to the same bits [default: in-sweep].
+    #[arg(long, value_name = "WHEN", hide_possible_values = true, help_heading = "Gradient")]
+    pub update: Option<Update>,
+
+    /// Passes over the training set [default: 90; synthetic: 5].
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub epochs: Option<usize>,
+    /// Images a step [default: 256].
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub batch: Option<usize>,
+    /// Learning rate [default: 0.1].
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
+    pub lr: Option<f64>,
+    /// Momentum of SGD [default: 0.9].
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
+    pub momentum: Option<f64>,
+    /// Weight decay, on all parameters [default: 0.0005].
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
+    pub weight_decay: Option<f64>,
+    /// Epochs after which lr falls to a tenth, or none [default: 30,60].
+    #[arg(long, value_name = "E,E", help_heading = "Training")]
+    pub lr_drop: Option<LrDrop>,
+    /// Seed of weights, order, augmentation and synthetic data [default: 0].
+    #[arg(long, value_name = "S", help_heading = "Training")]
+    pub seed: Option<u64>,
+    /// Stop after this many steps in all [default: no limit].
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    pub max_steps: Option<u64>,
+
+    /// auto or cpu [default: auto].
+    #[arg(long, value_name = "DEVICE", hide_possible_values = true, help_heading = "Machine")]
+    pub device: Option<DeviceChoice>,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub threads: Option<usize>,
+    /// Refuse a run that plans more, e.g. 512MiB [default: no limit].
+    #[arg(long, value_name = "SIZE", help_heading = "Machine")]
+    pub memory_limit: Option<ByteSize>,
+}
+
+impl Settings {
+    /// `base`, with what is given here put over it.
+    pub fn over(self, base: RunConfig) -> RunConfig {
+        let sweep = base.sweep;
+        RunConfig {
+            data: self.data.or(base.data),
+            augment: self.augment.unwrap_or(base.augment),
+            depth: self.depth.unwrap_or(base.depth),
+            channels: self.channels.unwrap_or(base.channels),
+            sweep: SweepSpec {
+                scheme: self.scheme.unwrap_or(sweep.scheme),
+                gradient: self.gradient.unwrap_or(sweep.gradient),
+                fixed_point: self.fixed_point.unwrap_or(sweep.fixed_point),
+                anchors: self.anchors.or(sweep.anchors),
+                checkpoint_every: self.checkpoint_every.or(sweep.checkpoint_every),
+                bn_stats: self.bn_stats.unwrap_or(sweep.bn_stats),
+                update: self.update.unwrap_or(sweep.update),
+            },
+            init: self.init.unwrap_or(base.init),
+            epochs: self.epochs.or(base.epochs),
+            batch: self.batch.unwrap_or(base.batch),
+            lr: self.lr.unwrap_or(base.lr),
+            momentum: self.momentum.unwrap_or(base.momentum),
+            weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
+            lr_drop: self.lr_drop.map_or(base.lr_drop, |drop| drop.0),
+            seed: self.seed.unwrap_or(base.seed),
+            max_steps: self.max_steps.or(base.max_steps),
+            device: self.device.unwrap_or(base.device),
+            threads: self.threads.or(base.threads),
+            memory_limit: self.memory_limit.map(|size| size.0).or(base.memory_limit),
+        }
+    }
+}
+
+impl From<&RunConfig> for Settings {
+    fn from(config: &RunConfig) -> Self {
+        let RunConfig { sweep, .. } = config;
+        Self {
+            data: config.data.clone(),
+            augment: Some(config.augment),
+            depth: Some(config.depth),
+            channels: Some(config.channels),
+            scheme: Some(sweep.scheme),
+            init: Some(config.init),
+            gradient: Some(sweep.gradient),
+            fixed_point: Some(sweep.fixed_point),
+            anchors: sweep.anchors,
+            checkpoint_every: sweep.checkpoint_every,
+            bn_stats: Some(sweep.bn_stats),
+            update: Some(sweep.update),
+            epochs: config.epochs,
+            batch: Some(config.batch),
+            lr: Some(config.lr),
+            momentum: Some(config.momentum),
+            weight_decay: Some(config.weight_decay),
+            lr_drop: Some(LrDrop(config.lr_drop.clone())),
+            seed: Some(config.seed),
+            max_steps: config.max_steps,
+            device: Some(config.device),
+            threads: config.threads,
+            memory_limit: config.memory_limit.map(ByteSize),
+        }
+    }
+}
+
+/// Epochs after which the learning rate falls to a tenth: `30,60` or `none`; in a config file `[30, 60]` or `[]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LrDrop(pub Vec<usize>);
+
+impl FromStr for LrDrop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "none" {
+            return Ok(Self::default());
+        }
+        let epochs: Result<_, _> = text.split(',').map(|epoch| epoch.trim().parse()).collect();
+        epochs.map(Self).map_err(|_| "write epochs with commas, such as 30,60, or none".into())
+    }
+}
+
+impl fmt::Display for LrDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.pad("none");
+        }
+        let epochs: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        f.pad(&epochs.join(","))
+    }
+}
+
+/// A number of bytes: `512MiB`, `2GiB` or `1000000`; in a config file a string or an integer, written as an integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ByteSize(pub u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_bytes(text).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = ByteSize;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes or a size such as \"512MiB\"")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
+                u64::try_from(bytes).map(ByteSize).map_err(|_| E::custom("a size is not negative"))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ByteSize, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

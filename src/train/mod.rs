@@ -1,0 +1,12 @@
+//! What a run does and leaves: the training loop, and the files of its folder.
+//!
+//! [`folder`] claims the folder, [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and
+//! restores a run's [`progress`], [`log`] says how it goes, [`report`] and [`curves`] how it went.
+
+pub mod atomic;
+pub mod checkpoint;
+pub mod curves;
+pub mod folder;
+pub mod log;
+pub mod progress;
+pub mod report;

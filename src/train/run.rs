@@ -1,0 +1,377 @@
+//! A run from start to end: epochs of steps, tests, checkpoints, and what is left in the run folder.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use super::checkpoint::{self, Checkpoint, DatasetId, RunState, TensorEntry};
+use super::curves::write_curves;
+use super::folder::RunFolder;
+use super::log::{EpochExtent, Log, StepReport};
+use super::progress::{EpochRow, EpochSums, Progress, best_epoch};
+use super::report::{self, Summary, write_metrics};
+use crate::config::RunConfig;
+use crate::data::{Dataset, HostBatch, IMAGE_LEN, Loader, LoaderSpec};
+use crate::device::{Device, SgdStep};
+use crate::error::{Error, Result};
+use crate::memory::{Bytes, Category};
+use crate::net::{BatchResult, Net, NetSpec};
+use crate::plan;
+use crate::schedule::learning_rate;
+use crate::shape::Shape;
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs, or `--max-steps` steps, are done.
+    Done,
+    /// The user stopped it; the checkpoint says where.
+    Interrupted,
+}
+
+/// The network that a config and a data set ask for.
+pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
+    NetSpec {
+        depth: config.depth,
+        channels: config.channels,
+        batch: config.batch,
+        image: crate::data::IMAGE,
+        image_channels: crate::data::CHANNELS,
+        classes: dataset.classes,
+        sweep: config.sweep,
+    }
+}
+
+/// Bytes that the data takes outside the device's arena: the data set itself and the loader's batches.
+pub fn host_data_bytes(config: &RunConfig, dataset: &Dataset) -> u64 {
+    dataset.bytes() + Loader::bytes(config.batch, dataset.train.len())
+}
+
+/// The whole plan of a run: the network's and the data's.
+pub fn planned<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
+    let mut bytes = plan::network(d, &net_spec(config, dataset));
+    bytes.charge(Category::Data, host_data_bytes(config, dataset));
+    bytes
+}
+
+/// Refuses a plan that is over the limit.
+///
+/// # Errors
+/// [`Error::PlanOverLimit`] with the table and the largest depth that would fit.
+pub fn check_limit<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset, limit: u64) -> Result<()> {
+    let bytes = planned(d, config, dataset);
+    if bytes.total() <= limit {
+        return Ok(());
+    }
+    let spec = net_spec(config, dataset);
+    let extra = host_data_bytes(config, dataset);
+    let advice = match plan::largest_depth(d, &spec, extra, limit) {
+        Some(depth) => format!("the largest depth that fits is --depth {depth}"),
+        None => "not even the shallowest net fits; lower --batch or --channels".into(),
+    };
+    Err(Error::PlanOverLimit { planned: bytes.total(), limit, advice, table: bytes.table() })
+}
+
+/// One training run on one device.
+pub struct Run<'a, D: Device<Real = f32>> {
+    device: &'a D,
+    config: RunConfig,
+    dataset: DatasetId,
+    net: Net<D>,
+    loader: Loader,
+    progress: Progress,
+    memory: Bytes,
+    planned: Bytes,
+    step_seconds: Vec<f64>,
+    images_trained: u64,
+    stop: &'a AtomicBool,
+}
+
+impl<'a, D: Device<Real = f32>> Run<'a, D> {
+    /// Takes all memory and draws the weights, or restores them from a checkpoint. `stop` ends the run after the step in
+    /// which it turns true.
+    ///
+    /// # Errors
+    /// If the machine has no room, or the checkpoint is of another net or of other data.
+    pub fn new(
+        device: &'a D,
+        config: RunConfig,
+        dataset: Arc<Dataset>,
+        checkpoint: Option<&Checkpoint>,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        config.validate_for_data(dataset.train.len())?;
+        let id = DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
+        let mut net = Net::new(device, net_spec(&config, &dataset), config.init, config.seed)?;
+        let mut progress = Progress::default();
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.check_dataset(&id)?;
+            checkpoint.check_net(&config)?;
+            for (name, tensor) in net.checkpointed_mut() {
+                let values = checkpoint.tensor(&name, &saved_shape(tensor.shape()))?;
+                device.upload(&values, tensor)?;
+            }
+            progress = checkpoint.state().progress.clone();
+        }
+        let planned = planned(device, &config, &dataset);
+        let mut memory = net.memory().clone();
+        memory.charge(Category::Data, host_data_bytes(&config, &dataset));
+        let loader =
+            Loader::new(dataset, LoaderSpec { seed: config.seed, batch: config.batch, augment: config.augment })?;
+        let steps = config.epochs.unwrap_or(0).saturating_mul(loader.train_batches());
+        Ok(Self {
+            device,
+            dataset: id,
+            net,
+            loader,
+            progress,
+            memory,
+            planned,
+            // room for every step, so that no step allocates; a run longer than this drops its later timings
+            step_seconds: Vec::with_capacity(steps.min(1 << 20)),
+            images_trained: 0,
+            config,
+            stop,
+        })
+    }
+
+    /// Trains to the end and keeps the run folder up to date.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if the loss leaves the finite numbers, [`Error::Io`] if a file cannot be written; the last
+    /// checkpoint stays whole.
+    pub fn train(&mut self, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
+        self.write_tables(folder)?;
+        let epochs = self.config.epochs.unwrap_or(0);
+        while self.progress.epoch < epochs {
+            if !self.train_epoch(log)? {
+                self.save(folder)?;
+                let interrupted = self.stop.load(Ordering::Relaxed);
+                let test = if interrupted { None } else { Some(self.test()?) };
+                let summary = self.summary(test);
+                summary.write(&folder.summary())?;
+                return Ok((if interrupted { Ending::Interrupted } else { Ending::Done }, summary));
+            }
+            self.save(folder)?;
+            self.write_tables(folder)?;
+            self.summary(None).write(&folder.summary())?;
+        }
+        let summary = self.summary(None);
+        summary.write(&folder.summary())?;
+        Ok((Ending::Done, summary))
+    }
+
+    /// Trains what is left of the current epoch and tests; false if the run was stopped before the epoch was done.
+    fn train_epoch(&mut self, log: &mut Log) -> Result<bool> {
+        let Progress { epoch, step_in_epoch, .. } = self.progress;
+        let (epochs, steps) = (self.config.epochs.unwrap_or(0), self.loader.train_batches());
+        let number = epoch + 1;
+        let steps_after = ((epochs - number) * steps) as u64;
+        log.epoch_start(EpochExtent { epoch: number, epochs, done: step_in_epoch, steps, steps_after });
+        let sgd = self.sgd();
+        self.loader.start_train_epoch(number as u64, step_in_epoch);
+        while self.progress.step_in_epoch < steps {
+            if self.stop.load(Ordering::Relaxed) || self.config.max_steps.is_some_and(|max| self.progress.global_step >= max)
+            {
+                return Ok(false);
+            }
+            self.step(sgd, log)?;
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let test = self.test()?;
+        let row = self.epoch_row(number, sgd.lr, test);
+        self.progress.history.push(row);
+        self.progress.epoch = number;
+        self.progress.step_in_epoch = 0;
+        self.progress.sums = EpochSums::default();
+        log.epoch_end(&row);
+        Ok(true)
+    }
+
+    fn sgd(&self) -> SgdStep {
+        let RunConfig { lr, lr_drop, momentum, weight_decay, .. } = &self.config;
+        let lr = learning_rate(*lr, lr_drop, self.progress.epoch + 1);
+        SgdStep { lr, momentum: *momentum, weight_decay: *weight_decay }
+    }
+
+    /// One step. Allocates nothing, unless the log draws.
+    fn step(&mut self, sgd: SgdStep, log: &mut Log) -> Result<()> {
+        let epoch_start = Instant::now();
+        let batch = self.loader.next_batch().ok_or_else(|| Error::Usage("the epoch has no batch left".into()))?;
+        let images = batch.n;
+        let start = Instant::now();
+        load(self.device, &mut self.net, batch)?;
+        let (result, drift) = self.net.train_step(self.device, sgd)?;
+        let seconds = start.elapsed().as_secs_f64();
+        if !result.loss.is_finite() {
+            return Err(Error::NotFinite {
+                epoch: self.progress.epoch + 1,
+                step: self.progress.step_in_epoch + 1,
+                loss: result.loss,
+                place: self.net.first_non_finite(self.device)?,
+            });
+        }
+        if self.step_seconds.len() < self.step_seconds.capacity() {
+            self.step_seconds.push(seconds);
+        }
+        self.images_trained += images as u64;
+        let progress = &mut self.progress;
+        let wall = epoch_start.elapsed().as_secs_f64();
+        progress.sums.add(images, result.loss, result.correct as u64, drift.stem, wall);
+        progress.step_in_epoch += 1;
+        progress.global_step += 1;
+        log.step(&StepReport {
+            step: progress.step_in_epoch,
+            images,
+            loss: progress.sums.mean_loss(),
+            accuracy: progress.sums.accuracy(),
+            drift: drift.stem,
+            activation_peak_bytes: self.memory.activations(),
+        });
+        Ok(())
+    }
+
+    /// Mean loss and accuracy over the test images.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn test(&mut self) -> Result<Test> {
+        self.loader.start_test();
+        let (mut loss, mut correct, mut images) = (0.0, 0, 0);
+        while let Some(batch) = self.loader.next_batch() {
+            let n = batch.n;
+            load(self.device, &mut self.net, batch)?;
+            let BatchResult { loss: mean, correct: right } = self.net.evaluate(self.device)?;
+            loss += mean * n as f64;
+            correct += right;
+            images += n;
+        }
+        Ok(Test { loss: loss / images as f64, accuracy: correct as f64 / images as f64, images })
+    }
+
+    fn epoch_row(&self, epoch: usize, learning_rate: f64, test: Test) -> EpochRow {
+        let sums = &self.progress.sums;
+        EpochRow {
+            epoch,
+            train_loss: sums.mean_loss(),
+            train_accuracy: sums.accuracy(),
+            test_loss: test.loss,
+            test_accuracy: test.accuracy,
+            learning_rate,
+            epoch_seconds: sums.seconds,
+            images_per_second: sums.images as f64 / sums.seconds.max(f64::MIN_POSITIVE),
+            drift: self.config.sweep.gradient.reconstructs().then(|| sums.mean_drift()),
+            activation_peak_bytes: self.memory.activations(),
+            peak_bytes: self.memory.total(),
+        }
+    }
+
+    /// Writes the checkpoint.
+    fn save(&self, folder: &RunFolder) -> Result<()> {
+        let state = RunState {
+            config: self.config.clone(),
+            progress: self.progress.clone(),
+            dataset: self.dataset.clone(),
+        };
+        let tensors = self.net.checkpointed();
+        let entries: Vec<_> = tensors
+            .iter()
+            .map(|(name, tensor)| TensorEntry { name: name.clone(), shape: saved_shape(tensor.shape()) })
+            .collect();
+        let mut tensors = tensors.iter();
+        checkpoint::save(&folder.checkpoint(), &state, &entries, |_, values| {
+            let (_, tensor) = tensors.next().expect("there are as many tensors as entries");
+            self.device.download(tensor, values)
+        })
+    }
+
+    /// Writes the table and the picture of all epochs so far, whatever an earlier session left there.
+    fn write_tables(&self, folder: &RunFolder) -> Result<()> {
+        let history = &self.progress.history;
+        write_metrics(&folder.metrics(), history)?;
+        if history.is_empty() {
+            return Ok(());
+        }
+        write_curves(&folder.curves(), &self.title(), history)
+    }
+
+    fn title(&self) -> String {
+        let RunConfig { depth, channels, sweep, seed, .. } = &self.config;
+        let (scheme, gradient) = (sweep.scheme, sweep.gradient);
+        format!("{}: depth {depth}, {channels} channels, {scheme}, {gradient}, seed {seed}", self.dataset.name)
+    }
+
+    /// The run as it stands. `test` is of weights that no row of the history has seen.
+    fn summary(&self, test: Option<Test>) -> Summary {
+        let RunConfig { depth, channels, batch, seed, sweep, .. } = self.config;
+        let Progress { epoch, global_step, ref sums, ref history, .. } = self.progress;
+        let last = history.last();
+        let unfinished = sums.steps > 0;
+        let seconds: f64 = self.step_seconds.iter().sum();
+        let reconstructs = sweep.gradient.reconstructs();
+        Summary {
+            device: self.device.name(),
+            dataset: self.dataset.name.clone(),
+            scheme: sweep.scheme,
+            gradient: sweep.gradient,
+            depth,
+            channels,
+            batch,
+            seed,
+            epochs: epoch,
+            steps: global_step,
+            test_accuracy: test.map(|t| t.accuracy).or(last.map(|row| row.test_accuracy)),
+            best_test_accuracy: best_epoch(history).map(|row| row.test_accuracy),
+            train_loss: if unfinished { Some(sums.mean_loss()) } else { last.map(|row| row.train_loss) },
+            step_seconds_median: median(&self.step_seconds),
+            images_per_second: (seconds > 0.0).then(|| self.images_trained as f64 / seconds),
+            drift: match (reconstructs, unfinished) {
+                (false, _) => None,
+                (true, true) => Some(sums.mean_drift()),
+                (true, false) => last.and_then(|row| row.drift),
+            },
+            memory: self.memory.clone(),
+            activation_peak_bytes: self.memory.activations(),
+            planned_peak_bytes: self.planned.total(),
+            peak_bytes: self.memory.total(),
+            rss_peak_bytes: report::rss_peak_bytes(),
+        }
+    }
+
+    /// How far the run has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+/// Mean loss and accuracy over the test images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Test {
+    /// Mean loss an image.
+    pub loss: f64,
+    /// Fraction classified correctly.
+    pub accuracy: f64,
+    /// Images tested.
+    pub images: usize,
+}
+
+fn load<D: Device<Real = f32>>(d: &D, net: &mut Net<D>, batch: &HostBatch) -> Result<()> {
+    net.load(d, &batch.images[..batch.n * IMAGE_LEN], &batch.labels[..batch.n])
+}
+
+/// A tensor's shape as a checkpoint names it: vectors and matrices without the leading ones.
+fn saved_shape(shape: Shape) -> Vec<usize> {
+    match shape.0 {
+        [1, 1, 1, len] => vec![len],
+        [1, 1, rows, columns] => vec![rows, columns],
+        all => all.to_vec(),
+    }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}

@@ -1,0 +1,108 @@
+//! What several tests share: seeded values, comparison with a derived tolerance, small nets.
+#![allow(dead_code)]
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rewind::device::{Device, SgdStep};
+use rewind::net::{Net, NetSpec};
+use rewind::sweep::{SweepSpec, Update};
+use rewind::tensor::{Real, Tensor};
+
+/// Unit roundoff of f32.
+pub const EPS_F32: f64 = 1.0 / (1 << 24) as f64;
+
+/// Plain SGD with nothing in it: the gradients stay readable and the weights stay put.
+pub const NO_SGD: SgdStep = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
+
+/// Values uniform in [-1, 1), exact in f32.
+pub fn uniform(seed: u64, len: usize) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..len).map(|_| f64::from(rng.next_u32() >> 8) / f64::from(1u32 << 23) - 1.0).collect()
+}
+
+/// Fails with the worst element: its index, both values, and the ratio of the error to its tolerance.
+pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: impl Fn(usize) -> f64) {
+    assert_eq!(found.len(), expected.len(), "{what}: lengths");
+    let worst = (0..found.len())
+        .map(|i| ((found[i] - expected[i]).abs() / tolerance(i), i))
+        .fold((0.0, 0), |a, b| if b.0 > a.0 || b.0.is_nan() { b } else { a });
+    let (ratio, i) = worst;
+    assert!(
+        ratio <= 1.0,
+        "{what}: element {i} is {} and should be {}; the error is {ratio:.3} times the tolerance",
+        found[i],
+        expected[i]
+    );
+}
+
+/// Copies a tensor to the host as f64.
+pub fn read<D: Device>(d: &D, tensor: &Tensor<D>) -> Vec<f64> {
+    let mut values = vec![D::Real::default(); tensor.shape().len()];
+    d.download(tensor, &mut values).expect("download");
+    values.into_iter().map(Real::to_f64).collect()
+}
+
+/// Copies values to a tensor, rounding them to the device's number type.
+pub fn write<D: Device>(d: &D, values: &[f64], tensor: &mut Tensor<D>) {
+    let values: Vec<_> = values.iter().map(|v| D::Real::from_f64(*v)).collect();
+    d.upload(&values, tensor).expect("upload");
+}
+
+/// Rounds to a device's number type.
+pub fn rounded<D: Device>(values: &[f64]) -> Vec<D::Real> {
+    values.iter().map(|v| D::Real::from_f64(*v)).collect()
+}
+
+/// A small net on 32 x 32 x 3 images with 10 classes, its gradients kept.
+pub fn small(sweep: SweepSpec, depth: usize, channels: usize, batch: usize) -> NetSpec {
+    let sweep = SweepSpec { update: Update::After, ..sweep };
+    NetSpec { depth, channels, batch, image: 32, image_channels: 3, classes: 10, sweep }
+}
+
+/// Gives every block a second batch norm that is not zero, so that all gradients are alive. The blocks' weights lie on a
+/// smooth curve over depth (`wave`), or are independent draws.
+pub fn liven<D: Device>(d: &D, net: &mut Net<D>, smooth: bool) {
+    let depth = net.stack.depth();
+    for (n, theta) in net.stack.theta.iter_mut().enumerate() {
+        for (t, (name, tensor)) in theta.named_mut().into_iter().enumerate() {
+            let len = tensor.shape().len();
+            let (scale, shift) = match name {
+                "bn1.weight" | "bn2.weight" => (0.3, 1.0),
+                "bn1.bias" | "bn2.bias" => (0.3, 0.0),
+                _ => (0.2, 0.0),
+            };
+            let values: Vec<f64> = if smooth {
+                let (a, b) = (uniform(100 + t as u64, len), uniform(200 + t as u64, len));
+                let angle = 1.5 * n as f64 / depth as f64;
+                a.iter().zip(b).map(|(a, b)| shift + scale * (a * angle.cos() + b * angle.sin())).collect()
+            } else {
+                uniform(300 + (n * 6 + t) as u64, len).iter().map(|v| shift + scale * v).collect()
+            };
+            write(d, &values, tensor);
+        }
+    }
+}
+
+/// A seeded batch: images in [-1, 1), labels in turn.
+pub fn batch<D: Device>(net: &mut Net<D>, d: &D, n: usize) {
+    let shape = net.spec().images().with_batch(n);
+    let images = rounded::<D>(&uniform(7, shape.len()));
+    let labels: Vec<f64> = (0..n).map(|i| (i % net.spec().classes) as f64).collect();
+    net.load(d, &images, &rounded::<D>(&labels)).expect("load");
+}
+
+/// All gradients by name.
+pub fn gradients<D: Device>(d: &D, net: &Net<D>) -> Vec<(String, Vec<f64>)> {
+    net.gradients().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect()
+}
+
+/// `|a - b| / |b|` over all blocks' gradients together.
+pub fn block_error(a: &[(String, Vec<f64>)], b: &[(String, Vec<f64>)]) -> f64 {
+    let (mut distance, mut norm) = (0.0, 0.0);
+    for ((name, a), (_, b)) in a.iter().zip(b).filter(|((name, _), _)| name.starts_with("blocks")) {
+        assert!(!a.is_empty(), "{name} is empty");
+        distance += a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+        norm += b.iter().map(|b| b * b).sum::<f64>();
+    }
+    (distance / norm).sqrt()
+}

@@ -1,0 +1,323 @@
+//! The sweeps on the f64 reference: exact modes agree with finite differences and with each other to the bit, approximate
+//! ones have the order that the method promises, and the memory is what the plan says.
+
+mod support;
+
+use rewind::device::{Device, SgdStep};
+use rewind::init::Init;
+use rewind::memory::Category;
+use rewind::net::{Net, NetSpec};
+use rewind::plan;
+use rewind::reference::Reference;
+use rewind::scheme::Scheme;
+use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
+use support::{NO_SGD, assert_close, batch, block_error, gradients, liven, read, small, uniform, write};
+
+const D: &Reference = &Reference;
+const SCHEMES: [Scheme; 2] = [Scheme::Euler, Scheme::Heun];
+const GRADIENTS: [Gradient; 5] =
+    [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint, Gradient::Corrected, Gradient::Light];
+
+/// Every combination of options that the program accepts, at small values.
+fn all_sweeps() -> Vec<SweepSpec> {
+    let mut all = Vec::new();
+    for scheme in SCHEMES {
+        for gradient in GRADIENTS {
+            for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+                for update in [Update::InSweep, Update::After] {
+                    let base = SweepSpec { bn_stats, update, ..SweepSpec::new(scheme, gradient) };
+                    all.push(base);
+                    if gradient.reconstructs() {
+                        all.push(SweepSpec { fixed_point: 2, ..base });
+                        all.push(SweepSpec { anchors: Some(1), ..base });
+                        all.push(SweepSpec { anchors: Some(3), ..base });
+                    }
+                    if gradient == Gradient::Checkpoint {
+                        all.push(SweepSpec { checkpoint_every: Some(1), ..base });
+                        all.push(SweepSpec { checkpoint_every: Some(3), ..base });
+                        all.push(SweepSpec { checkpoint_every: Some(100), ..base });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// A net with live gradients on a batch of four, forward and backward done, nothing updated.
+fn swept(sweep: SweepSpec, depth: usize, smooth: bool) -> Net<Reference> {
+    let mut net = Net::new(D, small(sweep, depth, 4, 4), Init::Paper, 1).expect("net");
+    liven(D, &mut net, smooth);
+    batch(&mut net, D, 4);
+    net.forward(D).expect("forward");
+    net
+}
+
+fn block_gradients(sweep: SweepSpec, depth: usize, smooth: bool) -> (Vec<(String, Vec<f64>)>, Option<f64>) {
+    let mut net = swept(sweep, depth, smooth);
+    let drift = net.backward(D, NO_SGD).expect("backward");
+    (gradients(D, &net), drift.stem)
+}
+
+#[test]
+fn backprop_agrees_with_central_differences() {
+    for scheme in SCHEMES {
+        let mut net = swept(SweepSpec::new(scheme, Gradient::Backprop), 3, false);
+        net.backward(D, NO_SGD).expect("backward");
+        for (index, (name, grad)) in gradients(D, &net).into_iter().enumerate() {
+            let direction = uniform(1000 + index as u64, grad.len());
+            let slope: f64 = grad.iter().zip(&direction).map(|(g, v)| g * v).sum();
+            let start = {
+                let tensors = net.checkpointed();
+                read(D, tensors.iter().find(|(other, _)| *other == name).expect("a parameter").1)
+            };
+            let delta = 1e-6;
+            let mut loss_at = |sign: f64| {
+                let moved: Vec<f64> = start.iter().zip(&direction).map(|(x, v)| x + sign * delta * v).collect();
+                let mut tensors = net.checkpointed_mut();
+                let tensor = &mut tensors.iter_mut().find(|(other, _)| *other == name).expect("a parameter").1;
+                write(D, &moved, tensor);
+                drop(tensors);
+                net.forward(D).expect("forward").loss
+            };
+            let difference = (loss_at(1.0) - loss_at(-1.0)) / (2.0 * delta);
+            loss_at(0.0);
+            // rounding of the loss, 1e-16 times a few hundred roundings, over delta; curvature delta^2; a ReLU input that
+            // crosses 0 within delta would show as delta times its weight
+            assert_close(&format!("{scheme} {name}"), &[slope], &[difference], |_| 1e-7 * (1.0 + slope.abs()));
+        }
+    }
+}
+
+#[test]
+fn checkpoint_gives_the_bits_of_backprop() {
+    for scheme in SCHEMES {
+        let (expected, drift) = block_gradients(SweepSpec::new(scheme, Gradient::Backprop), 7, false);
+        assert_eq!(drift, None);
+        for every in [None, Some(1), Some(2), Some(5), Some(7), Some(50)] {
+            let sweep = SweepSpec { checkpoint_every: every, ..SweepSpec::new(scheme, Gradient::Checkpoint) };
+            let (found, _) = block_gradients(sweep, 7, false);
+            assert!(found == expected, "{scheme}, every {every:?}");
+        }
+    }
+}
+
+/// Opens every ReLU (its input stays positive), which makes f smooth, and puts the weights on a smooth curve over depth.
+fn smooth_errors(sweep: SweepSpec, depth: usize) -> (f64, f64) {
+    let run = |sweep: SweepSpec| {
+        let mut net = Net::new(D, small(sweep, depth, 4, 4), Init::Paper, 1).expect("net");
+        liven(D, &mut net, true);
+        for theta in &mut net.stack.theta {
+            let open: Vec<f64> = read(D, &theta.bn1.beta).iter().map(|b| b + 8.0).collect();
+            write(D, &open, &mut theta.bn1.beta);
+        }
+        batch(&mut net, D, 4);
+        net.forward(D).expect("forward");
+        let drift = net.backward(D, NO_SGD).expect("backward");
+        (gradients(D, &net), drift.stem)
+    };
+    let (exact, _) = run(SweepSpec::new(sweep.scheme, Gradient::Backprop));
+    let (found, drift) = run(sweep);
+    (block_error(&found, &exact), drift.expect("a reconstructing mode"))
+}
+
+/// The orders in 1/N of the gradient's error and of the drift, from depth 16 to 64.
+fn orders(sweep: SweepSpec) -> (f64, f64) {
+    let (gradient_16, drift_16) = smooth_errors(sweep, 16);
+    let (gradient_64, drift_64) = smooth_errors(sweep, 64);
+    let order = |a: f64, b: f64| (a / b).ln() / 4f64.ln();
+    let orders = (order(gradient_16, gradient_64), order(drift_16, drift_64));
+    println!(
+        "{sweep:?}: gradient {gradient_16:.2e} to {gradient_64:.2e}, drift {drift_16:.2e} to {drift_64:.2e}, {orders:?}"
+    );
+    orders
+}
+
+/// Measured slopes approach the order from either side; a tenth is left for the terms of higher order.
+const SLACK: f64 = 0.1;
+
+#[test]
+fn adjoint_is_of_first_order() {
+    for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+        let sweep = SweepSpec { bn_stats, ..SweepSpec::new(Scheme::Euler, Gradient::Adjoint) };
+        let (gradient, drift) = orders(sweep);
+        assert!(gradient > 1.0 - SLACK && drift > 1.0 - SLACK, "{bn_stats:?}: {gradient:.2}, {drift:.2}");
+    }
+}
+
+#[test]
+fn corrected_is_of_second_order() {
+    for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+        let sweep = SweepSpec { bn_stats, ..SweepSpec::new(Scheme::Euler, Gradient::Corrected) };
+        let (gradient, drift) = orders(sweep);
+        assert!(gradient > 2.0 - SLACK && drift > 2.0 - SLACK, "{bn_stats:?}: {gradient:.2}, {drift:.2}");
+    }
+}
+
+#[test]
+fn heun_adjoint_and_corrected_are_of_second_order_at_least() {
+    for gradient in [Gradient::Adjoint, Gradient::Corrected] {
+        for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+            let (error, drift) = orders(SweepSpec { bn_stats, ..SweepSpec::new(Scheme::Heun, gradient) });
+            assert!(error > 2.0 - SLACK && drift > 2.0 - SLACK, "{gradient} {bn_stats:?}: {error:.2}, {drift:.2}");
+        }
+    }
+}
+
+#[test]
+fn light_is_of_second_order_where_weights_are_smooth() {
+    let (gradient, drift) = orders(SweepSpec::new(Scheme::Euler, Gradient::Light));
+    assert!(gradient > 2.0 - SLACK && drift > 2.0 - SLACK, "{gradient:.2}, {drift:.2}");
+}
+
+#[test]
+fn corrected_is_closer_than_adjoint_where_weights_are_rough() {
+    for scheme in SCHEMES {
+        let (exact, _) = block_gradients(SweepSpec::new(scheme, Gradient::Backprop), 16, false);
+        let error = |gradient| {
+            let (found, drift) = block_gradients(SweepSpec::new(scheme, gradient), 16, false);
+            (block_error(&found, &exact), drift.expect("a reconstructing mode"))
+        };
+        let (adjoint, corrected) = (error(Gradient::Adjoint), error(Gradient::Corrected));
+        println!("{scheme}: adjoint {adjoint:?}, corrected {corrected:?}");
+        assert!(corrected.0 < adjoint.0 && corrected.1 < adjoint.1 / 2.0, "{scheme}: {adjoint:?} {corrected:?}");
+    }
+}
+
+#[test]
+fn fixed_point_passes_converge_to_backprop() {
+    for scheme in SCHEMES {
+        let (exact, _) = block_gradients(SweepSpec::new(scheme, Gradient::Backprop), 6, false);
+        for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Light] {
+            let error = |fixed_point| {
+                let sweep = SweepSpec { fixed_point, ..SweepSpec::new(scheme, gradient) };
+                block_error(&block_gradients(sweep, 6, false).0, &exact)
+            };
+            let (none, one, many) = (error(0), error(1), error(60));
+            println!("{scheme} {gradient}: {none:.2e}, one pass {one:.2e}, sixty {many:.2e}");
+            assert!(one < none, "{scheme} {gradient}: {none:.2e} to {one:.2e}");
+            // each pass contracts by h Lip(f), about a half here: 2^-60; then rounding, some thousand operations of 1e-16
+            assert!(many < 1e-11, "{scheme} {gradient}: {many:.2e}");
+        }
+    }
+}
+
+#[test]
+fn anchors_bound_the_drift() {
+    for scheme in SCHEMES {
+        let (exact, _) = block_gradients(SweepSpec::new(scheme, Gradient::Backprop), 12, false);
+        let run = |anchors| {
+            let sweep = SweepSpec { anchors, ..SweepSpec::new(scheme, Gradient::Adjoint) };
+            let mut net = swept(sweep, 12, false);
+            let drift = net.backward(D, NO_SGD).expect("backward");
+            (block_error(&gradients(D, &net), &exact), drift)
+        };
+        let (free, free_drift) = run(None);
+        let (some, some_drift) = run(Some(4));
+        let (all, all_drift) = run(Some(1));
+        println!(
+            "{scheme}: error {free:.2e}, every fourth {some:.2e}, every {all:.2e}; {free_drift:?} {some_drift:?} {all_drift:?}"
+        );
+        assert!(all < some && some < free, "{scheme}: {free:.2e} {some:.2e} {all:.2e}");
+        assert_eq!(free_drift.anchors, None);
+        assert!(all_drift.stem < free_drift.stem && some_drift.anchors.is_some_and(|drift| drift > 0.0));
+    }
+}
+
+#[test]
+fn recomputation_leaves_running_statistics_alone() {
+    for scheme in SCHEMES {
+        let running = |gradient, bn_stats| {
+            let mut net = swept(SweepSpec { bn_stats, ..SweepSpec::new(scheme, gradient) }, 5, false);
+            net.backward(D, NO_SGD).expect("backward");
+            net.checkpointed()
+                .into_iter()
+                .filter(|(name, _)| name.contains("running"))
+                .map(|(name, tensor)| (name, read(D, tensor)))
+                .collect::<Vec<_>>()
+        };
+        let expected = running(Gradient::Backprop, BnStatistics::Saved);
+        assert_eq!(expected.len(), 2 + 5 * 4);
+        for gradient in GRADIENTS {
+            for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+                assert!(running(gradient, bn_stats) == expected, "{scheme} {gradient} {bn_stats:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn updates_in_the_sweep_give_the_bits_of_updates_after_it() {
+    let sgd = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+    let trained = |sweep: SweepSpec| {
+        let spec = NetSpec { sweep, ..small(sweep, 5, 4, 4) };
+        let mut net = Net::new(D, spec, Init::Paper, 1).expect("net");
+        liven(D, &mut net, false);
+        // a smaller last batch in between
+        for n in [4, 3, 4] {
+            batch(&mut net, D, n);
+            net.train_step(D, sgd).expect("step");
+        }
+        net.checkpointed().into_iter().map(|(name, tensor)| (name, read(D, tensor))).collect::<Vec<_>>()
+    };
+    for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::InSweep) {
+        let after = trained(SweepSpec { update: Update::After, ..sweep });
+        assert!(after.iter().all(|(_, values)| values.iter().all(|v| v.is_finite())));
+        assert!(trained(sweep) == after, "{sweep:?}");
+    }
+}
+
+#[test]
+fn the_plan_is_what_is_taken() {
+    for sweep in all_sweeps() {
+        for (depth, channels, n) in [(2, 3, 5), (7, 16, 2)] {
+            let spec = NetSpec { sweep, ..small(sweep, depth, channels, n) };
+            let net = Net::new(D, spec, Init::Paper, 0).expect("net");
+            assert_eq!(net.memory(), &plan::network(D, &spec), "{spec:?}");
+        }
+    }
+}
+
+#[test]
+fn activations_are_flat_in_depth_where_the_mode_says_so() {
+    for sweep in all_sweeps() {
+        let memory = |depth| {
+            let spec = NetSpec { sweep, ..small(sweep, depth, 2, 2) };
+            Net::new(D, spec, Init::Paper, 0).expect("net").memory().clone()
+        };
+        let (shallow, middle, deep) = (memory(8), memory(64), memory(512));
+        let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();
+        if flat {
+            assert_eq!(shallow.activations(), middle.activations(), "{sweep:?}");
+            assert_eq!(shallow.activations(), deep.activations(), "{sweep:?}");
+        } else {
+            assert!(shallow.activations() < deep.activations(), "{sweep:?}");
+        }
+        let gradients_flat = shallow.of(Category::Gradients) == deep.of(Category::Gradients);
+        assert_eq!(gradients_flat, sweep.update == Update::InSweep, "{sweep:?}");
+    }
+}
+
+#[test]
+fn the_largest_depth_that_fits_is_the_largest() {
+    for gradient in GRADIENTS {
+        let spec = small(SweepSpec::new(Scheme::Heun, gradient), 40, 4, 4);
+        let bytes = |depth| plan::network(D, &NetSpec { depth, ..spec }).total();
+        let limit = bytes(23);
+        let fits = plan::largest_depth(D, &spec, 100, limit + 100).expect("some depth fits");
+        assert!(
+            fits >= 23 && bytes(fits) <= limit && (fits + 1..=40).all(|deeper| bytes(deeper) > limit),
+            "{gradient}"
+        );
+        assert_eq!(plan::largest_depth(D, &spec, 0, 1000), None);
+    }
+}
+
+#[test]
+fn the_first_place_that_is_not_finite_is_named() {
+    let mut net = swept(SweepSpec::new(Scheme::Euler, Gradient::Corrected), 5, false);
+    D.fill(f64::INFINITY, &mut net.stack.theta[3].bn2.gamma).expect("fill");
+    let (result, _) = net.train_step(D, NO_SGD).expect("step");
+    assert!(!result.loss.is_finite());
+    assert_eq!(net.first_non_finite(D).expect("diagnosis"), "the state after block 3");
+}
