@@ -48,6 +48,11 @@ pub trait Device: Sized + Sync {
     /// The device as a person names it.
     fn name(&self) -> String;
 
+    /// Bytes that the device could still give, where it tells; the host's unless it has memory of its own.
+    fn available_bytes(&self) -> Option<u64> {
+        crate::host::available_bytes()
+    }
+
     /// Reserves `len` elements.
     fn reserve(&self, len: usize) -> Result<Self::Region>;
 

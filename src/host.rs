@@ -9,6 +9,14 @@ use crate::error::{Error, Result};
 use crate::memory::ALIGN_BYTES;
 use crate::tensor::Real;
 
+/// Bytes that the system could give to a program without swapping, which Linux tells.
+pub fn available_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
 /// One zeroed reservation of host memory; alive as long as any of its buffers.
 pub struct HostRegion<T>(Arc<Block<T>>);
 

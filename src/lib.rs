@@ -16,6 +16,7 @@ pub mod net;
 pub mod operands;
 pub mod plan;
 pub mod reference;
+pub mod schedule;
 pub mod scheme;
 pub mod settings;
 pub mod shape;

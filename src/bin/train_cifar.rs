@@ -56,7 +56,7 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     let held = resumed.as_ref().map(|(_, checkpoint)| &checkpoint.state().config);
     let mut config = cli::resolve(cli, held)?;
     #[cfg(feature = "download")]
-    fetch(cli, &mut config)?;
+    download(cli, &mut config)?;
 
     let mut log = Log::new(LogKind::detect(cli.quiet));
     let Source { dataset, origin, notice } = source::open(config.data.as_deref(), config.seed)?;
@@ -82,7 +82,8 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     if let Some((_, checkpoint)) = &resumed {
         let (done, wanted) = (checkpoint.state().progress.epoch, config.epochs.unwrap_or(0));
         if !cli.eval_only && done > wanted {
-            let sentence = format!("--epochs {wanted} is less than the {done} epochs that this run has done: give more");
+            let sentence =
+                format!("--epochs {wanted} is less than the {done} epochs that this run has done: give more");
             return Err(Error::Usage(sentence).into());
         }
     }
@@ -154,10 +155,16 @@ fn print_plan(config: &RunConfig, planned: &Bytes, stored: &Bytes) {
 
 /// `--download`: fetches the data set and makes it the run's.
 #[cfg(feature = "download")]
-fn fetch(cli: &Cli, config: &mut RunConfig) -> anyhow::Result<()> {
+fn download(cli: &Cli, config: &mut RunConfig) -> anyhow::Result<()> {
     use rewind::cli::DownloadSet;
-    use rewind::data::download;
+    use rewind::data::download::{Progress, Which, fetch};
     let Some(set) = cli.download else { return Ok(()) };
-    let _ = (set, config, DownloadSet::Cifar10, download::fetch);
+    let which = match set {
+        DownloadSet::Cifar10 => Which::Cifar10,
+        DownloadSet::Cifar100 => Which::Cifar100,
+    };
+    let progress = if cli.quiet { Progress::Quiet } else { Progress::detect() };
+    let folder = fetch(which, cli.download_from.as_deref(), Path::new(source::DEFAULT_FOLDER), progress)?;
+    config.data = Some(folder.display().to_string());
     Ok(())
 }

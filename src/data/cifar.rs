@@ -84,6 +84,11 @@ pub fn open(dir: &Path) -> Result<Dataset> {
 }
 
 /// The format and the folder of its files.
+/// Whether `dir`, or a folder of the usual name in it, holds any file of either data set, whole or not.
+pub fn is_in(dir: &Path) -> bool {
+    [&CIFAR_10, &CIFAR_100].iter().any(|format| format.any_file_in(dir) || format.any_file_in(&dir.join(format.folder)))
+}
+
 fn locate(dir: &Path) -> Result<(&'static Format, PathBuf)> {
     let refuse = |problem: &str| Err(Error::Data { path: dir.into(), problem: problem.into() });
     if !dir.exists() {

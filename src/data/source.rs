@@ -27,9 +27,7 @@ pub fn open(named: Option<&str>, seed: u64) -> Result<Source> {
     let built_in = |notice| Source { dataset: synthetic::generate(seed), origin: SYNTHETIC.into(), notice };
     match named {
         Some(SYNTHETIC) => Ok(built_in(None)),
-        Some(folder) => {
-            Ok(Source { dataset: cifar::open(Path::new(folder))?, origin: folder.into(), notice: None })
-        }
+        Some(folder) => Ok(Source { dataset: cifar::open(Path::new(folder))?, origin: folder.into(), notice: None }),
         None if cifar::is_in(Path::new(DEFAULT_FOLDER)) => open(Some(DEFAULT_FOLDER), seed),
         None => Ok(built_in(Some(format!(
             "no CIFAR found in the folder {DEFAULT_FOLDER}/, so this run trains on a built-in synthetic set; get the real one with --download, or name its folder with --data DIR"

@@ -1,4 +1,4 @@
-//! What a run does and leaves: the training loop, and the files of its folder.
+//! What a run does and leaves: the training loop in [`run`], and the files of its folder.
 //!
 //! [`folder`] claims the folder, [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and
 //! restores a run's [`progress`], [`log`] says how it goes, [`report`] and [`curves`] how it went.
@@ -10,3 +10,4 @@ pub mod folder;
 pub mod log;
 pub mod progress;
 pub mod report;
+pub mod run;

@@ -141,6 +141,8 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     /// [`Error::NotFinite`] if the loss leaves the finite numbers, [`Error::Io`] if a file cannot be written; the last
     /// checkpoint stays whole.
     pub fn train(&mut self, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
+        // from the first moment on there is something to resume
+        self.save(folder)?;
         self.write_tables(folder)?;
         let epochs = self.config.epochs.unwrap_or(0);
         while self.progress.epoch < epochs {
@@ -171,7 +173,8 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         let sgd = self.sgd();
         self.loader.start_train_epoch(number as u64, step_in_epoch);
         while self.progress.step_in_epoch < steps {
-            if self.stop.load(Ordering::Relaxed) || self.config.max_steps.is_some_and(|max| self.progress.global_step >= max)
+            if self.stop.load(Ordering::Relaxed)
+                || self.config.max_steps.is_some_and(|max| self.progress.global_step >= max)
             {
                 return Ok(false);
             }
@@ -270,11 +273,8 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
 
     /// Writes the checkpoint.
     fn save(&self, folder: &RunFolder) -> Result<()> {
-        let state = RunState {
-            config: self.config.clone(),
-            progress: self.progress.clone(),
-            dataset: self.dataset.clone(),
-        };
+        let state =
+            RunState { config: self.config.clone(), progress: self.progress.clone(), dataset: self.dataset.clone() };
         let tensors = self.net.checkpointed();
         let entries: Vec<_> = tensors
             .iter()
