@@ -73,7 +73,9 @@ pub fn workspace<D: Device>(d: &D, spec: &NetSpec) -> usize {
     let map = spec.map();
     [
         d.conv_workspace(spec.images(), Conv::STEM_5X5, spec.channels),
+        d.conv_workspace(map, Conv::SAME_3X3, spec.channels),
         d.block_workspace(map),
+        d.bn_workspace(map),
         d.squared_distance_workspace(map),
     ]
     .into_iter()
