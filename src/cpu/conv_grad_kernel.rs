@@ -2,6 +2,8 @@
 //!
 //! A tile of the gradient stays in registers while the image passes: 3 columns of the kernel x 8 input channels for 3x3,
 //! eight taps for any other kernel. Bound by FMA throughput.
+// A tile's registers are an array indexed by the tile's coordinates, as the formula is.
+#![allow(clippy::needless_range_loop)]
 
 use super::conv_kernel::ConvImage;
 use super::padded::{Padded, WIDE_BLOCK};

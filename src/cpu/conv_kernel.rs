@@ -4,6 +4,8 @@
 //! many as two FMA pipes of latency 4 can want, and few enough for 32 registers. The weights are packed beforehand in
 //! exactly the order in which the tiles consume them. Bound by FMA throughput: with a 3x3 kernel, a broadcast pixel serves
 //! three FMAs and a vector of weights serves as many as the tile has pixels.
+// A tile's registers are an array indexed by the tile's coordinates, as the formula is.
+#![allow(clippy::needless_range_loop)]
 
 use super::padded::{NARROW_BLOCK, Padded, WIDE_BLOCK};
 use super::simd::{Kernel, MAX_LANES, Simd};
