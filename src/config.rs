@@ -17,6 +17,11 @@ pub const CIFAR_EPOCHS: usize = 90;
 /// Epochs on the built-in data set, which is easier.
 pub const SYNTHETIC_EPOCHS: usize = 5;
 
+/// Bounds far above any machine, so that no size overflows and no wait is endless.
+const DEPTH_MAX: usize = 1_000_000;
+const CHANNELS_MAX: usize = 65_536;
+const THREADS_MAX: usize = 1024;
+
 /// Which device computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -116,6 +121,15 @@ impl RunConfig {
         must(self.threads != Some(0), &|| "--threads 0 computes nothing: give 1 or more, or leave it out".into())?;
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;
+        }
+        for (flag, value, largest) in [
+            ("--depth", self.depth, DEPTH_MAX),
+            ("--channels", self.channels, CHANNELS_MAX),
+            ("--threads", self.threads.unwrap_or(1), THREADS_MAX),
+        ] {
+            must(value <= largest, &|| {
+                format!("{flag} {value} is more than this program takes: give {largest} or less")
+            })?;
         }
         must(self.momentum < 1.0, &|| {
             format!("--momentum must be below 1 or it never forgets, not {}", self.momentum)
@@ -272,6 +286,9 @@ mod tests {
             (RunConfig { epochs: Some(0), ..base() }, "--epochs 0"),
             (RunConfig { max_steps: Some(0), ..base() }, "--max-steps 0"),
             (RunConfig { threads: Some(0), ..base() }, "--threads 0"),
+            (RunConfig { depth: 1_000_001, ..base() }, "--depth 1000001 is more"),
+            (RunConfig { channels: 65_537, ..base() }, "--channels 65537 is more"),
+            (RunConfig { threads: Some(1025), ..base() }, "--threads 1025 is more"),
             (RunConfig { lr: f64::NAN, ..base() }, "--lr must"),
             (RunConfig { lr: -0.1, ..base() }, "--lr must"),
             (RunConfig { momentum: f64::INFINITY, ..base() }, "--momentum must"),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::memory::Category;
+use crate::memory::{Category, human};
 use crate::shape::Shape;
 
 /// The library's result.
@@ -49,12 +49,14 @@ pub enum Error {
     },
 
     /// The plan is larger than what the user allowed or the device has.
-    #[error("this run needs {planned} bytes and the limit is {limit}: {advice}")]
+    #[error("this run needs {} and {source_of_limit} {}: {advice}", human(*planned), human(*limit))]
     PlanOverLimit {
         /// Bytes that the plan asks for.
         planned: u64,
         /// Bytes allowed.
         limit: u64,
+        /// Who set the limit, as the sentence's subject and verb.
+        source_of_limit: &'static str,
         /// What would fit.
         advice: String,
         /// The plan as a table, printed before the sentence.
@@ -81,7 +83,7 @@ pub enum Error {
 
     /// Training left the finite numbers.
     #[error(
-        "the loss is {loss} at epoch {epoch}, step {step}: {place} went non-finite first; try a lower --lr, or more --fixed-point passes if the drift was high; the last checkpoint is kept"
+        "training left the finite numbers at epoch {epoch}, step {step} (loss {loss}): {place} went non-finite first; try a lower --lr, or more --fixed-point passes if the drift was high; the last checkpoint is kept"
     )]
     NotFinite {
         /// Epoch, counted from 1.
@@ -90,7 +92,7 @@ pub enum Error {
         step: usize,
         /// The loss that was found.
         loss: f64,
-        /// The first place of the network whose values are not finite.
+        /// The first place of the network, or the first parameter, whose values are not finite.
         place: String,
     },
 

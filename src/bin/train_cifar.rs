@@ -1,5 +1,6 @@
 //! Trains a deep residual network on CIFAR without storing its activations.
 
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use rewind::sweep::{Gradient, SweepSpec};
 use rewind::train::checkpoint::Checkpoint;
 use rewind::train::folder::{RunFolder, run_name};
 use rewind::train::log::{Log, LogKind};
-use rewind::train::progress::best_epoch;
+use rewind::train::progress::{Progress, best_epoch};
 use rewind::train::report::FinalTable;
 use rewind::train::run::{self, Ending, Run};
 
@@ -32,15 +33,34 @@ fn main() -> ExitCode {
     match start(&Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            let code = error.downcast_ref::<Error>().map_or(1, |error| {
-                if let Error::PlanOverLimit { table, .. } = error {
-                    eprint!("{table}");
-                }
-                error.exit_code()
-            });
-            eprintln!("error: {error:#}");
-            ExitCode::from(code)
+            // a terminal that is gone is no reason to panic
+            let _ = explain(&error);
+            ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
         }
+    }
+}
+
+/// One sentence on standard error; before it the table of a plan that is too large.
+fn explain(error: &anyhow::Error) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    match error.downcast_ref::<Error>() {
+        // the library's sentences hold their cause already
+        Some(own) => {
+            if let Error::PlanOverLimit { table, .. } = own {
+                write!(stderr, "{table}")?;
+            }
+            writeln!(stderr, "error: {own}")
+        }
+        None => writeln!(stderr, "error: {error:#}"),
+    }
+}
+
+/// Prints results. A reader that closed the pipe has seen enough.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e).context("cannot write to standard output"),
+        _ => Ok(()),
     }
 }
 
@@ -69,22 +89,17 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     // the only device so far; a GPU will be chosen here
     let cpu = Cpu::new(config.threads)?;
     let dataset = Arc::new(dataset);
-    let limit = config.memory_limit.into_iter().chain(cpu.available_bytes()).min();
-    if let Some(limit) = limit {
-        run::check_limit(&cpu, &config, &dataset, limit)?;
-    }
+    run::check_limit(&cpu, &config, &dataset)?;
     let planned = run::planned(&cpu, &config, &dataset);
     let stored = stored_backprop(&cpu, &config, &dataset);
     if cli.plan {
-        print_plan(&config, &planned, &stored);
+        say(&plan_text(&config, &planned, &stored))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some((_, checkpoint)) = &resumed {
-        let (done, wanted) = (checkpoint.state().progress.epoch, config.epochs.unwrap_or(0));
-        if !cli.eval_only && done > wanted {
-            let sentence =
-                format!("--epochs {wanted} is less than the {done} epochs that this run has done: give more");
-            return Err(Error::Usage(sentence).into());
+    if let Some((_, checkpoint)) = resumed.as_ref().filter(|_| !cli.eval_only) {
+        match left_to_train(&config, &checkpoint.state().progress)? {
+            true => {}
+            false => log.note("this run has done what was asked for; give more with --epochs"),
         }
     }
 
@@ -110,27 +125,28 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     let name = run_name(&dataset.name, &config);
     let mut run = Run::new(&cpu, config.clone(), dataset, checkpoint, &STOP)?;
     if cli.eval_only {
-        let test = cpu.install(|| run.test())?;
+        let Some(test) = cpu.install(|| run.test())? else { return Ok(ExitCode::from(INTERRUPTED)) };
         let (loss, percent, images) = (test.loss, 100.0 * test.accuracy, test.images);
-        println!("test loss {loss:.4}, accuracy {percent:.2} % on {images} images");
+        say(&format!("test loss {loss:.4}, accuracy {percent:.2} % on {images} images\n"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let folder = match resumed {
         Some((folder, _)) => folder,
         None => claim(cli.out.as_deref(), &name)?,
     };
-    rewind::train::atomic::write_atomically(&folder.config(), |file| {
-        std::io::Write::write_all(file, config.to_toml().as_bytes())
-    })?;
     log.note(&format!("results go to {}", folder.path().display()));
-    let (ending, summary) = cpu.install(|| run.train(&folder, &mut log))?;
+    let trained = cpu.install(|| run.train(&folder, &mut log));
+    if trained.is_err() {
+        folder.remove_if_left_empty();
+    }
+    let (ending, summary) = trained?;
     log.finish();
     let progress = run.progress();
     let seconds = progress.sums.seconds + progress.history.iter().map(|row| row.epoch_seconds).sum::<f64>();
     let best_epoch = best_epoch(&progress.history).map(|row| row.epoch);
-    print!("{}", FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored });
+    say(&FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored }.to_string())?;
     if ending == Ending::Interrupted {
-        eprintln!("stopped; continue with --resume {}", folder.path().display());
+        log.note(&format!("stopped; continue with --resume {}", folder.path().display()));
         return Ok(ExitCode::from(INTERRUPTED));
     }
     Ok(ExitCode::SUCCESS)
@@ -146,11 +162,33 @@ fn stored_backprop<D: Device>(d: &D, config: &RunConfig, dataset: &rewind::data:
     plan::network(d, &rewind::net::NetSpec { sweep, ..run::net_spec(config, dataset) })
 }
 
-fn print_plan(config: &RunConfig, planned: &Bytes, stored: &Bytes) {
-    let (depth, gradient) = (config.depth, config.sweep.gradient);
-    println!("memory plan: depth {depth}, {} channels, batch {}, gradient {gradient}", config.channels, config.batch);
-    print!("{}", planned.table());
-    println!("  stored backprop would take {} of activations at this depth", human(stored.activations()));
+fn plan_text(config: &RunConfig, planned: &Bytes, stored: &Bytes) -> String {
+    let RunConfig { depth, channels, batch, .. } = config;
+    format!(
+        "memory plan: depth {depth}, {channels} channels, batch {batch}, gradient {}\n{}  \
+         stored backprop would take {} of activations at this depth\n",
+        config.sweep.gradient,
+        planned.table(),
+        human(stored.activations())
+    )
+}
+
+/// Whether a resumed run has steps to do.
+///
+/// # Errors
+/// [`Error::Usage`] if it has done more than was asked for.
+fn left_to_train(config: &RunConfig, done: &Progress) -> Result<bool, Error> {
+    let (epochs, steps) = (config.epochs.unwrap_or(0), config.max_steps.unwrap_or(u64::MAX));
+    let less = |flag: &str, wanted: u64, done: u64, what: &str| {
+        Err(Error::Usage(format!("{flag} {wanted} is less than the {done} {what} that this run has done: give more")))
+    };
+    if done.epoch > epochs {
+        return less("--epochs", epochs as u64, done.epoch as u64, "epochs");
+    }
+    if done.global_step > steps {
+        return less("--max-steps", steps, done.global_step, "steps");
+    }
+    Ok(done.epoch < epochs && done.global_step < steps)
 }
 
 /// `--download`: fetches the data set and makes it the run's.

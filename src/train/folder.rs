@@ -14,6 +14,8 @@ const RUNS: &str = "runs";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Whether this program made the folder.
+    made: bool,
 }
 
 impl RunFolder {
@@ -31,7 +33,7 @@ impl RunFolder {
     }
 
     fn claim_exactly(path: &Path) -> Result<Self> {
-        let folder = Self { path: path.into() };
+        let folder = Self { path: path.into(), made: !path.exists() };
         if path.exists() && !path.is_dir() {
             return Err(Error::Usage(format!("--out {} is a file: name a folder", path.display())));
         }
@@ -59,7 +61,7 @@ impl RunFolder {
             number += 1;
             path = runs.join(format!("{name}-{number}"));
         }
-        Ok(Self { path })
+        Ok(Self { path, made: true })
     }
 
     /// The folder of a run that exists, for `--resume`.
@@ -67,7 +69,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Usage`] if it is no folder or holds no checkpoint.
     pub fn open(path: &Path) -> Result<Self> {
-        let folder = Self { path: path.into() };
+        let folder = Self { path: path.into(), made: false };
         if !path.is_dir() {
             return Err(Error::Usage(format!("--resume {} is not a folder: name the folder of a run", path.display())));
         }
@@ -78,6 +80,14 @@ impl RunFolder {
             )));
         }
         Ok(folder)
+    }
+
+    /// Removes a folder that was made for a run which then could not write its first file.
+    pub fn remove_if_left_empty(&self) {
+        if self.made {
+            // only an empty folder can be removed this way
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 
     /// The folder itself.
@@ -111,7 +121,7 @@ impl RunFolder {
     }
 }
 
-/// `cifar10-depth8-euler-corrected-seed0`: what distinguishes runs most often.
+/// `cifar-10-depth8-euler-corrected-seed0`: what distinguishes runs most often.
 pub fn run_name(dataset: &str, config: &RunConfig) -> String {
     let RunConfig { depth, sweep, seed, .. } = config;
     format!("{dataset}-depth{depth}-{}-{}-seed{seed}", sweep.scheme, sweep.gradient)
@@ -123,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_name_says_what_runs() {
-        assert_eq!(run_name("cifar10", &RunConfig::default()), "cifar10-depth8-euler-corrected-seed0");
+        assert_eq!(run_name("cifar-10", &RunConfig::default()), "cifar-10-depth8-euler-corrected-seed0");
     }
 
     #[test]
@@ -147,8 +157,17 @@ mod tests {
         let out = root.path().join("x/y");
         let folder = RunFolder::claim(Some(&out), "unused").unwrap();
         assert!(out.is_dir());
-        assert_eq!(RunFolder::claim(Some(&out), "unused").unwrap(), folder);
+        let again = RunFolder::claim(Some(&out), "unused").unwrap();
+        assert_eq!(again.path(), folder.path());
+        again.remove_if_left_empty();
+        assert!(out.is_dir(), "a folder that was there before stays");
         assert_eq!(folder.summary(), out.join("summary.json"));
+        fs::write(folder.summary(), "").unwrap();
+        folder.remove_if_left_empty();
+        assert!(folder.summary().exists());
+        fs::remove_file(folder.summary()).unwrap();
+        folder.remove_if_left_empty();
+        assert!(!out.exists());
     }
 
     #[test]

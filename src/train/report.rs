@@ -134,9 +134,12 @@ impl fmt::Display for FinalTable<'_> {
         let Summary { dataset, depth, channels, scheme, gradient, seed, device, batch, .. } = s;
         line("net", &format!("depth {depth}, {channels} channels, {scheme}, gradient {gradient}"))?;
         line("run", &format!("{dataset}, batch {batch}, seed {seed}, on {device}"))?;
-        line("test accuracy", &format!("{} at the end (epoch {})", percent(s.test_accuracy), s.epochs))?;
-        if let Some(epoch) = best_epoch {
-            let best = percent(s.best_test_accuracy);
+        match (s.test_accuracy.map(percent), s.epochs) {
+            (None, _) => line("test accuracy", "not measured: no epoch is done")?,
+            (Some(accuracy), 0) => line("test accuracy", &format!("{accuracy} at the end (step {})", s.steps))?,
+            (Some(accuracy), epoch) => line("test accuracy", &format!("{accuracy} at the end (epoch {epoch})"))?,
+        }
+        if let (Some(epoch), Some(best)) = (best_epoch, s.best_test_accuracy.map(percent)) {
             line("best test accuracy", &format!("{best} after epoch {epoch}, chosen on test data"))?;
         }
         let mut time = format!("{} for {} steps", Clock(*seconds), s.steps);
@@ -166,8 +169,8 @@ impl fmt::Display for FinalTable<'_> {
     }
 }
 
-fn percent(fraction: Option<f64>) -> String {
-    fraction.map_or("not measured".into(), |fraction| format!("{:.2} %", 100.0 * fraction))
+fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
 }
 
 /// Ten columns of MiB with two decimals.
@@ -270,9 +273,11 @@ mod tests {
         summary.rss_peak_bytes = Some(100 << 20);
         summary.test_accuracy = None;
         let text = table(&summary);
-        for expected in
-            ["not measured at the end", "drift                   1.5e-4 of |x_0|", "  process                   100.00"]
-        {
+        for expected in [
+            "not measured: no epoch is done",
+            "drift                   1.5e-4 of |x_0|",
+            "  process                   100.00",
+        ] {
             assert!(text.contains(expected), "no {expected:?} in\n{text}");
         }
     }

@@ -1,9 +1,11 @@
 //! A run from start to end: epochs of steps, tests, checkpoints, and what is left in the run folder.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::atomic::write_atomically;
 use super::checkpoint::{self, Checkpoint, DatasetId, RunState};
 use super::curves::write_curves;
 use super::folder::RunFolder;
@@ -54,11 +56,16 @@ pub fn planned<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes
     bytes
 }
 
-/// Refuses a plan that is over the limit.
+/// Refuses a plan that is over `--memory-limit` or over what the device has left.
 ///
 /// # Errors
 /// [`Error::PlanOverLimit`] with the table and the largest depth that would fit.
-pub fn check_limit<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset, limit: u64) -> Result<()> {
+pub fn check_limit<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
+    let allowed = config.memory_limit.map(|bytes| (bytes, "--memory-limit is"));
+    let available = d.available_bytes().map(|bytes| (bytes, "the free memory is"));
+    let Some((limit, source_of_limit)) = allowed.into_iter().chain(available).min_by_key(|(bytes, _)| *bytes) else {
+        return Ok(());
+    };
     let bytes = planned(d, config, dataset);
     if bytes.total() <= limit {
         return Ok(());
@@ -69,7 +76,7 @@ pub fn check_limit<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset, limi
         Some(depth) => format!("the largest depth that fits is --depth {depth}"),
         None => "not even the shallowest net fits; lower --batch or --channels".into(),
     };
-    Err(Error::PlanOverLimit { planned: bytes.total(), limit, advice, table: bytes.table() })
+    Err(Error::PlanOverLimit { planned: bytes.total(), limit, source_of_limit, advice, table: bytes.table() })
 }
 
 /// One training run on one device.
@@ -141,15 +148,17 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     /// [`Error::NotFinite`] if the loss leaves the finite numbers, [`Error::Io`] if a file cannot be written; the last
     /// checkpoint stays whole.
     pub fn train(&mut self, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
-        // from the first moment on there is something to resume
+        // The checkpoint comes first: a folder with any file of a run in it can be resumed, whenever the machine stops.
         self.save(folder)?;
+        write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
         self.write_tables(folder)?;
         let epochs = self.config.epochs.unwrap_or(0);
         while self.progress.epoch < epochs {
             if !self.train_epoch(log)? {
                 self.save(folder)?;
+                // at the end of an epoch its row has the test
+                let test = if self.progress.step_in_epoch > 0 { self.test()? } else { None };
                 let interrupted = self.stop.load(Ordering::Relaxed);
-                let test = if interrupted { None } else { Some(self.test()?) };
                 let summary = self.summary(test);
                 summary.write(&folder.summary())?;
                 return Ok((if interrupted { Ending::Interrupted } else { Ending::Done }, summary));
@@ -180,10 +189,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             }
             self.step(sgd, log)?;
         }
-        if self.stop.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        let test = self.test()?;
+        let Some(test) = self.test()? else { return Ok(false) };
         let row = self.epoch_row(number, sgd.lr, test);
         self.progress.history.push(row);
         self.progress.epoch = number;
@@ -236,14 +242,17 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         Ok(())
     }
 
-    /// Mean loss and accuracy over the test images.
+    /// Mean loss and accuracy over the test images; none if the run was stopped before the last of them.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn test(&mut self) -> Result<Test> {
+    pub fn test(&mut self) -> Result<Option<Test>> {
         self.loader.start_test();
         let (mut loss, mut correct, mut images) = (0.0, 0, 0);
         while let Some(batch) = self.loader.next_batch() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
             let n = batch.n;
             load(self.device, &mut self.net, batch)?;
             let BatchResult { loss: mean, correct: right } = self.net.evaluate(self.device)?;
@@ -251,7 +260,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             correct += right;
             images += n;
         }
-        Ok(Test { loss: loss / images as f64, accuracy: correct as f64 / images as f64, images })
+        Ok(Some(Test { loss: loss / images as f64, accuracy: correct as f64 / images as f64, images }))
     }
 
     fn epoch_row(&self, epoch: usize, learning_rate: f64, test: Test) -> EpochRow {
@@ -271,15 +280,28 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         }
     }
 
-    /// Writes the checkpoint.
+    /// Writes the checkpoint, unless it holds what is not finite: the former one is then worth more.
     fn save(&self, folder: &RunFolder) -> Result<()> {
         let state =
             RunState { config: self.config.clone(), progress: self.progress.clone(), dataset: self.dataset.clone() };
         checkpoint::save(&folder.checkpoint(), &state, |visit| {
             self.net.each_checkpointed(&mut |name, tensor| {
-                visit(name, &saved_shape(tensor.shape()), &|values| self.device.download(tensor, values))
+                visit(name, &saved_shape(tensor.shape()), &|values| {
+                    self.device.download(tensor, values)?;
+                    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(self.not_finite_in(name)) }
+                })
             })
         })
+    }
+
+    /// The last step's update made a tensor non-finite.
+    fn not_finite_in(&self, name: &str) -> Error {
+        let Progress { epoch, step_in_epoch, ref sums, ref history, .. } = self.progress;
+        let (epoch, step, loss) = match (step_in_epoch, history.last()) {
+            (0, Some(row)) => (epoch, self.loader.train_batches(), row.train_loss),
+            _ => (epoch + 1, step_in_epoch, sums.mean_loss()),
+        };
+        Error::NotFinite { epoch, step, loss, place: name.into() }
     }
 
     /// Writes the table and the picture of all epochs so far, whatever an earlier session left there.
