@@ -101,3 +101,77 @@ pub fn block<D: Device>(
     running(d, &mut statistics.bn1)?;
     running(d, &mut statistics.bn2)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::device::Device;
+    use crate::init::Init;
+    use crate::net::{Net, NetSpec};
+    use crate::reference::Reference;
+    use crate::scheme::Scheme;
+    use crate::sweep::{Gradient, SweepSpec};
+
+    /// Every parameter of a fresh net by name.
+    fn drawn(depth: usize, init: Init, seed: u64) -> Vec<(String, Vec<f64>)> {
+        let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
+        let spec = NetSpec { depth, channels: 3, batch: 1, image: 32, image_channels: 3, classes: 10, sweep };
+        let net = Net::new(&Reference, spec, init, seed).expect("net");
+        let read = |tensor: &crate::tensor::Tensor<Reference>| {
+            let mut values = vec![0.0; tensor.shape().len()];
+            Reference.download(tensor, &mut values).expect("download");
+            values
+        };
+        net.checkpointed().into_iter().map(|(name, tensor)| (name, read(tensor))).collect()
+    }
+
+    fn of<'a>(all: &'a [(String, Vec<f64>)], name: &str) -> &'a [f64] {
+        &all.iter().find(|(other, _)| other == name).expect(name).1
+    }
+
+    #[test]
+    fn smooth_blocks_start_equal_and_the_papers_do_not() {
+        let (smooth, paper) = (drawn(4, Init::Smooth, 5), drawn(4, Init::Paper, 5));
+        for conv in ["conv1.weight", "conv2.weight"] {
+            let block = |all, n: usize| of(all, &format!("blocks.{n}.{conv}")).to_vec();
+            for n in 1..4 {
+                assert_eq!(block(&smooth, n), block(&smooth, 0));
+                assert_ne!(block(&paper, n), block(&paper, 0));
+            }
+        }
+        assert_ne!(of(&smooth, "blocks.0.conv1.weight"), of(&smooth, "blocks.0.conv2.weight"));
+    }
+
+    #[test]
+    fn the_seed_decides_every_draw_and_depth_none() {
+        let (a, again, other, deeper) =
+            (drawn(3, Init::Paper, 5), drawn(3, Init::Paper, 5), drawn(3, Init::Paper, 6), drawn(7, Init::Paper, 5));
+        assert_eq!(a, again);
+        for name in ["stem.conv.weight", "head.weight", "head.bias", "blocks.2.conv1.weight", "blocks.2.conv2.weight"] {
+            assert_ne!(of(&a, name), of(&other, name), "{name}");
+            assert_eq!(of(&a, name), of(&deeper, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn draws_fill_their_interval_and_norms_start_as_the_paper_says() {
+        let all = drawn(3, Init::Paper, 5);
+        for (name, fan_in) in [("stem.conv.weight", 75.0), ("blocks.1.conv1.weight", 27.0), ("head.weight", 12.0)] {
+            let (values, bound) = (of(&all, name), 1.0 / f64::sqrt(fan_in));
+            let largest = values.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+            // of 81 or more uniform draws, the chance that none comes within a fifth of the bound is 0.8^81 = 1e-8
+            assert!(largest <= bound && largest > 0.8 * bound, "{name}: {largest} of {bound}");
+        }
+        for (name, value) in [
+            ("stem.bn.weight", 1.0),
+            ("stem.bn.bias", 0.0),
+            ("blocks.1.bn1.weight", 1.0),
+            ("blocks.1.bn2.weight", 0.0),
+            ("blocks.1.bn2.bias", 0.0),
+            ("blocks.1.bn2.running_mean", 0.0),
+            ("blocks.1.bn2.running_var", 1.0),
+            ("velocity.blocks.1.conv1.weight", 0.0),
+        ] {
+            assert!(of(&all, name).iter().all(|v| *v == value), "{name}");
+        }
+    }
+}

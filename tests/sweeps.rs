@@ -11,38 +11,12 @@ use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
-use support::{NO_SGD, assert_close, batch, block_error, gradients, liven, read, small, uniform, write};
+use support::{
+    GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, batch, block_error, gradients, liven, read, small, uniform,
+    write,
+};
 
 const D: &Reference = &Reference;
-const SCHEMES: [Scheme; 2] = [Scheme::Euler, Scheme::Heun];
-const GRADIENTS: [Gradient; 5] =
-    [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint, Gradient::Corrected, Gradient::Light];
-
-/// Every combination of options that the program accepts, at small values.
-fn all_sweeps() -> Vec<SweepSpec> {
-    let mut all = Vec::new();
-    for scheme in SCHEMES {
-        for gradient in GRADIENTS {
-            for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
-                for update in [Update::InSweep, Update::After] {
-                    let base = SweepSpec { bn_stats, update, ..SweepSpec::new(scheme, gradient) };
-                    all.push(base);
-                    if gradient.reconstructs() {
-                        all.push(SweepSpec { fixed_point: 2, ..base });
-                        all.push(SweepSpec { anchors: Some(1), ..base });
-                        all.push(SweepSpec { anchors: Some(3), ..base });
-                    }
-                    if gradient == Gradient::Checkpoint {
-                        all.push(SweepSpec { checkpoint_every: Some(1), ..base });
-                        all.push(SweepSpec { checkpoint_every: Some(3), ..base });
-                        all.push(SweepSpec { checkpoint_every: Some(100), ..base });
-                    }
-                }
-            }
-        }
-    }
-    all
-}
 
 /// A net with live gradients on a batch of four, forward and backward done, nothing updated.
 fn swept(sweep: SweepSpec, depth: usize, smooth: bool) -> Net<Reference> {

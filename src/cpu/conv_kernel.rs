@@ -1,9 +1,11 @@
 //! The direct convolution of one padded image: output channels in the lanes, several pixels in flight.
 //!
-//! A tile is up to 12 pixels of a row (of two rows where the tile is one vector of channels wide): 24 independent sums, as
-//! many as two FMA pipes of latency 4 can want, and few enough for 32 registers. The weights are packed beforehand in
+//! A tile is up to 10 pixels of a row (of two rows where the tile is one vector of channels wide): 20 independent sums, more
+//! than two FMA pipes of latency 4 need, and few enough for 32 registers. The weights are packed beforehand in
 //! exactly the order in which the tiles consume them. Bound by FMA throughput: with a 3x3 kernel, a broadcast pixel serves
 //! three FMAs and a vector of weights serves as many as the tile has pixels.
+// A tile's registers are an array indexed by the tile's coordinates, as the formula is.
+#![allow(clippy::needless_range_loop)]
 
 use super::padded::{NARROW_BLOCK, Padded, WIDE_BLOCK};
 use super::simd::{Kernel, MAX_LANES, Simd};
@@ -208,7 +210,7 @@ impl Strip<'_> {
     }
 
     /// # Safety
-    /// As for `rows_3x3`; rows `y .. y + R` and columns `x .. x + p` lie within the output, and `p <= 12`.
+    /// As for `rows_3x3`; rows `y .. y + R` and columns `x .. x + p` lie within the output, and `p <= 10`.
     #[inline(always)]
     unsafe fn tile_of_width<S: Simd, const V: usize, const R: usize>(self, s: S, y: usize, x: usize, p: usize) {
         // SAFETY: the caller's promise, with P = p.
@@ -223,9 +225,7 @@ impl Strip<'_> {
                 7 => self.tile_3x3::<S, V, R, 7>(s, y, x),
                 8 => self.tile_3x3::<S, V, R, 8>(s, y, x),
                 9 => self.tile_3x3::<S, V, R, 9>(s, y, x),
-                10 => self.tile_3x3::<S, V, R, 10>(s, y, x),
-                11 => self.tile_3x3::<S, V, R, 11>(s, y, x),
-                _ => self.tile_3x3::<S, V, R, 12>(s, y, x),
+                _ => self.tile_3x3::<S, V, R, 10>(s, y, x),
             }
         }
     }

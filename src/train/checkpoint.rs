@@ -31,14 +31,11 @@ const CHECKSUM_LEN: usize = 64;
 /// The largest header that safetensors' own readers take.
 const HEADER_MAX: usize = 100_000_000;
 
-/// A tensor's place in a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorEntry {
-    /// Its name, such as `blocks.3.conv1.weight`.
-    pub name: String,
-    /// Its shape, slowest axis first.
-    pub shape: Vec<usize>,
-}
+/// Is shown one tensor: its name, such as `blocks.3.conv1.weight`, its shape, slowest axis first, and a way to its values.
+pub type Visitor<'a> = dyn FnMut(&str, &[usize], Fetch<'_>) -> Result<()> + 'a;
+
+/// Fills a slice with a tensor's values.
+pub type Fetch<'a> = &'a dyn Fn(&mut [f32]) -> Result<()>;
 
 /// Which data a run was trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,16 +57,12 @@ pub struct RunState {
     pub dataset: DatasetId,
 }
 
-/// Writes a checkpoint in place of a former one, atomically; `fill` is asked for the values of one tensor after the other.
+/// Writes a checkpoint in place of a former one, atomically. `each` shows a visitor every tensor, in the same order whenever
+/// it is called; nothing about the tensors is kept, so that a very deep net's checkpoint costs no memory of its own.
 ///
 /// # Errors
-/// What `fill` reports, or [`Error::Io`]; the former checkpoint is then as it was.
-pub fn save(
-    path: &Path,
-    state: &RunState,
-    tensors: &[TensorEntry],
-    mut fill: impl FnMut(&TensorEntry, &mut [f32]) -> Result<()>,
-) -> Result<()> {
+/// What `each` reports, or [`Error::Io`]; the former checkpoint is then as it was.
+pub fn save(path: &Path, state: &RunState, each: impl Fn(&mut Visitor<'_>) -> Result<()>) -> Result<()> {
     let json = |value: serde_json::Result<String>| value.map_err(|e| Error::io("write", path)(e.into()));
     let metadata = [
         ("format", format!("{}{}", FORMAT.0, FORMAT.1)),
@@ -77,66 +70,116 @@ pub fn save(
         ("dataset", json(serde_json::to_string(&state.dataset))?),
         ("progress", json(serde_json::to_string(&state.progress))?),
     ];
-    let mut unfilled = None;
-    let written = write_atomically(path, |w| {
-        write_container(w, &metadata, tensors, |entry, values| {
-            fill(entry, values).map_err(|e| {
-                unfilled = Some(e);
-                io::Error::other("a tensor could not be fetched")
-            })
-        })
-    });
-    unfilled.map_or(written, Err)
+    write_container(path, &metadata, each)
 }
 
 /// The safetensors container: the header's length, the header padded to 8 bytes, the data.
 fn write_container(
-    writer: &mut (impl Write + Seek),
+    path: &Path,
     metadata: &[(&str, String)],
-    tensors: &[TensorEntry],
-    mut fill: impl FnMut(&TensorEntry, &mut [f32]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut hash = Sha256::new();
-    let mut put = |writer: &mut dyn Write, bytes: &[u8]| {
-        hash.update(bytes);
-        writer.write_all(bytes)
-    };
-    let header = header(metadata, tensors)?;
-    put(writer, &(header.len() as u64).to_le_bytes())?;
-    put(writer, header.as_bytes())?;
+    each: impl Fn(&mut Visitor<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut unfinished = None;
+    let written = write_atomically(path, |file| {
+        write_parts(path, file, metadata, &each).map_err(|e| {
+            unfinished = Some(e);
+            io::Error::other("the checkpoint could not be finished")
+        })
+    });
+    unfinished.map_or(written, Err)
+}
+
+fn write_parts(
+    path: &Path,
+    file: &mut (impl Write + Seek),
+    metadata: &[(&str, String)],
+    each: &impl Fn(&mut Visitor<'_>) -> Result<()>,
+) -> Result<()> {
+    let failed = |e: io::Error| Error::io("write", path)(e);
+    // once only to count, since the header's length comes before it
+    let mut length = Counted::default();
+    write_header(path, &mut length, metadata, each)?;
+    let padded = length.0.next_multiple_of(8);
+    if padded > HEADER_MAX {
+        let problem = "the net has more tensors than a safetensors header may name; lower --depth";
+        return Err(failed(io::Error::other(problem)));
+    }
+    let mut hashed = Hashed { hash: Sha256::new(), file: &mut *file };
+    hashed.write_all(&(padded as u64).to_le_bytes()).map_err(failed)?;
+    write_header(path, &mut hashed, metadata, each)?;
+    hashed.write_all(&b"       "[..padded - length.0]).map_err(failed)?;
     let mut values = Vec::new();
-    for entry in tensors {
+    each(&mut |_, shape, fetch| {
         values.clear();
-        values.resize(entry.shape.iter().product(), 0.0_f32);
-        fill(entry, &mut values)?;
+        values.resize(shape.iter().product(), 0.0_f32);
+        fetch(&mut values)?;
         for value in &mut values {
             *value = f32::from_bits(value.to_bits().to_le());
         }
-        put(writer, bytemuck::cast_slice(&values))?;
-    }
-    writer.seek(SeekFrom::Start(CHECKSUM_AT as u64))?;
-    writer.write_all(hex(&hash.finalize()).as_bytes())
+        hashed.write_all(bytemuck::cast_slice(&values)).map_err(failed)
+    })?;
+    let checksum = hex(&hashed.hash.finalize());
+    file.seek(SeekFrom::Start(CHECKSUM_AT as u64)).map_err(failed)?;
+    file.write_all(checksum.as_bytes()).map_err(failed)
 }
 
-fn header(metadata: &[(&str, String)], tensors: &[TensorEntry]) -> io::Result<String> {
-    let mut text = format!("{PREFIX}{}\"", "0".repeat(CHECKSUM_LEN));
+/// The header without its padding, its checksum all zeros.
+fn write_header(
+    path: &Path,
+    out: &mut dyn Write,
+    metadata: &[(&str, String)],
+    each: &impl Fn(&mut Visitor<'_>) -> Result<()>,
+) -> Result<()> {
+    let failed = |e: io::Error| Error::io("write", path)(e);
+    let quoted = |text: &str| serde_json::to_string(text).map_err(|e| failed(e.into()));
+    write!(out, "{PREFIX}{}\"", "0".repeat(CHECKSUM_LEN)).map_err(failed)?;
     for (key, value) in metadata {
-        text += &format!(",\"{key}\":{}", serde_json::to_string(value)?);
+        write!(out, ",\"{key}\":{}", quoted(value)?).map_err(failed)?;
     }
-    text.push('}');
+    out.write_all(b"}").map_err(failed)?;
     let mut start = 0;
-    for TensorEntry { name, shape } in tensors {
+    each(&mut |name, shape, _| {
         let end = start + size_of::<f32>() * shape.iter().product::<usize>();
-        let name = serde_json::to_string(name)?;
-        text += &format!(",{name}:{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}");
+        let name = quoted(name)?;
+        write!(out, ",{name}:{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}")
+            .map_err(failed)?;
         start = end;
+        Ok(())
+    })?;
+    out.write_all(b"}").map_err(failed)
+}
+
+/// Counts the bytes written to it.
+#[derive(Default)]
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
     }
-    text.push('}');
-    text += &" ".repeat(text.len().next_multiple_of(8) - text.len());
-    if text.len() > HEADER_MAX {
-        return Err(io::Error::other("the net has more tensors than a safetensors header may name; lower --depth"));
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
-    Ok(text)
+}
+
+/// Hands on what is written to it, and hashes it.
+struct Hashed<'a, W> {
+    hash: Sha256,
+    file: &'a mut W,
+}
+
+impl<W: Write> Write for Hashed<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -19,9 +19,14 @@ fn state() -> RunState {
     RunState { config, progress, dataset }
 }
 
+struct TensorEntry {
+    name: &'static str,
+    shape: Vec<usize>,
+}
+
 fn entries() -> Vec<TensorEntry> {
     [("stem.conv.weight", vec![5, 5, 3, 4]), ("head.bias", vec![10]), ("empty", vec![0, 4]), ("scalar", vec![])]
-        .map(|(name, shape)| TensorEntry { name: name.into(), shape })
+        .map(|(name, shape)| TensorEntry { name, shape })
         .into()
 }
 
@@ -30,12 +35,18 @@ fn values_of(entry: &TensorEntry) -> Vec<f32> {
     (0..len).map(|i| (i as f32 - 3.5) / entry.name.len() as f32).collect()
 }
 
-fn save_to(path: &Path) {
-    save(path, &state(), &entries(), |entry, values| {
-        values.copy_from_slice(&values_of(entry));
-        Ok(())
+/// Shows every entry with its values.
+fn each(visit: &mut Visitor<'_>) -> Result<()> {
+    entries().iter().try_for_each(|entry| {
+        visit(entry.name, &entry.shape, &|values| {
+            values.copy_from_slice(&values_of(entry));
+            Ok(())
+        })
     })
-    .unwrap();
+}
+
+fn save_to(path: &Path) {
+    save(path, &state(), each).unwrap();
 }
 
 fn saved() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
@@ -55,11 +66,7 @@ fn problem(path: &Path) -> String {
 
 /// A file that is whole but for the metadata given here.
 fn save_with(path: &Path, metadata: &[(&str, String)]) {
-    let fill = |entry: &TensorEntry, values: &mut [f32]| {
-        values.copy_from_slice(&values_of(entry));
-        Ok(())
-    };
-    write_atomically(path, |w| write_container(w, metadata, &entries(), fill)).unwrap();
+    write_container(path, metadata, each).unwrap();
 }
 
 #[test]
@@ -68,7 +75,7 @@ fn reads_back_what_was_saved() {
     let checkpoint = Checkpoint::open(&path).unwrap();
     assert_eq!(checkpoint.state(), &state());
     for entry in entries().iter().rev() {
-        assert_eq!(checkpoint.tensor(&entry.name, &entry.shape).unwrap(), values_of(entry));
+        assert_eq!(checkpoint.tensor(entry.name, &entry.shape).unwrap(), values_of(entry));
     }
 }
 
@@ -77,7 +84,7 @@ fn the_file_is_a_safetensors_file_with_aligned_data() {
     let (_folder, _, bytes) = saved();
     let (header_len, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header_len % 8, 0);
-    assert_eq!(metadata.offset_keys(), entries().iter().map(|e| e.name.clone()).collect::<Vec<_>>());
+    assert_eq!(metadata.offset_keys(), entries().iter().map(|e| e.name.to_string()).collect::<Vec<_>>());
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let bias = tensors.tensor("head.bias").unwrap();
     let expected: Vec<u8> = values_of(&entries()[1]).iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -169,9 +176,13 @@ fn another_net_or_data_set_is_refused_by_name() {
 #[test]
 fn a_failed_write_keeps_the_former_checkpoint() {
     let (folder, path, bytes) = saved();
-    let error = save(&path, &state(), &entries(), |entry, _| match entry.name.as_str() {
-        "scalar" => Err(Error::OutOfMemory { bytes: 7 }),
-        _ => Ok(()),
+    let error = save(&path, &state(), |visit| {
+        entries().iter().try_for_each(|entry| {
+            visit(entry.name, &entry.shape, &|_| match entry.name {
+                "scalar" => Err(Error::OutOfMemory { bytes: 7 }),
+                _ => Ok(()),
+            })
+        })
     })
     .unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { bytes: 7 }), "{error}");
@@ -185,7 +196,7 @@ fn a_full_disk_keeps_the_former_checkpoint() {
     let (folder, path, bytes) = saved();
     let temporary = folder.path().join("checkpoint.safetensors.tmp");
     std::os::unix::fs::symlink("/dev/full", temporary).unwrap();
-    let error = save(&path, &state(), &entries(), |_, _| Ok(())).unwrap_err();
+    let error = save(&path, &state(), each).unwrap_err();
     assert!(error.to_string().starts_with(&format!("cannot write {}: No space left", path.display())), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     Checkpoint::open(&path).unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::atomic::write_atomically;
-use super::checkpoint::{self, Checkpoint, DatasetId, RunState, TensorEntry};
+use super::checkpoint::{self, Checkpoint, DatasetId, RunState};
 use super::curves::write_curves;
 use super::folder::RunFolder;
 use super::log::{EpochExtent, Log, StepReport};
@@ -284,16 +284,13 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     fn save(&self, folder: &RunFolder) -> Result<()> {
         let state =
             RunState { config: self.config.clone(), progress: self.progress.clone(), dataset: self.dataset.clone() };
-        let tensors = self.net.checkpointed();
-        let entries: Vec<_> = tensors
-            .iter()
-            .map(|(name, tensor)| TensorEntry { name: name.clone(), shape: saved_shape(tensor.shape()) })
-            .collect();
-        let mut tensors = tensors.iter();
-        checkpoint::save(&folder.checkpoint(), &state, &entries, |_, values| {
-            let (name, tensor) = tensors.next().expect("there are as many tensors as entries");
-            self.device.download(tensor, values)?;
-            if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(self.not_finite_in(name)) }
+        checkpoint::save(&folder.checkpoint(), &state, |visit| {
+            self.net.each_checkpointed(&mut |name, tensor| {
+                visit(name, &saved_shape(tensor.shape()), &|values| {
+                    self.device.download(tensor, values)?;
+                    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(self.not_finite_in(name)) }
+                })
+            })
         })
     }
 

@@ -5,7 +5,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rewind::device::{Device, SgdStep};
 use rewind::net::{Net, NetSpec};
-use rewind::sweep::{SweepSpec, Update};
+use rewind::scheme::Scheme;
+use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 use rewind::tensor::{Real, Tensor};
 
 /// Unit roundoff of f32.
@@ -105,4 +106,36 @@ pub fn block_error(a: &[(String, Vec<f64>)], b: &[(String, Vec<f64>)]) -> f64 {
         norm += b.iter().map(|b| b * b).sum::<f64>();
     }
     (distance / norm).sqrt()
+}
+
+/// Both schemes.
+pub const SCHEMES: [Scheme; 2] = [Scheme::Euler, Scheme::Heun];
+/// All gradient modes.
+pub const GRADIENTS: [Gradient; 5] =
+    [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint, Gradient::Corrected, Gradient::Light];
+
+/// Every combination of options that the program accepts, at small values.
+pub fn all_sweeps() -> Vec<SweepSpec> {
+    let mut all = Vec::new();
+    for scheme in SCHEMES {
+        for gradient in GRADIENTS {
+            for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+                for update in [Update::InSweep, Update::After] {
+                    let base = SweepSpec { bn_stats, update, ..SweepSpec::new(scheme, gradient) };
+                    all.push(base);
+                    if gradient.reconstructs() {
+                        all.push(SweepSpec { fixed_point: 2, ..base });
+                        all.push(SweepSpec { anchors: Some(1), ..base });
+                        all.push(SweepSpec { anchors: Some(3), ..base });
+                    }
+                    if gradient == Gradient::Checkpoint {
+                        all.push(SweepSpec { checkpoint_every: Some(1), ..base });
+                        all.push(SweepSpec { checkpoint_every: Some(3), ..base });
+                        all.push(SweepSpec { checkpoint_every: Some(100), ..base });
+                    }
+                }
+            }
+        }
+    }
+    all
 }

@@ -24,7 +24,7 @@ pub trait Simd: Copy {
     const TILE_VECTORS: usize;
     /// Rows in a tile that is one vector wide.
     const TILE_ROWS: usize;
-    /// Most pixels of a row in a tile; at most 12.
+    /// Most pixels of a row in a tile; at most 10, since the compiler no longer unrolls larger ones.
     const TILE_PIXELS: usize;
     /// Input channels (3x3) or taps (any kernel) in a tile of the weight gradient; 8 or 4.
     const TILE_TAPS: usize;

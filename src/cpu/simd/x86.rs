@@ -39,8 +39,8 @@ impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_VECTORS: usize = 2;
     const TILE_ROWS: usize = 2;
-    // 24 accumulators, 6 weights, and a register for the broadcast.
-    const TILE_PIXELS: usize = 12;
+    // 20 accumulators, 6 weights, and registers for the broadcasts.
+    const TILE_PIXELS: usize = 10;
     const TILE_TAPS: usize = 8;
     type V = __m512;
 
@@ -126,8 +126,8 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_VECTORS: usize = 1;
     const TILE_ROWS: usize = 1;
-    // 12 accumulators, 3 weights, and a register for the broadcast.
-    const TILE_PIXELS: usize = 12;
+    // 10 accumulators, 3 weights, and registers for the broadcasts.
+    const TILE_PIXELS: usize = 10;
     const TILE_TAPS: usize = 4;
     type V = __m256;
 
