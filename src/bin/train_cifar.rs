@@ -105,10 +105,10 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         say(&plan_text(&config, &planned, &stored))?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some((_, checkpoint)) = resumed.as_ref().filter(|_| !cli.eval_only) {
-        if !left_to_train(&config, &checkpoint.state().progress)? {
-            log.note("this run has done what was asked for; give more with --epochs");
-        }
+    if let Some((_, checkpoint)) = resumed.as_ref().filter(|_| !cli.eval_only)
+        && !left_to_train(&config, &checkpoint.state().progress)?
+    {
+        log.note("this run has done what was asked for; give more with --epochs");
     }
 
     ctrlc::set_handler(|| {

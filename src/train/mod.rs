@@ -1,7 +1,7 @@
 //! What a run does and leaves: the training loop in [`run`], and the files of its folder.
 //!
 //! [`folder`] claims the folder, [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and
-//! restores a run's [`progress`], [`log`] says how it goes and [`pace`] how long it takes, [`report`] and [`curves`] how it went.
+//! restores a run's [`progress`], [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went.
 
 pub mod atomic;
 pub mod checkpoint;
