@@ -64,8 +64,10 @@ fn more_epochs_may_be_asked_for() {
     place.succeed("--resume longer --epochs 2");
     place.assert_same_run("whole", "longer");
     assert_eq!(place.text("whole/config.toml"), place.text("longer/config.toml"));
+    let summary = place.text("longer/summary.json");
     let again = place.succeed("--resume longer");
     assert!(again.stderr.contains("has done what was asked for"), "{again}");
+    assert_eq!(place.text("longer/summary.json"), summary);
     place.assert_same_run("whole", "longer");
 }
 

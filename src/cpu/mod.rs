@@ -1,6 +1,6 @@
 //! The fast CPU device: f32, vectors over the channels, threads over the images.
 //!
-//! Every result is the same bits for any number of threads ([`workspace`] says how), and no operation allocates. Call
+//! Every result is the same bits for any number of threads (`workspace.rs` says how), and no operation allocates. Call
 //! several operations from within [`Cpu::install`] to spare each the way into the pool.
 
 mod batch_norm;

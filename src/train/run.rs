@@ -168,7 +168,10 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             self.summary(None).write(&folder.summary())?;
         }
         let summary = self.summary(None);
-        summary.write(&folder.summary())?;
+        // a session that trained nothing has no pace to tell: the summary of the one that did knows more
+        if !self.step_seconds.is_empty() || !folder.summary().exists() {
+            summary.write(&folder.summary())?;
+        }
         Ok((Ending::Done, summary))
     }
 
