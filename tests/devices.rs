@@ -31,12 +31,17 @@ const MAPS: [Shape; 8] = [
     Shape::map(1, 12, 35, 40),
 ];
 
-const CONVS: [Conv; 5] = [
+const CONVS: [Conv; 9] = [
     Conv::SAME_3X3,
     Conv::STEM_5X5,
     Conv { kernel: 1, stride: 1, padding: 0 },
     Conv { kernel: 3, stride: 2, padding: 1 },
     Conv { kernel: 1, stride: 2, padding: 0 },
+    // paddings other than the usual, up to more than the kernel is wide
+    Conv { kernel: 3, stride: 1, padding: 0 },
+    Conv { kernel: 3, stride: 1, padding: 2 },
+    Conv { kernel: 5, stride: 1, padding: 2 },
+    Conv { kernel: 2, stride: 1, padding: 3 },
 ];
 
 /// Makes tensors on a device, each from a reservation of its own: the reference fills every byte that it reserves.

@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::batch_norm::{self, add_grad_sums, merge_grad_sums};
+use super::batch_norm::{self, add_grad_sums, channels_fit, merge_grad_sums};
 use super::conv::{self, ConvBatch};
 use super::conv_grad::{add_3x3, add_partials};
 use super::conv_kernel::{ConvImage, Convolve};
@@ -13,17 +13,18 @@ use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
 use crate::error::Result;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Carry, Scratch};
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, Carry, Scratch};
 use crate::shape::{Conv, Shape, check};
 
 /// Workspace of every operation of this file, and of the fused convolutions of a block.
 pub fn workspace(cpu: &Cpu, map: Shape) -> usize {
     let c = map.c();
     let conv = ConvBatch::forward(map, Conv::SAME_3X3, c).image;
-    let per_thread = cpu.threads() * (carved(conv.padded.len()) + carved(map.image_len()));
-    let reverse = 2 * carved(conv.packed_len()) + per_thread + carved(Groups::bound(map.n()) * 2 * c);
+    let pads = cpu.threads() * carved(conv.padded.len());
+    let reverse = 2 * carved(conv.packed_len()) + pads + carved(Groups::bound(map.n()) * 2 * c);
     let groups = Groups::bound_for_weights(map.n(), map.len(), 9 * c * c);
-    let outer = carved(conv.packed_len()) + per_thread + carved(groups * 9 * c * c) + carved(groups * 2 * c);
+    let images = cpu.threads() * carved(map.image_len());
+    let outer = carved(conv.packed_len()) + pads + images + carved(groups * 9 * c * c) + carved(groups * 2 * c);
     let primitives = conv::workspace(cpu, map, Conv::SAME_3X3, c).max(batch_norm::workspace(map));
     primitives.max(reverse).max(outer)
 }
@@ -54,7 +55,7 @@ impl Image<'_> {
 }
 
 /// See [`crate::device::Device::basic_vjp_outer`].
-pub fn vjp_outer(
+pub fn basic_vjp_outer(
     cpu: &Cpu,
     grad_f: &Tensor,
     scale: f64,
@@ -62,14 +63,14 @@ pub fn vjp_outer(
     stats: &BasicStats<Cpu>,
     cache: &BasicCache<Cpu>,
     grad_theta_acc: &mut BasicTheta<Cpu>,
-    grad_u: &mut Tensor,
-    sums: [&mut Affine<Cpu>; 2],
-    workspace: &mut [f32],
-) {
-    let [sums1, sums2] = sums;
-    let (map, z2) = (cache.z2.shape(), cache.z2.values());
+    scratch: &mut Scratch<Cpu>,
+) -> Result<()> {
+    let (map, z2) = (grad_f.shape(), cache.z2.values());
+    operands_fit("basic_vjp_outer", map, theta, stats, cache, grad_theta_acc, scratch)?;
+    let Scratch { sums2, workspace, .. } = scratch;
     batch_norm::grad_sums(cpu, grad_f.values(), scale, z2, map, &stats.bn2, sums2, workspace);
-    outer_pass(cpu, grad_f, scale, theta, stats, cache, grad_theta_acc, grad_u, [sums1, sums2], workspace);
+    outer_pass(cpu, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch);
+    Ok(())
 }
 
 /// The second half's VJP, with `sums2` known: `grad_u`, `sums1` and the gradients of conv2, bn2 and bn1.
@@ -81,11 +82,9 @@ fn outer_pass(
     stats: &BasicStats<Cpu>,
     cache: &BasicCache<Cpu>,
     grad_theta_acc: &mut BasicTheta<Cpu>,
-    grad_u: &mut Tensor,
-    sums: [&mut Affine<Cpu>; 2],
-    workspace: &mut [f32],
+    scratch: &mut Scratch<Cpu>,
 ) {
-    let [sums1, sums2] = sums;
+    let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
     let map = cache.z2.shape();
     let (c, len, weights) = (map.c(), map.image_len(), theta.conv2.shape().len());
     let groups = Groups::for_weights(map.n(), map.len(), weights);
@@ -138,7 +137,7 @@ fn outer_pass(
 }
 
 /// See [`crate::device::Device::basic_vjp_inner`].
-pub fn vjp_inner(
+pub fn basic_vjp_inner(
     cpu: &Cpu,
     x: &Tensor,
     theta: &BasicTheta<Cpu>,
@@ -146,10 +145,26 @@ pub fn vjp_inner(
     cache: &BasicCache<Cpu>,
     grad_theta_acc: &mut BasicTheta<Cpu>,
     grad_x_acc: &mut Tensor,
-    grad_u: &Tensor,
-    sums1: &Affine<Cpu>,
-    workspace: &mut [f32],
+    scratch: &mut Scratch<Cpu>,
+) -> Result<()> {
+    check("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
+    operands_fit("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+    inner_pass(cpu, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch);
+    Ok(())
+}
+
+/// The first half's VJP: `grad_x += ...` and the gradient of conv1.
+fn inner_pass(
+    cpu: &Cpu,
+    x: &Tensor,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    cache: &BasicCache<Cpu>,
+    grad_theta_acc: &mut BasicTheta<Cpu>,
+    grad_x_acc: &mut Tensor,
+    scratch: &mut Scratch<Cpu>,
 ) {
+    let Scratch { grad_u, sums1, workspace, .. } = scratch;
     let map = x.shape();
     let (c, len, weights) = (map.c(), map.image_len(), theta.conv1.shape().len());
     let groups = Groups::for_weights(map.n(), map.len(), weights);
@@ -192,7 +207,7 @@ pub fn vjp_inner(
 
 /// The reverse step and the evaluation at its result, image by image: with saved statistics nothing couples them. Leaves
 /// `x_rec`, the cache at `x_rec`, the state to carry on from in `x`, and bn2's gradient sums.
-pub fn reverse_pass(
+fn reverse_pass(
     cpu: &Cpu,
     h: f64,
     carry: Carry,
@@ -214,7 +229,6 @@ pub fn reverse_pass(
     let w1 = forward.pack(cpu, theta.conv1.values(), &mut carver);
     let w2 = forward.pack(cpu, theta.conv2.values(), &mut carver);
     let pads = carver.take_per_thread(cpu.threads(), forward.image.padded.len());
-    let images = carver.take_per_thread(cpu.threads(), len);
     let partial_sums = carver.take(groups.count * 2 * c);
     let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
     let back = -h as f32;
@@ -231,30 +245,36 @@ pub fn reverse_pass(
             .with_max_len(1)
             .for_each(|(x, x_rec, z1, z2, sums, grad_x)| {
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let (pad, z) = unsafe { (pads.get(), images.get()) };
+                let pad = unsafe { pads.get() };
                 pad.fill(0.0);
                 sums.fill(0.0);
                 let mut image = Image { cpu, conv: forward.image, pad };
-                let states = x.chunks_exact_mut(len).zip(x_rec.chunks_exact_mut(len));
-                let caches = z1.chunks_exact_mut(len).zip(z2.chunks_exact_mut(len));
-                for (((x, x_rec), (z1, z2)), grad_x) in states.zip(caches).zip(grad_x.chunks_exact(len)) {
+                // One convolution for all images of the group, then the next: its weights stay in the first-level cache.
+                // The maps between lie where those of the second evaluation go.
+                for (x, z1) in x.chunks_exact(len).zip(z1.chunks_exact_mut(len)) {
                     image.pad(Identity(x));
-                    image.convolve(w1, z);
-                    image.pad(NormRelu { z, norm: norm1 });
-                    image.convolve(w2, z);
-                    image.map(NormStep { x, h: back, z, norm: norm2 }, Output::Overwrite, x_rec);
-                    image.pad(Identity(x_rec));
                     image.convolve(w1, z1);
+                }
+                for (z1, z2) in z1.chunks_exact(len).zip(z2.chunks_exact_mut(len)) {
                     image.pad(NormRelu { z: z1, norm: norm1 });
                     image.convolve(w2, z2);
-                    match carry {
-                        Carry::Reconstruction => x.copy_from_slice(x_rec),
-                        Carry::Correction => {
-                            image.map(BnApply { z: z2, norm: norm2, scale: back }, Output::Accumulate, x);
-                        }
-                    }
-                    add_grad_sums(cpu, grad_x, z2, &stats.bn2, sums);
                 }
+                image.map(NormStep { x, h: back, z: z2, norm: norm2 }, Output::Overwrite, x_rec);
+                for (x_rec, z1) in x_rec.chunks_exact(len).zip(z1.chunks_exact_mut(len)) {
+                    image.pad(Identity(x_rec));
+                    image.convolve(w1, z1);
+                }
+                for (z1, z2) in z1.chunks_exact(len).zip(z2.chunks_exact_mut(len)) {
+                    image.pad(NormRelu { z: z1, norm: norm1 });
+                    image.convolve(w2, z2);
+                }
+                match carry {
+                    Carry::Reconstruction => x.copy_from_slice(x_rec),
+                    Carry::Correction => {
+                        image.map(BnApply { z: z2, norm: norm2, scale: back }, Output::Accumulate, x);
+                    }
+                }
+                add_grad_sums(cpu, grad_x, z2, &stats.bn2, sums);
             });
         merge_grad_sums(partial_sums, h, sums2);
     });
@@ -272,39 +292,15 @@ pub fn inverse_vjp(
     cache: &mut BasicCache<Cpu>,
     grad_x: &mut Tensor,
     grad_theta_acc: &mut BasicTheta<Cpu>,
-    grad_u: &mut Tensor,
-    sums: [&mut Affine<Cpu>; 2],
-    workspace: &mut [f32],
-) {
-    let [sums1, sums2] = sums;
+    scratch: &mut Scratch<Cpu>,
+) -> Result<()> {
+    check("inverse_vjp", x.shape(), x_rec.shape())?;
+    check("inverse_vjp", x.shape(), grad_x.shape())?;
+    operands_fit("inverse_vjp", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+    let Scratch { sums2, workspace, .. } = scratch;
     reverse_pass(cpu, h, carry, theta, stats, x, x_rec, cache, grad_x, sums2, workspace);
-    outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta_acc, grad_u, [sums1, sums2], workspace);
-    vjp_inner(cpu, x_rec, theta, stats, cache, grad_theta_acc, grad_x, grad_u, sums1, workspace);
-}
-
-/// `y = f` or `y += f` over a batch, in parallel over groups of images; `of` makes f from a range of elements.
-pub fn map_batch<F: Pixelwise>(
-    cpu: &Cpu,
-    shape: Shape,
-    of: impl Fn(std::ops::Range<usize>) -> F + Sync,
-    output: Output,
-    y: &mut [f32],
-) {
-    let chunk = Groups::new(shape.n()).size * shape.image_len();
-    cpu.install(|| {
-        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| {
-            let f = of(i * chunk..i * chunk + y.len());
-            cpu.run(Map { f, output, y, c: shape.c() });
-        });
-    });
-}
-
-/// Statistics and affine map of one norm have the map's channels.
-pub fn channels_fit(op: &'static str, c: usize, stats: &BnStats<Cpu>, affine: &Affine<Cpu>) -> Result<()> {
-    let expected = Shape::vector(c);
-    for found in [&stats.mean, &stats.rstd, &affine.gamma, &affine.beta] {
-        check(op, expected, found.shape())?;
-    }
+    outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta_acc, scratch);
+    inner_pass(cpu, x_rec, theta, stats, cache, grad_theta_acc, grad_x, scratch);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The fast CPU device: f32, vectors over the channels, threads over the images.
 //!
-//! Every result is the same bits for any number of threads (`workspace.rs` says how), and no operation allocates. Call
-//! several operations from within [`Cpu::install`] to spare each the way into the pool.
+//! Every result is the same bits for any number of threads: the batch is cut into groups by its size alone, and the groups'
+//! partial sums are merged in order. No operation allocates. Call several operations from within [`Cpu::install`] to spare
+//! each the way into the pool.
 
 mod batch_norm;
 mod block;
@@ -21,6 +22,8 @@ mod simd;
 mod workspace;
 
 pub use simd::Isa;
+
+use std::ops::Range;
 
 use self::conv::ConvBatch;
 use self::pixelwise::{BnApply, BnGradZ, Identity, Norm, NormRelu, NormStep, Output};
@@ -233,10 +236,10 @@ impl Device for Cpu {
 
     fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
         check("bn_apply", z.shape(), y.shape())?;
-        block::channels_fit("bn_apply", z.shape().c(), stats, affine)?;
+        batch_norm::channels_fit("bn_apply", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: 1.0 };
-        block::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
+        pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
         Ok(())
     }
 
@@ -250,7 +253,7 @@ impl Device for Cpu {
         workspace: &mut Self::Buffer,
     ) -> Result<()> {
         check("bn_grad_sums", z.shape(), grad_y.shape())?;
-        block::channels_fit("bn_grad_sums", z.shape().c(), stats, sums)?;
+        batch_norm::channels_fit("bn_grad_sums", z.shape().c(), stats, sums)?;
         batch_norm::grad_sums(self, grad_y.values(), scale, z.values(), z.shape(), stats, sums, workspace);
         Ok(())
     }
@@ -267,16 +270,16 @@ impl Device for Cpu {
     ) -> Result<()> {
         check("bn_grad_z", z.shape(), grad_y.shape())?;
         check("bn_grad_z", z.shape(), grad_z.shape())?;
-        block::channels_fit("bn_grad_z", z.shape().c(), stats, affine)?;
-        block::channels_fit("bn_grad_z", z.shape().c(), stats, sums)?;
+        batch_norm::channels_fit("bn_grad_z", z.shape().c(), stats, affine)?;
+        batch_norm::channels_fit("bn_grad_z", z.shape().c(), stats, sums)?;
         let norm = Norm::new(stats, affine);
         let sums = [sums.gamma.values(), sums.beta.values()];
         let (scale, terms) = (scale as f32, z.shape().pixels());
-        let of = |at: std::ops::Range<usize>| {
+        let of = |at: Range<usize>| {
             let (grad_y, z) = (&grad_y.values()[at.clone()], &z.values()[at]);
             BnGradZ { grad_y, scale, z, norm, sums, terms }
         };
-        block::map_batch(self, z.shape(), of, Output::Overwrite, grad_z.values_mut());
+        pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, grad_z.values_mut());
         Ok(())
     }
 
@@ -388,7 +391,7 @@ impl Device for Cpu {
         let (shape, c_out) = (z1.shape(), w.shape().c());
         check("norm_relu_conv_stats", Shape::weight(3, shape.c(), c_out), w.shape())?;
         check("norm_relu_conv_stats", shape.with_channels(c_out), z2.shape())?;
-        block::channels_fit("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
+        batch_norm::channels_fit("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
         let norm = Norm::new(stats1, affine1);
         let batch = ConvBatch::forward(shape, Conv::SAME_3X3, c_out);
         let of = |z| NormRelu { z, norm };
@@ -399,10 +402,10 @@ impl Device for Cpu {
 
     fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
         check("norm_relu", z.shape(), y.shape())?;
-        block::channels_fit("norm_relu", z.shape().c(), stats, affine)?;
+        batch_norm::channels_fit("norm_relu", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| NormRelu { z: &z.values()[at], norm };
-        block::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
+        pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
         Ok(())
     }
 
@@ -417,13 +420,13 @@ impl Device for Cpu {
     ) -> Result<()> {
         check("norm_step", z.shape(), x.shape())?;
         check("norm_step", z.shape(), y.shape())?;
-        block::channels_fit("norm_step", z.shape().c(), stats, affine)?;
+        batch_norm::channels_fit("norm_step", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
-        let of = |at: std::ops::Range<usize>| {
+        let of = |at: Range<usize>| {
             let (x, z) = (&x.values()[at.clone()], &z.values()[at]);
             NormStep { x, h: h as f32, z, norm }
         };
-        block::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
+        pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
         Ok(())
     }
 
@@ -437,10 +440,10 @@ impl Device for Cpu {
         _: &mut Scratch<Self>,
     ) -> Result<()> {
         check("norm_step_acc", z.shape(), x_acc.shape())?;
-        block::channels_fit("norm_step_acc", z.shape().c(), stats, affine)?;
+        batch_norm::channels_fit("norm_step_acc", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: h as f32 };
-        block::map_batch(self, z.shape(), of, Output::Accumulate, x_acc.values_mut());
+        pixelwise::map_batch(self, z.shape(), of, Output::Accumulate, x_acc.values_mut());
         Ok(())
     }
 
@@ -454,12 +457,7 @@ impl Device for Cpu {
         grad_theta_acc: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
-        let map = grad_f.shape();
-        block::operands_fit("basic_vjp_outer", map, theta, stats, cache, grad_theta_acc, scratch)?;
-        let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
-        let sums = [sums1, sums2];
-        block::vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, grad_u, sums, workspace);
-        Ok(())
+        block::basic_vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch)
     }
 
     fn basic_vjp_inner(
@@ -472,11 +470,7 @@ impl Device for Cpu {
         grad_x_acc: &mut Tensor,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
-        check("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
-        block::operands_fit("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
-        let Scratch { grad_u, sums1, workspace, .. } = scratch;
-        block::vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, grad_u, sums1, workspace);
-        Ok(())
+        block::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch)
     }
 
     fn inverse_vjp(
@@ -492,26 +486,37 @@ impl Device for Cpu {
         grad_theta_acc: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
-        check("inverse_vjp", x.shape(), x_rec.shape())?;
-        check("inverse_vjp", x.shape(), grad_x.shape())?;
-        block::operands_fit("inverse_vjp", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
-        let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
-        let sums = [sums1, sums2];
-        block::inverse_vjp(
-            self,
-            h,
-            carry,
-            theta,
-            stats,
-            x,
-            x_rec,
-            cache,
-            grad_x,
-            grad_theta_acc,
-            grad_u,
-            sums,
-            workspace,
-        );
-        Ok(())
+        block::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta_acc, scratch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workspace_for_a_batch_serves_every_smaller_one() {
+        let cpu = Cpu::new(Some(2)).expect("a device");
+        let whole = Shape::map(150, 3, 4, 5);
+        for n in 1..=150 {
+            let map = whole.with_batch(n);
+            let fits =
+                |of: &dyn Fn(Shape) -> usize| assert!(of(map) <= of(whole), "{map}: {} > {}", of(map), of(whole));
+            fits(&|map| cpu.block_workspace(map));
+            fits(&|map| cpu.bn_workspace(map));
+            fits(&|map| cpu.squared_distance_workspace(map));
+            fits(&|map| cpu.conv_workspace(map, Conv::SAME_3X3, 5));
+            fits(&|map| cpu.conv_workspace(map, Conv { kernel: 5, stride: 3, padding: 2 }, 7));
+        }
+    }
+
+    #[test]
+    fn names_itself_and_refuses_what_cannot_run() {
+        let cpu = Cpu::with_isa(Isa::Portable, 1).expect("any machine");
+        assert_eq!(cpu.name(), "cpu (portable, 1 thread)");
+        assert_eq!(Cpu::new(Some(3)).expect("a device").threads(), 3);
+        assert!(Cpu::new(Some(0)).is_err_and(|e| e.to_string().contains("--threads 0")));
+        let absent = Isa::ALL.into_iter().find(|isa| !isa.is_available()).expect("no machine has them all");
+        assert!(Cpu::with_isa(absent, 1).is_err_and(|e| e.to_string().contains(&absent.to_string())));
     }
 }

@@ -3,9 +3,15 @@
 //! One body serves every use: written to a map, added to a map, or written into the zero-padded copy that the convolutions
 //! read ([`super::padded`]).
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::Cpu;
 use super::simd::{Kernel, Simd};
-use crate::cpu::Cpu;
+use super::workspace::Groups;
 use crate::operands::{Affine, BnStats};
+use crate::shape::Shape;
 
 /// A function of one pixel, over one image or several, `[P, C]`.
 pub trait Pixelwise: Copy {
@@ -60,12 +66,8 @@ pub struct Norm<'a> {
 
 impl<'a> Norm<'a> {
     pub fn new(stats: &'a BnStats<Cpu>, affine: &'a Affine<Cpu>) -> Self {
-        Self {
-            mean: &stats.mean.buffer,
-            rstd: &stats.rstd.buffer,
-            gamma: &affine.gamma.buffer,
-            beta: &affine.beta.buffer,
-        }
+        let (gamma, beta) = (affine.gamma.values(), affine.beta.values());
+        Self { mean: stats.mean.values(), rstd: stats.rstd.values(), gamma, beta }
     }
 
     fn check(&self, c: usize) {
@@ -292,6 +294,23 @@ impl<F: Pixelwise> Kernel for Map<'_, F> {
             }
         }
     }
+}
+
+/// `y = f` or `y += f` over a batch, in parallel over groups of images; `of` makes f from a range of elements.
+pub fn map_batch<F: Pixelwise>(
+    cpu: &Cpu,
+    shape: Shape,
+    of: impl Fn(Range<usize>) -> F + Sync,
+    output: Output,
+    y: &mut [f32],
+) {
+    let chunk = Groups::new(shape.n()).size * shape.image_len();
+    cpu.install(|| {
+        y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| {
+            let f = of(i * chunk..i * chunk + y.len());
+            cpu.run(Map { f, output, y, c: shape.c() });
+        });
+    });
 }
 
 /// # Safety
