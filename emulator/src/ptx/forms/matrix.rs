@@ -1,0 +1,51 @@
+//! Tensor-core products and the moves of their fragments (sections 9.7.14.5.14 to 9.7.14.5.16).
+
+use super::super::expect::{Expect, Form, Slot, form};
+use super::super::modifier::{Flag, Layout, MatrixCount, Modifier, Shape};
+use super::super::opcode::Opcode::*;
+use super::super::types::{ScalarType, Space};
+use super::words::*;
+
+const ROW: Slot = Slot::One(&[Modifier::Layout(Layout::Row)]);
+const COL: Slot = Slot::One(&[Modifier::Layout(Layout::Col)]);
+const K4: Slot = Slot::One(&[Modifier::Shape(Shape::M16n8k4)]);
+const K8: Slot = Slot::One(&[Modifier::Shape(Shape::M16n8k8)]);
+const K16: Slot = Slot::One(&[Modifier::Shape(Shape::M16n8k16)]);
+const HALF: Slot = Slot::One(&[F16]);
+const BFLOAT: Slot = Slot::One(&[BF16]);
+const TENSOR: Slot = Slot::One(&[TF32]);
+
+const TRANS: Slot = Slot::Maybe(&[flag(Flag::Trans)]);
+const SHARED: Slot = Slot::Maybe(&[Modifier::Space(Space::Shared)]);
+const B16_ONLY: Slot = Slot::One(&[B16]);
+const X1: Slot = Slot::One(&[Modifier::Matrices(MatrixCount::X1)]);
+const X2: Slot = Slot::One(&[Modifier::Matrices(MatrixCount::X2)]);
+const X4: Slot = Slot::One(&[Modifier::Matrices(MatrixCount::X4)]);
+
+const fn d(registers: usize) -> Expect {
+    Expect::WriteFragment(ScalarType::B32, registers)
+}
+const fn a(registers: usize) -> Expect {
+    Expect::ReadFragment(ScalarType::B32, registers)
+}
+/// Accumulators: four singles a lane, or four halves in two registers.
+const D4: Expect = Expect::WriteFragment(ScalarType::F32, 4);
+const C4: Expect = Expect::ReadFragment(ScalarType::F32, 4);
+
+/// Types in the order of the operands: d, a, b, c.
+pub const FORMS: &[Form] = &[
+    form(Mma, &[K4, ROW, COL, SINGLE, TENSOR, TENSOR, SINGLE], &[D4, a(2), a(1), C4]),
+    form(Mma, &[K8, ROW, COL, SINGLE, TENSOR, TENSOR, SINGLE], &[D4, a(4), a(2), C4]),
+    form(Mma, &[K8, ROW, COL, SINGLE, BFLOAT, BFLOAT, SINGLE], &[D4, a(2), a(1), C4]),
+    form(Mma, &[K16, ROW, COL, SINGLE, BFLOAT, BFLOAT, SINGLE], &[D4, a(4), a(2), C4]),
+    form(Mma, &[K8, ROW, COL, SINGLE, HALF, HALF, SINGLE], &[D4, a(2), a(1), C4]),
+    form(Mma, &[K16, ROW, COL, SINGLE, HALF, HALF, SINGLE], &[D4, a(4), a(2), C4]),
+    form(Mma, &[K8, ROW, COL, HALF, HALF, HALF, HALF], &[d(2), a(2), a(1), a(2)]),
+    form(Mma, &[K16, ROW, COL, HALF, HALF, HALF, HALF], &[d(2), a(4), a(2), a(2)]),
+    form(Ldmatrix, &[X1, TRANS, SHARED, B16_ONLY], &[d(1), Expect::SharedAddress]),
+    form(Ldmatrix, &[X2, TRANS, SHARED, B16_ONLY], &[d(2), Expect::SharedAddress]),
+    form(Ldmatrix, &[X4, TRANS, SHARED, B16_ONLY], &[d(4), Expect::SharedAddress]),
+    form(Stmatrix, &[X1, TRANS, SHARED, B16_ONLY], &[Expect::SharedAddress, a(1)]).since(90),
+    form(Stmatrix, &[X2, TRANS, SHARED, B16_ONLY], &[Expect::SharedAddress, a(2)]).since(90),
+    form(Stmatrix, &[X4, TRANS, SHARED, B16_ONLY], &[Expect::SharedAddress, a(4)]).since(90),
+];

@@ -1,0 +1,28 @@
+//! The opcodes. One enum variant per operation that the executor must tell apart before it looks at modifiers.
+
+use super::spelled::spelled;
+
+spelled! {
+    /// What an instruction does. Words that never vary (`.sync.aligned`) are part of the spelling.
+    Opcode {
+        Abs = "abs", Activemask = "activemask", Add = "add", Addc = "addc", And = "and", Atom = "atom",
+        BarArrive = "bar.arrive", BarRed = "bar.red", BarSync = "bar.sync", BarWarpSync = "bar.warp.sync",
+        BarrierArrive = "barrier.arrive", BarrierRed = "barrier.red", BarrierSync = "barrier.sync",
+        Bfe = "bfe", Bfi = "bfi", Bfind = "bfind", Bra = "bra", Brev = "brev", Brkpt = "brkpt", BrxIdx = "brx.idx",
+        Call = "call", Clz = "clz", Cnot = "cnot", Copysign = "copysign", Cos = "cos",
+        CpAsync = "cp.async", CpAsyncCommitGroup = "cp.async.commit_group",
+        CpAsyncWaitAll = "cp.async.wait_all", CpAsyncWaitGroup = "cp.async.wait_group",
+        Bmsk = "bmsk", Cvt = "cvt", Cvta = "cvta", CvtaTo = "cvta.to",
+        Div = "div", Dp2a = "dp2a", Dp4a = "dp4a", Ex2 = "ex2", Exit = "exit", Fence = "fence", Fma = "fma", Fns = "fns",
+        Isspacep = "isspacep", Ld = "ld", Ldmatrix = "ldmatrix.sync.aligned.m8n8", Ldu = "ldu", Lg2 = "lg2",
+        Lop3 = "lop3", Mad = "mad", Mad24 = "mad24", Madc = "madc",
+        MatchAll = "match.all.sync", MatchAny = "match.any.sync", Max = "max", Membar = "membar", Min = "min",
+        Mma = "mma.sync.aligned", Mov = "mov", Mul = "mul", Mul24 = "mul24",
+        Nanosleep = "nanosleep", Neg = "neg", Not = "not", Or = "or", Pmevent = "pmevent", Popc = "popc",
+        Prefetch = "prefetch", Prmt = "prmt", Rcp = "rcp", Red = "red", Redux = "redux.sync", Rem = "rem", Ret = "ret",
+        Rsqrt = "rsqrt", Sad = "sad", Selp = "selp", Set = "set", Setp = "setp", Shf = "shf", Shfl = "shfl.sync",
+        Shl = "shl", Shr = "shr", Sin = "sin", Slct = "slct", Sqrt = "sqrt", St = "st",
+        Stmatrix = "stmatrix.sync.aligned.m8n8", Sub = "sub", Subc = "subc", Tanh = "tanh", Testp = "testp",
+        Trap = "trap", Vote = "vote.sync", Xor = "xor",
+    }
+}
