@@ -2,7 +2,7 @@
 
 mod support;
 
-use rewind_emulator::ptx::{FunctionKind, Module, Opcode, PtxError, Space};
+use rewind_emulator::ptx::{FunctionKind, Module, Opcode, Operand, PtxError, Space, VariableRef};
 use support::{compiled, parsed, sources};
 
 /// Counted in the text itself, so as not to ask the parser about itself.
@@ -164,4 +164,53 @@ fn printf_and_assertions_are_calls_of_functions_without_code() {
     }
     let code = &module.function("prints").unwrap().body.as_ref().unwrap().instructions;
     assert_eq!(code.iter().filter(|i| i.opcode == Opcode::Call).count(), 2);
+}
+
+/// Instructions of a module, counted without the parser: what stands between semicolons and starts like one.
+fn statements(text: &str) -> usize {
+    let code: String = text.lines().map(|l| l.split("//").next().unwrap_or("").to_string() + "\n").collect();
+    let starts_like_one = |piece: &&str| {
+        let mut rest = piece.trim_start();
+        loop {
+            let label = rest
+                .split_once(':')
+                .filter(|(l, _)| l.bytes().all(|b| b.is_ascii_alphanumeric() || b"$_".contains(&b)));
+            match (rest.strip_prefix(['{', '}']), label) {
+                (Some(inner), _) => rest = inner.trim_start(),
+                (None, Some((_, behind))) => rest = behind.trim_start(),
+                (None, None) => return rest.starts_with(|c: char| c == '@' || c.is_ascii_lowercase()),
+            }
+        }
+    };
+    code.split(';').filter(starts_like_one).count()
+}
+
+#[test]
+fn no_instruction_is_lost_or_made_up() {
+    for name in sources().iter().filter(|name| !matches!(name.as_str(), "recursion" | "wmma")) {
+        for arch in [80, 90] {
+            let text = compiled(name, arch);
+            let bodies = parsed(&text).functions.into_iter().filter_map(|f| f.body);
+            let found: usize = bodies.map(|b| b.instructions.len()).sum();
+            assert_eq!(found, statements(&text), "{name}.compute_{arch}");
+        }
+    }
+}
+
+#[test]
+fn calls_pass_parameters_of_the_sizes_that_the_callee_declares() {
+    let module = parsed(&compiled("calls", 80));
+    let kernel = module.function("struct_call").unwrap().body.as_ref().unwrap();
+    let call = kernel.instructions.iter().find(|i| i.opcode == Opcode::Call).unwrap();
+    let [Operand::Parameters(results), Operand::Function(callee), Operand::Parameters(arguments)] = &*call.operands
+    else {
+        panic!("{call:?}");
+    };
+    assert!(module.functions[*callee as usize].name.contains("swapped"));
+    for passed in [results, arguments] {
+        let [VariableRef::Local(index)] = **passed else { panic!("{passed:?}") };
+        let variable = &kernel.variables[index as usize];
+        // Pair is a float and a double.
+        assert_eq!((variable.space, variable.bytes, variable.align), (Space::Param, Some(16), 8));
+    }
 }

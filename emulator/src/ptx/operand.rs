@@ -318,7 +318,7 @@ fn constant(simple: Simple<'_>, ty: ScalarType) -> Checked<Operand> {
     let bits = ty.bits();
     let misfit = || format!("the constant does not fit .{}", ty.spelling());
     let value = match (simple, ty.nature()) {
-        (Simple::Integer(v, negative), Nature::Predicate) => u64::from(v != 0 && !negative || v == 1),
+        (Simple::Integer(v, _), Nature::Predicate) => u64::from(v != 0),
         (Simple::Integer(v, negative), Nature::Bits | Nature::Integer) if bits <= 64 => {
             let largest = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
             let limit = if negative { 1 << (bits - 1) } else { largest };
