@@ -50,8 +50,7 @@ impl NetSpec {
 
     /// What the head's linear layer sees, `[N, H / 4, W / 4, C]`.
     pub fn pooled(&self) -> Shape {
-        let map = self.map();
-        Shape::map(map.n(), map.h() / POOL, map.w() / POOL, map.c())
+        self.map().pooled(POOL)
     }
 }
 
