@@ -10,6 +10,7 @@ mod bed;
 mod block;
 mod conv;
 mod elementwise;
+mod fit;
 mod head;
 #[path = "../support/mod.rs"]
 mod support;
