@@ -1,7 +1,7 @@
 //! The CPU device's convolutions, and each fused operation beside its definition in primitives.
 //!
 //! `cargo bench --bench blocks -- inverse_vjp` runs one group. Throughput is in FLOP, 2 per multiply-add, padding counted, so
-//! criterion's `elem/s` reads FLOP/s. IDs are `operation/device or body/NxHxWxC`.
+//! criterion's `elem/s` reads FLOP/s; in bytes where memory bounds the operation. IDs are `operation/device or body/shape`.
 
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
@@ -20,7 +20,6 @@ const MAPS: [Shape; 3] = [Shape::map(256, 10, 10, 16), Shape::map(128, 10, 10, 6
 
 /// Everything that a block's operations read or write, in one arena.
 struct Bench {
-    map: Shape,
     x: Tensor<Cpu>,
     x_rec: Tensor<Cpu>,
     grad: Tensor<Cpu>,
@@ -63,42 +62,51 @@ impl Bench {
         let cache = BasicCache { z1: state(), z2: state() };
         // two maps, so that the definitions in primitives run too
         let scratch = Scratch::new(&mut arena, map, 2, workspace).expect("room");
-        Self { map, x, x_rec, grad, theta, grad_theta, stats, cache, scratch }
-    }
-
-    fn flop(&self) -> u64 {
-        CONV.flop(self.map, self.map.c())
+        Self { x, x_rec, grad, theta, grad_theta, stats, cache, scratch }
     }
 }
 
-/// Benchmarks one operation at every map, in the device's pool. `convolutions`: how many it does.
+/// What an operation costs at least.
+#[derive(Clone, Copy)]
+enum Work {
+    /// So many convolutions' multiply-adds.
+    Convolutions(u64),
+    /// Reading and writing so many maps.
+    Maps(u64),
+}
+
+/// Benchmarks one operation at every map, in the device's pool.
 fn operation(
     group: &mut BenchmarkGroup<'_, WallTime>,
     body: &str,
-    convolutions: u64,
+    work: Work,
     mut run: impl FnMut(&Cpu, &mut Bench) + Send,
 ) {
     let cpu = Cpu::new(None).expect("device");
     for map in MAPS {
         let mut bench = Bench::new(&cpu, map);
-        group.throughput(Throughput::Elements(convolutions * bench.flop()));
-        group.bench_function(BenchmarkId::new(body, map), |b| b.iter(|| cpu.install(|| run(&cpu, &mut bench))));
+        group.throughput(match work {
+            Work::Convolutions(n) => Throughput::Elements(n * CONV.flop(map, map.c())),
+            Work::Maps(n) => Throughput::Bytes(n * 4 * map.len() as u64),
+        });
+        // the way into the pool is not part of the operation: a sweep walks it once
+        group.bench_function(BenchmarkId::new(body, map), |b| cpu.install(|| b.iter(|| run(&cpu, &mut bench))));
     }
 }
 
 fn convolutions(c: &mut Criterion) {
     let mut group = c.benchmark_group("conv3x3");
-    operation(&mut group, "cpu", 1, |cpu, b| {
+    operation(&mut group, "cpu", Work::Convolutions(1), |cpu, b| {
         cpu.conv(&b.x, &b.theta.conv1, CONV, &mut b.cache.z1, &mut b.scratch.workspace).expect("conv");
     });
     group.finish();
     let mut group = c.benchmark_group("conv3x3_grad_x");
-    operation(&mut group, "cpu", 1, |cpu, b| {
+    operation(&mut group, "cpu", Work::Convolutions(1), |cpu, b| {
         cpu.conv_grad_x(&b.x, &b.theta.conv1, CONV, &mut b.cache.z1, &mut b.scratch.workspace).expect("grad_x");
     });
     group.finish();
     let mut group = c.benchmark_group("conv3x3_grad_w");
-    operation(&mut group, "cpu", 1, |cpu, b| {
+    operation(&mut group, "cpu", Work::Convolutions(1), |cpu, b| {
         let (grad_w, workspace) = (&mut b.grad_theta.conv1, &mut b.scratch.workspace);
         cpu.conv_grad_w(&b.x, &b.grad, CONV, grad_w, workspace).expect("grad_w");
     });
@@ -107,12 +115,12 @@ fn convolutions(c: &mut Criterion) {
 
 fn forward(c: &mut Criterion) {
     let mut group = c.benchmark_group("conv_stats");
-    operation(&mut group, "fused", 1, |cpu, b| {
+    operation(&mut group, "fused", Work::Convolutions(1), |cpu, b| {
         let measure = Some(Measure { stats: &mut b.stats.bn1, running: None });
         let (z, workspace) = (&mut b.cache.z1, &mut b.scratch.workspace);
         cpu.conv_stats(&b.x, &b.theta.conv1, CONV, z, measure, workspace).expect("conv_stats");
     });
-    operation(&mut group, "primitives", 1, |cpu, b| {
+    operation(&mut group, "primitives", Work::Convolutions(1), |cpu, b| {
         let measure = Some(Measure { stats: &mut b.stats.bn1, running: None });
         let (z, workspace) = (&mut b.cache.z1, &mut b.scratch.workspace);
         fused::conv_stats(cpu, &b.x, &b.theta.conv1, CONV, z, measure, workspace).expect("conv_stats");
@@ -120,12 +128,12 @@ fn forward(c: &mut Criterion) {
     group.finish();
 
     let mut group = c.benchmark_group("norm_relu_conv_stats");
-    operation(&mut group, "fused", 1, |cpu, b| {
+    operation(&mut group, "fused", Work::Convolutions(1), |cpu, b| {
         let Bench { theta, stats, cache: BasicCache { z1, z2 }, scratch, .. } = b;
         let measure = Some(Measure { stats: &mut stats.bn2, running: None });
         cpu.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure, scratch).expect("fused");
     });
-    operation(&mut group, "primitives", 1, |cpu, b| {
+    operation(&mut group, "primitives", Work::Convolutions(1), |cpu, b| {
         let Bench { theta, stats, cache: BasicCache { z1, z2 }, scratch, .. } = b;
         let measure = Some(Measure { stats: &mut stats.bn2, running: None });
         fused::norm_relu_conv_stats(cpu, z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure, scratch)
@@ -134,36 +142,36 @@ fn forward(c: &mut Criterion) {
     group.finish();
 
     let mut group = c.benchmark_group("norm_relu");
-    operation(&mut group, "fused", 0, |cpu, b| {
+    operation(&mut group, "fused", Work::Maps(2), |cpu, b| {
         cpu.norm_relu(&b.cache.z1, &b.stats.bn1, &b.theta.bn1, &mut b.x_rec).expect("norm_relu");
     });
-    operation(&mut group, "primitives", 0, |cpu, b| {
+    operation(&mut group, "primitives", Work::Maps(2), |cpu, b| {
         fused::norm_relu(cpu, &b.cache.z1, &b.stats.bn1, &b.theta.bn1, &mut b.x_rec).expect("norm_relu");
     });
     group.finish();
 
     let mut group = c.benchmark_group("norm_step");
-    operation(&mut group, "fused", 0, |cpu, b| {
+    operation(&mut group, "fused", Work::Maps(3), |cpu, b| {
         cpu.norm_step(&b.x, 0.125, &b.cache.z2, &b.stats.bn2, &b.theta.bn2, &mut b.x_rec).expect("norm_step");
     });
-    operation(&mut group, "primitives", 0, |cpu, b| {
+    operation(&mut group, "primitives", Work::Maps(3), |cpu, b| {
         fused::norm_step(cpu, &b.x, 0.125, &b.cache.z2, &b.stats.bn2, &b.theta.bn2, &mut b.x_rec).expect("norm_step");
     });
     group.finish();
 
     let mut group = c.benchmark_group("norm_step_acc");
-    operation(&mut group, "fused", 0, |cpu, b| {
+    operation(&mut group, "fused", Work::Maps(3), |cpu, b| {
         let (z, stats, affine) = (&b.cache.z2, &b.stats.bn2, &b.theta.bn2);
         cpu.norm_step_acc(1e-9, z, stats, affine, &mut b.x_rec, &mut b.scratch).expect("norm_step_acc");
     });
-    operation(&mut group, "primitives", 0, |cpu, b| {
+    operation(&mut group, "primitives", Work::Maps(3), |cpu, b| {
         let (z, stats, affine) = (&b.cache.z2, &b.stats.bn2, &b.theta.bn2);
         fused::norm_step_acc(cpu, 1e-9, z, stats, affine, &mut b.x_rec, &mut b.scratch).expect("norm_step_acc");
     });
     group.finish();
 
     let mut group = c.benchmark_group("forward_block");
-    operation(&mut group, "fused", 2, |cpu, b| {
+    operation(&mut group, "fused", Work::Convolutions(2), |cpu, b| {
         let Bench { x, x_rec, theta, stats, cache: BasicCache { z1, z2 }, scratch, .. } = b;
         let measure = Some(Measure { stats: &mut stats.bn1, running: None });
         cpu.conv_stats(x, &theta.conv1, CONV, z1, measure, &mut scratch.workspace).expect("conv_stats");
@@ -171,7 +179,7 @@ fn forward(c: &mut Criterion) {
         cpu.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure, scratch).expect("fused");
         cpu.norm_step(x, 0.125, z2, &stats.bn2, &theta.bn2, x_rec).expect("norm_step");
     });
-    operation(&mut group, "primitives", 2, |cpu, b| {
+    operation(&mut group, "primitives", Work::Convolutions(2), |cpu, b| {
         let Bench { x, x_rec, theta, stats, cache: BasicCache { z1, z2 }, scratch, .. } = b;
         let measure = Some(Measure { stats: &mut stats.bn1, running: None });
         fused::conv_stats(cpu, x, &theta.conv1, CONV, z1, measure, &mut scratch.workspace).expect("conv_stats");
@@ -187,22 +195,22 @@ fn forward(c: &mut Criterion) {
 
 fn backward(c: &mut Criterion) {
     let mut group = c.benchmark_group("basic_vjp_outer");
-    operation(&mut group, "fused", 2, |cpu, b| {
+    operation(&mut group, "fused", Work::Convolutions(2), |cpu, b| {
         let Bench { grad, theta, stats, cache, grad_theta, scratch, .. } = b;
         cpu.basic_vjp_outer(grad, 0.125, theta, stats, cache, grad_theta, scratch).expect("outer");
     });
-    operation(&mut group, "primitives", 2, |cpu, b| {
+    operation(&mut group, "primitives", Work::Convolutions(2), |cpu, b| {
         let Bench { grad, theta, stats, cache, grad_theta, scratch, .. } = b;
         fused::basic_vjp_outer(cpu, grad, 0.125, theta, stats, cache, grad_theta, scratch).expect("outer");
     });
     group.finish();
 
     let mut group = c.benchmark_group("basic_vjp_inner");
-    operation(&mut group, "fused", 2, |cpu, b| {
+    operation(&mut group, "fused", Work::Convolutions(2), |cpu, b| {
         let Bench { x, x_rec, theta, stats, cache, grad_theta, scratch, .. } = b;
         cpu.basic_vjp_inner(x, theta, stats, cache, grad_theta, x_rec, scratch).expect("inner");
     });
-    operation(&mut group, "primitives", 2, |cpu, b| {
+    operation(&mut group, "primitives", Work::Convolutions(2), |cpu, b| {
         let Bench { x, x_rec, theta, stats, cache, grad_theta, scratch, .. } = b;
         fused::basic_vjp_inner(cpu, x, theta, stats, cache, grad_theta, x_rec, scratch).expect("inner");
     });
@@ -210,7 +218,7 @@ fn backward(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("inverse_vjp");
     for (body, fused_body) in [("fused", true), ("primitives", false)] {
-        operation(&mut group, body, 8, |cpu, b| {
+        operation(&mut group, body, Work::Convolutions(8), |cpu, b| {
             let Bench { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, .. } = b;
             // a step so small that the state and its cotangent stay put over the iterations
             let (h, carry) = (1e-9, Carry::Correction);

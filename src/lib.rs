@@ -30,7 +30,7 @@
 //! | [`sweep`] | one file a gradient mode |
 //! | [`scheme`] | Euler and Heun: one step with signed h, and its pullback |
 //! | [`field`] | the residual function f |
-//! | [`device`], [`fused`], [`operands`] | the vocabulary of operations, and the fused ones' definitions |
+//! | [`device`], [`fused`], [`operands`], [`fit`] | the vocabulary of operations, the fused ones' definitions, what fits what |
 //! | [`reference`](mod@reference), [`cpu`] | f64 in plain loops, the oracle; f32 with SIMD and threads |
 //! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on |
 #![warn(missing_docs)]
@@ -42,6 +42,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod field;
+pub mod fit;
 pub mod fused;
 pub mod host;
 pub mod init;

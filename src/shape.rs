@@ -70,6 +70,11 @@ impl Shape {
         Self([n, self.0[1], self.0[2], self.0[3]])
     }
 
+    /// The map of its `size` x `size` windows; rows and columns that fill none are left out.
+    pub const fn pooled(self, size: usize) -> Self {
+        Self([self.0[0], self.0[1] / size, self.0[2] / size, self.0[3]])
+    }
+
     /// The same map with another number of channels.
     pub const fn with_channels(self, c: usize) -> Self {
         Self([self.0[0], self.0[1], self.0[2], c])

@@ -58,6 +58,8 @@ fn config(sweep: SweepSpec, steps: u64) -> RunConfig {
     RunConfig {
         depth: 3,
         channels: 8,
+        // at the default rate so shallow a net's reconstruction falls apart within an epoch
+        lr: 0.01,
         batch: 64,
         epochs: Some(1),
         max_steps: Some(steps),

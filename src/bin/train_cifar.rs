@@ -1,7 +1,6 @@
 //! Trains a deep residual network on CIFAR without storing its activations.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -198,6 +197,8 @@ fn left_to_train(config: &RunConfig, done: &Progress) -> Result<bool, Error> {
 /// `--download`: fetches the data set and makes it the run's.
 #[cfg(feature = "download")]
 fn download(cli: &Cli, config: &mut RunConfig) -> anyhow::Result<()> {
+    use std::path::Path;
+
     use rewind::cli::DownloadSet;
     use rewind::data::download::{Progress, Which, fetch};
     let Some(set) = cli.download else { return Ok(()) };

@@ -7,9 +7,8 @@ use super::simd::{Kernel, MAX_LANES, Simd};
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
 use crate::device::{BN_EPS, BN_MOMENTUM};
-use crate::error::Result;
 use crate::operands::{Affine, BnStats, Measure};
-use crate::shape::{Shape, check};
+use crate::shape::Shape;
 
 /// Workspace of [`stats`] and [`grad_sums`].
 pub fn workspace(z: Shape) -> usize {
@@ -143,13 +142,4 @@ pub fn merge_grad_sums(partials: &[f32], scale: f64, sums: &mut Affine<Cpu>) {
     };
     merge(0, &mut sums.gamma);
     merge(c, &mut sums.beta);
-}
-
-/// Statistics and affine map of one norm have the map's channels.
-pub fn channels_fit(op: &'static str, c: usize, stats: &BnStats<Cpu>, affine: &Affine<Cpu>) -> Result<()> {
-    let expected = Shape::vector(c);
-    for found in [&stats.mean, &stats.rstd, &affine.gamma, &affine.beta] {
-        check(op, expected, found.shape())?;
-    }
-    Ok(())
 }

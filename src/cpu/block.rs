@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::batch_norm::{self, add_grad_sums, channels_fit, merge_grad_sums};
+use super::batch_norm::{self, add_grad_sums, merge_grad_sums};
 use super::conv::{self, ConvBatch};
 use super::conv_grad::{add_3x3, add_partials};
 use super::conv_kernel::{ConvImage, Convolve};
@@ -13,6 +13,7 @@ use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
 use crate::error::Result;
+use crate::fit;
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, Carry, Scratch};
 use crate::shape::{Conv, Shape, check};
 
@@ -66,7 +67,7 @@ pub fn basic_vjp_outer(
     scratch: &mut Scratch<Cpu>,
 ) -> Result<()> {
     let (map, z2) = (grad_f.shape(), cache.z2.values());
-    operands_fit("basic_vjp_outer", map, theta, stats, cache, grad_theta_acc, scratch)?;
+    fit::block("basic_vjp_outer", map, theta, stats, cache, grad_theta_acc, scratch)?;
     let Scratch { sums2, workspace, .. } = scratch;
     batch_norm::grad_sums(cpu, grad_f.values(), scale, z2, map, &stats.bn2, sums2, workspace);
     outer_pass(cpu, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch);
@@ -148,7 +149,7 @@ pub fn basic_vjp_inner(
     scratch: &mut Scratch<Cpu>,
 ) -> Result<()> {
     check("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
-    operands_fit("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+    fit::block("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
     inner_pass(cpu, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch);
     Ok(())
 }
@@ -296,34 +297,10 @@ pub fn inverse_vjp(
 ) -> Result<()> {
     check("inverse_vjp", x.shape(), x_rec.shape())?;
     check("inverse_vjp", x.shape(), grad_x.shape())?;
-    operands_fit("inverse_vjp", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+    fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
     let Scratch { sums2, workspace, .. } = scratch;
     reverse_pass(cpu, h, carry, theta, stats, x, x_rec, cache, grad_x, sums2, workspace);
     outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta_acc, scratch);
     inner_pass(cpu, x_rec, theta, stats, cache, grad_theta_acc, grad_x, scratch);
     Ok(())
-}
-
-/// A block's operands have the map's shape and channels.
-pub fn operands_fit(
-    op: &'static str,
-    map: Shape,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
-    cache: &BasicCache<Cpu>,
-    grad_theta: &BasicTheta<Cpu>,
-    scratch: &Scratch<Cpu>,
-) -> Result<()> {
-    for found in [&cache.z1, &cache.z2, &scratch.grad_u] {
-        check(op, map, found.shape())?;
-    }
-    let weight = Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c());
-    for theta in [theta, grad_theta] {
-        check(op, weight, theta.conv1.shape())?;
-        check(op, weight, theta.conv2.shape())?;
-        channels_fit(op, map.c(), &stats.bn1, &theta.bn1)?;
-        channels_fit(op, map.c(), &stats.bn2, &theta.bn2)?;
-    }
-    channels_fit(op, map.c(), &stats.bn1, &scratch.sums1)?;
-    channels_fit(op, map.c(), &stats.bn2, &scratch.sums2)
 }

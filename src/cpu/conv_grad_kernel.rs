@@ -5,6 +5,7 @@
 // A tile's registers are an array indexed by the tile's coordinates, as the formula is.
 #![allow(clippy::needless_range_loop)]
 
+use std::hint::black_box;
 use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::conv_kernel::ConvImage;
@@ -165,6 +166,8 @@ impl GradWAny<'_> {
             let (ky, kx, ci) = (tap / p.c / g.kernel, tap / p.c % g.kernel, tap % p.c);
             *offset = ci / p.block * p.plane() + ky * p.row() + kx * p.block + ci % p.block;
         }
+        // One number each to the compiler, see `Convolve`.
+        let offset = black_box(offset);
         let mut acc = [s.splat(0.0); T];
         // SAFETY: `check` says that every tap of every output lies within the copy; the rest stays within its own slice.
         unsafe {

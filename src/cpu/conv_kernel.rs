@@ -7,6 +7,8 @@
 // A tile's registers are an array indexed by the tile's coordinates, as the formula is.
 #![allow(clippy::needless_range_loop)]
 
+use std::hint::black_box;
+
 use super::padded::{NARROW_BLOCK, Padded, WIDE_BLOCK};
 use super::simd::{Kernel, MAX_LANES, Simd};
 
@@ -298,6 +300,8 @@ impl Strip<'_> {
                 let pixel = (start + i).min(pixels - 1);
                 *corner = pixel / g.w * g.stride * row + pixel % g.w * g.stride * block;
             }
+            // One number each to the compiler, which would otherwise keep the two products apart, in twice the registers.
+            let corner = black_box(corner);
             let mut w = self.w;
             // SAFETY: as in `tile_3x3`.
             unsafe {

@@ -30,6 +30,7 @@ use self::pixelwise::{BnApply, BnGradZ, Identity, Norm, NormRelu, NormStep, Outp
 use self::simd::Kernel;
 use crate::device::{Device, SgdStep};
 use crate::error::{Error, Result};
+use crate::fit;
 use crate::host::{HostBuffer, HostRegion};
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape, check};
@@ -124,15 +125,13 @@ impl Device for Cpu {
     }
 
     fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
-        let found = if from.len() == to.shape().len() { to.shape() } else { Shape::vector(from.len()) };
-        check("upload", to.shape(), found)?;
+        fit::host("upload", from.len(), to.shape())?;
         to.values_mut().copy_from_slice(from);
         Ok(())
     }
 
     fn download(&self, from: &Tensor, to: &mut [f32]) -> Result<()> {
-        let found = if to.len() == from.shape().len() { from.shape() } else { Shape::vector(to.len()) };
-        check("download", from.shape(), found)?;
+        fit::host("download", to.len(), from.shape())?;
         to.copy_from_slice(from.values());
         Ok(())
     }
@@ -194,8 +193,7 @@ impl Device for Cpu {
         workspace: &mut Self::Buffer,
     ) -> Result<()> {
         let (x, c_out) = (grad_x.shape(), w.shape().c());
-        check("conv_grad_x", Shape::weight(conv.kernel, x.c(), c_out), w.shape())?;
-        check("conv_grad_x", conv.output(x, c_out), grad_y.shape())?;
+        fit::conv("conv_grad_x", x, w.shape(), conv, grad_y.shape())?;
         let batch = ConvBatch::transposed(x, conv, c_out);
         conv::convolve(self, batch, grad_y.values(), Identity, w.values(), grad_x.values_mut(), None, workspace);
         Ok(())
@@ -210,8 +208,7 @@ impl Device for Cpu {
         workspace: &mut Self::Buffer,
     ) -> Result<()> {
         let (shape, c_out) = (x.shape(), grad_w_acc.shape().c());
-        check("conv_grad_w", Shape::weight(conv.kernel, shape.c(), c_out), grad_w_acc.shape())?;
-        check("conv_grad_w", conv.output(shape, c_out), grad_y.shape())?;
+        fit::conv("conv_grad_w", shape, grad_w_acc.shape(), conv, grad_y.shape())?;
         let grad_w = grad_w_acc.values_mut();
         conv_grad::conv_grad_w(self, x.values(), shape, grad_y.values(), conv, grad_w, c_out, workspace);
         Ok(())
@@ -236,7 +233,7 @@ impl Device for Cpu {
 
     fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
         check("bn_apply", z.shape(), y.shape())?;
-        batch_norm::channels_fit("bn_apply", z.shape().c(), stats, affine)?;
+        fit::norm("bn_apply", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: 1.0 };
         pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
@@ -253,7 +250,7 @@ impl Device for Cpu {
         workspace: &mut Self::Buffer,
     ) -> Result<()> {
         check("bn_grad_sums", z.shape(), grad_y.shape())?;
-        batch_norm::channels_fit("bn_grad_sums", z.shape().c(), stats, sums)?;
+        fit::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
         batch_norm::grad_sums(self, grad_y.values(), scale, z.values(), z.shape(), stats, sums, workspace);
         Ok(())
     }
@@ -270,8 +267,8 @@ impl Device for Cpu {
     ) -> Result<()> {
         check("bn_grad_z", z.shape(), grad_y.shape())?;
         check("bn_grad_z", z.shape(), grad_z.shape())?;
-        batch_norm::channels_fit("bn_grad_z", z.shape().c(), stats, affine)?;
-        batch_norm::channels_fit("bn_grad_z", z.shape().c(), stats, sums)?;
+        fit::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        fit::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let norm = Norm::new(stats, affine);
         let sums = [sums.gamma.values(), sums.beta.values()];
         let (scale, terms) = (scale as f32, z.shape().pixels());
@@ -288,32 +285,28 @@ impl Device for Cpu {
     }
 
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
-        check("avg_pool", pool::output(x.shape(), size), y.shape())?;
+        fit::avg_pool("avg_pool", x.shape(), size, y.shape())?;
         pool::avg_pool(self, x.values(), x.shape(), size, y.values_mut());
         Ok(())
     }
 
     fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
         let shape = grad_x.shape();
-        check("avg_pool_grad", pool::output(shape, size), grad_y.shape())?;
+        fit::avg_pool("avg_pool_grad", shape, size, grad_y.shape())?;
         pool::avg_pool_grad(self, grad_y.values(), size, grad_x.values_mut(), shape);
         Ok(())
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
-        let (features, classes) = (x.shape().image_len(), w.shape().c());
-        check("linear", Shape([1, 1, features, classes]), w.shape())?;
-        check("linear", Shape::vector(classes), b.shape())?;
-        check("linear", Shape::map(x.shape().n(), 1, 1, classes), y.shape())?;
+        fit::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check("linear", Shape::vector(w.shape().c()), b.shape())?;
         linear::linear(self, x.values(), w.values(), b.values(), y.values_mut());
         Ok(())
     }
 
     fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
-        let (features, classes) = (grad_x.shape().image_len(), w.shape().c());
-        check("linear_grad_x", Shape([1, 1, features, classes]), w.shape())?;
-        check("linear_grad_x", Shape::map(grad_x.shape().n(), 1, 1, classes), grad_y.shape())?;
-        linear::linear_grad_x(self, grad_y.values(), w.values(), classes, grad_x.values_mut());
+        fit::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        linear::linear_grad_x(self, grad_y.values(), w.values(), w.shape().c(), grad_x.values_mut());
         Ok(())
     }
 
@@ -324,10 +317,8 @@ impl Device for Cpu {
         grad_w_acc: &mut Tensor,
         grad_b_acc: &mut Tensor,
     ) -> Result<()> {
-        let (features, classes) = (x.shape().image_len(), grad_y.shape().c());
-        check("linear_grad_w", Shape([1, 1, features, classes]), grad_w_acc.shape())?;
-        check("linear_grad_w", Shape::vector(classes), grad_b_acc.shape())?;
-        check("linear_grad_w", Shape::map(x.shape().n(), 1, 1, classes), grad_y.shape())?;
+        fit::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
         linear::linear_grad_w(self, x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
         Ok(())
     }
@@ -339,9 +330,7 @@ impl Device for Cpu {
         grad_logits: &mut Tensor,
         out: &mut Tensor,
     ) -> Result<()> {
-        check("softmax_cross_entropy", logits.shape(), grad_logits.shape())?;
-        check("softmax_cross_entropy", Shape::map(logits.shape().n(), 1, 1, 1), labels.shape())?;
-        check("softmax_cross_entropy", Shape::vector(2), out.shape())?;
+        fit::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
         let sums = loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
         out.values_mut().copy_from_slice(&sums);
         Ok(())
@@ -368,8 +357,7 @@ impl Device for Cpu {
         workspace: &mut Self::Buffer,
     ) -> Result<()> {
         let (shape, c_out) = (x.shape(), w.shape().c());
-        check("conv", Shape::weight(conv.kernel, shape.c(), c_out), w.shape())?;
-        check("conv", conv.output(shape, c_out), z.shape())?;
+        fit::conv("conv", shape, w.shape(), conv, z.shape())?;
         if let Some(measure) = &measure {
             check("conv_stats", Shape::vector(c_out), measure.stats.mean.shape())?;
         }
@@ -389,9 +377,8 @@ impl Device for Cpu {
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
         let (shape, c_out) = (z1.shape(), w.shape().c());
-        check("norm_relu_conv_stats", Shape::weight(3, shape.c(), c_out), w.shape())?;
-        check("norm_relu_conv_stats", shape.with_channels(c_out), z2.shape())?;
-        batch_norm::channels_fit("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
+        fit::conv("norm_relu_conv_stats", shape, w.shape(), Conv::SAME_3X3, z2.shape())?;
+        fit::norm("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
         let norm = Norm::new(stats1, affine1);
         let batch = ConvBatch::forward(shape, Conv::SAME_3X3, c_out);
         let of = |z| NormRelu { z, norm };
@@ -402,7 +389,7 @@ impl Device for Cpu {
 
     fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
         check("norm_relu", z.shape(), y.shape())?;
-        batch_norm::channels_fit("norm_relu", z.shape().c(), stats, affine)?;
+        fit::norm("norm_relu", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| NormRelu { z: &z.values()[at], norm };
         pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
@@ -420,7 +407,7 @@ impl Device for Cpu {
     ) -> Result<()> {
         check("norm_step", z.shape(), x.shape())?;
         check("norm_step", z.shape(), y.shape())?;
-        batch_norm::channels_fit("norm_step", z.shape().c(), stats, affine)?;
+        fit::norm("norm_step", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at: Range<usize>| {
             let (x, z) = (&x.values()[at.clone()], &z.values()[at]);
@@ -440,7 +427,7 @@ impl Device for Cpu {
         _: &mut Scratch<Self>,
     ) -> Result<()> {
         check("norm_step_acc", z.shape(), x_acc.shape())?;
-        batch_norm::channels_fit("norm_step_acc", z.shape().c(), stats, affine)?;
+        fit::norm("norm_step_acc", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: h as f32 };
         pixelwise::map_batch(self, z.shape(), of, Output::Accumulate, x_acc.values_mut());

@@ -6,14 +6,9 @@ use super::Cpu;
 use super::workspace::Groups;
 use crate::shape::Shape;
 
-/// Shape of the pooled map.
-pub fn output(x: Shape, size: usize) -> Shape {
-    Shape::map(x.n(), x.h() / size, x.w() / size, x.c())
-}
-
 /// Mean over each window.
 pub fn avg_pool(cpu: &Cpu, x: &[f32], shape: Shape, size: usize, y: &mut [f32]) {
-    let out = output(shape, size);
+    let out = shape.pooled(size);
     let share = 1.0 / (size * size) as f32;
     each_image(cpu, shape, out, y, x, |y, x| {
         for (i, y) in y.chunks_exact_mut(shape.c()).enumerate() {
@@ -32,7 +27,7 @@ pub fn avg_pool(cpu: &Cpu, x: &[f32], shape: Shape, size: usize, y: &mut [f32]) 
 
 /// Its transpose; zero where no window reached.
 pub fn avg_pool_grad(cpu: &Cpu, grad_y: &[f32], size: usize, grad_x: &mut [f32], shape: Shape) {
-    let out = output(shape, size);
+    let out = shape.pooled(size);
     let share = 1.0 / (size * size) as f32;
     each_image(cpu, out, shape, grad_x, grad_y, |grad_x, grad_y| {
         grad_x.fill(0.0);

@@ -10,6 +10,7 @@ mod pool;
 
 use crate::device::{Device, SgdStep};
 use crate::error::Result;
+use crate::fit;
 use crate::host::{HostBuffer, HostRegion};
 use crate::operands::{Affine, BnRunning, BnStats, Measure};
 use crate::shape::{Conv, Shape, check};
@@ -59,18 +60,13 @@ impl Device for Reference {
     }
 
     fn upload(&self, from: &[f64], to: &mut Tensor) -> Result<()> {
-        check(
-            "upload",
-            to.shape(),
-            if from.len() == to.shape().len() { to.shape() } else { Shape::vector(from.len()) },
-        )?;
+        fit::host("upload", from.len(), to.shape())?;
         to.values_mut().copy_from_slice(from);
         Ok(())
     }
 
     fn download(&self, from: &Tensor, to: &mut [f64]) -> Result<()> {
-        let found = if to.len() == from.shape().len() { from.shape() } else { Shape::vector(to.len()) };
-        check("download", from.shape(), found)?;
+        fit::host("download", to.len(), from.shape())?;
         to.copy_from_slice(from.values());
         Ok(())
     }
@@ -120,8 +116,7 @@ impl Device for Reference {
     }
 
     fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
-        check("conv", Shape::weight(conv.kernel, x.shape().c(), w.shape().c()), w.shape())?;
-        check("conv", conv.output(x.shape(), w.shape().c()), y.shape())?;
+        fit::conv("conv", x.shape(), w.shape(), conv, y.shape())?;
         let shape = x.shape();
         let c_out = w.shape().c();
         conv::conv(x.values(), shape, w.values(), c_out, conv, y.values_mut());
@@ -136,8 +131,7 @@ impl Device for Reference {
         grad_x: &mut Tensor,
         _: &mut Self::Buffer,
     ) -> Result<()> {
-        check("conv_grad_x", Shape::weight(conv.kernel, grad_x.shape().c(), w.shape().c()), w.shape())?;
-        check("conv_grad_x", conv.output(grad_x.shape(), w.shape().c()), grad_y.shape())?;
+        fit::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
         let shape = grad_x.shape();
         conv::conv_grad_x(grad_y.values(), w.values(), w.shape().c(), conv, grad_x.values_mut(), shape);
         Ok(())
@@ -151,9 +145,8 @@ impl Device for Reference {
         grad_w_acc: &mut Tensor,
         _: &mut Self::Buffer,
     ) -> Result<()> {
+        fit::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
         let c_out = grad_w_acc.shape().c();
-        check("conv_grad_w", Shape::weight(conv.kernel, x.shape().c(), c_out), grad_w_acc.shape())?;
-        check("conv_grad_w", conv.output(x.shape(), c_out), grad_y.shape())?;
         conv::conv_grad_w(x.values(), x.shape(), grad_y.values(), c_out, conv, grad_w_acc.values_mut());
         Ok(())
     }
@@ -180,7 +173,7 @@ impl Device for Reference {
 
     fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
         check("bn_apply", z.shape(), y.shape())?;
-        check("bn_apply", Shape::vector(z.shape().c()), stats.mean.shape())?;
+        fit::norm("bn_apply", z.shape().c(), stats, affine)?;
         batch_norm::apply(z.values(), &view(stats), affine.gamma.values(), affine.beta.values(), y.values_mut());
         Ok(())
     }
@@ -195,7 +188,7 @@ impl Device for Reference {
         _: &mut Self::Buffer,
     ) -> Result<()> {
         check("bn_grad_sums", z.shape(), grad_y.shape())?;
-        check("bn_grad_sums", Shape::vector(z.shape().c()), sums.gamma.shape())?;
+        fit::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
         let Affine { gamma, beta } = sums;
         let out = (gamma.values_mut(), beta.values_mut());
         batch_norm::grad_sums(grad_y.values(), scale, z.values(), &view(stats), out);
@@ -214,6 +207,8 @@ impl Device for Reference {
     ) -> Result<()> {
         check("bn_grad_z", z.shape(), grad_y.shape())?;
         check("bn_grad_z", z.shape(), grad_z.shape())?;
+        fit::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        fit::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let sums = (sums.gamma.values(), sums.beta.values());
         let gamma = affine.gamma.values();
         batch_norm::grad_z(grad_y.values(), scale, z.values(), &view(stats), gamma, sums, grad_z.values_mut());
@@ -225,31 +220,28 @@ impl Device for Reference {
     }
 
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
-        check("avg_pool", pool::output(x.shape(), size), y.shape())?;
+        fit::avg_pool("avg_pool", x.shape(), size, y.shape())?;
         pool::avg_pool(x.values(), x.shape(), size, y.values_mut());
         Ok(())
     }
 
     fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
-        check("avg_pool_grad", pool::output(grad_x.shape(), size), grad_y.shape())?;
+        fit::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
         let shape = grad_x.shape();
         pool::avg_pool_grad(grad_y.values(), size, grad_x.values_mut(), shape);
         Ok(())
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
-        let (features, classes) = (x.shape().image_len(), w.shape().c());
-        check("linear", Shape([1, 1, features, classes]), w.shape())?;
-        check("linear", Shape::map(x.shape().n(), 1, 1, classes), y.shape())?;
+        fit::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check("linear", Shape::vector(w.shape().c()), b.shape())?;
         linear::linear(x.values(), w.values(), b.values(), y.values_mut());
         Ok(())
     }
 
     fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
-        let (features, classes) = (grad_x.shape().image_len(), w.shape().c());
-        check("linear_grad_x", Shape([1, 1, features, classes]), w.shape())?;
-        check("linear_grad_x", Shape::map(grad_x.shape().n(), 1, 1, classes), grad_y.shape())?;
-        linear::linear_grad_x(grad_y.values(), w.values(), classes, grad_x.values_mut());
+        fit::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        linear::linear_grad_x(grad_y.values(), w.values(), w.shape().c(), grad_x.values_mut());
         Ok(())
     }
 
@@ -260,9 +252,8 @@ impl Device for Reference {
         grad_w_acc: &mut Tensor,
         grad_b_acc: &mut Tensor,
     ) -> Result<()> {
-        let (features, classes) = (x.shape().image_len(), grad_y.shape().c());
-        check("linear_grad_w", Shape([1, 1, features, classes]), grad_w_acc.shape())?;
-        check("linear_grad_w", Shape::map(x.shape().n(), 1, 1, classes), grad_y.shape())?;
+        fit::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
         linear::linear_grad_w(x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
         Ok(())
     }
@@ -274,9 +265,7 @@ impl Device for Reference {
         grad_logits: &mut Tensor,
         out: &mut Tensor,
     ) -> Result<()> {
-        check("softmax_cross_entropy", logits.shape(), grad_logits.shape())?;
-        check("softmax_cross_entropy", Shape::map(logits.shape().n(), 1, 1, 1), labels.shape())?;
-        check("softmax_cross_entropy", Shape::vector(2), out.shape())?;
+        fit::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
         let [mean_loss, correct] =
             loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
         out.values_mut().copy_from_slice(&[mean_loss, correct]);

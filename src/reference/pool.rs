@@ -2,14 +2,9 @@
 
 use crate::shape::Shape;
 
-/// Shape of the pooled map.
-pub fn output(x: Shape, size: usize) -> Shape {
-    Shape::map(x.n(), x.h() / size, x.w() / size, x.c())
-}
-
 /// Calls `visit(x index, y index)` for every input element that some window covers.
 fn each_covered(x: Shape, size: usize, mut visit: impl FnMut(usize, usize)) {
-    let y = output(x, size);
+    let y = x.pooled(size);
     for n in 0..x.n() {
         for iy in 0..y.h() * size {
             for ix in 0..y.w() * size {

@@ -1,10 +1,14 @@
 //! The network: stem, residual stack, head, and one training step over them.
 
+mod ends;
+mod names;
+
+use self::ends::Ends;
 use crate::device::{Device, SgdStep};
 use crate::error::Result;
 use crate::init::{self, Draw, Init};
 use crate::memory::{Arena, Bytes, Category};
-use crate::operands::{Affine, BasicRunning, BasicTheta, BnRunning, BnStats, Measure};
+use crate::operands::{BasicRunning, BasicTheta, BnRunning, BnStats, Measure};
 use crate::plan;
 use crate::scheme::{Stack, Statistics, StepStats};
 use crate::shape::{Conv, Shape};
@@ -46,48 +50,7 @@ impl NetSpec {
 
     /// What the head's linear layer sees, `[N, H / 4, W / 4, C]`.
     pub fn pooled(&self) -> Shape {
-        let map = self.map();
-        Shape::map(map.n(), map.h() / POOL, map.w() / POOL, map.c())
-    }
-}
-
-/// The parameters at the net's two ends, or their gradients, or their velocities.
-struct Ends<D: Device> {
-    stem_conv: Tensor<D>,
-    stem_bn: Affine<D>,
-    head_w: Tensor<D>,
-    head_b: Tensor<D>,
-}
-
-impl<D: Device> Ends<D> {
-    fn new(arena: &mut Arena<'_, D>, category: Category, spec: &NetSpec) -> Result<Self> {
-        Ok(Self {
-            stem_conv: arena
-                .tensor(category, Shape::weight(Conv::STEM_5X5.kernel, spec.image_channels, spec.channels))?,
-            stem_bn: Affine::new(arena, category, spec.channels)?,
-            head_w: arena.tensor(category, Shape([1, 1, spec.pooled().image_len(), spec.classes]))?,
-            head_b: arena.tensor(category, Shape::vector(spec.classes))?,
-        })
-    }
-
-    fn named(&self) -> [(&'static str, &Tensor<D>); 5] {
-        [
-            ("stem.conv.weight", &self.stem_conv),
-            ("stem.bn.weight", &self.stem_bn.gamma),
-            ("stem.bn.bias", &self.stem_bn.beta),
-            ("head.weight", &self.head_w),
-            ("head.bias", &self.head_b),
-        ]
-    }
-
-    fn named_mut(&mut self) -> [(&'static str, &mut Tensor<D>); 5] {
-        [
-            ("stem.conv.weight", &mut self.stem_conv),
-            ("stem.bn.weight", &mut self.stem_bn.gamma),
-            ("stem.bn.bias", &mut self.stem_bn.beta),
-            ("head.weight", &mut self.head_w),
-            ("head.bias", &mut self.head_b),
-        ]
+        self.map().pooled(POOL)
     }
 }
 
@@ -371,75 +334,6 @@ impl<D: Device> Net<D> {
             }
         }
         Ok("the head's logits".into())
-    }
-
-    /// Visits every tensor that a checkpoint holds with its name, in a fixed order: parameters, running statistics, and
-    /// velocities.
-    ///
-    /// # Errors
-    /// The visitor's.
-    pub fn each_checkpointed<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a Tensor<D>) -> Result<()>) -> Result<()> {
-        let Stack { theta, running, velocity, .. } = &self.stack;
-        let running_ends =
-            [("stem.bn.running_mean", &self.stem_running.mean), ("stem.bn.running_var", &self.stem_running.var)];
-        for (name, tensor) in self.ends.named().into_iter().chain(running_ends) {
-            visit(name, tensor)?;
-        }
-        for (n, (theta, running)) in theta.iter().zip(running).enumerate() {
-            for (name, tensor) in theta.named().into_iter().chain(running.named()) {
-                visit(&format!("blocks.{n}.{name}"), tensor)?;
-            }
-        }
-        for (name, tensor) in self.ends_velocity.named() {
-            visit(&format!("velocity.{name}"), tensor)?;
-        }
-        for (n, velocity) in velocity.iter().enumerate() {
-            for (name, tensor) in velocity.named() {
-                visit(&format!("velocity.blocks.{n}.{name}"), tensor)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same tensors in a list.
-    pub fn checkpointed(&self) -> Vec<(String, &Tensor<D>)> {
-        let mut all = Vec::new();
-        let listed = self.each_checkpointed(&mut |name, tensor| {
-            all.push((name.to_string(), tensor));
-            Ok(())
-        });
-        listed.expect("pushing does not fail");
-        all
-    }
-
-    /// The same tensors, to be written.
-    pub fn checkpointed_mut(&mut self) -> Vec<(String, &mut Tensor<D>)> {
-        let mut all: Vec<(String, &mut Tensor<D>)> = Vec::new();
-        all.extend(self.ends.named_mut().map(|(name, tensor)| (name.to_string(), tensor)));
-        all.push(("stem.bn.running_mean".into(), &mut self.stem_running.mean));
-        all.push(("stem.bn.running_var".into(), &mut self.stem_running.var));
-        let Stack { theta, running, velocity, .. } = &mut self.stack;
-        for (n, (theta, running)) in theta.iter_mut().zip(running).enumerate() {
-            all.extend(theta.named_mut().map(|(name, tensor)| (format!("blocks.{n}.{name}"), tensor)));
-            all.extend(running.named_mut().map(|(name, tensor)| (format!("blocks.{n}.{name}"), tensor)));
-        }
-        all.extend(self.ends_velocity.named_mut().map(|(name, tensor)| (format!("velocity.{name}"), tensor)));
-        for (n, velocity) in velocity.iter_mut().enumerate() {
-            all.extend(velocity.named_mut().map(|(name, tensor)| (format!("velocity.blocks.{n}.{name}"), tensor)));
-        }
-        all
-    }
-
-    /// Every gradient with its parameter's name; those of blocks only where updates come after the sweep.
-    pub fn gradients(&self) -> Vec<(String, &Tensor<D>)> {
-        let mut all: Vec<(String, &Tensor<D>)> = Vec::new();
-        all.extend(self.ends_grad.named().map(|(name, tensor)| (name.to_string(), tensor)));
-        if self.spec.sweep.update == Update::After {
-            for (n, grad) in self.work.grads.slots.iter().enumerate() {
-                all.extend(grad.named().map(|(name, tensor)| (format!("blocks.{n}.{name}"), tensor)));
-            }
-        }
-        all
     }
 
     /// The logits of the last batch, `[N, 1, 1, K]`.

@@ -1,0 +1,68 @@
+//! Whether an operation's operands fit together: asked before anything is computed, with the same answer on every device.
+//!
+//! # Errors
+//! Every function returns [`crate::Error::Shape`] naming the operation, the shape expected and the one found.
+
+use crate::device::Device;
+use crate::error::Result;
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch};
+use crate::shape::{Conv, Shape, check};
+
+/// A host slice of `len` elements and a tensor.
+pub fn host(op: &'static str, len: usize, tensor: Shape) -> Result<()> {
+    check(op, tensor, if len == tensor.len() { tensor } else { Shape::vector(len) })
+}
+
+/// A convolution's input or its gradient, its weights, and its output or its gradient.
+pub fn conv(op: &'static str, x: Shape, w: Shape, conv: Conv, y: Shape) -> Result<()> {
+    check(op, Shape::weight(conv.kernel, x.c(), w.c()), w)?;
+    check(op, conv.output(x, w.c()), y)
+}
+
+/// The statistics of a map of `c` channels, and an affine map or the gradient sums of one.
+pub fn norm<D: Device>(op: &'static str, c: usize, stats: &BnStats<D>, affine: &Affine<D>) -> Result<()> {
+    let vectors = [&stats.mean, &stats.rstd, &affine.gamma, &affine.beta];
+    vectors.into_iter().try_for_each(|found| check(op, Shape::vector(c), found.shape()))
+}
+
+/// A map and the means of its windows.
+pub fn avg_pool(op: &'static str, x: Shape, size: usize, y: Shape) -> Result<()> {
+    check(op, x.pooled(size), y)
+}
+
+/// A linear layer's input, weights and output, or their gradients.
+pub fn linear(op: &'static str, x: Shape, w: Shape, y: Shape) -> Result<()> {
+    check(op, Shape([1, 1, x.image_len(), w.c()]), w)?;
+    check(op, Shape::map(x.n(), 1, 1, w.c()), y)
+}
+
+/// Logits, their gradient, labels, and the pair of results.
+pub fn loss(op: &'static str, logits: Shape, grad_logits: Shape, labels: Shape, out: Shape) -> Result<()> {
+    check(op, logits, grad_logits)?;
+    check(op, Shape::map(logits.n(), 1, 1, 1), labels)?;
+    check(op, Shape::vector(2), out)
+}
+
+/// A block's operands, for states of shape `map`.
+pub fn block<D: Device>(
+    op: &'static str,
+    map: Shape,
+    theta: &BasicTheta<D>,
+    stats: &BasicStats<D>,
+    cache: &BasicCache<D>,
+    grad_theta: &BasicTheta<D>,
+    scratch: &Scratch<D>,
+) -> Result<()> {
+    for found in [&cache.z1, &cache.z2, &scratch.grad_u] {
+        check(op, map, found.shape())?;
+    }
+    let weight = Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c());
+    for theta in [theta, grad_theta] {
+        check(op, weight, theta.conv1.shape())?;
+        check(op, weight, theta.conv2.shape())?;
+        norm(op, map.c(), &stats.bn1, &theta.bn1)?;
+        norm(op, map.c(), &stats.bn2, &theta.bn2)?;
+    }
+    norm(op, map.c(), &stats.bn1, &scratch.sums1)?;
+    norm(op, map.c(), &stats.bn2, &scratch.sums2)
+}

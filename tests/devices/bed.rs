@@ -1,0 +1,106 @@
+//! Tensors for tests, tolerances, and the devices under test.
+
+use std::sync::LazyLock;
+
+use rewind::cpu::{Cpu, Isa};
+use rewind::device::Device;
+use rewind::memory::{Arena, Category, padded_bytes};
+use rewind::operands::{Affine, BasicStats, BasicTheta, BnStats, Scratch};
+use rewind::shape::Shape;
+use rewind::tensor::Tensor;
+
+use crate::support::{EPS_F32, read, uniform, write};
+
+/// Makes tensors on a device, each from a reservation of its own: the reference fills every byte that it reserves.
+pub struct Bed<'d, D: Device> {
+    pub d: &'d D,
+}
+
+impl<'d, D: Device> Bed<'d, D> {
+    pub fn new(d: &'d D) -> Self {
+        Self { d }
+    }
+
+    pub fn arena(&self, elements: usize) -> Arena<'d, D> {
+        Arena::new(self.d, padded_bytes::<D::Real>(elements)).expect("arena")
+    }
+
+    pub fn empty(&mut self, shape: Shape) -> Tensor<D> {
+        self.arena(shape.len()).tensor(Category::Scratch, shape).expect("tensor")
+    }
+
+    pub fn tensor(&mut self, shape: Shape, values: &[f64]) -> Tensor<D> {
+        let mut tensor = self.empty(shape);
+        write(self.d, values, &mut tensor);
+        tensor
+    }
+
+    pub fn buffer(&mut self, len: usize) -> D::Buffer {
+        self.empty(Shape::vector(len)).buffer
+    }
+
+    pub fn read(&self, tensor: &Tensor<D>) -> Vec<f64> {
+        read(self.d, tensor)
+    }
+
+    pub fn affine(&mut self, c: usize, gamma: &[f64], beta: &[f64]) -> Affine<D> {
+        Affine { gamma: self.tensor(Shape::vector(c), gamma), beta: self.tensor(Shape::vector(c), beta) }
+    }
+
+    pub fn stats(&mut self, c: usize, mean: &[f64], rstd: &[f64]) -> BnStats<D> {
+        BnStats { mean: self.tensor(Shape::vector(c), mean), rstd: self.tensor(Shape::vector(c), rstd) }
+    }
+
+    pub fn theta(&mut self, c: usize, seed: u64) -> BasicTheta<D> {
+        let weight = Shape::weight(3, c, c);
+        // magnitudes about those of Kaiming-uniform weights, so that z stays of order 1
+        let scale = 1.0 / (9.0 * c as f64).sqrt();
+        let w = |seed| uniform(seed, weight.len()).iter().map(|v| f64::from((v * scale) as f32)).collect::<Vec<_>>();
+        BasicTheta {
+            conv1: self.tensor(weight, &w(seed)),
+            bn1: self.affine(c, &around_one(seed + 1, c), &uniform(seed + 2, c)),
+            conv2: self.tensor(weight, &w(seed + 3)),
+            bn2: self.affine(c, &around_one(seed + 4, c), &uniform(seed + 5, c)),
+        }
+    }
+
+    pub fn basic_stats(&mut self, c: usize, seed: u64) -> BasicStats<D> {
+        BasicStats {
+            bn1: self.stats(c, &uniform(seed, c), &around_one(seed + 1, c)),
+            bn2: self.stats(c, &uniform(seed + 2, c), &around_one(seed + 3, c)),
+        }
+    }
+
+    pub fn scratch(&mut self, map: Shape) -> Scratch<D> {
+        // the maps serve the default bodies, which every device can run
+        let workspace = self.d.block_workspace(map);
+        // every tensor may be padded by up to 64 bytes
+        let mut arena = self.arena(3 * map.len() + 4 * map.c() + workspace + 8 * 16);
+        Scratch::new(&mut arena, map, 2, workspace).expect("scratch")
+    }
+}
+
+/// Values in [0.5, 1.5), exact in f32.
+pub fn around_one(seed: u64, len: usize) -> Vec<f64> {
+    uniform(seed, len).iter().map(|v| 1.0 + v / 2.0).collect()
+}
+
+pub fn absolute(values: &[f64]) -> Vec<f64> {
+    values.iter().map(|v| v.abs()).collect()
+}
+
+/// `8 sqrt(terms) eps magnitude`, and never below one rounding of a tiny number.
+pub fn bound(terms: usize, magnitude: f64) -> f64 {
+    8.0 * (terms as f64).sqrt() * EPS_F32 * magnitude + 1e-30
+}
+
+/// The devices under test: each instruction set of this machine, on one and on three threads.
+pub fn cpus() -> &'static [Cpu] {
+    static CPUS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {
+        let with = |isa| [1, 3].map(|threads| Cpu::with_isa(isa, threads).expect("cpu"));
+        Isa::available().into_iter().flat_map(with).collect()
+    });
+    &CPUS
+}
+
+pub type Outputs = Vec<(&'static str, Vec<f64>)>;

@@ -1,0 +1,198 @@
+//! One residual block: the fused operations against the reference and against their definitions.
+
+use rewind::device::Device;
+use rewind::fused;
+use rewind::operands::{BasicCache, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
+use rewind::reference::Reference;
+use rewind::shape::{Conv, Shape};
+use rewind::tensor::Tensor;
+
+use crate::bed::{Bed, Outputs, bound, cpus};
+use crate::support::{assert_close, uniform};
+use crate::{MAPS, compare};
+
+/// The state of a block before a fused operation.
+struct Block<D: Device> {
+    x: Tensor<D>,
+    x_rec: Tensor<D>,
+    grad: Tensor<D>,
+    theta: BasicTheta<D>,
+    stats: BasicStats<D>,
+    cache: BasicCache<D>,
+    grad_theta: BasicTheta<D>,
+    scratch: Scratch<D>,
+}
+
+impl<D: Device> Block<D> {
+    fn new(bed: &mut Bed<'_, D>, map: Shape) -> Self {
+        let c = map.c();
+        let x = bed.tensor(map, &uniform(1, map.len()));
+        let cache =
+            BasicCache { z1: bed.tensor(map, &uniform(2, map.len())), z2: bed.tensor(map, &uniform(3, map.len())) };
+        let mut grad_theta = bed.theta(c, 50);
+        for (_, grad) in grad_theta.named_mut() {
+            bed.d.fill(0.5, grad).expect("fill");
+        }
+        Self {
+            x,
+            x_rec: bed.tensor(map, &uniform(5, map.len())),
+            grad: bed.tensor(map, &uniform(4, map.len())),
+            theta: bed.theta(c, 10),
+            stats: bed.basic_stats(c, 30),
+            cache,
+            grad_theta,
+            scratch: bed.scratch(map),
+        }
+    }
+
+    fn outputs(&self, bed: &Bed<'_, D>) -> Outputs {
+        let mut outputs = vec![
+            ("x", bed.read(&self.x)),
+            ("x_rec", bed.read(&self.x_rec)),
+            ("z1", bed.read(&self.cache.z1)),
+            ("z2", bed.read(&self.cache.z2)),
+            ("grad_u", bed.read(&self.scratch.grad_u)),
+            ("grad", bed.read(&self.grad)),
+        ];
+        for (name, tensor) in self.grad_theta.named() {
+            outputs.push((name, bed.read(tensor)));
+        }
+        outputs
+    }
+}
+
+/// Which body of a fused operation runs.
+#[derive(Clone, Copy)]
+pub enum Body {
+    Own,
+    Definition,
+}
+
+pub fn forward_block<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
+    let mut bed = Bed::new(d);
+    let mut b = Block::new(&mut bed, map);
+    let c = map.c();
+    let mut running = || BnRunning {
+        mean: bed.tensor(Shape::vector(c), &vec![0.0; c]),
+        var: bed.tensor(Shape::vector(c), &vec![1.0; c]),
+    };
+    let (mut running1, mut running2) = (running(), running());
+    let BasicCache { z1, z2 } = &mut b.cache;
+    let m1 = Some(Measure { stats: &mut b.stats.bn1, running: Some(&mut running1) });
+    let m2 = Some(Measure { stats: &mut b.stats.bn2, running: Some(&mut running2) });
+    let (w1, w2, scratch) = (&b.theta.conv1, &b.theta.conv2, &mut b.scratch);
+    match body {
+        Body::Own => {
+            d.conv_stats(&b.x, w1, Conv::SAME_3X3, z1, m1, &mut scratch.workspace).expect("conv_stats");
+            let op = d.norm_relu_conv_stats(z1, &b.stats.bn1, &b.theta.bn1, w2, z2, m2, scratch);
+            op.expect("norm_relu_conv_stats");
+        }
+        Body::Definition => {
+            fused::conv_stats(d, &b.x, w1, Conv::SAME_3X3, z1, m1, &mut scratch.workspace).expect("conv_stats");
+            let op = fused::norm_relu_conv_stats(d, z1, &b.stats.bn1, &b.theta.bn1, w2, z2, m2, scratch);
+            op.expect("norm_relu_conv_stats");
+        }
+    }
+    [
+        ("z1", &b.cache.z1),
+        ("z2", &b.cache.z2),
+        ("mean1", &b.stats.bn1.mean),
+        ("rstd1", &b.stats.bn1.rstd),
+        ("mean2", &b.stats.bn2.mean),
+        ("rstd2", &b.stats.bn2.rstd),
+        ("running_mean1", &running1.mean),
+        ("running_var2", &running2.var),
+    ]
+    .into_iter()
+    .map(|(name, tensor)| (name, bed.read(tensor)))
+    .collect()
+}
+
+pub fn inverse_vjp<D: Device>(d: &D, map: Shape, carry: Carry, body: Body) -> Outputs {
+    let mut bed = Bed::new(d);
+    let mut b = Block::new(&mut bed, map);
+    let Block { x, x_rec, grad, theta, stats, cache, grad_theta, scratch } = &mut b;
+    match body {
+        Body::Own => d.inverse_vjp(0.125, carry, theta, stats, x, x_rec, cache, grad, grad_theta, scratch),
+        Body::Definition => {
+            fused::inverse_vjp(d, 0.125, carry, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+        }
+    }
+    .expect("inverse_vjp");
+    b.outputs(&bed)
+}
+
+fn vjp<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
+    let mut bed = Bed::new(d);
+    let mut b = Block::new(&mut bed, map);
+    let Block { x, grad, theta, stats, cache, grad_theta, scratch, .. } = &mut b;
+    match body {
+        Body::Own => {
+            d.basic_vjp_outer(grad, 0.125, theta, stats, cache, grad_theta, scratch).expect("outer");
+            d.basic_vjp_inner(x, theta, stats, cache, grad_theta, grad, scratch).expect("inner");
+        }
+        Body::Definition => {
+            fused::basic_vjp_outer(d, grad, 0.125, theta, stats, cache, grad_theta, scratch).expect("outer");
+            fused::basic_vjp_inner(d, x, theta, stats, cache, grad_theta, grad, scratch).expect("inner");
+        }
+    }
+    b.outputs(&bed)
+}
+
+/// Through a block every value is a chain of two convolutions of 9 C terms and normalisations whose factors stay below about
+/// 4 each way. An element's error is that of its largest neighbour's, so it is measured against the output's largest element;
+/// a ReLU whose input is within rounding of 0 may go either way and moves single elements by up to eps-sized inputs only,
+/// since both sides of the kink agree there, except in gradients: none of the fixed seeds' inputs is that close (the
+/// comparison would fail by 4 orders of magnitude).
+fn block_bound(map: Shape, expected: &[f64]) -> Vec<f64> {
+    let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+    vec![bound(9 * map.c() + map.pixels(), 16.0 * largest)]
+}
+
+#[test]
+fn fused_block_operations_match_the_reference() {
+    for map in MAPS {
+        let expected = forward_block(&Reference, map, Body::Definition);
+        let of = |all: &Outputs, name: &str| {
+            let (_, values) = all.iter().find(|(other, _)| *other == name).expect("same outputs");
+            block_bound(map, values)
+        };
+        // one pixel in all has variance 0: rstd is 316 and multiplies every rounding
+        if map.pixels() > 1 {
+            compare!(format!("forward {map}"), forward_block(map, Body::Own), |name: &str| of(&expected, name));
+        }
+        let expected = vjp(&Reference, map, Body::Definition);
+        compare!(format!("vjp {map}"), vjp(map, Body::Own), |name: &str| of(&expected, name));
+        for carry in [Carry::Reconstruction, Carry::Correction] {
+            let expected = inverse_vjp(&Reference, map, carry, Body::Definition);
+            let what = format!("inverse_vjp {carry:?} {map}");
+            compare!(what, inverse_vjp(map, carry, Body::Own), |name: &str| of(&expected, name));
+        }
+    }
+}
+
+#[test]
+fn fused_operations_match_their_definitions() {
+    for cpu in cpus() {
+        for map in MAPS {
+            let pairs = [
+                (forward_block(cpu, map, Body::Own), forward_block(cpu, map, Body::Definition)),
+                (vjp(cpu, map, Body::Own), vjp(cpu, map, Body::Definition)),
+                (
+                    inverse_vjp(cpu, map, Carry::Correction, Body::Own),
+                    inverse_vjp(cpu, map, Carry::Correction, Body::Definition),
+                ),
+                (
+                    inverse_vjp(cpu, map, Carry::Reconstruction, Body::Own),
+                    inverse_vjp(cpu, map, Carry::Reconstruction, Body::Definition),
+                ),
+            ];
+            for (own, definition) in pairs {
+                for ((name, own), (_, definition)) in own.iter().zip(&definition) {
+                    let tolerance = block_bound(map, definition)[0];
+                    assert_close(&format!("{name} of {map} on {}", cpu.name()), own, definition, |_| tolerance);
+                }
+            }
+        }
+    }
+}

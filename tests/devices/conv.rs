@@ -1,0 +1,55 @@
+//! Convolution and its gradients.
+
+use rewind::device::Device;
+use rewind::reference::Reference;
+use rewind::shape::{Conv, Shape};
+
+use crate::bed::{Bed, Outputs, absolute, bound, cpus};
+use crate::support::{assert_close, uniform};
+use crate::{CONVS, MAPS, compare};
+
+pub fn convolutions<D: Device>(d: &D, x_shape: Shape, conv: Conv, c_out: usize, magnitude: bool) -> Outputs {
+    let mut bed = Bed::new(d);
+    let sign = |values: Vec<f64>| if magnitude { absolute(&values) } else { values };
+    let (w_shape, y_shape) = (Shape::weight(conv.kernel, x_shape.c(), c_out), conv.output(x_shape, c_out));
+    let x = bed.tensor(x_shape, &sign(uniform(1, x_shape.len())));
+    let w = bed.tensor(w_shape, &sign(uniform(2, w_shape.len())));
+    let g = bed.tensor(y_shape, &sign(uniform(3, y_shape.len())));
+    let (mut y, mut grad_x) = (bed.empty(y_shape), bed.empty(x_shape));
+    let mut grad_w = bed.tensor(w_shape, &sign(uniform(4, w_shape.len())));
+    // exactly what the sibling asks for
+    let mut workspace = bed.buffer(d.conv_workspace(x_shape, conv, c_out));
+    d.conv(&x, &w, conv, &mut y, &mut workspace).expect("conv");
+    d.conv_grad_x(&g, &w, conv, &mut grad_x, &mut workspace).expect("conv_grad_x");
+    d.conv_grad_w(&x, &g, conv, &mut grad_w, &mut workspace).expect("conv_grad_w");
+    vec![("y", bed.read(&y)), ("grad_x", bed.read(&grad_x)), ("grad_w", bed.read(&grad_w))]
+}
+
+#[test]
+fn convolution_and_its_gradients() {
+    for map in MAPS {
+        for conv in CONVS {
+            if map.h() + 2 * conv.padding < conv.kernel || map.w() + 2 * conv.padding < conv.kernel {
+                continue;
+            }
+            for c_out in [1, 3, 16, 33].into_iter().chain([map.c()]) {
+                if map.len() * c_out * conv.kernel > 2_000_000 && c_out != map.c() {
+                    continue;
+                }
+                let magnitudes = convolutions(&Reference, map, conv, c_out, true);
+                let pixels = conv.output(map, c_out).pixels();
+                let taps = conv.kernel * conv.kernel;
+                let tolerance = |name: &str| {
+                    let terms = match name {
+                        "y" => taps * map.c(),
+                        "grad_x" => taps * c_out,
+                        _ => pixels + 1,
+                    };
+                    let (_, sums) = magnitudes.iter().find(|(other, _)| *other == name).expect("same outputs");
+                    sums.iter().map(|m| bound(terms, *m)).collect::<Vec<_>>()
+                };
+                compare!(format!("{conv:?} {map} to {c_out}"), convolutions(map, conv, c_out, false), tolerance);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Element by element, and the sums over all elements.
+
+use rewind::device::{Device, SgdStep};
+use rewind::reference::Reference;
+use rewind::shape::Shape;
+
+use crate::bed::{Bed, Outputs, bound, cpus};
+use crate::support::{assert_close, uniform};
+use crate::{MAPS, compare};
+
+fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
+    let mut bed = Bed::new(d);
+    let x = bed.tensor(map, &uniform(1, map.len()));
+    let y_values = uniform(2, map.len());
+    let mut filled = bed.empty(map);
+    d.fill(0.25, &mut filled).expect("fill");
+    let mut copied = bed.empty(map);
+    d.copy(&x, &mut copied).expect("copy");
+    let mut added = bed.tensor(map, &y_values);
+    d.axpby(0.5, &x, -2.0, &mut added).expect("axpby");
+    let mut positive = bed.tensor(map, &y_values);
+    d.relu(&mut positive).expect("relu");
+    let mut masked = bed.tensor(map, &uniform(3, map.len()));
+    d.relu_grad(&positive, &mut masked).expect("relu_grad");
+    let (mut velocity, mut theta) = (bed.tensor(map, &uniform(4, map.len())), bed.tensor(map, &y_values));
+    let step = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+    d.sgd(step, &x, &mut velocity, &mut theta).expect("sgd");
+    let outputs = [
+        ("fill", &filled),
+        ("copy", &copied),
+        ("axpby", &added),
+        ("relu", &positive),
+        ("relu_grad", &masked),
+        ("velocity", &velocity),
+        ("theta", &theta),
+    ];
+    outputs.into_iter().map(|(name, tensor)| (name, bed.read(tensor))).collect()
+}
+
+#[test]
+fn element_by_element() {
+    for map in MAPS {
+        // at most three products of numbers below 2, and the scalars' own rounding
+        compare!(map, elementwise(map), |name: &str| match name {
+            "fill" | "copy" | "relu" | "relu_grad" => vec![f64::MIN_POSITIVE],
+            _ => vec![bound(4, 4.0)],
+        });
+    }
+}
+
+#[test]
+fn relu_keeps_a_nan_and_all_finite_finds_it() {
+    for cpu in cpus() {
+        let mut bed = Bed::new(cpu);
+        for (at, value) in [(0, f64::NAN), (17, f64::NAN), (36, f64::INFINITY), (36, f64::NEG_INFINITY)] {
+            let mut values = uniform(1, 37);
+            let clean = bed.tensor(Shape::vector(37), &values);
+            assert!(cpu.all_finite(&clean).expect("all_finite"));
+            values[at] = value;
+            let mut tensor = bed.tensor(Shape::vector(37), &values);
+            assert!(!cpu.all_finite(&tensor).expect("all_finite"), "{value} at {at} on {}", cpu.name());
+            cpu.relu(&mut tensor).expect("relu");
+            assert_eq!(bed.read(&tensor)[at].is_nan(), value.is_nan(), "{value} at {at} on {}", cpu.name());
+        }
+    }
+}
+
+pub fn distances<D: Device>(d: &D, map: Shape) -> Outputs {
+    let mut bed = Bed::new(d);
+    let (x, y) = (bed.tensor(map, &uniform(1, map.len())), bed.tensor(map, &uniform(2, map.len())));
+    let mut out = bed.empty(Shape::vector(2));
+    let mut workspace = bed.buffer(d.squared_distance_workspace(map));
+    d.squared_distance(&x, &y, &mut out, &mut workspace).expect("squared_distance");
+    vec![("distances", bed.read(&out))]
+}
+
+#[test]
+fn squared_distance() {
+    for map in MAPS {
+        let magnitude = distances(&Reference, map).remove(0).1;
+        compare!(map, distances(map), |_| magnitude.iter().map(|m| bound(map.len() + 2, *m)).collect::<Vec<_>>());
+    }
+}

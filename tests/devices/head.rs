@@ -1,0 +1,71 @@
+//! Pooling, the linear layer and the loss.
+
+use rewind::device::Device;
+use rewind::reference::Reference;
+use rewind::shape::Shape;
+
+use crate::bed::{Bed, Outputs, bound, cpus};
+use crate::support::{assert_close, uniform};
+use crate::{MAPS, compare};
+
+pub fn head<D: Device>(d: &D, map: Shape, classes: usize) -> Outputs {
+    let mut bed = Bed::new(d);
+    let (n, features) = (map.n(), map.image_len());
+    let logits_shape = Shape::map(n, 1, 1, classes);
+    let x = bed.tensor(map, &uniform(1, map.len()));
+    let w_shape = Shape([1, 1, features, classes]);
+    let w = bed.tensor(w_shape, &uniform(2, w_shape.len()));
+    let b = bed.tensor(Shape::vector(classes), &uniform(3, classes));
+    let mut y = bed.empty(logits_shape);
+    d.linear(&x, &w, &b, &mut y).expect("linear");
+    let g = bed.tensor(logits_shape, &uniform(4, logits_shape.len()));
+    let mut grad_x = bed.empty(map);
+    d.linear_grad_x(&g, &w, &mut grad_x).expect("linear_grad_x");
+    let mut grad_w = bed.tensor(w_shape, &uniform(5, w_shape.len()));
+    let mut grad_b = bed.tensor(Shape::vector(classes), &uniform(6, classes));
+    d.linear_grad_w(&x, &g, &mut grad_w, &mut grad_b).expect("linear_grad_w");
+    let logits_values: Vec<f64> = uniform(7, n * classes).iter().map(|v| 8.0 * v).collect();
+    let logits = bed.tensor(logits_shape, &logits_values);
+    let labels_values: Vec<f64> = (0..n).map(|i| (i * 7 % classes) as f64).collect();
+    let labels = bed.tensor(Shape::map(n, 1, 1, 1), &labels_values);
+    let (mut grad_logits, mut out) = (bed.empty(logits_shape), bed.empty(Shape::vector(2)));
+    d.softmax_cross_entropy(&logits, &labels, &mut grad_logits, &mut out).expect("softmax_cross_entropy");
+    let mut outputs: Outputs = [
+        ("y", &y),
+        ("grad_x", &grad_x),
+        ("grad_w", &grad_w),
+        ("grad_b", &grad_b),
+        ("grad_logits", &grad_logits),
+        ("loss", &out),
+    ]
+    .into_iter()
+    .map(|(name, tensor)| (name, bed.read(tensor)))
+    .collect();
+    if map.h() >= 4 && map.w() >= 4 {
+        let pooled_shape = Shape::map(n, map.h() / 4, map.w() / 4, map.c());
+        let mut pooled = bed.empty(pooled_shape);
+        d.avg_pool(&x, 4, &mut pooled).expect("avg_pool");
+        let g = bed.tensor(pooled_shape, &uniform(8, pooled_shape.len()));
+        d.avg_pool_grad(&g, 4, &mut grad_x).expect("avg_pool_grad");
+        outputs.push(("pooled", bed.read(&pooled)));
+        outputs.push(("pool_grad", bed.read(&grad_x)));
+    }
+    outputs
+}
+
+#[test]
+fn head_and_loss() {
+    for map in MAPS {
+        for classes in [2, 10, 33] {
+            compare!(format!("{map} to {classes}"), head(map, classes), |name: &str| vec![match name {
+                "y" => bound(map.image_len() + 1, map.image_len() as f64 / 4.0 + 1.0),
+                "grad_x" => bound(classes, classes as f64 / 4.0 + 1.0),
+                "grad_w" | "grad_b" => bound(map.n() + 1, map.n() as f64 + 1.0),
+                // exp of differences up to 16: their rounding is amplified 16-fold
+                "grad_logits" => bound(classes, 16.0 / map.n() as f64),
+                "loss" => bound(classes, 20.0),
+                _ => bound(16, 1.0),
+            }]);
+        }
+    }
+}

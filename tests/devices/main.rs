@@ -1,0 +1,61 @@
+//! Every operation of the fast devices against the f64 reference, at odd sizes, and every fused operation against its
+//! definition in primitives.
+//!
+//! Tolerances: a sum of K rounded terms is off by at most about `8 sqrt(K) eps` times the sum of the terms' magnitudes with
+//! overwhelming probability (Higham and Mary 2019, lambda = 8); the magnitude is the same operation on absolute values where
+//! it is linear in its operands, and is stated where it is not.
+
+mod batch_norm;
+mod bed;
+mod block;
+mod conv;
+mod elementwise;
+mod fit;
+mod head;
+#[path = "../support/mod.rs"]
+mod support;
+mod threads;
+
+use rewind::shape::{Conv, Shape};
+
+/// Odd on purpose: C of 1, 3, 16, 33; H != W; N = 1; a last group of images that is not full.
+pub const MAPS: [Shape; 8] = [
+    Shape::map(1, 1, 1, 1),
+    Shape::map(1, 5, 4, 1),
+    Shape::map(3, 7, 9, 3),
+    Shape::map(2, 10, 10, 16),
+    Shape::map(5, 6, 13, 33),
+    Shape::map(131, 4, 5, 8),
+    Shape::map(2, 9, 11, 64),
+    Shape::map(1, 12, 35, 40),
+];
+
+/// The net's two, and odd ones.
+pub const CONVS: [Conv; 9] = [
+    Conv::SAME_3X3,
+    Conv::STEM_5X5,
+    Conv { kernel: 1, stride: 1, padding: 0 },
+    Conv { kernel: 3, stride: 2, padding: 1 },
+    Conv { kernel: 1, stride: 2, padding: 0 },
+    // paddings other than the usual, up to more than the kernel is wide
+    Conv { kernel: 3, stride: 1, padding: 0 },
+    Conv { kernel: 3, stride: 1, padding: 2 },
+    Conv { kernel: 5, stride: 1, padding: 2 },
+    Conv { kernel: 2, stride: 1, padding: 3 },
+];
+
+/// Runs `operation` on the reference and on every fast device, and compares each output within its tolerance. The
+/// operation returns named outputs; `tolerance` maps an output's name to the tolerance of its elements.
+macro_rules! compare {
+    ($what:expr, $operation:ident($($argument:expr),*), $tolerance:expr) => {{
+        let expected = $operation(&Reference, $($argument),*);
+        for cpu in cpus() {
+            let found = $operation(cpu, $($argument),*);
+            for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+                let tolerance = $tolerance(*name);
+                assert_close(&format!("{} {name} on {}", $what, cpu.name()), found, expected, |i| tolerance[i % tolerance.len()]);
+            }
+        }
+    }};
+}
+pub(crate) use compare;
