@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::scheme::Scheme;
 use crate::settings::Settings;
-use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
+use crate::sweep::{Gradient, SweepSpec};
 
 /// The name by which the user asks for the built-in data set.
 pub const SYNTHETIC: &str = "synthetic";
@@ -78,15 +78,7 @@ impl Default for RunConfig {
             augment: true,
             depth: 8,
             channels: 16,
-            sweep: SweepSpec {
-                scheme: Scheme::Euler,
-                gradient: Gradient::Corrected,
-                fixed_point: 0,
-                anchors: None,
-                checkpoint_every: None,
-                bn_stats: BnStatistics::Saved,
-                update: Update::InSweep,
-            },
+            sweep: SweepSpec::new(Scheme::Euler, Gradient::Corrected),
             init: Init::Paper,
             epochs: None,
             batch: 256,
@@ -211,6 +203,7 @@ fn settings_from_toml(text: &str, origin: &Path) -> Result<Settings> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sweep::Update;
 
     fn sentence(config: &RunConfig) -> String {
         config.validate().expect_err("the config makes no sense").to_string()

@@ -5,9 +5,10 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory::ALIGN_BYTES;
-use crate::tensor::Real;
+use crate::tensor::{Real, Tensor};
 
 /// Bytes that the system could give to a program without swapping, which Linux tells.
 pub fn available_bytes() -> Option<u64> {
@@ -89,6 +90,20 @@ impl<T> DerefMut for HostBuffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `&mut self` makes it exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+/// Tensors of the devices that compute on the host.
+impl<T: Real, D: Device<Real = T, Buffer = HostBuffer<T>>> Tensor<D> {
+    /// The tensor's elements.
+    pub(crate) fn values(&self) -> &[T] {
+        &self.buffer[..self.shape().len()]
+    }
+
+    /// The tensor's elements, to be written.
+    pub(crate) fn values_mut(&mut self) -> &mut [T] {
+        let len = self.shape().len();
+        &mut self.buffer[..len]
     }
 }
 

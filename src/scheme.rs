@@ -307,7 +307,11 @@ impl<D: Device> Stack<D> {
     ) -> Result<Step<'a, D>> {
         let h = self.h();
         let Self { theta, running, saved, .. } = self;
-        let keeps = !saved.is_empty() && matches!(statistics, Statistics::MeasureAndRun | Statistics::Saved);
+        let keeps = match statistics {
+            Statistics::MeasureAndRun => !saved.is_empty(),
+            Statistics::Saved => true,
+            Statistics::Measure | Statistics::Running => false,
+        };
         let StepStats { first, second } = if keeps { &mut saved[n] } else { spare };
         if statistics == Statistics::Running {
             for (stats, running) in std::iter::once(&mut *first).chain(second.as_mut()).zip(&running[n..]) {

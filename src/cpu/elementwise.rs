@@ -26,7 +26,7 @@ pub fn each_chunk(cpu: &Cpu, y: &mut [f32], f: impl Fn(&mut [f32], Range<usize>)
     });
 }
 
-/// `y = a x + b y`; with `b = 0` what y held does not matter, were it NaN.
+/// `y = a x + b y`.
 pub fn axpby(cpu: &Cpu, a: f64, x: &[f32], b: f64, y: &mut [f32]) {
     each_chunk(cpu, y, |y, at| cpu.run(Axpby { a: a as f32, x: &x[at], b: b as f32, y }));
 }
@@ -42,14 +42,8 @@ impl Kernel for Axpby<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Self { a, x, b, y } = self;
-        if b == 0.0 {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = a * x;
-            }
-        } else {
-            for (y, x) in y.iter_mut().zip(x) {
-                *y = a * x + b * *y;
-            }
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = a * x + b * *y;
         }
     }
 }

@@ -44,19 +44,6 @@ pub struct Cpu {
 
 type Tensor = DeviceTensor<Cpu>;
 
-impl Tensor {
-    /// The tensor's elements.
-    fn values(&self) -> &[f32] {
-        &self.buffer[..self.shape().len()]
-    }
-
-    /// The tensor's elements, to be written.
-    fn values_mut(&mut self) -> &mut [f32] {
-        let len = self.shape().len();
-        &mut self.buffer[..len]
-    }
-}
-
 impl Cpu {
     /// The device with the best instruction set of this machine, and as many threads as it has cores if none are given.
     ///

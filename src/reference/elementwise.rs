@@ -5,8 +5,7 @@ use crate::device::SgdStep;
 /// `y = a x + b y`.
 pub fn axpby(a: f64, x: &[f64], b: f64, y_acc: &mut [f64]) {
     for (y, x) in y_acc.iter_mut().zip(x) {
-        // b = 0 overwrites, even where y was never written
-        *y = if b == 0.0 { a * x } else { a * x + b * *y };
+        *y = a * x + b * *y;
     }
 }
 

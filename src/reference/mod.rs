@@ -22,19 +22,6 @@ pub struct Reference;
 
 type Tensor = DeviceTensor<Reference>;
 
-impl Tensor {
-    /// The tensor's elements.
-    fn values(&self) -> &[f64] {
-        &self.buffer[..self.shape().len()]
-    }
-
-    /// The tensor's elements, to be written.
-    fn values_mut(&mut self) -> &mut [f64] {
-        let len = self.shape().len();
-        &mut self.buffer[..len]
-    }
-}
-
 impl Device for Reference {
     type Real = f64;
     type Region = HostRegion<f64>;

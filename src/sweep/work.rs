@@ -49,18 +49,16 @@ impl<D: Device> Work<D> {
         let cache = if reconstructs { Category::Scratch } else { Category::Saved };
         let stored = spec.stored_states(depth);
         let segment = if spec.gradient == Gradient::Checkpoint { spec.segment_steps(depth) - 1 } else { 0 };
-        let mut maps =
-            |count: usize, category| -> Result<Vec<_>> { (0..count).map(|_| arena.tensor(category, map)).collect() };
-        let mut one = |wanted: bool| -> Result<Option<_>> { Ok(maps(usize::from(wanted), state)?.pop()) };
-        let x = one(true)?;
-        let grad = one(true)?;
-        let x_rec = one(reconstructs)?;
-        let guess = one(spec.gradient == Gradient::Light)?;
-        let heun = spec.scheme == Scheme::Heun;
-        let cotangents = one(heun)?.zip(one(heun)?).map(|(a_y, a_1)| HeunCotangents { a_y, a_1 });
-        let (Some(x), Some(grad)) = (x, grad) else { unreachable!("both were asked for") };
-        let states = maps(stored, Category::Saved)?;
-        let segment = maps(segment, Category::Saved)?;
+        let mut tensor = |category| arena.tensor(category, map);
+        let (x, grad) = (tensor(state)?, tensor(state)?);
+        let x_rec = reconstructs.then(|| tensor(state)).transpose()?;
+        let guess = (spec.gradient == Gradient::Light).then(|| tensor(state)).transpose()?;
+        let cotangents = match spec.scheme {
+            Scheme::Euler => None,
+            Scheme::Heun => Some(HeunCotangents { a_y: tensor(state)?, a_1: tensor(state)? }),
+        };
+        let states = (0..stored).map(|_| tensor(Category::Saved)).collect::<Result<_>>()?;
+        let segment = (0..segment).map(|_| tensor(Category::Saved)).collect::<Result<_>>()?;
         let anchors = if reconstructs { stored } else { 0 };
         Ok(Self {
             x,
@@ -113,14 +111,11 @@ impl<D: Device> Work<D> {
             At::State(i) => &states[i],
             At::Segment(i) => &segment[i],
         };
+        let stages = stack.scheme.stages();
         let step = stack.step(d, n, statistics, spare)?;
-        step.pull(d, x, &caches[cache], grad, grads.of_step(n, stack_stages(&step)), cotangents.as_mut(), scratch)?;
+        step.pull(d, x, &caches[cache], grad, grads.of_step(n, stages), cotangents.as_mut(), scratch)?;
         self.grads.end(d, stack, n, sgd)
     }
-}
-
-fn stack_stages<D: Device>(step: &crate::scheme::Step<'_, D>) -> usize {
-    if step.second.is_some() { 2 } else { 1 }
 }
 
 /// Which of the stored tensors holds the state at which a step is pulled back.

@@ -210,8 +210,8 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
 
     /// One step. Allocates nothing, unless the log draws.
     fn step(&mut self, sgd: SgdStep, log: &mut Log) -> Result<()> {
-        let epoch_start = Instant::now();
-        let batch = self.loader.next_batch().ok_or_else(|| Error::Usage("the epoch has no batch left".into()))?;
+        let asked = Instant::now();
+        let batch = self.loader.next_batch().expect("an epoch is asked for as many batches as it has");
         let images = batch.n;
         let start = Instant::now();
         load(self.device, &mut self.net, batch)?;
@@ -230,7 +230,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         }
         self.images_trained += images as u64;
         let progress = &mut self.progress;
-        let wall = epoch_start.elapsed().as_secs_f64();
+        let wall = asked.elapsed().as_secs_f64();
         progress.sums.add(images, result.loss, result.correct as u64, drift.stem, wall);
         progress.step_in_epoch += 1;
         progress.global_step += 1;
