@@ -1,4 +1,6 @@
-//! A CUDA driver that runs PTX on the CPU, in the making: what exists is its front end, [`ptx`], which turns the text
-//! that nvcc emits into checked, typed instructions, or refuses it with a sentence. Nothing here executes anything yet.
+//! A CUDA driver that runs PTX on the CPU, in the making: [`ptx`] turns the text that nvcc emits into checked, typed
+//! instructions, [`row`] runs those that only touch registers, on the [`lanes`] of a warp.
 
+pub mod lanes;
 pub mod ptx;
+pub mod row;
