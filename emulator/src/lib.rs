@@ -2,5 +2,6 @@
 //! instructions, [`row`] runs those that only touch registers, on the [`lanes`] of a warp.
 
 pub mod lanes;
+pub mod memory;
 pub mod ptx;
 pub mod row;
