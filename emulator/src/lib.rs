@@ -3,5 +3,6 @@
 
 pub mod lanes;
 pub mod memory;
+pub mod profile;
 pub mod ptx;
 pub mod row;

@@ -47,7 +47,7 @@ macro_rules! access {
         pub fn $atomic(&self, at: usize) -> &$cell {
             const BYTES: usize = size_of::<$ty>();
             let inside = self.bytes >= BYTES && at <= self.bytes - BYTES;
-            assert!(inside && (self.start as usize + at) % BYTES == 0, "checked by the caller");
+            assert!(inside && (self.start as usize + at).is_multiple_of(BYTES), "checked by the caller");
             #[allow(unsafe_code)]
             // SAFETY: in bounds and aligned by the line above, alive as long as self, and only accessed by atomics.
             unsafe {

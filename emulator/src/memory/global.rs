@@ -314,7 +314,7 @@ mod tests {
         let mut memory = GlobalMemory::new(1 << 20, true);
         let a = memory.allocate(100, Origin::Plain).unwrap();
         let b = memory.allocate(100, Origin::Pool).unwrap();
-        assert!(b >= a + GAP && b % ALIGN == 0);
+        assert!(b >= a + GAP && b.is_multiple_of(ALIGN));
         memory.write(a, &[1; 100]).unwrap();
         let past = memory.write(a + 97, &[1; 4]).unwrap_err().to_string();
         assert!(past.contains("runs over the end of allocation 1 of 100 bytes"), "{past}");
