@@ -3,6 +3,7 @@
 
 pub mod counters;
 pub mod lanes;
+pub mod memory;
 pub mod profile;
 pub mod ptx;
 pub mod row;
