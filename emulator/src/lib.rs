@@ -6,4 +6,5 @@ pub mod lanes;
 pub mod memory;
 pub mod profile;
 pub mod ptx;
+pub mod report;
 pub mod row;

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{Category, Class, Pipe, Requests, Wavefronts};
 use crate::lanes::WARP;
 
+/// The sum, or the largest number there is: counts are also read from files, which may hold anything.
+fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
 /// What was launched.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Launch {
@@ -73,7 +78,7 @@ impl Flop {
 
     /// In tensor cores of all kinds.
     pub fn tensor(&self) -> u64 {
-        self.tensor_tf32 + self.tensor_bf16 + self.tensor_f16 + self.tensor_f16_sum_f16
+        sum([self.tensor_tf32, self.tensor_bf16, self.tensor_f16, self.tensor_f16_sum_f16])
     }
 }
 
@@ -98,12 +103,12 @@ pub struct GlobalCounts {
 impl GlobalCounts {
     /// Requests of all kinds.
     pub fn requests(&self) -> u64 {
-        self.load.requests + self.store.requests + self.atomic.requests
+        sum([self.load.requests, self.store.requests, self.atomic.requests])
     }
 
     /// Their sectors.
     pub fn sectors(&self) -> u64 {
-        self.load.sectors + self.store.sectors + self.atomic.sectors
+        sum([self.load.sectors, self.store.sectors, self.atomic.sectors])
     }
 }
 
@@ -121,12 +126,12 @@ pub struct SharedCounts {
 impl SharedCounts {
     /// Wavefronts of all kinds.
     pub fn wavefronts(&self) -> u64 {
-        self.load.wavefronts + self.store.wavefronts + self.atomic.wavefronts
+        sum([self.load.wavefronts, self.store.wavefronts, self.atomic.wavefronts])
     }
 
     /// Those that conflicts cost.
     pub fn conflicts(&self) -> u64 {
-        self.load.conflicts() + self.store.conflicts() + self.atomic.conflicts()
+        sum([self.load.conflicts(), self.store.conflicts(), self.atomic.conflicts()])
     }
 }
 
@@ -173,12 +178,12 @@ pub struct LaunchCounts {
 impl LaunchCounts {
     /// Warp instructions of all categories.
     pub fn all_warp_instructions(&self) -> u64 {
-        self.warp_instructions.values().sum()
+        sum(self.warp_instructions.values().copied())
     }
 
     /// Those that machine code has too, see [`Category::issued`].
     pub fn issued_warp_instructions(&self) -> u64 {
-        self.warp_instructions.iter().filter(|(category, _)| category.issued()).map(|(_, n)| n).sum()
+        sum(self.warp_instructions.iter().filter(|(category, _)| category.issued()).map(|(_, &n)| n))
     }
 
     /// Lanes active on average, as a share of the warp; 1 if nothing ran.
