@@ -76,15 +76,7 @@ impl Machine {
     /// A GPU with empty memory.
     pub fn new(profile: &'static Profile, options: Options) -> Machine {
         let memory = GlobalMemory::new(profile.memory_bytes, options.checks);
-        Machine {
-            profile,
-            options,
-            memory,
-            launches: 0,
-            counts: Vec::new(),
-            printed: String::new(),
-            workspace: None,
-        }
+        Machine { profile, options, memory, launches: 0, counts: Vec::new(), printed: String::new(), workspace: None }
     }
 
     /// Loads PTX: text up to the first zero byte or the end. Global and constant variables are placed and filled.

@@ -100,7 +100,13 @@ pub(super) fn observe(
 }
 
 /// The fault for an address that cannot be accessed.
-pub(super) fn misplaced(env: &Env<'_, '_>, warp: u32, op: &Op, found: Misplaced, verb: &str) -> Box<crate::fault::Fault> {
+pub(super) fn misplaced(
+    env: &Env<'_, '_>,
+    warp: u32,
+    op: &Op,
+    found: Misplaced,
+    verb: &str,
+) -> Box<crate::fault::Fault> {
     match found {
         Misplaced::Misaligned { lane, address, bytes } => {
             let what = format!("{verb} {bytes} bytes at {address:#x}, which is no multiple of {bytes}");
@@ -122,14 +128,7 @@ pub(super) fn misplaced(env: &Env<'_, '_>, warp: u32, op: &Op, found: Misplaced,
     }
 }
 
-pub(super) fn load(
-    warp: &mut Warp,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    access: &Access,
-    exec: u32,
-    pc: u32,
-) -> Faulty<()> {
+pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
     let count = usize::from(access.count);
     let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
@@ -217,7 +216,7 @@ pub(super) fn store(
     }
     let mut rest = exec;
     while rest != 0 {
-        let Warp { lanes, local, local_written, index, .. } = &*warp;
+        let Warp { lanes, local_written, index, .. } = &*warp;
         let memories = memories!(warp, env);
         let place = match memories.place(access.address.bank, &at, rest, u64::from(bytes)) {
             Ok(place) => place,

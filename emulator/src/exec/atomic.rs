@@ -11,17 +11,9 @@ use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP, Width};
 use crate::memory::{Cells, Origin};
 use crate::ptx::{AtomicOp, ScalarType, Space};
-use crate::row::half_add;
 use std::sync::atomic::Ordering::Relaxed;
 
-pub(super) fn run(
-    warp: &mut Warp,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    atomic: &Atomic,
-    exec: u32,
-    pc: u32,
-) -> Faulty<()> {
+pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, atomic: &Atomic, exec: u32, pc: u32) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
     let based = usize::from(atomic.address.base != super::code::BaseWidth::None);
     let at = addresses(&warp.lanes, &atomic.address, slots.get(1).copied());
@@ -99,7 +91,8 @@ fn result(op: AtomicOp, ty: ScalarType, old: u64, a: u64, b: u64) -> u64 {
         (AtomicOp::Add, F64) => (f64::from_bits(old) + f64::from_bits(a)).to_bits(),
         (AtomicOp::Add, F16 | F16x2 | Bf16 | Bf16x2) => {
             let brain = matches!(ty, Bf16 | Bf16x2);
-            let (low, high) = (half_add(old as u16, a as u16, brain), half_add((old >> 16) as u16, (a >> 16) as u16, brain));
+            let sum = |x: u64, y: u64| half_add(x as u16, y as u16, brain);
+            let (low, high) = (sum(old, a), sum(old >> 16, a >> 16));
             if ty.bytes() == 2 { low.into() } else { u64::from(high) << 16 | u64::from(low) }
         }
         (AtomicOp::Add, _) => old.wrapping_add(a),
@@ -109,12 +102,41 @@ fn result(op: AtomicOp, ty: ScalarType, old: u64, a: u64, b: u64) -> u64 {
         (AtomicOp::Max, S64) => (old as i64).max(a as i64) as u64,
         (AtomicOp::Min, _) => old.min(a),
         (AtomicOp::Max, _) => old.max(a),
-        (AtomicOp::Inc, _) => if old >= a { 0 } else { old + 1 },
-        (AtomicOp::Dec, _) => if old == 0 || old > a { a } else { old - 1 },
+        (AtomicOp::Inc, _) => {
+            if old >= a {
+                0
+            } else {
+                old + 1
+            }
+        }
+        (AtomicOp::Dec, _) => {
+            if old == 0 || old > a {
+                a
+            } else {
+                old - 1
+            }
+        }
         (AtomicOp::And, _) => old & a,
         (AtomicOp::Or, _) => old | a,
         (AtomicOp::Xor, _) => old ^ a,
         (AtomicOp::Exch, _) => a,
-        (AtomicOp::Cas, _) => if old == a { b } else { old },
+        (AtomicOp::Cas, _) => {
+            if old == a {
+                b
+            } else {
+                old
+            }
+        }
+    }
+}
+
+/// The sum of two halves, rounded to nearest: 24 bits hold the exact sum, or err so little that rounding twice is as
+/// rounding once (both formats have fewer than half of its bits).
+fn half_add(a: u16, b: u16, brain: bool) -> u16 {
+    if brain {
+        let sum = f32::from_bits(u32::from(a) << 16) + f32::from_bits(u32::from(b) << 16);
+        half::bf16::from_f32(sum).to_bits()
+    } else {
+        half::f16::from_f32(half::f16::from_bits(a).to_f32() + half::f16::from_bits(b).to_f32()).to_bits()
     }
 }

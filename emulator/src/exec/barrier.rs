@@ -28,14 +28,7 @@ pub(super) struct Barriers {
 
 impl Barriers {
     /// A warp's lanes came to a barrier; they are the group it parked last.
-    pub fn reached(
-        &mut self,
-        warps: &mut [Warp],
-        env: &mut Env<'_, '_>,
-        w: usize,
-        at: u32,
-        mask: u32,
-    ) -> Faulty<()> {
+    pub fn reached(&mut self, warps: &mut [Warp], env: &mut Env<'_, '_>, w: usize, at: u32, mask: u32) -> Faulty<()> {
         let code = env.grid.code;
         let op = &code.ops[at as usize];
         let Action::Barrier(barrier) = &op.action else { return Ok(()) };

@@ -197,7 +197,7 @@ impl Block {
         let slice = if grid.launch.cooperative { SHORT_SLICE } else { SLICE };
         for _ in 0..if grid.launch.cooperative { 1 } else { ROUNDS } {
             let (mut moved, mut done) = (false, true);
-            for &w in order.warps(warps.len()) {
+            for w in order.warps(warps.len()) {
                 let alive = warps[w].alive;
                 while warps[w].is_ready() {
                     moved = true;

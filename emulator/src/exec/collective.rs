@@ -97,14 +97,7 @@ pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, exec: u32) ->
 }
 
 /// `shfl.sync`, by the ISA's formulas: the segment of a lane is given by the upper bits of the clamp operand.
-fn shuffle(
-    warp: &mut Warp,
-    env: &Env<'_, '_>,
-    op: &Op,
-    mode: Shuffle,
-    slots: &[Slot],
-    exec: u32,
-) -> Faulty<()> {
+fn shuffle(warp: &mut Warp, env: &Env<'_, '_>, op: &Op, mode: Shuffle, slots: &[Slot], exec: u32) -> Faulty<()> {
     let &[destination, predicate, value, lane_or_delta, clamp, _] = slots else { return Ok(()) };
     let (values, b, c) = (*warp.lanes.row(value), *warp.lanes.row(lane_or_delta), *warp.lanes.row(clamp));
     let (mut out, mut inside) = ([0; WARP], 0u32);

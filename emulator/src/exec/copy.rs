@@ -54,12 +54,8 @@ pub(super) fn start(
                 let end = place.offsets[lane] + u64::from(size);
                 if end > place.cells.bytes() as u64 {
                     let space = place.space;
-                    let found = super::place::Misplaced::OutOfBounds {
-                        lane,
-                        address: from[lane],
-                        bytes: size.into(),
-                        space,
-                    };
+                    let found =
+                        super::place::Misplaced::OutOfBounds { lane, address: from[lane], bytes: size.into(), space };
                     return Err(misplaced(env, warp.index, op, found, "copies"));
                 }
             }

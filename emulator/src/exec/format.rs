@@ -5,6 +5,7 @@ use std::ffi::{CString, c_char, c_double, c_int, c_longlong};
 /// Widths and precisions beyond this are cut: output is for reading.
 const WIDEST: usize = 4096;
 
+#[allow(unsafe_code)]
 unsafe extern "C" {
     fn snprintf(out: *mut c_char, bytes: usize, format: *const c_char, ...) -> c_int;
 }
@@ -18,11 +19,7 @@ enum Value {
 }
 
 /// The text of a format; `next` reads the next argument of 4 or 8 bytes, `string` the text at an address.
-pub(super) fn format(
-    pattern: &[u8],
-    next: &mut dyn FnMut(usize) -> u64,
-    string: &dyn Fn(u64) -> Vec<u8>,
-) -> Vec<u8> {
+pub(super) fn format(pattern: &[u8], next: &mut dyn FnMut(usize) -> u64, string: &dyn Fn(u64) -> Vec<u8>) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = pattern;
     while let Some((&byte, tail)) = rest.split_first() {

@@ -14,8 +14,8 @@ use crate::lanes::{Row, Slot, WARP, Width};
 use crate::machine::LoadError;
 use crate::memory::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW};
 use crate::ptx::{
-    Body, FunctionKind, Guard, Instruction, Module, Opcode, Operand, Register, RegisterClass, RegisterCounts, Space,
-    SpecialRegister, VariableRef,
+    Body, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register, RegisterClass,
+    RegisterCounts, Space, SpecialRegister, VariableRef,
 };
 use crate::row::{self, Level};
 
@@ -263,7 +263,14 @@ impl<'m> Lowering<'m> {
             let line = body.instructions.last().map_or(declared.line, |i| i.line);
             let at = self.slots.len() as u32;
             self.ops.push(Op { action: Action::Exit, guard: None, slots: (at, at), line });
-            self.classes.push(Class::default());
+            let ret = Instruction {
+                opcode: Opcode::Exit,
+                modifiers: Modifiers::default(),
+                operands: Box::default(),
+                guard: None,
+                line,
+            };
+            self.classes.push(class_of(&ret));
         }
         debug_assert!(open.iter().all(|&at| at >= first));
         for at in open {
@@ -295,9 +302,7 @@ impl<'m> Lowering<'m> {
             return self.inline(*callee, free, arguments, results);
         }
         let action = match (declared.name.as_str(), &arguments[..]) {
-            ("vprintf", &[format, arguments]) => {
-                Action::Print { format, arguments, result: results.first().copied() }
-            }
+            ("vprintf", &[format, arguments]) => Action::Print { format, arguments, result: results.first().copied() },
             ("__assertfail", &[message, file, line, function, _]) => Action::Assert([message, file, line, function]),
             (name, _) => return Err((call.line, format!("calls `{name}`, which has no code here"))),
         };

@@ -6,7 +6,7 @@ use super::code::{
 use super::lower::{Frame, Lowered, Lowering, reached, sink};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{
-    AtomicOp, Base, BarrierOp, Flag, FunctionKind, Instruction, MatrixCount, Module, Opcode, Operand, Register,
+    AtomicOp, BarrierOp, Base, Flag, FunctionKind, Instruction, MatrixCount, Module, Opcode, Operand, Register,
     RegisterClass, ScalarType, Scope, Semantics, Space, SpecialRegister,
 };
 use crate::row::{self, Binary, Unary};
@@ -173,12 +173,7 @@ fn plain<'m>(
 }
 
 /// A result with its predicate, or without: then the predicate is the sink.
-fn result_pair<'m>(
-    to: &mut Lowering<'m>,
-    frame: &Frame<'m>,
-    operand: &Operand,
-    slots: &mut Vec<Slot>,
-) -> Lowered<()> {
+fn result_pair<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, operand: &Operand, slots: &mut Vec<Slot>) -> Lowered<()> {
     match operand {
         Operand::Pair(value, predicate) => {
             slots.push(value.map_or(sink(Width::W32), |r| frame.register(r)));
@@ -283,12 +278,7 @@ fn place<'m>(
     Ok(Access { address, bytes: ty.bytes() as u8, signed, count, width, strong, fence })
 }
 
-fn atomic<'m>(
-    to: &mut Lowering<'m>,
-    frame: &Frame<'m>,
-    i: &Instruction,
-    slots: &mut Vec<Slot>,
-) -> Lowered<Action> {
+fn atomic<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instruction, slots: &mut Vec<Slot>) -> Lowered<Action> {
     let ty = i.modifiers.first_type().ok_or("has no type")?;
     let op: AtomicOp = i.modifiers.atomic.ok_or("does not say what it does")?;
     let width = width_of(ty);
@@ -431,15 +421,15 @@ pub(super) fn order_dependent(module: &Module, entry: u32) -> bool {
 fn read_registers(instructions: &[Instruction]) -> std::collections::HashSet<Register> {
     fn collect(operand: &Operand, into: &mut std::collections::HashSet<Register>) {
         match operand {
-            Operand::Register(r) | Operand::Memory(Base::Register(r), _) => drop(into.insert(*r)),
-            Operand::Predicate(guard) => drop(into.insert(guard.register)),
+            Operand::Register(r) | Operand::Memory(Base::Register(r), _) => into.extend([*r]),
+            Operand::Predicate(guard) => into.extend([guard.register]),
             Operand::Vector(all) => all.iter().for_each(|o| collect(o, into)),
             _ => {}
         }
     }
     let mut read = std::collections::HashSet::new();
     for i in instructions {
-        i.guard.iter().for_each(|g| drop(read.insert(g.register)));
+        read.extend(i.guard.iter().map(|g| g.register));
         i.operands.iter().skip(super::registers::destinations(i)).for_each(|o| collect(o, &mut read));
     }
     read

@@ -15,9 +15,9 @@ use crate::ptx::Space;
 const ROW_BYTES: u32 = 16;
 
 /// Where the rows of all matrices lie, looked at.
-fn rows<'a>(
+fn rows<'a, 'e: 'a>(
     warp: &'a Warp,
-    env: &mut Env<'a, '_>,
+    env: &mut Env<'e, '_>,
     op: &Op,
     matrices: &Matrices,
     (kind, pc): (AccessKind, u32),
@@ -50,13 +50,7 @@ fn elements(offsets: &Addresses, matrix: usize, lane: usize, transposed: bool) -
     })
 }
 
-pub(super) fn load(
-    warp: &mut Warp,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    matrices: &Matrices,
-    pc: u32,
-) -> Faulty<()> {
+pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &Matrices, pc: u32) -> Faulty<()> {
     let mut values = [[0u32; WARP]; 4];
     let (place, _) = rows(warp, env, op, matrices, (AccessKind::Load, pc))?;
     for matrix in 0..usize::from(matrices.count) {
@@ -73,13 +67,7 @@ pub(super) fn load(
     Ok(())
 }
 
-pub(super) fn store(
-    warp: &mut Warp,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    matrices: &Matrices,
-    pc: u32,
-) -> Faulty<()> {
+pub(super) fn store(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &Matrices, pc: u32) -> Faulty<()> {
     let (place, _) = rows(warp, env, op, matrices, (AccessKind::Store, pc))?;
     let slots = &env.grid.code.operands(op)[..usize::from(matrices.count)];
     for (matrix, slot) in slots.iter().enumerate() {

@@ -17,8 +17,8 @@ pub(super) fn destinations(i: &Instruction) -> usize {
     use Opcode::*;
     match i.opcode {
         St | Red | Bra | BrxIdx | Call | Ret | Exit | Trap | Brkpt | Pmevent | Nanosleep | BarSync | BarArrive
-        | BarWarpSync | BarrierSync | BarrierArrive | Membar | Fence | CpAsync | CpAsyncCommitGroup | CpAsyncWaitAll
-        | CpAsyncWaitGroup | Stmatrix | Prefetch => 0,
+        | BarWarpSync | BarrierSync | BarrierArrive | Membar | Fence | CpAsync | CpAsyncCommitGroup
+        | CpAsyncWaitAll | CpAsyncWaitGroup | Stmatrix | Prefetch => 0,
         _ => 1.min(i.operands.len()),
     }
 }
@@ -75,7 +75,11 @@ fn most_alive(code: &[Instruction]) -> u32 {
         for (at, operand) in i.operands.iter().enumerate() {
             let written = at < destinations(i) && i.guard.is_none();
             collect(operand, &mut |r, address| {
-                if written && !address { writes.push(number(r)) } else if at >= destinations(i) || address { reads.push(number(r)) }
+                if written && !address {
+                    writes.push(number(r))
+                } else if at >= destinations(i) || address {
+                    reads.push(number(r))
+                }
             });
         }
         uses.push((reads, writes));

@@ -287,11 +287,7 @@ impl Warp {
                         }
                     }
                 }
-                Action::WarpSync
-                | Action::Shuffle(_)
-                | Action::Vote(_)
-                | Action::Match { .. }
-                | Action::Reduce(..) => {
+                Action::WarpSync | Action::Shuffle(_) | Action::Vote(_) | Action::Match { .. } | Action::Reduce(..) => {
                     if exec != 0 {
                         match collective::members(self, env, op, exec)?[..] {
                             [(members, _)] if exec == members & self.alive => collective::run(self, env, op, exec)?,
