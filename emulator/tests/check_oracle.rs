@@ -296,7 +296,7 @@ struct Outcome {
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 20_000,
+        cases: 10_000,
         failure_persistence: None,
         rng_seed: proptest::test_runner::RngSeed::Fixed(7),
         ..ProptestConfig::default()
