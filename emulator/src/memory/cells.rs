@@ -100,6 +100,51 @@ impl Cells {
         load64, store64, atomic64: u64, AtomicU64;
     }
 
+    /// 32 values at once.
+    ///
+    /// # Panics
+    /// If any is out of bounds or misaligned.
+    #[inline(always)]
+    pub fn gather32(&self, offsets: &[u64; 32]) -> [u32; 32] {
+        self.check_row(offsets, 4);
+        std::array::from_fn(|lane| {
+            #[allow(unsafe_code)]
+            // SAFETY: in bounds and aligned by the check above, alive as long as self, and only accessed by atomics.
+            unsafe {
+                AtomicU32::from_ptr(self.start.add(offsets[lane] as usize).cast()).load(Relaxed)
+            }
+        })
+    }
+
+    /// Stores where the mask says, the highest lane last.
+    ///
+    /// # Panics
+    /// If any offset, of whatever lane, is out of bounds or misaligned.
+    #[inline(always)]
+    pub fn scatter32(&self, offsets: &[u64; 32], values: &[u32; 32], mask: u32) {
+        self.check_row(offsets, 4);
+        for lane in 0..32 {
+            if mask >> lane & 1 == 1 {
+                #[allow(unsafe_code)]
+                // SAFETY: as in `gather32`.
+                unsafe {
+                    AtomicU32::from_ptr(self.start.add(offsets[lane] as usize).cast()).store(values[lane], Relaxed);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn check_row(&self, offsets: &[u64; 32], bytes: u64) {
+        let (mut largest, mut low) = (0, self.start as u64);
+        for &offset in offsets {
+            largest = largest.max(offset);
+            low |= offset;
+        }
+        let inside = self.bytes as u64 >= bytes && largest <= self.bytes as u64 - bytes;
+        assert!(inside && low.is_multiple_of(bytes), "checked by the caller");
+    }
+
     /// Bytes before the first whole aligned word of a range, and how many such words follow.
     fn words(&self, at: usize, bytes: usize) -> (usize, usize) {
         let head = (self.start as usize + at).next_multiple_of(8) - (self.start as usize + at);

@@ -79,6 +79,12 @@ impl Allocation {
         }
     }
 
+    /// Whether some bytes may still be unwritten.
+    #[inline(always)]
+    pub fn may_be_unwritten(&self) -> bool {
+        self.written.is_some() && !self.all_written.load(Relaxed)
+    }
+
     /// As a reader of a report wants it.
     pub fn describe(&self) -> String {
         let what = match &self.origin {
