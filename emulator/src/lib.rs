@@ -2,6 +2,13 @@
 //! instructions, [`row`] runs those that only touch registers, on the [`lanes`] of a warp.
 
 pub mod check;
+pub mod counters;
+pub mod exec;
+pub mod fault;
 pub mod lanes;
+pub mod machine;
+pub mod memory;
+pub mod profile;
 pub mod ptx;
+pub mod report;
 pub mod row;

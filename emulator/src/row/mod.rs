@@ -4,7 +4,17 @@
 //! An operation is a type that implements [`Unary`], [`Binary`] or [`Ternary`] over lane types; the generic functions
 //! here lift it. What needs another shape writes its own row functions with [`levels!`].
 
+mod approximate;
+mod compare;
+mod convert;
+mod double;
+mod float;
+mod half;
+mod integer;
 mod lift;
+mod logic;
+mod matrix;
+mod moves;
 
 use crate::lanes::{Lanes, Slot, Width};
 use crate::ptx::Instruction;
@@ -60,6 +70,19 @@ pub struct Selected {
 }
 
 /// Picks the row function of an instruction that only reads and writes registers; `None` for all others.
-pub fn select(_instruction: &Instruction, _level: Level) -> Option<Selected> {
-    None
+pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
+    type Family = fn(&Instruction, Level) -> Option<Selected>;
+    const FAMILIES: [Family; 10] = [
+        integer::select,
+        float::select,
+        double::select,
+        approximate::select,
+        compare::select,
+        logic::select,
+        moves::select,
+        half::select,
+        convert::select,
+        matrix::select,
+    ];
+    FAMILIES.iter().find_map(|family| family(instruction, level))
 }
