@@ -67,7 +67,7 @@ fn lop3_is_any_function_of_three_bits() {
                         let (d, with) = (f(&chunk[i], 0x80), (i & 1 == 1) != negated);
                         assert_eq!(out[0][i], d, "`{code}` of {:x?}", chunk[i]);
                         let p = if and { d != 0 && with } else { d != 0 || with };
-                        assert_eq!(out[1][i], p.into(), "the predicate of `{code}` of {:x?}", chunk[i]);
+                        assert_eq!(out[1][i], u64::from(p), "the predicate of `{code}` of {:x?}", chunk[i]);
                     }
                     assert!((24..32).all(|i| out[0][i] == 0xffff_ffff && out[1][i] == 1), "lanes outside of the mask");
                 }

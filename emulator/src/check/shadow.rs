@@ -1,0 +1,208 @@
+//! The history of a stretch of memory: for each few bytes the last writer and up to two readers since.
+
+use super::stamp::Tag;
+use super::{Kind, WARP};
+
+/// What orders an earlier access before a later one.
+pub(super) trait Order<T> {
+    /// Whether bytes must be written before they are read.
+    const INITIALISED: bool;
+
+    /// Whether `earlier` happens before `me`: none at all does, and so does all that the same thread did.
+    fn before(&self, earlier: T, me: T) -> bool;
+}
+
+/// Why an access may not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conflict<T> {
+    /// Reads what nobody wrote.
+    Unwritten,
+    /// Not ordered after this write.
+    Write(T),
+    /// Writes and is not ordered after this read.
+    Read(T),
+    /// Writes what this lane writes in the same instruction.
+    Twice(T),
+}
+
+/// A conflict, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clash<T> {
+    pub conflict: Conflict<T>,
+    pub lane: u32,
+    /// Of the bytes, from the start of the stretch.
+    pub offset: u32,
+}
+
+/// A warp-wide access to a stretch of memory.
+pub(super) struct RowAccess<'a, T> {
+    pub kind: Kind,
+    pub bytes: u32,
+    pub mask: u32,
+    pub offsets: &'a [u32; WARP],
+    /// What lane 0 leaves behind.
+    pub tag: T,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell<T> {
+    write: T,
+    /// Reads that no access to these bytes is known to come after. Two suffice to find a writer that follows without a
+    /// barrier, if they are of two warps where they can: the writer may have read as well.
+    reads: [T; 2],
+}
+
+impl<T: Tag> Cell<T> {
+    #[inline(always)]
+    fn read<O: Order<T>>(&mut self, me: T, order: &O) -> Result<(), Conflict<T>> {
+        if O::INITIALISED && self.write.stamp().is_none() {
+            return Err(Conflict::Unwritten);
+        }
+        if !order.before(self.write, me) && !both_strong(self.write, me) {
+            return Err(Conflict::Write(self.write));
+        }
+        let [first, second] = self.reads;
+        // What comes after this read comes after all that this read comes after.
+        if order.before(first, me) {
+            self.reads[0] = me;
+        } else if (first.same_warp(second) && !me.same_warp(first)) || order.before(second, me) {
+            self.reads[1] = me;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn write<O: Order<T>>(&mut self, me: T, kind: Kind, order: &O) -> Result<(), Conflict<T>> {
+        if O::INITIALISED && kind == Kind::Atomic && self.write.stamp().is_none() {
+            return Err(Conflict::Unwritten);
+        }
+        if !order.before(self.write, me) && !both_strong(self.write, me) {
+            return Err(Conflict::Write(self.write));
+        }
+        for read in &mut self.reads {
+            if order.before(*read, me) {
+                *read = T::default();
+            } else if !both_strong(*read, me) {
+                return Err(Conflict::Read(*read));
+            }
+        }
+        self.write = me;
+        Ok(())
+    }
+}
+
+#[inline(always)]
+fn both_strong<T: Tag>(a: T, b: T) -> bool {
+    a.stamp().is_strong() && b.stamp().is_strong()
+}
+
+/// The history of a stretch of memory, in cells as small as the smallest access so far: an access always covers whole
+/// cells, so neighbours of one and two bytes stay apart and words cost one cell.
+#[derive(Debug)]
+pub(super) struct Shadow<T> {
+    cells: Box<[Cell<T>]>,
+    shift: u32,
+}
+
+impl<T: Tag> Shadow<T> {
+    /// Memory that nobody touched.
+    pub fn new(bytes: usize) -> Shadow<T> {
+        Shadow { cells: vec![Cell::default(); bytes.div_ceil(4)].into(), shift: 2 }
+    }
+
+    fn refine(&mut self, shift: u32) {
+        let copies = 1 << (self.shift - shift);
+        self.cells = self.cells.iter().flat_map(|&cell| std::iter::repeat_n(cell, copies)).collect();
+        self.shift = shift;
+    }
+
+    #[inline(always)]
+    fn range(&self, offset: u32, bytes: u32) -> std::ops::Range<usize> {
+        let end = ((offset as usize + bytes as usize + (1 << self.shift) - 1) >> self.shift).min(self.cells.len());
+        let start = (offset >> self.shift) as usize;
+        start.min(end)..end
+    }
+
+    /// Checks a row and takes it into the history. [`Conflict::Twice`] comes back only after the whole row was taken
+    /// in, so that the caller may go on; any other conflict at once.
+    pub fn access<O: Order<T>>(&mut self, row: &RowAccess<T>, order: &O) -> Result<(), Clash<T>> {
+        if row.bytes < 1 << self.shift {
+            self.refine(row.bytes.max(1).ilog2());
+        }
+        match row.kind {
+            Kind::Read => self.read(row, order),
+            Kind::Write | Kind::Atomic => self.write(row, order),
+        }
+    }
+
+    fn read<O: Order<T>>(&mut self, row: &RowAccess<T>, order: &O) -> Result<(), Clash<T>> {
+        let mut mask = row.mask;
+        while mask != 0 {
+            let lane = mask.trailing_zeros();
+            mask &= mask - 1;
+            let offset = row.offsets[lane as usize];
+            // Of neighbours that read the same, the first and the last say enough.
+            if 0 < lane
+                && lane < 31
+                && row.mask >> (lane - 1) & 7 == 7
+                && row.offsets[lane as usize - 1] == offset
+                && row.offsets[lane as usize + 1] == offset
+            {
+                continue;
+            }
+            let range = self.range(offset, row.bytes);
+            let (start, shift) = (range.start, self.shift);
+            let me = row.tag.at(lane);
+            for (at, cell) in self.cells[range].iter_mut().enumerate() {
+                if let Err(conflict) = cell.read(me, order) {
+                    return Err(Clash { conflict, lane, offset: offset.max(((start + at) << shift) as u32) });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write<O: Order<T>>(&mut self, row: &RowAccess<T>, order: &O) -> Result<(), Clash<T>> {
+        let mut twice = Ok(());
+        let mut mask = row.mask;
+        while mask != 0 {
+            let lane = mask.trailing_zeros();
+            mask &= mask - 1;
+            let offset = row.offsets[lane as usize];
+            let range = self.range(offset, row.bytes);
+            let (start, shift) = (range.start, self.shift);
+            let me = row.tag.at(lane);
+            for (at, cell) in self.cells[range].iter_mut().enumerate() {
+                if let Err(conflict) = cell.write(me, row.kind, order) {
+                    let offset = offset.max(((start + at) << shift) as u32);
+                    match conflict {
+                        Conflict::Write(other) if row.wrote(other, lane, offset) => {
+                            twice = twice.and(Err(Clash { conflict: Conflict::Twice(other), lane, offset }));
+                            cell.write = me;
+                        }
+                        _ => return Err(Clash { conflict, lane, offset }),
+                    }
+                }
+            }
+        }
+        twice
+    }
+
+    /// Puts a write into the history unchecked.
+    pub fn overwrite(&mut self, offset: u32, bytes: u32, tag: T) {
+        let range = self.range(offset, bytes);
+        self.cells[range].fill(Cell { write: tag, reads: Default::default() });
+    }
+}
+
+impl<T: Tag> RowAccess<'_, T> {
+    /// Whether `other` is this very row's write of an earlier lane.
+    fn wrote(&self, other: T, lane: u32, offset: u32) -> bool {
+        let earlier = other.stamp().lane();
+        let base = self.offsets[earlier as usize];
+        earlier < lane
+            && self.mask >> earlier & 1 == 1
+            && self.tag.same_warp(other)
+            && (base..base.saturating_add(self.bytes)).contains(&offset)
+    }
+}

@@ -1,0 +1,279 @@
+//! Loads and stores.
+
+use super::block::Env;
+use super::code::{Access, Op};
+use super::place::{Addresses, Memories, Misplaced, Place, addresses};
+use super::warp::{Faulty, Warp};
+use crate::check;
+use crate::counters::AccessKind;
+use crate::fault::FaultKind;
+use crate::lanes::{Lane, WARP, Width};
+use crate::memory::Origin;
+use crate::ptx::Space;
+
+/// Where a warp's accesses may lie.
+macro_rules! memories {
+    ($warp:expr, $env:expr) => {
+        Memories {
+            global: $env.grid.global,
+            shared: $env.shared,
+            local: &$warp.local,
+            local_bytes: u64::from($env.grid.code.local_bytes),
+            parameters: $env.grid.parameters,
+        }
+    };
+}
+pub(super) use memories;
+
+/// The access's kind for the checks, with what counts as racing.
+pub(super) fn kind_of(access: AccessKind) -> check::Kind {
+    match access {
+        AccessKind::Load => check::Kind::Read,
+        AccessKind::Store => check::Kind::Write,
+        AccessKind::Atomic => check::Kind::Atomic,
+    }
+}
+
+/// Counts an access and looks at it: unwritten bytes, races, pending copies. `values` tells whether lanes that write
+/// one place in the same instruction write the same.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+pub(super) fn observe(
+    warp_index: u32,
+    env: &mut Env<'_, '_>,
+    op: &Op,
+    place: &Place<'_>,
+    at: &Addresses,
+    (kind, bytes, strong, pc): (AccessKind, u32, bool, u32),
+    same_value: &dyn Fn(usize, usize) -> bool,
+) -> Faulty<()> {
+    if let Some(counters) = &mut env.counters {
+        match place.space {
+            Space::Global => counters.global(pc, kind, at, place.mask, bytes),
+            Space::Shared => counters.shared(pc, kind, &place.offsets.map(|o| o as u32), place.mask, bytes),
+            _ => {}
+        }
+    }
+    let Some(checks) = &mut env.checks else { return Ok(()) };
+    let access =
+        check::Access { warp: warp_index, mask: place.mask, bytes, kind: kind_of(kind), strong, line: op.line };
+    let found = match place.space {
+        Space::Global => {
+            let mut found = Ok(());
+            if let Some(allocation) = place.allocation {
+                if kind != AccessKind::Store && allocation.may_be_unwritten() {
+                    for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
+                        let offset = place.offsets[lane] as usize;
+                        if let Some(byte) = allocation.unwritten(offset, bytes as usize) {
+                            let address = allocation.base + byte as u64;
+                            let what = format!(
+                                "reads {address:#x}, byte {byte} of {}, which nobody has written",
+                                allocation.describe()
+                            );
+                            let kind = FaultKind::Uninitialised;
+                            return Err(env.fault(kind, warp_index, op, 1 << lane, Some(address), what));
+                        }
+                    }
+                }
+                // Constants and variables that are only read cannot race.
+                if !matches!(allocation.origin, Origin::Constant(_)) {
+                    found = checks.global(&access, at);
+                }
+            }
+            found
+        }
+        Space::Shared => checks.shared(&access, &place.offsets.map(|o| o as u32)),
+        _ => Ok(()),
+    };
+    match found {
+        Ok(()) => Ok(()),
+        Err(finding) => {
+            if finding.what == check::What::SameInstructionWrite
+                && let Some(other) = &finding.other
+                && same_value(finding.lane as usize, other.lane as usize)
+            {
+                return Ok(());
+            }
+            Err(env.finding(finding, warp_index, op, place))
+        }
+    }
+}
+
+/// The fault for an address that cannot be accessed.
+pub(super) fn misplaced(
+    env: &Env<'_, '_>,
+    warp: u32,
+    op: &Op,
+    found: Misplaced,
+    verb: &str,
+) -> Box<crate::fault::Fault> {
+    match found {
+        Misplaced::Misaligned { lane, address, bytes } => {
+            let what = format!("{verb} {bytes} bytes at {address:#x}, which is no multiple of {bytes}");
+            env.fault(FaultKind::Misaligned, warp, op, 1 << lane, Some(address), what)
+        }
+        Misplaced::OutOfBounds { lane, address, bytes, space } => {
+            let lies = match space {
+                Space::Shared => {
+                    format!("out of bounds of the block's {} bytes of shared memory", env.shared.bytes())
+                }
+                Space::Local => format!("out of bounds of {} bytes of local memory", env.grid.code.local_bytes),
+                Space::Param => format!("out of bounds of {} bytes of parameters", env.grid.parameters.bytes()),
+                Space::Const | Space::Global => env.grid.global.neighbourhood(address),
+            };
+            let what = format!("{verb} {bytes} bytes at {address:#x}, which {lies}");
+            let what = what.replace("which out of", "out of");
+            env.fault(FaultKind::OutOfBounds, warp, op, 1 << lane, Some(address), what)
+        }
+    }
+}
+
+pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
+    let slots = env.grid.code.operands(op);
+    let count = usize::from(access.count);
+    let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
+    let bytes = u32::from(access.bytes) * u32::from(access.count);
+    let mut rest = exec;
+    while rest != 0 {
+        let Warp { lanes, local, local_written, index, .. } = &mut *warp;
+        let memories = Memories {
+            global: env.grid.global,
+            shared: env.shared,
+            local,
+            local_bytes: u64::from(env.grid.code.local_bytes),
+            parameters: env.grid.parameters,
+        };
+        let place = match memories.place(access.address.bank, &at, rest, u64::from(bytes)) {
+            Ok(place) => place,
+            Err(found) => return Err(misplaced(env, *index, op, found, "loads")),
+        };
+        observe(*index, env, op, &place, &at, (AccessKind::Load, bytes, access.strong, pc), &|_, _| true)?;
+        if let (Space::Local, Some(written)) = (place.space, &*local_written) {
+            for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
+                let offset = place.offsets[lane] as usize;
+                if (offset..offset + bytes as usize).any(|b| written.load8(b) == 0) {
+                    let what = format!("reads {bytes} bytes of local memory, not all of which it has written");
+                    return Err(env.fault(FaultKind::Uninitialised, *index, op, 1 << lane, Some(at[lane]), what));
+                }
+            }
+        }
+        let mut offsets = place.offsets;
+        for slot in &slots[..count] {
+            match (access.bytes, access.width) {
+                (4, Width::W32) => {
+                    let values = place.cells.gather32(&offsets);
+                    u32::store(lanes, *slot, values, place.mask);
+                }
+                (8, _) => u64::store(lanes, *slot, offsets.map(|o| place.cells.load64(o as usize)), place.mask),
+                (size, width) => {
+                    let values = offsets.map(|o| element(place.cells, o as usize, size, access.signed));
+                    match width {
+                        Width::W64 => u64::store(lanes, *slot, values, place.mask),
+                        Width::W16 => u32::store(lanes, *slot, values.map(|v| v as u32 & 0xffff), place.mask),
+                        _ => u32::store(lanes, *slot, values.map(|v| v as u32), place.mask),
+                    }
+                }
+            }
+            for offset in &mut offsets {
+                *offset += u64::from(access.bytes);
+            }
+        }
+        rest &= !place.mask;
+    }
+    if let (Some(wide), Some(checks)) = (access.fence, &mut env.checks) {
+        checks.fence(warp.index, super::block::scope(wide));
+    }
+    Ok(())
+}
+
+/// One, two or four bytes, widened.
+#[inline(always)]
+fn element(cells: &crate::memory::Cells, at: usize, bytes: u8, signed: bool) -> u64 {
+    match (bytes, signed) {
+        (1, false) => cells.load8(at).into(),
+        (1, true) => cells.load8(at) as i8 as u64,
+        (2, false) => cells.load16(at).into(),
+        (2, true) => cells.load16(at) as i16 as u64,
+        (_, false) => cells.load32(at).into(),
+        (_, true) => cells.load32(at) as i32 as u64,
+    }
+}
+
+pub(super) fn store(
+    warp: &mut Warp,
+    env: &mut Env<'_, '_>,
+    op: &Op,
+    access: &Access,
+    exec: u32,
+    pc: u32,
+) -> Faulty<()> {
+    let slots = env.grid.code.operands(op);
+    let count = usize::from(access.count);
+    let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
+    let bytes = u32::from(access.bytes) * u32::from(access.count);
+    if let (Some(wide), Some(checks)) = (access.fence, &mut env.checks) {
+        checks.fence(warp.index, super::block::scope(wide));
+    }
+    let mut rest = exec;
+    while rest != 0 {
+        let Warp { lanes, local_written, index, .. } = &*warp;
+        let memories = memories!(warp, env);
+        let place = match memories.place(access.address.bank, &at, rest, u64::from(bytes)) {
+            Ok(place) => place,
+            Err(found) => return Err(misplaced(env, *index, op, found, "stores")),
+        };
+        let constant = place.allocation.is_some_and(|a| matches!(a.origin, Origin::Constant(_)));
+        if constant || place.space == Space::Param {
+            let lane = place.mask.trailing_zeros() as usize % WARP;
+            let kind = if constant { "constant memory" } else { "the kernel's parameters" };
+            let what = format!("stores {bytes} bytes at {:#x}, which lies in {kind}", at[lane]);
+            return Err(env.fault(FaultKind::ReadOnly, *index, op, place.mask, Some(at[lane]), what));
+        }
+        let same = |a: usize, b: usize| {
+            slots[..count].iter().all(|&slot| match access.width {
+                Width::W64 => lanes.wide(slot)[a] == lanes.wide(slot)[b],
+                _ => lanes.row(slot)[a] == lanes.row(slot)[b],
+            })
+        };
+        observe(*index, env, op, &place, &at, (AccessKind::Store, bytes, access.strong, pc), &same)?;
+        if let (Space::Local, Some(written)) = (place.space, local_written) {
+            for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
+                written.fill(place.offsets[lane] as usize, bytes as usize, 1);
+            }
+        }
+        let mut offsets = place.offsets;
+        for slot in &slots[..count] {
+            let each = (0..WARP).filter(|l| place.mask >> l & 1 == 1);
+            let narrow = |lane: usize| match access.width {
+                Width::W64 => lanes.wide(*slot)[lane] as u32,
+                _ => lanes.row(*slot)[lane],
+            };
+            match (access.bytes, access.width) {
+                (4, Width::W32) => place.cells.scatter32(&offsets, lanes.row(*slot), place.mask),
+                (8, _) => {
+                    let values = lanes.wide(*slot);
+                    each.for_each(|lane| place.cells.store64(offsets[lane] as usize, values[lane]));
+                }
+                (1, _) => each.for_each(|lane| place.cells.store8(offsets[lane] as usize, narrow(lane) as u8)),
+                (2, _) => each.for_each(|lane| place.cells.store16(offsets[lane] as usize, narrow(lane) as u16)),
+                _ => each.for_each(|lane| place.cells.store32(offsets[lane] as usize, narrow(lane))),
+            }
+            for offset in &mut offsets {
+                *offset += u64::from(access.bytes);
+            }
+        }
+        mark(&place, bytes);
+        rest &= !place.mask;
+    }
+    Ok(())
+}
+
+/// Notes bytes of global memory as written.
+#[inline(always)]
+pub(super) fn mark(place: &Place<'_>, bytes: u32) {
+    if let Some(allocation) = place.allocation.filter(|a| a.may_be_unwritten()) {
+        for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
+            allocation.mark(place.offsets[lane] as usize, bytes as usize);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The executable form of a kernel: one flat list of operations, calls inlined, operands resolved to rows.
+
+use std::sync::Arc;
+
+use crate::lanes::{Row, Slot, Width};
+use crate::ptx::{AtomicOp, BarrierOp, ScalarType, SpecialRegister};
+use crate::row::RowFn;
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub struct Op {
+    /// What it does.
+    pub action: Action,
+    /// Runs in the lanes where this predicate holds.
+    pub guard: Option<Slot>,
+    /// Its operands within [`Code::slots`].
+    pub slots: (u32, u32),
+    /// Its line in the PTX.
+    pub line: u32,
+}
+
+/// What an operation does. Slots are listed in the order in which [`Op::slots`] holds them.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Registers to registers.
+    Row(RowFn),
+    /// Memory to registers: destinations, then the base.
+    Load(Access),
+    /// Registers to memory: sources, then the base.
+    Store(Access),
+    /// Read, modify, write: destination, base, operand, and for `cas` the value to swap in.
+    Atomic(Atomic),
+    /// Global to shared memory: both bases, then the bytes to read if given.
+    CopyAsync(CopyAsync),
+    /// Closes a group of copies.
+    CopyCommit,
+    /// Waits until so many groups are pending; `None`: until none is.
+    CopyWait(Option<u32>),
+    /// `ldmatrix`: destinations, then the base.
+    LoadMatrix(Matrices),
+    /// `stmatrix`: sources, then the base.
+    StoreMatrix(Matrices),
+    /// `mma`, which all lanes must execute.
+    Matrix(RowFn),
+    /// Goes there in the lanes of the guard.
+    Branch(u32),
+    /// Goes to the one of these that the index in its slot names.
+    Table(Box<[u32]>),
+    /// The lanes end.
+    Exit,
+    /// The launch fails.
+    Trap,
+    /// A block barrier.
+    Barrier(Barrier),
+    /// `bar.warp.sync`: the mask.
+    WarpSync,
+    /// Destination, predicate or none, value, lane or delta, clamp and segments, mask.
+    Shuffle(Shuffle),
+    /// Destination, predicate, mask.
+    Vote(Vote),
+    /// Destination, predicate for `all`, value, mask; 64-bit values where set.
+    Match {
+        /// All lanes must agree.
+        all: bool,
+        /// The value's width.
+        width: Width,
+    },
+    /// Destination, value, mask.
+    Reduce(AtomicOp, ScalarType),
+    /// Destination.
+    ActiveMask,
+    /// A memory fence; whether it reaches other blocks.
+    Fence {
+        /// Scope wider than the block.
+        wide: bool,
+    },
+    /// Reads a clock: destination.
+    Clock(SpecialRegister),
+    /// Gives the other warps a turn.
+    Yield,
+    /// Nothing at all: prefetches and events.
+    Nothing,
+    /// `vprintf`: local addresses of its two arguments and its result.
+    Print {
+        /// Where the pointer to the format lies.
+        format: u32,
+        /// Where the pointer to the arguments lies.
+        arguments: u32,
+        /// Where the result goes.
+        result: Option<u32>,
+    },
+    /// `__assertfail`: local addresses of message, file, line and function.
+    Assert([u32; 4]),
+}
+
+/// How an address is formed from a base's slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseWidth {
+    /// No register: the offset is the address, and there is no slot.
+    None,
+    /// A 32-bit register.
+    Short,
+    /// A 64-bit register.
+    Wide,
+}
+
+/// Which memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bank {
+    /// Decided by the address.
+    Generic,
+    /// Global memory.
+    Global,
+    /// Constant memory: global memory that is not written.
+    Constant,
+    /// The block's.
+    Shared,
+    /// The thread's.
+    Local,
+    /// The kernel's parameters.
+    Parameter,
+}
+
+/// An address: base plus offset in a bank.
+#[derive(Debug, Clone, Copy)]
+pub struct Address {
+    /// Memory.
+    pub bank: Bank,
+    /// Base.
+    pub base: BaseWidth,
+    /// Offset in bytes.
+    pub offset: i64,
+}
+
+/// A load or store.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    /// Where.
+    pub address: Address,
+    /// Bytes of an element.
+    pub bytes: u8,
+    /// Sign-extended into a wider register.
+    pub signed: bool,
+    /// Elements.
+    pub count: u8,
+    /// The registers' width, the same for all elements.
+    pub width: Width,
+    /// Volatile, relaxed, acquire or release.
+    pub strong: bool,
+    /// Orders memory beyond the access itself: acquire loads, release stores; whether beyond the block.
+    pub fence: Option<bool>,
+}
+
+/// An atomic.
+#[derive(Debug, Clone, Copy)]
+pub struct Atomic {
+    /// Where.
+    pub address: Address,
+    /// What.
+    pub op: AtomicOp,
+    /// On what type.
+    pub ty: ScalarType,
+    /// Fence before and after: `.acquire`, `.release`, `.acq_rel`; whether beyond the block.
+    pub fence: Option<bool>,
+}
+
+/// An asynchronous copy.
+#[derive(Debug, Clone, Copy)]
+pub struct CopyAsync {
+    /// Destination.
+    pub to: Address,
+    /// Source.
+    pub from: Address,
+    /// Bytes written.
+    pub bytes: u8,
+    /// Whether a slot says how many to read; the rest become zero.
+    pub sized: bool,
+}
+
+/// `ldmatrix` and `stmatrix`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrices {
+    /// Where.
+    pub address: Address,
+    /// 1, 2 or 4.
+    pub count: u8,
+    /// Transposed.
+    pub transposed: bool,
+}
+
+/// A block barrier: slots are the destination of a reduction, the number, the count if given, the predicate.
+#[derive(Debug, Clone, Copy)]
+pub struct Barrier {
+    /// What it does besides.
+    pub kind: BarrierKind,
+    /// Whether a count of threads is given.
+    pub counted: bool,
+    /// Whether the warp's threads must come together.
+    pub aligned: bool,
+}
+
+/// Kinds of barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BarrierKind {
+    /// Waits.
+    Sync,
+    /// Counts and goes on.
+    Arrive,
+    /// Waits and joins predicates.
+    Reduce(BarrierOp),
+}
+
+/// Which lane a shuffle reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shuffle {
+    /// `.up`
+    Up,
+    /// `.down`
+    Down,
+    /// `.bfly`
+    Butterfly,
+    /// `.idx`
+    Index,
+}
+
+/// What a vote asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vote {
+    /// `.all`
+    All,
+    /// `.any`
+    Any,
+    /// `.uni`
+    Uniform,
+    /// `.ballot`
+    Ballot,
+}
+
+/// A lowered kernel.
+#[derive(Debug)]
+pub struct Code {
+    /// The operations; every path ends in an exit.
+    pub ops: Vec<Op>,
+    /// Operands of all operations.
+    pub slots: Vec<Slot>,
+    /// Constants, laid out as rows.
+    pub constants: Arc<[Row]>,
+    /// Rows that a warp's registers take.
+    pub rows: usize,
+    /// Predicates of a warp.
+    pub predicates: usize,
+    /// Special registers read, and where.
+    pub specials: Vec<(SpecialRegister, Slot)>,
+    /// Static shared memory in bytes; dynamic shared memory follows, aligned to 16.
+    pub static_shared: u32,
+    /// Whether there is dynamic shared memory.
+    pub dynamic_shared: bool,
+    /// Local memory a thread in bytes.
+    pub local_bytes: u32,
+    /// Results may depend on the order of blocks: atomics whose old value is used, or that round, and printing.
+    pub order_dependent: bool,
+    /// What each operation counts as.
+    pub classes: Vec<crate::counters::Class>,
+    /// The module's text, for reports.
+    pub source: Arc<str>,
+}
+
+impl Code {
+    /// An operation's operands.
+    #[inline(always)]
+    pub fn operands(&self, op: &Op) -> &[Slot] {
+        &self.slots[op.slots.0 as usize..op.slots.1 as usize]
+    }
+
+    /// A line of the PTX.
+    pub fn text(&self, line: u32) -> &str {
+        self.source.lines().nth(line as usize - 1).unwrap_or_default()
+    }
+}

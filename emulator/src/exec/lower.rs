@@ -1,0 +1,486 @@
+//! From a kernel's instructions to [`Code`]: calls are inlined (there is no recursion), names become rows and addresses.
+//!
+//! A called function's registers follow its caller's, so that functions called one after the other share rows. Its
+//! parameters are the `.param` variables that the caller declared for the call; those and local variables lie in the
+//! thread's local memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::code::{Action, Code, Op};
+use super::lower_operations as operations;
+use crate::counters::{Class, class_of};
+use crate::lanes::{Row, Slot, WARP, Width};
+use crate::machine::LoadError;
+use crate::memory::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW};
+use crate::ptx::{
+    Body, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register, RegisterClass,
+    RegisterCounts, Space, SpecialRegister, VariableRef,
+};
+use crate::row::{self, Level};
+
+/// Operations of a kernel after inlining; nvcc's largest kernels have some ten thousand.
+const MAX_OPS: usize = 1 << 20;
+/// Rows kept free for results that nobody wants: as many as the widest register takes.
+const SINK_ROWS: u32 = 4;
+
+/// A refusal in words; the caller adds kernel, line and text.
+pub(super) type Lowered<T> = Result<T, String>;
+
+/// Where one inlined function's names lie.
+#[derive(Clone)]
+pub(super) struct Frame<'m> {
+    pub body: &'m Body,
+    function: u32,
+    is_entry: bool,
+    rows: [u32; 4],
+    predicates: u32,
+    /// Local address of each local variable and call parameter of the body; shared address of shared ones.
+    variables: Vec<u32>,
+    parameters: Vec<u32>,
+    results: Vec<u32>,
+}
+
+/// Builds one kernel's code.
+pub(super) struct Lowering<'m> {
+    pub module: &'m Module,
+    /// Address of each module variable; those in shared memory get theirs by kernel.
+    addresses: &'m [u64],
+    level: Level,
+    ops: Vec<Op>,
+    classes: Vec<Class>,
+    slots: Vec<Slot>,
+    constants: Vec<Row>,
+    known_constants: HashMap<(Width, u64), Slot>,
+    specials: Vec<(SpecialRegister, Slot)>,
+    special_rows: HashMap<SpecialRegister, Slot>,
+    rows: u32,
+    predicates: u32,
+    shared: HashMap<VariableRef, u32>,
+    function_shared: HashMap<(u32, u32), u32>,
+    static_shared: u64,
+    dynamic: Vec<VariableRef>,
+    local_bytes: u64,
+}
+
+/// Lowers the kernel at this index of the module's functions.
+pub(super) fn kernel(
+    module: &Module,
+    index: u32,
+    addresses: &[u64],
+    source: &Arc<str>,
+    level: Level,
+) -> Result<Code, LoadError> {
+    let mut lowering = Lowering {
+        module,
+        addresses,
+        level,
+        ops: Vec::new(),
+        classes: Vec::new(),
+        slots: Vec::new(),
+        constants: Vec::new(),
+        known_constants: HashMap::new(),
+        specials: Vec::new(),
+        special_rows: HashMap::new(),
+        rows: SINK_ROWS,
+        predicates: 1,
+        shared: HashMap::new(),
+        function_shared: HashMap::new(),
+        static_shared: 0,
+        dynamic: Vec::new(),
+        local_bytes: 0,
+    };
+    let refused = |(line, what): (u32, String)| LoadError::Refused {
+        kernel: module.functions[index as usize].name.clone(),
+        line,
+        text: source.lines().nth(line as usize - 1).unwrap_or_default().trim().into(),
+        what,
+    };
+    lowering.place_shared(index);
+    lowering.place_specials(index);
+    let first = lowering.rows;
+    lowering.inline(index, (first, 1, 0), Vec::new(), Vec::new()).map_err(refused)?;
+    let order_dependent = operations::order_dependent(module, index);
+    Ok(Code {
+        ops: lowering.ops,
+        classes: lowering.classes,
+        slots: lowering.slots,
+        constants: lowering.constants.into(),
+        rows: lowering.rows as usize,
+        predicates: lowering.predicates as usize,
+        specials: lowering.specials,
+        static_shared: u32::try_from(lowering.static_shared).unwrap_or(u32::MAX),
+        dynamic_shared: !lowering.dynamic.is_empty(),
+        local_bytes: u32::try_from(lowering.local_bytes).unwrap_or(u32::MAX),
+        order_dependent,
+        source: source.clone(),
+    })
+}
+
+/// The functions that a kernel reaches, itself first.
+pub(super) fn reached(module: &Module, entry: u32) -> Vec<u32> {
+    let mut all = vec![entry];
+    let mut next = 0;
+    while let Some(&function) = all.get(next) {
+        next += 1;
+        for instruction in module.functions[function as usize].body.iter().flat_map(|b| &b.instructions) {
+            if let (Opcode::Call, Some(&Operand::Function(callee))) = (instruction.opcode, instruction.operands.get(1))
+                && !all.contains(&callee)
+            {
+                all.push(callee);
+            }
+        }
+    }
+    all
+}
+
+/// Every variable that an operand names.
+fn variables_of(operand: &Operand, found: &mut Vec<VariableRef>) {
+    match operand {
+        Operand::Address(v, _) | Operand::Memory(crate::ptx::Base::Variable(v), _) => found.push(*v),
+        Operand::Vector(all) => all.iter().for_each(|o| variables_of(o, found)),
+        _ => {}
+    }
+}
+
+impl<'m> Lowering<'m> {
+    /// Places the shared variables that the kernel reaches, its own and the module's; dynamic ones come behind all.
+    fn place_shared(&mut self, entry: u32) {
+        let mut end = 0u64;
+        let mut dynamic = Vec::new();
+        for function in reached(self.module, entry) {
+            let Some(body) = &self.module.functions[function as usize].body else { continue };
+            for (i, variable) in body.variables.iter().enumerate().filter(|(_, v)| v.space == Space::Shared) {
+                let at = end.next_multiple_of(variable.align);
+                self.function_shared.insert((function, i as u32), at as u32);
+                end = at + variable.bytes.unwrap_or(0);
+            }
+            let mut named = Vec::new();
+            body.instructions.iter().flat_map(|i| &i.operands).for_each(|o| variables_of(o, &mut named));
+            for variable in named {
+                let VariableRef::Module(index) = variable else { continue };
+                let declared = &self.module.variables[index as usize];
+                if declared.space != Space::Shared || self.shared.contains_key(&variable) {
+                    continue;
+                }
+                if let Some(bytes) = declared.bytes {
+                    let at = end.next_multiple_of(declared.align);
+                    self.shared.insert(variable, at as u32);
+                    end = at + bytes;
+                } else if !dynamic.contains(&variable) {
+                    dynamic.push(variable);
+                }
+            }
+        }
+        self.static_shared = end;
+        for &variable in &dynamic {
+            self.shared.insert(variable, dynamic_start(end) as u32);
+        }
+        self.dynamic = dynamic;
+    }
+
+    /// Emits a function's code; `free` are the first row, predicate and local byte that no caller uses.
+    fn inline(
+        &mut self,
+        function: u32,
+        free: (u32, u32, u32),
+        parameters: Vec<u32>,
+        results: Vec<u32>,
+    ) -> Result<(), (u32, String)> {
+        let declared = &self.module.functions[function as usize];
+        let body = declared.body.as_ref().ok_or_else(|| (declared.line, "has no code".to_string()))?;
+        let is_entry = declared.kind == FunctionKind::Entry;
+        let RegisterCounts { pred, b16, b32, b64, b128 } = body.registers;
+        let too_large = |what: &str| (declared.line, format!("takes too much {what} after inlining"));
+        let mut rows = [0; 4];
+        let mut at = u64::from(free.0);
+        for (start, (count, each)) in rows.iter_mut().zip([(b16, 1), (b32, 1), (b64, 2), (b128, 4)]) {
+            *start = at as u32;
+            at += u64::from(count) * each;
+        }
+        if at > 1 << 24 {
+            return Err(too_large("registers"));
+        }
+        let end_rows = at as u32;
+        let end_predicates = free.1 + pred;
+        let mut local = u64::from(free.2);
+        let mut variables = Vec::with_capacity(body.variables.len());
+        for (i, variable) in body.variables.iter().enumerate() {
+            if variable.space == Space::Shared {
+                variables.push(self.function_shared[&(function, i as u32)]);
+                continue;
+            }
+            local = local.next_multiple_of(variable.align.max(1));
+            variables.push(local as u32);
+            local += variable.bytes.unwrap_or(0);
+            if local > 1 << 24 {
+                return Err(too_large("local memory"));
+            }
+        }
+        self.rows = self.rows.max(end_rows);
+        self.predicates = self.predicates.max(end_predicates);
+        self.local_bytes = self.local_bytes.max(local);
+        let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results };
+
+        let first = self.ops.len();
+        let mut starts = Vec::with_capacity(body.instructions.len() + 1);
+        // Operations whose target is still an instruction's index.
+        let mut open = Vec::new();
+        for instruction in &body.instructions {
+            starts.push(self.ops.len() as u32);
+            let line = instruction.line;
+            if self.ops.len() > MAX_OPS {
+                return Err((line, format!("has more than {MAX_OPS} instructions after inlining its calls")));
+            }
+            let placed = self.ops.len();
+            match instruction.opcode {
+                Opcode::Call => {
+                    // Lanes that the guard excludes go around the call.
+                    let skip = instruction.guard.map(|guard| {
+                        let inverted = Guard { negated: !guard.negated, ..guard };
+                        self.push(Action::Branch(0), Some(frame.predicate(inverted)), &[], instruction)
+                    });
+                    self.call(&frame, instruction, (end_rows, end_predicates, local as u32))?;
+                    if let Some(skip) = skip {
+                        self.ops[skip].action = Action::Branch(self.ops.len() as u32);
+                    }
+                }
+                Opcode::Ret if !is_entry => {
+                    open.push(placed);
+                    let end = body.instructions.len() as u32;
+                    self.push(Action::Branch(end), frame.guard(instruction), &[], instruction);
+                }
+                _ => {
+                    operations::lower(self, &frame, instruction).map_err(|what| (line, what))?;
+                    if matches!(instruction.opcode, Opcode::Bra | Opcode::BrxIdx) {
+                        open.push(placed);
+                    }
+                }
+            }
+        }
+        starts.push(self.ops.len() as u32);
+        if is_entry {
+            let line = body.instructions.last().map_or(declared.line, |i| i.line);
+            let at = self.slots.len() as u32;
+            self.ops.push(Op { action: Action::Exit, guard: None, slots: (at, at), line });
+            let ret = Instruction {
+                opcode: Opcode::Exit,
+                modifiers: Modifiers::default(),
+                operands: Box::default(),
+                guard: None,
+                line,
+            };
+            self.classes.push(class_of(&ret));
+        }
+        debug_assert!(open.iter().all(|&at| at >= first));
+        for at in open {
+            match &mut self.ops[at].action {
+                Action::Branch(to) => *to = starts[*to as usize],
+                Action::Table(all) => all.iter_mut().for_each(|to| *to = starts[*to as usize]),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, frame: &Frame<'m>, call: &Instruction, free: (u32, u32, u32)) -> Result<(), (u32, String)> {
+        let [Operand::Parameters(results), Operand::Function(callee), Operand::Parameters(arguments)] =
+            &call.operands[..]
+        else {
+            return Err((call.line, "is a call of a form that is not supported".into()));
+        };
+        let places = |all: &[VariableRef]| -> Vec<u32> {
+            let local = |v: &VariableRef| match v {
+                VariableRef::Local(index) => frame.variables[*index as usize],
+                _ => 0,
+            };
+            all.iter().map(local).collect()
+        };
+        let (results, arguments) = (places(results), places(arguments));
+        let declared = &self.module.functions[*callee as usize];
+        if declared.body.is_some() {
+            return self.inline(*callee, free, arguments, results);
+        }
+        let action = match (declared.name.as_str(), &arguments[..]) {
+            ("vprintf", &[format, arguments]) => Action::Print { format, arguments, result: results.first().copied() },
+            ("__assertfail", &[message, file, line, function, _]) => Action::Assert([message, file, line, function]),
+            (name, _) => return Err((call.line, format!("calls `{name}`, which has no code here"))),
+        };
+        self.push(action, None, &[], call);
+        Ok(())
+    }
+
+    /// Appends an operation; gives its index.
+    pub fn push(&mut self, action: Action, guard: Option<Slot>, slots: &[Slot], from: &Instruction) -> usize {
+        let start = self.slots.len() as u32;
+        self.slots.extend_from_slice(slots);
+        self.ops.push(Op { action, guard, slots: (start, self.slots.len() as u32), line: from.line });
+        self.classes.push(class_of(from));
+        self.ops.len() - 1
+    }
+
+    /// The row function of an instruction, with its operands.
+    pub fn row(&mut self, frame: &Frame<'m>, instruction: &Instruction) -> Lowered<Option<(row::RowFn, Vec<Slot>)>> {
+        let Some(selected) = row::select(instruction, self.level) else { return Ok(None) };
+        let mut slots = Vec::with_capacity(selected.operands.len());
+        let mut widths = selected.operands.iter().copied();
+        for operand in &instruction.operands {
+            self.flatten(frame, operand, &mut widths, &mut slots)?;
+        }
+        if widths.next().is_some() {
+            return Err("has fewer operands than its row function takes".into());
+        }
+        Ok(Some((selected.run, slots)))
+    }
+
+    fn flatten(
+        &mut self,
+        frame: &Frame<'m>,
+        operand: &Operand,
+        widths: &mut dyn Iterator<Item = Width>,
+        slots: &mut Vec<Slot>,
+    ) -> Lowered<()> {
+        match operand {
+            Operand::Vector(all) => all.iter().try_for_each(|o| self.flatten(frame, o, widths, slots)),
+            Operand::Pair(first, predicate) => {
+                let (value, _) = (widths.next(), widths.next());
+                slots.push(first.map_or(sink(value.unwrap_or(Width::W32)), |r| frame.register(r)));
+                slots.push(frame.register(*predicate));
+                Ok(())
+            }
+            other => {
+                let width = widths.next().ok_or("has more operands than its row function takes")?;
+                slots.push(self.operand(frame, other, width)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// The slot of a plain operand, of this width if it is a constant.
+    pub fn operand(&mut self, frame: &Frame<'m>, operand: &Operand, width: Width) -> Lowered<Slot> {
+        Ok(match operand {
+            Operand::Register(r) => frame.register(*r),
+            Operand::Predicate(guard) => frame.predicate(*guard),
+            Operand::Sink => sink(width),
+            Operand::Immediate(_) if width == Width::Pred => return Err("has a constant for a predicate".into()),
+            Operand::Immediate(value) => self.constant(width, *value),
+            Operand::Special(SpecialRegister::WarpSize) => self.constant(width, WARP as u64),
+            Operand::Special(special) => {
+                *self.special_rows.get(special).ok_or("reads a special register that was not placed")?
+            }
+            Operand::Address(variable, offset) => {
+                let address = self.address(frame, *variable)?.1.wrapping_add_signed(*offset);
+                self.constant(width, address)
+            }
+            _ => return Err("has an operand of a kind that is not supported here".into()),
+        })
+    }
+
+    /// A row, or two, with one value in every lane.
+    pub fn constant(&mut self, width: Width, value: u64) -> Slot {
+        let value = if width == Width::W64 { value } else { value & 0xffff_ffff };
+        if let Some(&slot) = self.known_constants.get(&(width, value)) {
+            return slot;
+        }
+        let slot = Slot::constant(self.constants.len() as u32);
+        if width == Width::W64 {
+            let both: [Row; 2] = bytemuck::cast([value; WARP]);
+            self.constants.extend(both);
+        } else {
+            self.constants.push(Row([value as u32; WARP]));
+        }
+        self.known_constants.insert((width, value), slot);
+        slot
+    }
+
+    /// Gives every special register that the kernel reads rows in front of all others, filled when a warp starts.
+    fn place_specials(&mut self, entry: u32) {
+        for function in reached(self.module, entry) {
+            let body = self.module.functions[function as usize].body.iter();
+            for operand in body.flat_map(|b| &b.instructions).flat_map(|i| &i.operands) {
+                let &Operand::Special(special) = operand else { continue };
+                if !self.special_rows.contains_key(&special) {
+                    let slot = Slot::register(self.rows);
+                    self.rows += special.bits() / 32;
+                    self.specials.push((special, slot));
+                    self.special_rows.insert(special, slot);
+                }
+            }
+        }
+    }
+
+    /// Space and address of a variable there.
+    pub fn address(&self, frame: &Frame<'m>, variable: VariableRef) -> Lowered<(Space, u64)> {
+        let at = |all: &[u32], index: u32| u64::from(all.get(index as usize).copied().unwrap_or(0));
+        Ok(match variable {
+            VariableRef::Module(index) => {
+                let declared = &self.module.variables[index as usize];
+                match declared.space {
+                    Space::Shared => (Space::Shared, u64::from(self.shared.get(&variable).copied().unwrap_or(0))),
+                    space => (space, self.addresses[index as usize]),
+                }
+            }
+            VariableRef::Local(index) => match frame.body.variables[index as usize].space {
+                Space::Shared => (Space::Shared, at(&frame.variables, index)),
+                _ => (Space::Local, at(&frame.variables, index)),
+            },
+            VariableRef::Parameter(index) if frame.is_entry => {
+                let entry = &self.module.functions[frame.function as usize];
+                (Space::Param, entry.parameters[index as usize].offset)
+            }
+            VariableRef::Parameter(index) => (Space::Local, at(&frame.parameters, index)),
+            VariableRef::Result(index) => (Space::Local, at(&frame.results, index)),
+        })
+    }
+
+    /// What `cvta` adds to an address of that space.
+    pub fn window(&self, frame: &Frame<'m>, space: Space) -> u64 {
+        match space {
+            Space::Shared => SHARED_WINDOW,
+            Space::Local => LOCAL_WINDOW,
+            Space::Param if frame.is_entry => PARAMETER_WINDOW,
+            Space::Param => LOCAL_WINDOW,
+            Space::Const | Space::Global => 0,
+        }
+    }
+
+    pub fn level(&self) -> Level {
+        self.level
+    }
+}
+
+/// Where dynamic shared memory starts.
+pub(super) fn dynamic_start(static_shared: u64) -> u64 {
+    static_shared.next_multiple_of(16)
+}
+
+/// A register for results that nobody wants.
+pub(super) fn sink(_width: Width) -> Slot {
+    Slot::register(0)
+}
+
+impl Frame<'_> {
+    pub fn is_entry(&self) -> bool {
+        self.is_entry
+    }
+
+    pub fn register(&self, register: Register) -> Slot {
+        let [b16, b32, b64, b128] = self.rows;
+        Slot::register(match register.class {
+            RegisterClass::Pred => self.predicates + register.index,
+            RegisterClass::B16 => b16 + register.index,
+            RegisterClass::B32 => b32 + register.index,
+            RegisterClass::B64 => b64 + 2 * register.index,
+            RegisterClass::B128 => b128 + 4 * register.index,
+        })
+    }
+
+    pub fn predicate(&self, guard: Guard) -> Slot {
+        let slot = self.register(guard.register);
+        if guard.negated { slot.negated() } else { slot }
+    }
+
+    pub fn guard(&self, instruction: &Instruction) -> Option<Slot> {
+        instruction.guard.map(|guard| self.predicate(guard))
+    }
+}

@@ -1,0 +1,174 @@
+//! The emulated GPU, without the driver's handles and rules around it: memory, loaded modules, launches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::counters::LaunchCounts;
+use crate::exec::{self, Kernel, Launch, Loaded};
+use crate::fault::Fault;
+use crate::memory::{GlobalMemory, MemoryError, Origin};
+use crate::profile::Profile;
+use crate::ptx::{Module, PtxError, Space};
+use crate::row::Level;
+
+/// How strictly and in what order kernels run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Look for races, unwritten bytes and the like; bounds and alignment are always checked.
+    pub checks: bool,
+    /// Count what a profiler counts.
+    pub counters: bool,
+    /// Run warps and blocks in an order drawn from this seed; `None`: in their natural order.
+    pub shuffle: Option<u64>,
+    /// Host threads; results do not depend on it.
+    pub threads: usize,
+    /// Instructions that a warp may take before it counts as stuck.
+    pub instruction_limit: u64,
+}
+
+impl Default for Options {
+    /// Checks and counters on, natural order, a thread for each of the host's cores.
+    fn default() -> Options {
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
+        Options { checks: true, counters: true, shuffle: None, threads, instruction_limit: 1 << 36 }
+    }
+}
+
+/// Why a module cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The text is refused.
+    #[error(transparent)]
+    Ptx(#[from] PtxError),
+    /// It reads, but an instruction cannot be executed here.
+    #[error("kernel {kernel}, PTX line {line}: {what}, in `{text}`")]
+    Refused {
+        /// The kernel.
+        kernel: String,
+        /// Line, from 1.
+        line: u32,
+        /// That line.
+        text: String,
+        /// The complaint.
+        what: String,
+    },
+    /// Its variables do not fit.
+    #[error("the module's variables: {0}")]
+    Memory(#[from] MemoryError),
+}
+
+/// The GPU.
+#[derive(Debug)]
+pub struct Machine {
+    /// What it pretends to be.
+    pub profile: &'static Profile,
+    /// How it runs.
+    pub options: Options,
+    /// Global memory.
+    pub memory: GlobalMemory,
+    launches: u64,
+    counts: Vec<LaunchCounts>,
+    printed: String,
+    workspace: Option<u64>,
+}
+
+impl Machine {
+    /// A GPU with empty memory.
+    pub fn new(profile: &'static Profile, options: Options) -> Machine {
+        let memory = GlobalMemory::new(profile.memory_bytes, options.checks);
+        Machine { profile, options, memory, launches: 0, counts: Vec::new(), printed: String::new(), workspace: None }
+    }
+
+    /// Loads PTX: text up to the first zero byte or the end. Global and constant variables are placed and filled.
+    ///
+    /// # Errors
+    /// A text that is refused, or variables that do not fit.
+    pub fn load(&mut self, image: &[u8]) -> Result<Loaded, LoadError> {
+        let module = Module::from_bytes(image)?;
+        let text = image.split(|&b| b == 0).next().unwrap_or_default();
+        let source: Arc<str> = String::from_utf8_lossy(text).into();
+        let mut placed = Vec::new();
+        let loaded = self.place(&module, &source, &mut placed);
+        if loaded.is_err() {
+            placed.iter().for_each(|&address| drop(self.memory.release(address)));
+        }
+        loaded
+    }
+
+    fn place(&mut self, module: &Module, source: &Arc<str>, placed: &mut Vec<u64>) -> Result<Loaded, LoadError> {
+        let mut addresses = vec![0; module.variables.len()];
+        let mut variables = HashMap::new();
+        let mut const_bytes = 0;
+        for (address, variable) in addresses.iter_mut().zip(&module.variables) {
+            let bytes = variable.bytes.unwrap_or(0);
+            let origin = match variable.space {
+                Space::Global => Origin::Variable(variable.name.clone()),
+                Space::Const => Origin::Constant(variable.name.clone()),
+                _ => continue,
+            };
+            *address = self.memory.allocate(bytes, origin)?;
+            placed.push(*address);
+            self.memory.write(*address, &variable.initial[..variable.initial.len().min(bytes as usize)])?;
+            variables.insert(variable.name.clone(), (*address, bytes));
+            const_bytes += if variable.space == Space::Const { bytes } else { 0 };
+        }
+        for (address, variable) in addresses.iter().zip(&module.variables) {
+            for relocation in &variable.relocations {
+                let target = addresses[relocation.variable as usize].wrapping_add_signed(relocation.addend);
+                self.memory.write(address + relocation.offset, &target.to_le_bytes())?;
+            }
+        }
+        let kernels = exec::lower_module(module, &addresses, source, const_bytes, Level::detect())?;
+        Ok(Loaded { kernels, variables })
+    }
+
+    /// Frees a module's variables.
+    pub fn unload(&mut self, module: &Loaded) {
+        for (address, _) in module.variables.values() {
+            // Each was allocated by `load`; nobody else can free it.
+            drop(self.memory.release(*address));
+        }
+    }
+
+    /// Runs a kernel to its end. The caller has checked the launch against the device's limits; `parameters` is the
+    /// parameter block.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub fn launch(&mut self, kernel: &Kernel, launch: &Launch, parameters: &[u8]) -> Result<(), Fault> {
+        self.launches += 1;
+        let workspace = match (launch.cooperative, self.workspace) {
+            (false, _) => 0,
+            (true, Some(address)) => address,
+            (true, None) => {
+                let origin = Origin::Variable("the grid's barrier".into());
+                let address = self.memory.allocate(64, origin).unwrap_or(0);
+                self.workspace = Some(address);
+                address
+            }
+        };
+        let run = exec::Run { options: &self.options, profile: self.profile, memory: &self.memory };
+        let done = run.launch(kernel, launch, parameters, (self.launches, workspace));
+        if !done.printed.is_empty() {
+            print!("{}", done.printed);
+            self.printed.push_str(&done.printed);
+        }
+        self.counts.extend(done.counts);
+        done.fault.map_or(Ok(()), |fault| Err(*fault))
+    }
+
+    /// The counts of every launch since the last call of [`Machine::reset_counts`], if counting is on.
+    pub fn counts(&self) -> &[LaunchCounts] {
+        &self.counts
+    }
+
+    /// Forgets the counts.
+    pub fn reset_counts(&mut self) {
+        self.counts.clear();
+    }
+
+    /// What kernels have printed since the last call.
+    pub fn take_printed(&mut self) -> String {
+        std::mem::take(&mut self.printed)
+    }
+}
