@@ -1,7 +1,8 @@
 //! The two 16-bit float formats: widening, rounding, and a fused product that rounds once.
 //!
 //! Everything here is integer and IEEE single or double arithmetic without branches, so that rows of it vectorize and
-//! give the same bits everywhere.
+//! give the same bits everywhere. Additions that cannot overflow are written as wrapping ones: the check for it, in
+//! builds that have one, would be a branch.
 
 /// `.f16` or `.bf16`, as bits in a `u16`.
 pub(in crate::row) trait Format {
@@ -69,7 +70,7 @@ impl Format for F16 {
         let (sign, magnitude) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
         let rebias = (127 - 15) << 23;
         let subnormal = (magnitude as f32 * (1.0 / 16_777_216.0)).to_bits();
-        let normal = (magnitude << 13) + rebias;
+        let normal = (magnitude << 13).wrapping_add(rebias);
         let special = if magnitude > 0x7c00 { 0x7fff_ffff } else { 0x7f80_0000 };
         let finite = if magnitude < 0x0400 { subnormal } else { normal };
         // The canonical NaN has no sign.
@@ -81,7 +82,7 @@ impl Format for F16 {
     fn narrow(x: f32) -> u16 {
         let (bits, magnitude) = (x.to_bits(), x.to_bits() & 0x7fff_ffff);
         // Half an ulp less one, plus the bit that decides ties; a carry moves the exponent up as it should.
-        let rounded = (magnitude + 0x0fff + (magnitude >> 13 & 1)) >> 13;
+        let rounded = magnitude.wrapping_add(0x0fff + (magnitude >> 13 & 1)) >> 13;
         let normal = rounded.wrapping_sub((127 - 15) << 10).min(0x7c00);
         // A sum with 1/2 has an ulp of 2^-24, the unit of subnormal halves, and rounds to it as the addition does.
         let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
@@ -141,7 +142,7 @@ impl Format for Bf16 {
 #[inline(always)]
 fn bf16_from_double(bits: u64) -> u16 {
     let magnitude = bits & 0x7fff_ffff_ffff_ffff;
-    let rounded = (magnitude + ((1 << 44) - 1) + (magnitude >> 45 & 1)) >> 45;
+    let rounded = magnitude.wrapping_add(((1 << 44) - 1) + (magnitude >> 45 & 1)) >> 45;
     let normal = rounded.wrapping_sub((1023 - 127) << 7).min(0x7f80);
     // 2^-81 has the ulp 2^-133 in double precision: the unit of subnormal bfloats.
     let unit = f64::from_bits((1023 - 81) << 52);
