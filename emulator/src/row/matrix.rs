@@ -17,9 +17,6 @@ use super::{Level, RowFn, Selected};
 use crate::lanes::{Lane, Lanes, Slot, WARP, Width};
 use crate::ptx::{Instruction, Opcode, ScalarType, Shape};
 
-const M: usize = 16;
-const N: usize = 8;
-
 /// How A and B lie in registers. A lane is `4 * group + thread`.
 trait Inputs {
     /// Elements of a register: one of 32 bits or two of 16.
@@ -110,53 +107,53 @@ impl Accumulators for PackedHalves {
 #[inline(always)]
 fn product<I: Inputs, C: Accumulators, const K: usize>(lanes: &mut Lanes, slots: &[Slot], mask: u32) {
     // A register holds a block of 4 * PER_REGISTER columns of A, or rows of B; of A, for 8 of the 16 rows.
-    let columns = 4 * I::PER_REGISTER;
-    let blocks = K / columns;
+    let blocks = K / (4 * I::PER_REGISTER);
     let (d, rest) = slots.split_at(C::REGISTERS);
     let (a, rest) = rest.split_at(2 * blocks);
     let (b, c) = rest.split_at(blocks);
-    let mut left = [[0.0f32; K]; M];
-    let mut right = [[0.0f32; N]; K];
+    let mut sums = [C::load(lanes, c, 0), C::load(lanes, c, 1), C::load(lanes, c, 2), C::load(lanes, c, 3)];
     for block in 0..blocks {
+        let mut upper = [[0.0; WARP]; 2];
+        let mut lower = [[0.0; WARP]; 2];
+        let mut right = [[0.0; WARP]; 2];
         for element in 0..I::PER_REGISTER {
-            let upper = I::elements(lanes.row(a[2 * block]), element);
-            let lower = I::elements(lanes.row(a[2 * block + 1]), element);
-            let across = I::elements(lanes.row(b[block]), element);
-            for group in 0..8 {
-                for thread in 0..4 {
-                    let k = columns * block + I::PER_REGISTER * thread + element;
-                    left[group][k] = upper[4 * group + thread];
-                    left[group + 8][k] = lower[4 * group + thread];
-                    right[k][group] = across[4 * group + thread];
-                }
+            upper[element] = I::elements(lanes.row(a[2 * block]), element);
+            lower[element] = I::elements(lanes.row(a[2 * block + 1]), element);
+            right[element] = I::elements(lanes.row(b[block]), element);
+        }
+        for thread in 0..4 {
+            for element in 0..I::PER_REGISTER {
+                step(&mut sums, &upper[element], &lower[element], &right[element], thread);
             }
         }
     }
-    let mut sums = [[0.0f32; N]; M];
-    for i in 0..4 {
-        let part = C::load(lanes, c, i);
-        for group in 0..8 {
-            for thread in 0..4 {
-                sums[group + i / 2 * 8][2 * thread + i % 2] = part[4 * group + thread];
-            }
-        }
+    C::store(lanes, d, sums, mask);
+}
+
+/// Adds the products of one k, which the lanes of this thread hold: of A, each group its row in the upper and in the
+/// lower half; of B, each group its column. A lane sums its row's products with columns 2t and 2t + 1.
+#[inline(always)]
+fn step(sums: &mut [[f32; WARP]; 4], upper: &[f32; WARP], lower: &[f32; WARP], right: &[f32; WARP], thread: usize) {
+    let mut a = [[0.0; WARP]; 2];
+    let mut b = [[0.0; WARP]; 2];
+    for lane in 0..WARP {
+        a[0][lane] = upper[lane / 4 * 4 + thread];
+        a[1][lane] = lower[lane / 4 * 4 + thread];
+        b[0][lane] = right[lane % 4 * 8 + thread];
+        b[1][lane] = right[lane % 4 * 8 + 4 + thread];
     }
-    for (sum, left) in sums.iter_mut().zip(&left) {
-        for (&a, right) in left.iter().zip(&right) {
-            for (sum, &b) in sum.iter_mut().zip(right) {
-                *sum = a.mul_add(b, *sum);
-            }
-        }
+    for lane in 0..WARP {
+        sums[0][lane] = a[0][lane].mul_add(b[0][lane], sums[0][lane]);
     }
-    let mut values = [[0.0f32; WARP]; 4];
-    for (i, value) in values.iter_mut().enumerate() {
-        for group in 0..8 {
-            for thread in 0..4 {
-                value[4 * group + thread] = sums[group + i / 2 * 8][2 * thread + i % 2];
-            }
-        }
+    for lane in 0..WARP {
+        sums[1][lane] = a[0][lane].mul_add(b[1][lane], sums[1][lane]);
     }
-    C::store(lanes, d, values, mask);
+    for lane in 0..WARP {
+        sums[2][lane] = a[1][lane].mul_add(b[0][lane], sums[2][lane]);
+    }
+    for lane in 0..WARP {
+        sums[3][lane] = a[1][lane].mul_add(b[1][lane], sums[3][lane]);
+    }
 }
 
 /// A product with its types and depth.
