@@ -61,6 +61,21 @@ fn shared(c: &mut Criterion) {
             block.barrier(0, &ALL);
         });
     });
+    let mut block = fresh();
+    group.bench_function("read_16_bytes_a_lane", |b| {
+        b.iter(|| {
+            for row in 0..ROWS {
+                for warp in 0..WARPS {
+                    let offsets = std::array::from_fn(|lane| row * 512 + lane as u32 * 16);
+                    block.shared(&Access { bytes: 16, ..access(warp, Kind::Read) }, &offsets).expect("no race");
+                }
+            }
+            block.barrier(0, &ALL);
+        });
+    });
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("new_block_of_48_kib", |b| b.iter(|| BlockChecks::new(&launch, 0, WARPS, 48 << 10)));
+    group.bench_function("barrier", |b| b.iter(|| block.barrier(0, &ALL)));
     group.finish();
 }
 

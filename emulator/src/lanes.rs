@@ -139,7 +139,7 @@ impl Lanes {
 }
 
 /// A value that a lane of a register holds.
-pub trait Lane: Copy {
+pub trait Lane: Copy + Default {
     /// The register it lies in.
     const WIDTH: Width;
 

@@ -128,6 +128,33 @@ fn messages_pass_through_a_third_block() {
 }
 
 #[test]
+fn a_message_comes_back_through_another_block() {
+    let mut grid = Grid::new(2, 2);
+    let second = FLAG.map(|flag| flag + 64);
+    grid.global(0, write(0), row(0)).unwrap();
+    grid.fence(0, 0);
+    grid.global(0, atomic(0), FLAG).unwrap();
+    grid.global(1, atomic(0), FLAG).unwrap();
+    grid.fence(1, 0);
+    grid.global(1, atomic(0), second).unwrap();
+    grid.global(0, atomic(1), second).unwrap();
+    grid.fence(0, 1);
+    grid.global(0, read(1), row(0)).unwrap();
+}
+
+#[test]
+fn a_block_fence_before_a_barrier_is_passed_on_by_another_warp() {
+    let mut grid = Grid::new(1, 3);
+    grid.shared(0, write(0), row(0)).unwrap();
+    grid.blocks[0].fence(0, FenceScope::Block);
+    grid.blocks[0].barrier(1, &[0, 1]);
+    grid.shared(0, write(1).strong().lanes(1), [512; 32]).unwrap();
+    grid.shared(0, read(2).strong().lanes(1), [512; 32]).unwrap();
+    grid.blocks[0].fence(2, FenceScope::Block);
+    grid.shared(0, read(2), row(0)).unwrap();
+}
+
+#[test]
 fn a_block_fence_orders_within_its_block() {
     for (reader, silent) in [((0, 1), true), ((1, 0), false)] {
         let mut grid = Grid::new(2, 2);

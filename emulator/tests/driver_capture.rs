@@ -22,8 +22,8 @@ const PLAIN: sys::CUgraphInstantiate_flags = sys::CUgraphInstantiate_flags(0);
 
 /// `x += n` for one word.
 const ADD: &str = ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry add(.param .u64 x, .param .u32 n) {\n\
-    .reg .b64 %d<3>; .reg .b32 %r<4>;\nld.param.u64 %d1, [x];\nld.param.u32 %r1, [n];\ncvta.to.global.u64 %d2, %d1;\n\
-    ld.global.u32 %r2, [%d2];\nadd.u32 %r3, %r2, %r1;\nst.global.u32 [%d2], %r3;\nret;\n}\n";
+    .reg .b64 %d<3>; .reg .b32 %r<2>;\nld.param.u64 %d1, [x];\nld.param.u32 %r1, [n];\ncvta.to.global.u64 %d2, %d1;\n\
+    red.global.add.u32 [%d2], %r1;\nret;\n}\n";
 
 struct Adder {
     context: Arc<CudaContext>,

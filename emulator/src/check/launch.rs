@@ -17,7 +17,7 @@ const SHARDS: usize = 64;
 pub(super) type Page = Mutex<Shadow<GridStamp>>;
 
 /// What is checked across the blocks of one launch; its host threads share it. A launch starts with a new one: whatever
-/// earlier launches did comes before.
+/// earlier launches did comes before. Its memory is nine times the global memory that the launch touches.
 #[derive(Debug)]
 pub struct LaunchChecks {
     pages: [Mutex<HashMap<u64, Arc<Page>>>; SHARDS],

@@ -22,6 +22,7 @@
 //!   acquired is looked up when the reader next does a strong access or passes a fence or barrier, and may be of later.
 //! - Scopes of strong accesses are taken as wide enough; accesses of different sizes are strong towards each other. A
 //!   fence orders both ways, an acquire or release alone does too.
+//! - Of neighbouring lanes that read the same place in one instruction, the first and the last are looked at.
 //! - Of the readers that nothing orders, two are remembered, if possible of two warps. Of the strong writes that
 //!   nothing orders, the last; a strong access also hides a weak one of the same thread to the same bytes.
 //! - The PTX line of the other access is 0 past line 524287.

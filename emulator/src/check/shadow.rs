@@ -130,9 +130,38 @@ impl<T: Tag> Shadow<T> {
             self.refine(row.bytes.max(1).ilog2());
         }
         match row.kind {
+            Kind::Read if let Some(cells) = self.consecutive(row) => {
+                for (lane, cell) in cells.iter_mut().enumerate() {
+                    let me = row.tag.at(lane as u32);
+                    cell.read(me, order).map_err(|conflict| row.clash(conflict, lane))?;
+                }
+                Ok(())
+            }
+            // No two lanes write the same here.
+            Kind::Write if let Some(cells) = self.consecutive(row) => {
+                for (lane, cell) in cells.iter_mut().enumerate() {
+                    let me = row.tag.at(lane as u32);
+                    cell.write(me, Kind::Write, order).map_err(|conflict| row.clash(conflict, lane))?;
+                }
+                Ok(())
+            }
             Kind::Read => self.read(row, order),
             Kind::Write | Kind::Atomic => self.write(row, order),
         }
+    }
+
+    /// The cells of a row without gaps, one for each of its 32 lanes: most rows are such.
+    #[inline(always)]
+    fn consecutive(&mut self, row: &RowAccess<T>) -> Option<&mut [Cell<T>; WARP]> {
+        let first = row.offsets[0];
+        let mut gap = row.mask ^ u32::MAX | row.bytes ^ 1 << self.shift;
+        for (lane, offset) in row.offsets.iter().enumerate() {
+            gap |= offset ^ first.wrapping_add(lane as u32 * row.bytes);
+        }
+        if gap != 0 {
+            return None;
+        }
+        self.cells.get_mut((first >> self.shift) as usize..)?.first_chunk_mut()
     }
 
     fn read<O: Order<T>>(&mut self, row: &RowAccess<T>, order: &O) -> Result<(), Clash<T>> {
@@ -196,6 +225,11 @@ impl<T: Tag> Shadow<T> {
 }
 
 impl<T: Tag> RowAccess<'_, T> {
+    #[cold]
+    fn clash(&self, conflict: Conflict<T>, lane: usize) -> Clash<T> {
+        Clash { conflict, lane: lane as u32, offset: self.offsets[lane] }
+    }
+
     /// Whether `other` is this very row's write of an earlier lane.
     fn wrote(&self, other: T, lane: u32, offset: u32) -> bool {
         let earlier = other.stamp().lane();

@@ -5,20 +5,16 @@ use crate::lanes::WARP;
 /// Banks, each four bytes wide: word `w` lies in bank `w % 32`.
 const BANKS: u32 = 32;
 
-/// More words than any multiprocessor's shared memory has (228 KiB), a bit each.
+/// More words than any multiprocessor's shared memory has (228 KiB).
 const WORDS: usize = 256 * 1024 / 4;
 
 /// Room to find equal words in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Banks {
-    /// Words that the request at hand has touched; zero between requests.
-    now: Box<[u64; WORDS / 64]>,
-}
-
-impl Default for Banks {
-    fn default() -> Banks {
-        Banks { now: Box::new([0; WORDS / 64]) }
-    }
+    /// The request that touched a word last; empty until a request needs it, as many launches have none.
+    last: Vec<u32>,
+    /// The number of the request at hand, from 1.
+    request: u32,
 }
 
 impl Banks {
@@ -48,23 +44,25 @@ impl Banks {
 
     #[inline(never)]
     fn scattered(&mut self, offsets: &[u32; WARP], mask: u32, shift: u32, lanes: u32) -> u32 {
+        self.request = self.request.wrapping_add(1);
+        if self.request == 0 {
+            self.last.fill(0);
+            self.request = 1;
+        }
+        self.last.resize(WORDS, 0);
         // Units by phase and unit bank: `lanes` unit banks in each of `32 / lanes` phases.
         let mut busy = [0u8; BANKS as usize];
-        let mut touched = [0u16; WARP];
-        for (lane, &offset) in offsets.iter().enumerate() {
-            let active = mask >> lane & 1;
-            let phase_first = lane as u32 & !(lanes - 1);
-            let unit = offset >> shift;
+        let mut left = mask;
+        while left != 0 {
+            let lane = left.trailing_zeros();
+            left &= left - 1;
+            let phase_first = lane & !(lanes - 1);
+            let unit = offsets[lane as usize % WARP] >> shift;
             // The same unit in another phase is another place: there are as many phases as words in a unit.
-            let place = (unit * (BANKS / lanes) + phase_first / lanes) as usize % WORDS;
-            let word = &mut self.now[place / 64];
-            let fresh = u64::from(active) & !(*word >> (place % 64));
-            *word |= u64::from(active) << (place % 64);
-            touched[lane] = (place / 64) as u16;
-            busy[(phase_first + unit % lanes) as usize % WARP] += fresh as u8;
-        }
-        for &word in &touched {
-            self.now[usize::from(word)] = 0;
+            let place = (unit << (shift - 2)) + (phase_first >> (7 - shift));
+            let last = &mut self.last[place as usize % WORDS];
+            busy[(phase_first + unit % lanes) as usize % WARP] += u8::from(*last != self.request);
+            *last = self.request;
         }
         let by_phase = busy.chunks_exact(lanes as usize);
         by_phase.map(|banks| u32::from(banks.iter().copied().max().unwrap_or(0))).sum()

@@ -18,8 +18,9 @@ const NO_CHUNK: u64 = u64::MAX;
 struct Word {
     loaded: u64,
     stored: u64,
-    /// Touched by the request at hand; zero between requests.
+    /// Touched by request number `request`.
     now: u64,
+    request: u64,
 }
 
 /// Chunk numbers are spread well enough by one multiplication; the default hasher costs as much as all the rest.
@@ -60,11 +61,13 @@ pub(super) struct Sectors {
     /// Index of a chunk's first word, by number of the chunk.
     chunks: HashMap<u64, u32, BuildHasherDefault<Multiply>>,
     recent: Box<[(u64, u32); RECENT]>,
+    /// The number of the request at hand, from 1.
+    request: u64,
 }
 
 impl Default for Sectors {
     fn default() -> Sectors {
-        Sectors { words: Vec::new(), chunks: HashMap::default(), recent: Box::new([(NO_CHUNK, 0); RECENT]) }
+        Sectors { words: Vec::new(), chunks: HashMap::default(), recent: Box::new([(NO_CHUNK, 0); RECENT]), request: 0 }
     }
 }
 
@@ -98,7 +101,12 @@ impl Sectors {
                 return self.range(marks, base / SECTOR, last / SECTOR);
             }
         }
-        self.scattered(marks, addresses, mask, u64::from(bytes))
+        // Separate code for each, so that it touches no more than it must.
+        match kind {
+            AccessKind::Load => self.scattered(Marks::of(AccessKind::Load), addresses, mask, u64::from(bytes)),
+            AccessKind::Store => self.scattered(Marks::of(AccessKind::Store), addresses, mask, u64::from(bytes)),
+            AccessKind::Atomic => self.scattered(Marks::of(AccessKind::Atomic), addresses, mask, u64::from(bytes)),
+        }
     }
 
     /// The sectors from `first` to `last`.
@@ -119,11 +127,11 @@ impl Sectors {
         }
     }
 
-    /// Lanes anywhere: each sets its bit in `now`, and those that were not set before count.
-    #[inline(never)]
+    /// Lanes anywhere: each sets its bit in `now`, and those that this request had not set before count.
+    #[inline(always)]
     fn scattered(&mut self, marks: Marks, addresses: &[u64; WARP], mask: u32, bytes: u64) -> u64 {
-        let mut touched = [0u32; WARP];
-        let (mut lanes, mut different, mut across) = (0, 0, false);
+        self.request += 1;
+        let mut different = 0;
         let (mut here, mut chunk, mut chunk_first) = (u64::MAX, NO_CHUNK, 0);
         let mut left = mask;
         while left != 0 {
@@ -132,7 +140,6 @@ impl Sectors {
             let (first, last) = (address / SECTOR, address.saturating_add(bytes - 1) / SECTOR);
             if first != last {
                 different += self.straddling(marks, first, last);
-                across = true;
             } else if first != here {
                 here = first;
                 if first / CHUNK_SECTORS != chunk {
@@ -140,16 +147,8 @@ impl Sectors {
                     chunk_first = self.first_word(chunk);
                 }
                 let index = chunk_first + (first / 64) as usize % CHUNK_WORDS;
-                different += self.words[index].touch(marks, 1 << (first % 64));
-                touched[lanes] = index as u32;
-                lanes += 1;
+                different += self.words[index].touch(marks, 1 << (first % 64), self.request);
             }
-        }
-        for &index in &touched[..lanes] {
-            self.words[index as usize].now = 0;
-        }
-        if across {
-            self.clear_straddling(addresses, mask, bytes);
         }
         different
     }
@@ -160,19 +159,9 @@ impl Sectors {
         let mut different = 0;
         for sector in first..=last {
             let index = self.word(sector);
-            different += self.words[index].touch(marks, 1 << (sector % 64));
+            different += self.words[index].touch(marks, 1 << (sector % 64), self.request);
         }
         different
-    }
-
-    #[cold]
-    fn clear_straddling(&mut self, addresses: &[u64; WARP], mask: u32, bytes: u64) {
-        for (_, &address) in addresses.iter().enumerate().filter(|(lane, _)| mask >> lane & 1 == 1) {
-            for sector in address / SECTOR..=address.saturating_add(bytes - 1) / SECTOR {
-                let index = self.word(sector);
-                self.words[index].now = 0;
-            }
-        }
     }
 
     /// The index of the word that holds a sector's bit.
@@ -221,9 +210,11 @@ impl Sectors {
 impl Word {
     /// Sets one bit; 1 if the request at hand had not touched it before.
     #[inline(always)]
-    fn touch(&mut self, marks: Marks, bit: u64) -> u64 {
-        let fresh = u64::from(self.now & bit == 0);
-        self.now |= bit;
+    fn touch(&mut self, marks: Marks, bit: u64, request: u64) -> u64 {
+        let now = if self.request == request { self.now } else { 0 };
+        let fresh = u64::from(now & bit == 0);
+        self.now = now | bit;
+        self.request = request;
         self.loaded |= bit & marks.load;
         self.stored |= bit & marks.store;
         fresh

@@ -59,7 +59,7 @@ pub struct Bounds {
     pub binding: Resource,
     /// The L2 bound if no load ever hit in L1; no lower bound, hence not among the others.
     pub l2_without_l1_us: f64,
-    /// See [`tail`].
+    /// How much more the busiest multiprocessor has to do than the average one, as a factor.
     pub tail: f64,
     /// Blocks resident on a multiprocessor.
     pub blocks_per_sm: u32,

@@ -1,13 +1,16 @@
 //! Instructions that only read and write registers: a function over one lane, lifted to rows and compiled for each
 //! SIMD level.
 //!
-//! An operation is a type that implements [`Unary`], [`Binary`] or [`Ternary`] over lane types; the generic functions
+//! An operation is a type that implements [`Unary`], [`Binary`], [`Ternary`] or [`Quaternary`] over lane types; the generic functions
 //! here lift it. What needs another shape writes its own row functions with [`levels!`].
 
 mod approximate;
+mod bits;
+mod carry;
 mod compare;
 mod convert;
 mod double;
+mod exact;
 mod float;
 mod half;
 mod integer;
@@ -15,11 +18,13 @@ mod lift;
 mod logic;
 mod matrix;
 mod moves;
+mod packed;
+mod round;
 
 use crate::lanes::{Lanes, Slot, Width};
 use crate::ptx::Instruction;
 
-pub use lift::{Binary, Ternary, Unary, binary, ternary, unary};
+pub use lift::{Binary, Quaternary, Ternary, Unary, binary, quaternary, ternary, unary};
 
 /// What the machine that runs this has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,8 +77,11 @@ pub struct Selected {
 /// Picks the row function of an instruction that only reads and writes registers; `None` for all others.
 pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
     type Family = fn(&Instruction, Level) -> Option<Selected>;
-    const FAMILIES: [Family; 10] = [
+    const FAMILIES: [Family; 13] = [
         integer::select,
+        carry::select,
+        bits::select,
+        packed::select,
         float::select,
         double::select,
         approximate::select,

@@ -1,9 +1,0 @@
-//! Conversions (PTX ISA section 9.7.9).
-
-use super::{Level, Selected};
-use crate::ptx::Instruction;
-
-/// The row function of an instruction of this family.
-pub(super) fn select(_instruction: &Instruction, _level: Level) -> Option<Selected> {
-    None
-}
