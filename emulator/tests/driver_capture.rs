@@ -155,7 +155,7 @@ fn other_streams_join_by_events_and_must_be_joined_back() {
 fn calls_that_wait_invalidate_a_capture() {
     let _turn = turn();
     type Forbidden = fn(&Adder) -> Result<(), DriverError>;
-    let forbidden: [(&str, Forbidden, CUresult); 7] = [
+    let forbidden: [(&str, Forbidden, CUresult); 8] = [
         ("cuStreamSynchronize", |a| a.stream.synchronize(), UNSUPPORTED),
         ("cuCtxSynchronize", |a| a.context.synchronize(), UNSUPPORTED),
         // SAFETY: refused.
@@ -163,6 +163,8 @@ fn calls_that_wait_invalidate_a_capture() {
         ("cuMemAllocAsync", |a| a.stream.alloc_zeros::<u32>(1).map(drop), UNSUPPORTED),
         // SAFETY: refused.
         ("cuMemsetD8", |_| unsafe { result::memset_d8_sync(0, 0, 0) }, UNSUPPORTED),
+        ("cuEventQuery", |a| a.context.new_stream()?.record_event(None)?.try_is_complete().map(drop), UNSUPPORTED),
+        // SAFETY: the stream is live.
         ("cuStreamQuery", |a| unsafe { sys::cuStreamQuery(a.stream.cu_stream()) }.result(), UNSUPPORTED),
         (
             "wait for an event outside",
@@ -296,6 +298,7 @@ fn events_measure_time() {
     let never = context.new_event(timed).unwrap();
     assert_eq!(code(start.elapsed_ms(&never)), INVALID_HANDLE);
     stream.wait(&never).expect("nothing to wait for");
+    // SAFETY: refused.
     let odd = unsafe { sys::cuEventCreate(&mut std::ptr::null_mut(), 64) };
     assert_eq!(odd, CUresult::CUDA_ERROR_INVALID_VALUE);
 }

@@ -201,8 +201,13 @@ fn arguments_come_one_by_one_or_in_a_buffer() {
     drop(guard);
     let buffer = [address, 77];
     let launch = |mut size: usize, extra: bool, pointers: &mut [*mut c_void]| {
-        let mut list =
-            [1 as *mut c_void, buffer.as_ptr() as *mut _, 2 as *mut _, (&raw mut size).cast(), std::ptr::null_mut()];
+        let mut list = [
+            std::ptr::without_provenance_mut(1),
+            buffer.as_ptr() as *mut _,
+            std::ptr::without_provenance_mut(2),
+            (&raw mut size).cast(),
+            std::ptr::null_mut(),
+        ];
         let extra = if extra { list.as_mut_ptr() } else { std::ptr::null_mut() };
         let pointers = if pointers.is_empty() { std::ptr::null_mut() } else { pointers.as_mut_ptr() };
         // SAFETY: the arguments are as the kernel wants them, or refused.

@@ -108,7 +108,8 @@ impl Driver {
                 }
                 Err(Code::CAPTURED_EVENT)
             }
-            _ => Ok(()),
+            // Unseen by captures, hence among the calls that they may forbid.
+            _ => self.refuse_unsafe(call),
         }
     }
 }
