@@ -1,6 +1,6 @@
 //! Loads the emulator into this process as the CUDA driver, and talks to it.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -83,13 +83,16 @@ fn find() -> Option<PathBuf> {
     }
     let executable = std::env::current_exe().ok()?;
     let folders = executable.ancestors().skip(1);
-    // Not up to the root: a stray file far from the build is no help.
-    let places = folders.take(4).flat_map(|folder| [folder.join(FILE), folder.join("deps").join(FILE)]);
+    // Not up to the root: a stray file far from the build is no help. `deps` first: cargo renews it with every build of a
+    // test, and the copy beside it with builds of the library alone.
+    let places = folders.take(4).flat_map(|folder| [folder.join("deps").join(FILE), folder.join(FILE)]);
     places.into_iter().find(|path| path.is_file())
 }
 
 #[cfg(target_os = "linux")]
 fn open(path: &Path) -> Result<Library, InstallError> {
+    use std::ffi::OsStr;
+
     use libloading::os::unix;
 
     // As glibc defines it; "do not load" finds what is open already.
