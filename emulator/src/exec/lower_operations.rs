@@ -187,7 +187,7 @@ fn result_pair<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, operand: &Operand, 
     Ok(())
 }
 
-/// A predicate that is read; a constant one becomes the never-written predicate 0, or its inverse.
+/// A predicate that is read.
 fn predicate<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, operand: &Operand) -> Lowered<Slot> {
     to.operand(frame, operand, Width::Pred)
 }
