@@ -104,7 +104,7 @@ pub(super) fn kernel(
     lowering.place_specials(index);
     let first = lowering.rows;
     lowering.inline(index, (first, FIRST_PREDICATE, 0), Vec::new(), Vec::new()).map_err(refused)?;
-    let order_dependent = operations::order_dependent(module, index);
+    let order_dependent = super::dependence::order_dependent(module, index);
     Ok(Code {
         ops: lowering.ops,
         classes: lowering.classes,
