@@ -135,7 +135,7 @@ impl Machine {
     ///
     /// # Errors
     /// The first fault.
-    pub fn launch(&mut self, kernel: &Kernel, launch: &Launch, parameters: &[u8]) -> Result<(), Fault> {
+    pub fn launch(&mut self, kernel: &Kernel, launch: &Launch, parameters: &[u8]) -> Result<(), Box<Fault>> {
         self.launches += 1;
         let workspace = match (launch.cooperative, self.workspace) {
             (false, _) => 0,
@@ -154,7 +154,7 @@ impl Machine {
             self.printed.push_str(&done.printed);
         }
         self.counts.extend(done.counts);
-        done.fault.map_or(Ok(()), |fault| Err(*fault))
+        done.fault.map_or(Ok(()), Err)
     }
 
     /// The counts of every launch since the last call of [`Machine::reset_counts`], if counting is on.

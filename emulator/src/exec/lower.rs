@@ -24,6 +24,10 @@ const MAX_OPS: usize = 1 << 20;
 /// Rows kept free for results that nobody wants: as many as the widest register takes.
 const SINK_ROWS: u32 = 4;
 
+/// A predicate that nobody writes; predicate 0 is the sink.
+const NEVER: Slot = Slot::register(1);
+const FIRST_PREDICATE: u32 = 2;
+
 /// A refusal in words; the caller adds kernel, line and text.
 pub(super) type Lowered<T> = Result<T, String>;
 
@@ -83,7 +87,7 @@ pub(super) fn kernel(
         specials: Vec::new(),
         special_rows: HashMap::new(),
         rows: SINK_ROWS,
-        predicates: 1,
+        predicates: FIRST_PREDICATE,
         shared: HashMap::new(),
         function_shared: HashMap::new(),
         static_shared: 0,
@@ -99,8 +103,8 @@ pub(super) fn kernel(
     lowering.place_shared(index);
     lowering.place_specials(index);
     let first = lowering.rows;
-    lowering.inline(index, (first, 1, 0), Vec::new(), Vec::new()).map_err(refused)?;
-    let order_dependent = operations::order_dependent(module, index);
+    lowering.inline(index, (first, FIRST_PREDICATE, 0), Vec::new(), Vec::new()).map_err(refused)?;
+    let order_dependent = super::dependence::order_dependent(module, index);
     Ok(Code {
         ops: lowering.ops,
         classes: lowering.classes,
@@ -362,7 +366,13 @@ impl<'m> Lowering<'m> {
             Operand::Register(r) => frame.register(*r),
             Operand::Predicate(guard) => frame.predicate(*guard),
             Operand::Sink => sink(width),
-            Operand::Immediate(_) if width == Width::Pred => return Err("has a constant for a predicate".into()),
+            Operand::Immediate(value) if width == Width::Pred => {
+                if *value & 1 == 0 {
+                    NEVER
+                } else {
+                    NEVER.negated()
+                }
+            }
             Operand::Immediate(value) => self.constant(width, *value),
             Operand::Special(SpecialRegister::WarpSize) => self.constant(width, WARP as u64),
             Operand::Special(special) => {

@@ -53,11 +53,11 @@ fn elements(offsets: &Addresses, matrix: usize, lane: usize, transposed: bool) -
 pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &Matrices, pc: u32) -> Faulty<()> {
     let mut values = [[0u32; WARP]; 4];
     let (place, _) = rows(warp, env, op, matrices, (AccessKind::Load, pc))?;
-    for matrix in 0..usize::from(matrices.count) {
-        for lane in 0..WARP {
+    for (matrix, values) in values.iter_mut().enumerate().take(matrices.count.into()) {
+        for (lane, value) in values.iter_mut().enumerate() {
             let [first, second] = elements(&place.offsets, matrix, lane, matrices.transposed);
             let (low, high) = (place.cells.load16(first), place.cells.load16(second));
-            values[matrix][lane] = u32::from(high) << 16 | u32::from(low);
+            *value = u32::from(high) << 16 | u32::from(low);
         }
     }
     let slots = &env.grid.code.operands(op)[..usize::from(matrices.count)];

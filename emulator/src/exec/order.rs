@@ -50,7 +50,7 @@ impl Order {
 
     /// How long a warp runs at most: shuffled, anything from a few instructions to a few hundred.
     pub fn slice(&mut self, natural: u64) -> u64 {
-        self.random.as_mut().map_or(natural, |r| 8 << (r.next() % 6) | r.next() % 8)
+        self.random.as_mut().map_or(natural, |r| (8 << (r.next() % 6)) + r.next() % 8)
     }
 }
 

@@ -55,8 +55,8 @@ impl<'a> Memories<'a> {
     pub fn place(&self, bank: Bank, at: &Addresses, mask: u32, bytes: u64) -> Result<Place<'a>, Misplaced> {
         let first = mask.trailing_zeros() as usize % WARP;
         let mut low = 0;
-        for lane in 0..WARP {
-            low |= if mask >> lane & 1 == 1 { at[lane] } else { 0 };
+        for (lane, address) in at.iter().enumerate() {
+            low |= if mask >> lane & 1 == 1 { *address } else { 0 };
         }
         if low & (bytes - 1) != 0 {
             let bad = |&lane: &usize| mask >> lane & 1 == 1 && at[lane] & (bytes - 1) != 0;
@@ -88,8 +88,8 @@ impl<'a> Memories<'a> {
         let Some(last) = size.checked_sub(bytes) else { return Err(outside) };
         let mut here = 0;
         let mut offsets = at.map(|a| a.wrapping_sub(start));
-        for lane in 0..WARP {
-            here |= u32::from(offsets[lane] <= last) << lane;
+        for (lane, &offset) in offsets.iter().enumerate() {
+            here |= u32::from(offset <= last) << lane;
         }
         here &= mask;
         if here >> first & 1 == 0 {
@@ -102,8 +102,8 @@ impl<'a> Memories<'a> {
         }
         if here != u32::MAX {
             let some = offsets[first];
-            for lane in 0..WARP {
-                offsets[lane] = if here >> lane & 1 == 1 { offsets[lane] } else { some };
+            for (lane, offset) in offsets.iter_mut().enumerate() {
+                *offset = if here >> lane & 1 == 1 { *offset } else { some };
             }
         }
         Ok(Place { space, cells, offsets, mask: here, allocation })

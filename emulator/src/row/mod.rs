@@ -2,7 +2,7 @@
 //! SIMD level.
 //!
 //! An operation is a type that implements [`Unary`], [`Binary`], [`Ternary`] or [`Quaternary`] over lane types; the generic functions
-//! here lift it. What needs another shape writes its own row functions with [`levels!`].
+//! here lift it. What needs another shape writes its own row functions with `levels!`.
 
 mod approximate;
 mod bits;
