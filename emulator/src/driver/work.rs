@@ -161,7 +161,7 @@ impl Driver {
                     say("fault", &fault);
                     let code = Code::from(fault.kind);
                     if self.faults.len() < FAULTS_KEPT {
-                        self.faults.push(fault);
+                        self.faults.push(*fault);
                     }
                     code
                 })
