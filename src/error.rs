@@ -48,6 +48,15 @@ pub enum Error {
         bytes: u64,
     },
 
+    /// The GPU or its driver refused or failed.
+    #[error("{what}: {reason}")]
+    Device {
+        /// What was being done.
+        what: &'static str,
+        /// What the driver says, or what is missing.
+        reason: String,
+    },
+
     /// The plan is larger than what the user allowed or the device has.
     #[error("this run needs {} and {source_of_limit} {}: {advice}", human(*planned), human(*limit))]
     PlanOverLimit {

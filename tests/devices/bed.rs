@@ -3,11 +3,16 @@
 use std::sync::LazyLock;
 
 use rewind::cpu::{Cpu, Isa};
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+use rewind::cuda::{Cuda, Math};
 use rewind::device::Device;
 use rewind::memory::{Arena, Category, padded_bytes};
 use rewind::operands::{Affine, BasicStats, BasicTheta, BnStats, Scratch};
 use rewind::shape::Shape;
 use rewind::tensor::Tensor;
+
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+use rewind_emulator::Emulator;
 
 use crate::support::{EPS_F32, read, uniform, write};
 
@@ -101,6 +106,39 @@ pub fn cpus() -> &'static [Cpu] {
         Isa::available().into_iter().flat_map(with).collect()
     });
     &CPUS
+}
+
+/// The GPU, or the emulator where there is none, in full f32 and in TF32; with what TF32 adds to a tolerance: its products
+/// round their inputs to 11 bits, f32's to 24.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+pub fn cudas() -> &'static [(Cuda, f64)] {
+    static CUDAS: LazyLock<Vec<(Cuda, f64)>> = LazyLock::new(|| {
+        gpu();
+        let open = |math| Cuda::open(0, math).expect("a GPU or the emulator");
+        let both = vec![(open(Math::Fp32), 1.0), (open(Math::Tf32), 8192.0)];
+        eprintln!("CUDA tests run on {}", both[0].0.name());
+        both
+    });
+    &CUDAS
+}
+
+/// The emulator, unless this machine has a driver of its own.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+fn gpu() -> Option<Emulator> {
+    static EMULATOR: LazyLock<Option<Emulator>> = LazyLock::new(|| {
+        let real = std::env::var_os("REWIND_EMULATOR_LIB").is_none() && std::path::Path::new("/dev/nvidiactl").exists();
+        (!real).then(|| rewind_emulator::install().expect("the emulator is a dependency of the tests"))
+    });
+    *EMULATOR
+}
+
+/// Fails if the emulator found anything wrong.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+pub fn no_faults() {
+    if let Some(emulator) = gpu() {
+        let faults = emulator.take_faults().expect("the emulator answers");
+        assert!(faults.is_empty(), "{}", faults[0]);
+    }
 }
 
 pub type Outputs = Vec<(&'static str, Vec<f64>)>;

@@ -49,12 +49,20 @@ pub const CONVS: [Conv; 9] = [
 macro_rules! compare {
     ($what:expr, $operation:ident($($argument:expr),*), $tolerance:expr) => {{
         let expected = $operation(&Reference, $($argument),*);
-        for cpu in cpus() {
-            let found = $operation(cpu, $($argument),*);
+        let check = |device: &str, found: Outputs, looser: f64| {
             for ((name, found), (_, expected)) in found.iter().zip(&expected) {
                 let tolerance = $tolerance(*name);
-                assert_close(&format!("{} {name} on {}", $what, cpu.name()), found, expected, |i| tolerance[i % tolerance.len()]);
+                let bound = |i: usize| looser * tolerance[i % tolerance.len()];
+                assert_close(&format!("{} {name} on {device}", $what), found, expected, bound);
             }
+        };
+        for cpu in cpus() {
+            check(&cpu.name(), $operation(cpu, $($argument),*), 1.0);
+        }
+        #[cfg(all(feature = "cuda", target_os = "linux"))]
+        for (cuda, looser) in crate::bed::cudas() {
+            check(&cuda.name(), $operation(cuda, $($argument),*), *looser);
+            crate::bed::no_faults();
         }
     }};
 }

@@ -1,0 +1,42 @@
+//! The device's memory: one allocation, carved into buffers.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
+
+use crate::error::Result;
+
+/// One reservation of device memory; alive as long as any of its buffers.
+pub struct CudaRegion {
+    memory: Arc<CudaSlice<f32>>,
+    start: u64,
+}
+
+impl CudaRegion {
+    pub(super) fn new(stream: &Arc<CudaStream>, len: usize) -> Result<Self> {
+        // SAFETY: plain numbers, which every user writes before reading.
+        let memory = unsafe { stream.alloc::<f32>(len.max(1)) }.map_err(|e| super::error::reserve(len, e))?;
+        // All work is on this one stream, so no access needs to be ordered by the slice's own events.
+        let start = memory.device_ptr(stream).0;
+        Ok(Self { memory: Arc::new(memory), start })
+    }
+
+    /// A part of the region.
+    pub(super) fn carve(&self, offset: usize, len: usize) -> CudaBuffer {
+        debug_assert!(offset + len <= self.memory.len().max(1));
+        CudaBuffer { address: self.start + (offset * size_of::<f32>()) as u64, _memory: self.memory.clone() }
+    }
+}
+
+/// A part of a region: the address that kernels get.
+pub struct CudaBuffer {
+    address: u64,
+    _memory: Arc<CudaSlice<f32>>,
+}
+
+impl CudaBuffer {
+    /// Where it starts in the device's memory.
+    pub(super) fn address(&self) -> u64 {
+        self.address
+    }
+}

@@ -1,0 +1,142 @@
+//! The kernels, by name: looked up once when the device opens.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaFunction};
+use cudarc::nvrtc::Ptx;
+
+use super::error::{driver, explain};
+use crate::error::{Error, Result};
+
+mod images {
+    include!(concat!(env!("OUT_DIR"), "/images.rs"));
+}
+pub use images::ORIGIN;
+
+macro_rules! kernels {
+    ($($file:literal: $($name:ident)+;)+) => {
+        /// Every kernel that stands alone.
+        pub struct Kernels {
+            $($(pub $name: CudaFunction,)+)+
+            pub conv: ByTile,
+            pub conv_grad_x: ByTile,
+            pub norm_relu_conv: ByTile,
+            pub conv_grad_w: ByTile,
+            pub norm_relu_conv_grad_w: ByTile,
+        }
+
+        impl Kernels {
+            /// Loads every image and looks every kernel up.
+            ///
+            /// # Errors
+            /// An image that the driver refuses, or a kernel that is missing, by name.
+            pub fn load(context: &Arc<CudaContext>) -> Result<Kernels> {
+                let images = Images::load(context)?;
+                Ok(Kernels {
+                    $($($name: images.find($file, stringify!($name))?,)+)+
+                    conv: ByTile::find(&images, "conv", "conv")?,
+                    conv_grad_x: ByTile::find(&images, "conv", "conv_grad_x")?,
+                    norm_relu_conv: ByTile::find(&images, "conv", "norm_relu_conv")?,
+                    conv_grad_w: ByTile::find(&images, "conv_grad_w", "conv_grad_w")?,
+                    norm_relu_conv_grad_w: ByTile::find(&images, "conv_grad_w", "norm_relu_conv_grad_w")?,
+                })
+            }
+        }
+    };
+}
+
+kernels! {
+    "elementwise": fill copy axpby relu relu_grad squared_distance_partial squared_distance_total any_not_finite sgd;
+    "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
+        bn_grad_sums_total bn_grad_z;
+    "conv_grad_w": conv_grad_w_total;
+    "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
+}
+
+/// How the products of a convolution are computed; sums are f32 in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Math {
+    /// On the tensor cores, inputs rounded to 11 bits.
+    Tf32,
+    /// In full single precision.
+    Fp32,
+}
+
+/// A convolution kernel's forms, by arithmetic and tile: output channels in tiles of 16, 32 or 64, or whatever comes.
+pub struct ByTile([[CudaFunction; 4]; 2]);
+
+/// Channels of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tile {
+    /// 16, and every channel count a multiple of 16.
+    By16,
+    /// 32.
+    By32,
+    /// 64.
+    By64,
+    /// 16, and channel counts that need not fit.
+    Any,
+}
+
+impl Tile {
+    /// The largest tile that fits `made` output channels where `vector` copies are possible.
+    pub fn of(made: usize, vector: bool) -> Tile {
+        match made {
+            _ if !vector || !made.is_multiple_of(16) => Tile::Any,
+            _ if made.is_multiple_of(64) => Tile::By64,
+            _ if made.is_multiple_of(32) => Tile::By32,
+            _ => Tile::By16,
+        }
+    }
+
+    /// Channels.
+    pub const fn channels(self) -> usize {
+        match self {
+            Tile::By16 | Tile::Any => 16,
+            Tile::By32 => 32,
+            Tile::By64 => 64,
+        }
+    }
+}
+
+impl ByTile {
+    fn find(images: &Images, file: &str, name: &str) -> Result<ByTile> {
+        let of = |math: &str| -> Result<[CudaFunction; 4]> {
+            let one = |tile: &str| images.find(file, &format!("{name}_{math}_{tile}"));
+            Ok([one("16")?, one("32")?, one("64")?, one("any")?])
+        };
+        Ok(ByTile([of("tf32")?, of("fp32")?]))
+    }
+
+    /// The form for a tile.
+    pub fn of(&self, math: Math, tile: Tile) -> &CudaFunction {
+        &self.0[math as usize][tile as usize]
+    }
+}
+
+/// The loaded images by file name.
+struct Images(Vec<(&'static str, Arc<cudarc::driver::CudaModule>)>);
+
+impl Images {
+    fn load(context: &Arc<CudaContext>) -> Result<Images> {
+        let one = |&(name, ptx): &(&'static str, &str)| {
+            let module = context.load_module(Ptx::from_src(ptx)).map_err(|e| Error::Device {
+                what: "loading the kernels",
+                reason: format!("{name}: {}", explain(e)),
+            })?;
+            Ok((name, module))
+        };
+        images::PTX.iter().map(one).collect::<Result<_>>().map(Images)
+    }
+
+    fn find(&self, file: &str, kernel: &str) -> Result<CudaFunction> {
+        let Some((_, module)) = self.0.iter().find(|(name, _)| *name == file) else {
+            let reason = format!("there is no image of {file}.cu in this build");
+            return Err(Error::Device { what: "looking a kernel up", reason });
+        };
+        module.load_function(kernel).map_err(|e| match driver("looking a kernel up", e) {
+            Error::Device { what, reason } => Error::Device { what, reason: format!("{kernel} of {file}.cu: {reason}") },
+            other => other,
+        })
+    }
+}

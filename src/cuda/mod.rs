@@ -1,0 +1,431 @@
+//! The CUDA device: f32 state, hand-written kernels (`kernels/*.cu`), launched through cudarc on one stream.
+//!
+//! Convolutions multiply on the tensor cores in TF32 or in full f32, as [`Math`] says; sums are f32 in both. No kernel uses
+//! float atomics and every sum has one order, so two runs give the same bits. No operation allocates or waits, but for
+//! [`Device::download`] and [`Device::all_finite`].
+
+mod batch_norm;
+mod buffer;
+mod conv;
+mod error;
+mod kernels;
+mod launch;
+mod open;
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, CudaStream};
+
+pub use self::buffer::{CudaBuffer, CudaRegion};
+pub use self::kernels::{Math, ORIGIN};
+
+use self::error::driver;
+use self::kernels::Kernels;
+use self::launch::{grid, launch, over, warps};
+use crate::device::{BN_EPS, Device, SgdStep};
+use crate::error::Result;
+use crate::fit;
+use crate::operands::{Affine, BnRunning, BnStats, Measure, Scratch};
+use crate::shape::{Conv, Shape, check};
+use crate::tensor::Tensor as DeviceTensor;
+
+type Tensor = DeviceTensor<Cuda>;
+
+/// A GPU.
+pub struct Cuda {
+    stream: Arc<CudaStream>,
+    kernels: Kernels,
+    math: Math,
+    /// Where a kernel leaves whether it met a number that is not finite.
+    flag: CudaSlice<u32>,
+    name: String,
+}
+
+/// A batch norm as addresses, for a kernel's prologue.
+#[derive(Clone, Copy)]
+pub(crate) struct Norm {
+    mean: u64,
+    rstd: u64,
+    gamma: u64,
+    beta: u64,
+}
+
+impl Norm {
+    fn new(stats: &BnStats<Cuda>, affine: &Affine<Cuda>) -> Norm {
+        Norm { mean: at(&stats.mean), rstd: at(&stats.rstd), gamma: at(&affine.gamma), beta: at(&affine.beta) }
+    }
+}
+
+/// A tensor's address.
+fn at(tensor: &Tensor) -> u64 {
+    tensor.buffer.address()
+}
+
+impl Device for Cuda {
+    type Real = f32;
+    type Region = CudaRegion;
+    type Buffer = CudaBuffer;
+
+    const SCRATCH_MAPS: usize = 2;
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn available_bytes(&self) -> Option<u64> {
+        self.stream.context().mem_get_info().ok().map(|(free, _)| free as u64)
+    }
+
+    fn reserve(&self, len: usize) -> Result<CudaRegion> {
+        CudaRegion::new(&self.stream, len)
+    }
+
+    unsafe fn carve(&self, region: &CudaRegion, offset: usize, len: usize) -> CudaBuffer {
+        region.carve(offset, len)
+    }
+
+    fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
+        fit::host("upload", from.len(), to.shape())?;
+        if from.is_empty() {
+            return Ok(());
+        }
+        let stream = self.stream.cu_stream();
+        // SAFETY: the tensor holds as many elements as the slice, which the copy has read when it returns: from memory that
+        // is not page-locked it is taken before.
+        unsafe { cudarc::driver::result::memcpy_htod_async(at(to), from, stream) }.map_err(|e| driver("upload", e))
+    }
+
+    fn download(&self, from: &Tensor, to: &mut [f32]) -> Result<()> {
+        fit::host("download", to.len(), from.shape())?;
+        if to.is_empty() {
+            return Ok(());
+        }
+        let stream = self.stream.cu_stream();
+        // SAFETY: the tensor holds as many elements as the slice, which is not used before the stream is done.
+        unsafe { cudarc::driver::result::memcpy_dtoh_async(to, at(from), stream) }.map_err(|e| driver("download", e))?;
+        self.stream.synchronize().map_err(|e| driver("download", e))
+    }
+
+    fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
+        let len = y.shape().len();
+        launch!(self, "fill", &self.kernels.fill, over(len), at(y), value as f32, len as u64)
+    }
+
+    fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
+        check("copy", x.shape(), y.shape())?;
+        let len = y.shape().len();
+        launch!(self, "copy", &self.kernels.copy, over(len), at(y), at(x), len as u64)
+    }
+
+    fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
+        check("axpby", x.shape(), y_acc.shape())?;
+        let len = x.shape().len();
+        launch!(self, "axpby", &self.kernels.axpby, over(len), at(y_acc), at(x), a as f32, b as f32, len as u64)
+    }
+
+    fn relu(&self, y: &mut Tensor) -> Result<()> {
+        let len = y.shape().len();
+        launch!(self, "relu", &self.kernels.relu, over(len), at(y), len as u64)
+    }
+
+    fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check("relu_grad", y.shape(), grad.shape())?;
+        let len = y.shape().len();
+        launch!(self, "relu_grad", &self.kernels.relu_grad, over(len), at(grad), at(y), len as u64)
+    }
+
+    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
+        check("squared_distance", x.shape(), y.shape())?;
+        check("squared_distance", Shape::vector(2), out.shape())?;
+        let (len, partial) = (x.shape().len(), workspace.address());
+        let blocks = distance_blocks(len);
+        let kernel = &self.kernels.squared_distance_partial;
+        let config = grid([blocks, 1], launch::THREADS);
+        launch!(self, "squared_distance", kernel, config, partial, at(x), at(y), len as u64)?;
+        let kernel = &self.kernels.squared_distance_total;
+        launch!(self, "squared_distance", kernel, grid([1, 1], launch::THREADS), at(out), partial, blocks as u32)
+    }
+
+    fn squared_distance_workspace(&self, x: Shape) -> usize {
+        2 * distance_blocks(x.len())
+    }
+
+    fn all_finite(&self, x: &Tensor) -> Result<bool> {
+        let len = x.shape().len();
+        let flag = {
+            use cudarc::driver::DevicePtr;
+            self.flag.device_ptr(&self.stream).0
+        };
+        let stream = self.stream.cu_stream();
+        // SAFETY: the flag is four bytes of this device.
+        unsafe { cudarc::driver::result::memset_d8_async(flag, 0, 4, stream) }.map_err(|e| driver("all_finite", e))?;
+        launch!(self, "all_finite", &self.kernels.any_not_finite, over(len), flag, at(x), len as u64)?;
+        let mut found = [0u32];
+        // SAFETY: as above; the host's copy is read after the stream is done.
+        unsafe { cudarc::driver::result::memcpy_dtoh_async(&mut found, flag, stream) }
+            .map_err(|e| driver("all_finite", e))?;
+        self.stream.synchronize().map_err(|e| driver("all_finite", e))?;
+        Ok(found == [0])
+    }
+
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
+        self.conv_stats(x, w, conv, y, None, workspace)
+    }
+
+    fn conv_grad_x(
+        &self,
+        grad_y: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        grad_x: &mut Tensor,
+        _: &mut CudaBuffer,
+    ) -> Result<()> {
+        fit::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
+        conv::grad_x(self, at(grad_y), (at(w), w.shape().c()), conv, (at(grad_x), grad_x.shape()))
+    }
+
+    fn conv_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        conv: Conv,
+        grad_w_acc: &mut Tensor,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        fit::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
+        let grad_w = (at(grad_w_acc), grad_w_acc.shape().c());
+        conv::grad_w(self, (at(x), x.shape()), None, at(grad_y), conv, grad_w, workspace.address())
+    }
+
+    fn conv_workspace(&self, x: Shape, conv: Conv, c_out: usize) -> usize {
+        conv::workspace(x, conv, c_out)
+    }
+
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Self>, workspace: &mut CudaBuffer) -> Result<()> {
+        check("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+        batch_norm::stats(self, at(z), z.shape(), measure, workspace.address())
+    }
+
+    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()> {
+        check("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+        let c = running.mean.shape().c();
+        let kernel = &self.kernels.bn_running_stats;
+        let (mean, rstd, eps) = (at(&stats.mean), at(&stats.rstd), BN_EPS as f32);
+        launch!(self, "bn_running_stats", kernel, over(c), mean, rstd, at(&running.mean), at(&running.var), c as u32, eps)
+    }
+
+    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
+        check("bn_apply", z.shape(), y.shape())?;
+        fit::norm("bn_apply", z.shape().c(), stats, affine)?;
+        let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
+        let (c, kernel) = (z.shape().c() as u32, &self.kernels.bn_apply);
+        launch!(self, "bn_apply", kernel, over(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+    }
+
+    fn bn_grad_sums(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        sums: &mut Affine<Self>,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        check("bn_grad_sums", z.shape(), grad_y.shape())?;
+        fit::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        batch_norm::grad_sums(self, at(grad_y), scale, at(z), z.shape(), stats, sums, workspace.address())
+    }
+
+    fn bn_grad_z(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        sums: &Affine<Self>,
+        grad_z: &mut Tensor,
+    ) -> Result<()> {
+        check("bn_grad_z", z.shape(), grad_y.shape())?;
+        check("bn_grad_z", z.shape(), grad_z.shape())?;
+        fit::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        fit::norm("bn_grad_z", z.shape().c(), stats, sums)?;
+        let (Norm { mean, rstd, gamma, .. }, len) = (Norm::new(stats, affine), z.shape().len());
+        let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));
+        let (scale, c) = (scale as f32, z.shape().c() as u32);
+        launch!(
+            self, "bn_grad_z", &self.kernels.bn_grad_z, over(len),
+            at(grad_z), at(grad_y), at(z), mean, rstd, gamma, sums_gamma, sums_beta, scale, len as u64, c
+        )
+    }
+
+    fn bn_workspace(&self, z: Shape) -> usize {
+        batch_norm::workspace(z)
+    }
+
+    fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
+        fit::avg_pool("avg_pool", x.shape(), size, y.shape())?;
+        let ([_, h, w, c], len) = (x.shape().0.map(|v| v as u32), y.shape().len());
+        launch!(self, "avg_pool", &self.kernels.avg_pool, over(len), at(y), at(x), h, w, c, size as u32, len as u64)
+    }
+
+    fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
+        fit::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
+        let ([_, h, w, c], len) = (grad_x.shape().0.map(|v| v as u32), grad_x.shape().len());
+        let kernel = &self.kernels.avg_pool_grad;
+        launch!(self, "avg_pool_grad", kernel, over(len), at(grad_x), at(grad_y), h, w, c, size as u32, len as u64)
+    }
+
+    fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
+        fit::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check("linear", Shape::vector(w.shape().c()), b.shape())?;
+        let (n, features, classes) = (x.shape().n(), x.shape().image_len(), w.shape().c());
+        let config = warps(n * classes);
+        let (n, f, k) = (n as u32, features as u32, classes as u32);
+        launch!(self, "linear", &self.kernels.linear, config, at(y), at(x), at(w), at(b), n, f, k)
+    }
+
+    fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
+        fit::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        let (len, f, k) = (grad_x.shape().len(), grad_x.shape().image_len() as u32, w.shape().c() as u32);
+        let kernel = &self.kernels.linear_grad_x;
+        launch!(self, "linear_grad_x", kernel, over(len), at(grad_x), at(grad_y), at(w), f, k, len as u64)
+    }
+
+    fn linear_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        grad_w_acc: &mut Tensor,
+        grad_b_acc: &mut Tensor,
+    ) -> Result<()> {
+        fit::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        let (n, f, k) = (x.shape().n(), x.shape().image_len(), grad_y.shape().c());
+        let (config, kernel) = (warps((f + 1) * k), &self.kernels.linear_grad_w);
+        let (grad_w, grad_b) = (at(grad_w_acc), at(grad_b_acc));
+        launch!(
+            self, "linear_grad_w", kernel, config, grad_w, grad_b, at(x), at(grad_y), n as u32, f as u32, k as u32
+        )
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: &Tensor,
+        grad_logits: &mut Tensor,
+        out: &mut Tensor,
+    ) -> Result<()> {
+        fit::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
+        let (n, k) = (logits.shape().n() as u32, logits.shape().c() as u32);
+        let kernel = &self.kernels.softmax_cross_entropy;
+        let config = grid([1, 1], 1024);
+        launch!(self, "softmax_cross_entropy", kernel, config, at(grad_logits), at(out), at(logits), at(labels), n, k)
+    }
+
+    fn sgd(&self, step: SgdStep, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+        check("sgd", theta.shape(), grad.shape())?;
+        check("sgd", theta.shape(), velocity.shape())?;
+        let len = theta.shape().len();
+        let [lr, momentum, decay] = [step.lr, step.momentum, step.weight_decay].map(|v| v as f32);
+        let (theta, velocity) = (at(theta), at(velocity));
+        launch!(
+            self, "sgd", &self.kernels.sgd, over(len), theta, velocity, at(grad), lr, momentum, decay, len as u64
+        )
+    }
+
+    fn conv_stats(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        z: &mut Tensor,
+        measure: Option<Measure<'_, Self>>,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        fit::conv("conv", x.shape(), w.shape(), conv, z.shape())?;
+        if let Some(measure) = &measure {
+            check("conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
+        }
+        let (x, w) = ((at(x), x.shape()), (at(w), w.shape().c()));
+        conv::forward(self, x, None, w, conv, at(z), measure, workspace.address())
+    }
+
+    fn norm_relu_conv_stats(
+        &self,
+        z1: &Tensor,
+        stats1: &BnStats<Self>,
+        affine1: &Affine<Self>,
+        w: &Tensor,
+        z2: &mut Tensor,
+        measure: Option<Measure<'_, Self>>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fit::conv("norm_relu_conv_stats", z1.shape(), w.shape(), Conv::SAME_3X3, z2.shape())?;
+        fit::norm("norm_relu_conv_stats", z1.shape().c(), stats1, affine1)?;
+        let norm = Some(Norm::new(stats1, affine1));
+        let (x, w) = ((at(z1), z1.shape()), (at(w), w.shape().c()));
+        conv::forward(self, x, norm, w, Conv::SAME_3X3, at(z2), measure, scratch.workspace.address())
+    }
+
+    fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
+        check("norm_relu", z.shape(), y.shape())?;
+        fit::norm("norm_relu", z.shape().c(), stats, affine)?;
+        let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
+        let (c, kernel) = (z.shape().c() as u32, &self.kernels.norm_relu);
+        launch!(self, "norm_relu", kernel, over(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+    }
+
+    fn norm_step(
+        &self,
+        x: &Tensor,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        check("norm_step", z.shape(), x.shape())?;
+        check("norm_step", z.shape(), y.shape())?;
+        self.step(at(x), h, z, stats, affine, at(y))
+    }
+
+    fn norm_step_acc(
+        &self,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        x_acc: &mut Tensor,
+        _: &mut Scratch<Self>,
+    ) -> Result<()> {
+        check("norm_step_acc", z.shape(), x_acc.shape())?;
+        self.step(at(x_acc), h, z, stats, affine, at(x_acc))
+    }
+}
+
+impl Cuda {
+    /// `y = x + h bn(z)`; y may be x.
+    fn step(
+        &self,
+        x: u64,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        y: u64,
+    ) -> Result<()> {
+        fit::norm("norm_step", z.shape().c(), stats, affine)?;
+        let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
+        let (h, c) = (h as f32, z.shape().c() as u32);
+        launch!(
+            self, "norm_step", &self.kernels.norm_step, over(len),
+            y, x, h, at(z), mean, rstd, gamma, beta, len as u64, c
+        )
+    }
+}
+
+/// Blocks of the first pass of a distance: fixed by the size, so that the sum has one order on every card.
+fn distance_blocks(len: usize) -> usize {
+    len.div_ceil(4 * launch::THREADS).clamp(1, 1024)
+}
