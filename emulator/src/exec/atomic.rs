@@ -1,12 +1,11 @@
 //! Atomics (PTX ISA section 9.7.13.5): lane after lane, lowest first, each a true atomic of the host, since blocks on
 //! other threads may reach the same place.
 
-use super::access::{memories, misplaced, observe};
+use super::access::{ATOMIC, SETTING, memories, misplaced, observe};
 use super::block::{Env, scope};
 use super::code::{Atomic, Op};
 use super::place::{Memories, addresses};
 use super::warp::{Faulty, Warp};
-use crate::counters::AccessKind;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP, Width};
 use crate::memory::{Cells, Origin};
@@ -38,10 +37,13 @@ pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, atomic: &Atom
         };
         let constant = place.allocation.is_some_and(|a| matches!(a.origin, Origin::Constant(_)));
         if constant || place.space == Space::Param {
-            let what = "changes memory that a kernel may only read".into();
-            return Err(env.fault(FaultKind::ReadOnly, warp.index, op, place.mask, None, what));
+            let address = at[place.mask.trailing_zeros() as usize % WARP];
+            let kind = if constant { "constant memory" } else { "the kernel's parameters" };
+            let what = format!("atomically changes {bytes} bytes at {address:#x}, which lies in {kind}");
+            return Err(env.fault(FaultKind::ReadOnly, warp.index, op, place.mask, Some(address), what));
         }
-        observe(warp.index, env, op, &place, &at, (AccessKind::Atomic, bytes, true, pc), &|_, _| true)?;
+        let kind = if atomic.reads { ATOMIC } else { SETTING };
+        observe(warp.index, env, op, &place, &at, (kind, bytes, true, pc), &|_, _| true)?;
         for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
             let offset = place.offsets[lane] as usize;
             old[lane] = change(place.cells, offset, atomic, first[lane], second[lane]);

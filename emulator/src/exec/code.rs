@@ -160,6 +160,8 @@ pub struct Atomic {
     pub op: AtomicOp,
     /// On what type.
     pub ty: ScalarType,
+    /// Whether what was there matters: not for an exchange whose result nobody uses.
+    pub reads: bool,
     /// Fence before and after: `.acquire`, `.release`, `.acq_rel`; whether beyond the block.
     pub fence: Option<bool>,
 }

@@ -4,7 +4,7 @@
 //! parameters are the `.param` variables that the caller declared for the call; those and local variables lie in the
 //! thread's local memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::code::{Action, Code, Op};
@@ -14,7 +14,7 @@ use crate::lanes::{Row, Slot, WARP, Width};
 use crate::machine::LoadError;
 use crate::memory::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW};
 use crate::ptx::{
-    Body, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register, RegisterClass,
+    AtomicOp, Body, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register, RegisterClass,
     RegisterCounts, Space, SpecialRegister, VariableRef,
 };
 use crate::row::{self, Level};
@@ -43,6 +43,8 @@ pub(super) struct Frame<'m> {
     variables: Vec<u32>,
     parameters: Vec<u32>,
     results: Vec<u32>,
+    /// Registers that the body reads; known only where it has an `atom.exch`.
+    pub read: HashSet<Register>,
 }
 
 /// Builds one kernel's code.
@@ -224,7 +226,9 @@ impl<'m> Lowering<'m> {
         self.rows = self.rows.max(end_rows);
         self.predicates = self.predicates.max(end_predicates);
         self.local_bytes = self.local_bytes.max(local);
-        let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results };
+        let exchanges = body.instructions.iter().any(|i| i.modifiers.atomic == Some(AtomicOp::Exch));
+        let read = if exchanges { operations::read_registers(&body.instructions) } else { HashSet::new() };
+        let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results, read };
 
         let first = self.ops.len();
         let mut starts = Vec::with_capacity(body.instructions.len() + 1);

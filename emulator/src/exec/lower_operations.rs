@@ -1,5 +1,7 @@
 //! Lowering of the instructions that are more than a row function: memory, control flow, barriers, warp operations.
 
+use std::collections::HashSet;
+
 use super::code::{
     Access, Action, Address, Atomic, Bank, Barrier, BarrierKind, BaseWidth, CopyAsync, Matrices, Shuffle, Vote,
 };
@@ -291,7 +293,12 @@ fn atomic<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instruction, slots: 
     plain(to, frame, &rest[1..], width, slots)?;
     let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release | Semantics::AcqRel));
     let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
-    Ok(Action::Atomic(Atomic { address, op, ty, fence }))
+    let reads = match i.operands[0] {
+        _ if op != AtomicOp::Exch => true,
+        Operand::Register(old) if i.opcode == Opcode::Atom => frame.read.contains(&old),
+        _ => false,
+    };
+    Ok(Action::Atomic(Atomic { address, op, ty, reads, fence }))
 }
 
 fn matrices<'m>(
@@ -418,8 +425,8 @@ pub(super) fn order_dependent(module: &Module, entry: u32) -> bool {
 }
 
 /// Registers that some instruction reads. Which operands are destinations is the same for all opcodes but a few.
-fn read_registers(instructions: &[Instruction]) -> std::collections::HashSet<Register> {
-    fn collect(operand: &Operand, into: &mut std::collections::HashSet<Register>) {
+pub(super) fn read_registers(instructions: &[Instruction]) -> HashSet<Register> {
+    fn collect(operand: &Operand, into: &mut HashSet<Register>) {
         match operand {
             Operand::Register(r) | Operand::Memory(Base::Register(r), _) => into.extend([*r]),
             Operand::Predicate(guard) => into.extend([guard.register]),
@@ -427,7 +434,7 @@ fn read_registers(instructions: &[Instruction]) -> std::collections::HashSet<Reg
             _ => {}
         }
     }
-    let mut read = std::collections::HashSet::new();
+    let mut read = HashSet::new();
     for i in instructions {
         read.extend(i.guard.iter().map(|g| g.register));
         i.operands.iter().skip(super::registers::destinations(i)).for_each(|o| collect(o, &mut read));
