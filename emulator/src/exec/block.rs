@@ -113,7 +113,7 @@ impl Block {
         let mut warps = Vec::new();
         for index in 0..threads.div_ceil(WARP as u32) {
             let lanes = Lanes::new(code.rows, code.predicates, code.constants.clone());
-            let bytes = code.local_bytes as usize * WARP;
+            let bytes = code.local_stride() * WARP;
             let written = match grid.options.checks {
                 true => Some(Cells::zeroed(bytes)?),
                 false => None,

@@ -268,6 +268,11 @@ pub struct Code {
 }
 
 impl Code {
+    /// From one lane's local memory to the next one's: a multiple of what the widest access is aligned to.
+    pub fn local_stride(&self) -> usize {
+        local_stride(self.local_bytes.into()) as usize
+    }
+
     /// An operation's operands.
     #[inline(always)]
     pub fn operands(&self, op: &Op) -> &[Slot] {
@@ -278,4 +283,10 @@ impl Code {
     pub fn text(&self, line: u32) -> &str {
         self.source.lines().nth(line as usize - 1).unwrap_or_default()
     }
+}
+
+/// See [`Code::local_stride`].
+#[inline(always)]
+pub fn local_stride(bytes: u64) -> u64 {
+    bytes.next_multiple_of(16)
 }

@@ -1,6 +1,6 @@
 //! Where the lanes of one access lie: the memory, and each lane's offset in it.
 
-use super::code::{Address, Bank, BaseWidth};
+use super::code::{Address, Bank, BaseWidth, local_stride};
 use crate::lanes::{Lanes, Slot, WARP};
 use crate::memory::{Allocation, Cells, GlobalMemory, LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, space_of};
 use crate::ptx::Space;
@@ -98,7 +98,7 @@ impl<'a> Memories<'a> {
         }
         if space == Space::Local {
             for (lane, offset) in offsets.iter_mut().enumerate() {
-                *offset = offset.wrapping_add(lane as u64 * size);
+                *offset = offset.wrapping_add(lane as u64 * local_stride(size));
             }
         }
         if here != u32::MAX {
