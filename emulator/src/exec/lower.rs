@@ -106,7 +106,7 @@ pub(super) fn kernel(
     lowering.place_specials(index);
     let first = lowering.rows;
     lowering.inline(index, (first, FIRST_PREDICATE, 0), Vec::new(), Vec::new()).map_err(refused)?;
-    let order_dependent = operations::order_dependent(module, index);
+    let order_dependent = super::dependence::order_dependent(module, index);
     Ok(Code {
         ops: lowering.ops,
         classes: lowering.classes,
@@ -227,7 +227,7 @@ impl<'m> Lowering<'m> {
         self.predicates = self.predicates.max(end_predicates);
         self.local_bytes = self.local_bytes.max(local);
         let exchanges = body.instructions.iter().any(|i| i.modifiers.atomic == Some(AtomicOp::Exch));
-        let read = if exchanges { operations::read_registers(&body.instructions) } else { HashSet::new() };
+        let read = if exchanges { super::dependence::read_registers(&body.instructions) } else { HashSet::new() };
         let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results, read };
 
         let first = self.ops.len();

@@ -1,16 +1,10 @@
 //! Lowering of the instructions that are more than a row function: memory, control flow, barriers, warp operations.
 
-use std::collections::HashSet;
-
-use super::code::{
-    Access, Action, Address, Atomic, Bank, Barrier, BarrierKind, BaseWidth, CopyAsync, Matrices, Shuffle, Vote,
-};
-use super::lower::{Frame, Lowered, Lowering, reached, sink};
+use super::code::{Action, Barrier, BarrierKind, CopyAsync, Shuffle, Vote};
+use super::lower::{Frame, Lowered, Lowering, sink};
+use super::lower_memory::{access, address, atomic, data, matrices, place};
 use crate::lanes::{Slot, Width};
-use crate::ptx::{
-    AtomicOp, BarrierOp, Base, Flag, FunctionKind, Instruction, MatrixCount, Module, Opcode, Operand, Register,
-    RegisterClass, ScalarType, Scope, Semantics, Space, SpecialRegister,
-};
+use crate::ptx::{BarrierOp, Flag, Instruction, Opcode, Operand, ScalarType, Scope, Space, SpecialRegister};
 use crate::row::{self, Binary, Unary};
 
 /// Appends what an instruction becomes.
@@ -151,17 +145,7 @@ pub(super) fn width_of(ty: ScalarType) -> Width {
     }
 }
 
-fn register_width(register: Register) -> Width {
-    match register.class {
-        RegisterClass::Pred => Width::Pred,
-        RegisterClass::B16 => Width::W16,
-        RegisterClass::B32 => Width::W32,
-        RegisterClass::B64 => Width::W64,
-        RegisterClass::B128 => Width::W128,
-    }
-}
-
-fn plain<'m>(
+pub(super) fn plain<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     operands: &[Operand],
@@ -192,129 +176,6 @@ fn result_pair<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, operand: &Operand, 
 /// A predicate that is read.
 fn predicate<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, operand: &Operand) -> Lowered<Slot> {
     to.operand(frame, operand, Width::Pred)
-}
-
-/// Element size, registers' width and count of a load's or store's data.
-fn access(i: &Instruction, data: &Operand) -> Lowered<(ScalarType, Width, u8)> {
-    let ty = i.modifiers.first_type().ok_or("has no type")?;
-    let all = match data {
-        Operand::Vector(all) => &all[..],
-        one => std::slice::from_ref(one),
-    };
-    let mut width = None;
-    for register in all.iter().filter_map(|o| if let Operand::Register(r) = o { Some(*r) } else { None }) {
-        let found = register_width(register);
-        if width.is_some_and(|w| w != found) {
-            return Err("mixes registers of several widths, which is not supported".into());
-        }
-        width = Some(found);
-    }
-    Ok((ty, width.unwrap_or(width_of(ty)), all.len() as u8))
-}
-
-fn data<'m>(
-    to: &mut Lowering<'m>,
-    frame: &Frame<'m>,
-    operand: &Operand,
-    width: Width,
-    slots: &mut Vec<Slot>,
-) -> Lowered<()> {
-    match operand {
-        Operand::Vector(all) => plain(to, frame, all, width, slots),
-        one => plain(to, frame, std::slice::from_ref(one), width, slots),
-    }
-}
-
-/// An address operand in a space; pushes its base.
-fn address<'m>(
-    to: &mut Lowering<'m>,
-    frame: &Frame<'m>,
-    space: Option<Space>,
-    operand: &Operand,
-    slots: &mut Vec<Slot>,
-) -> Lowered<Address> {
-    let &Operand::Memory(base, offset) = operand else { return Err("has no address in brackets".into()) };
-    let bank = match space {
-        None => Bank::Generic,
-        Some(Space::Global) => Bank::Global,
-        Some(Space::Const) => Bank::Constant,
-        Some(Space::Shared) => Bank::Shared,
-        Some(Space::Local) => Bank::Local,
-        Some(Space::Param) if frame.is_entry() => Bank::Parameter,
-        Some(Space::Param) => Bank::Local,
-    };
-    match base {
-        Base::Register(register) => {
-            slots.push(frame.register(register));
-            let base = if register_width(register) == Width::W64 { BaseWidth::Wide } else { BaseWidth::Short };
-            Ok(Address { bank, base, offset })
-        }
-        Base::Absolute => Ok(Address { bank, base: BaseWidth::None, offset }),
-        Base::Variable(variable) => {
-            let (lies_in, at) = to.address(frame, variable)?;
-            let bank = match lies_in {
-                Space::Param => Bank::Parameter,
-                Space::Local => Bank::Local,
-                Space::Shared => Bank::Shared,
-                Space::Const => Bank::Constant,
-                Space::Global => Bank::Global,
-            };
-            Ok(Address { bank, base: BaseWidth::None, offset: offset.wrapping_add_unsigned(at) })
-        }
-    }
-}
-
-fn place<'m>(
-    to: &mut Lowering<'m>,
-    frame: &Frame<'m>,
-    i: &Instruction,
-    (ty, width, count): (ScalarType, Width, u8),
-    operand: &Operand,
-    slots: &mut Vec<Slot>,
-) -> Lowered<Access> {
-    let address = address(to, frame, i.modifiers.space, operand, slots)?;
-    let signed = matches!(ty, ScalarType::S8 | ScalarType::S16 | ScalarType::S32);
-    let strong = !matches!(i.modifiers.semantics, None | Some(Semantics::Weak));
-    let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release));
-    let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
-    Ok(Access { address, bytes: ty.bytes() as u8, signed, count, width, strong, fence })
-}
-
-fn atomic<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instruction, slots: &mut Vec<Slot>) -> Lowered<Action> {
-    let ty = i.modifiers.first_type().ok_or("has no type")?;
-    let op: AtomicOp = i.modifiers.atomic.ok_or("does not say what it does")?;
-    let width = width_of(ty);
-    let (destination, rest) = match i.opcode {
-        Opcode::Atom => (to.operand(frame, &i.operands[0], width)?, &i.operands[1..]),
-        _ => (sink(width), &i.operands[..]),
-    };
-    slots.push(destination);
-    let address = address(to, frame, i.modifiers.space, &rest[0], slots)?;
-    plain(to, frame, &rest[1..], width, slots)?;
-    let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release | Semantics::AcqRel));
-    let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
-    let reads = match i.operands[0] {
-        _ if op != AtomicOp::Exch => true,
-        Operand::Register(old) if i.opcode == Opcode::Atom => frame.read.contains(&old),
-        _ => false,
-    };
-    Ok(Action::Atomic(Atomic { address, op, ty, reads, fence }))
-}
-
-fn matrices<'m>(
-    to: &mut Lowering<'m>,
-    frame: &Frame<'m>,
-    i: &Instruction,
-    operand: &Operand,
-    slots: &mut Vec<Slot>,
-) -> Lowered<Matrices> {
-    let address = address(to, frame, i.modifiers.space, operand, slots)?;
-    let count = match i.modifiers.matrices.ok_or("does not say how many matrices")? {
-        MatrixCount::X1 => 1,
-        MatrixCount::X2 => 2,
-        MatrixCount::X4 => 4,
-    };
-    Ok(Matrices { address, count, transposed: i.modifiers.has(Flag::Trans) })
 }
 
 fn barrier<'m>(
@@ -396,48 +257,4 @@ fn is_space<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instruction) -> Lo
     let slots = [to.operand(frame, &i.operands[0], Width::Pred)?, to.operand(frame, &i.operands[1], Width::W64)?];
     to.push(Action::Row(run), frame.guard(i), &slots, i);
     Ok(())
-}
-
-/// Whether a kernel's results can depend on the order in which its blocks reach memory: atomics outside shared memory
-/// that round, or whose old value is read; also printing, whose lines would mix.
-pub(super) fn order_dependent(module: &Module, entry: u32) -> bool {
-    let mut depends = false;
-    for function in reached(module, entry) {
-        let declared = &module.functions[function as usize];
-        let Some(body) = &declared.body else {
-            depends |= declared.kind == FunctionKind::Device;
-            continue;
-        };
-        let read = read_registers(&body.instructions);
-        for i in &body.instructions {
-            if !matches!(i.opcode, Opcode::Atom | Opcode::Red) || i.modifiers.space == Some(Space::Shared) {
-                continue;
-            }
-            use ScalarType::{Bf16, Bf16x2, F16, F16x2, F32, F64};
-            let rounds = i.modifiers.atomic == Some(AtomicOp::Add)
-                && matches!(i.modifiers.first_type(), Some(F16 | F16x2 | Bf16 | Bf16x2 | F32 | F64));
-            let exchanges = matches!(i.modifiers.atomic, Some(AtomicOp::Exch | AtomicOp::Cas));
-            let old = i.opcode == Opcode::Atom && matches!(i.operands[0], Operand::Register(r) if read.contains(&r));
-            depends |= rounds || exchanges || old;
-        }
-    }
-    depends
-}
-
-/// Registers that some instruction reads. Which operands are destinations is the same for all opcodes but a few.
-pub(super) fn read_registers(instructions: &[Instruction]) -> HashSet<Register> {
-    fn collect(operand: &Operand, into: &mut HashSet<Register>) {
-        match operand {
-            Operand::Register(r) | Operand::Memory(Base::Register(r), _) => into.extend([*r]),
-            Operand::Predicate(guard) => into.extend([guard.register]),
-            Operand::Vector(all) => all.iter().for_each(|o| collect(o, into)),
-            _ => {}
-        }
-    }
-    let mut read = HashSet::new();
-    for i in instructions {
-        read.extend(i.guard.iter().map(|g| g.register));
-        i.operands.iter().skip(super::registers::destinations(i)).for_each(|o| collect(o, &mut read));
-    }
-    read
 }

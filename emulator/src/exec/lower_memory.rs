@@ -1,0 +1,148 @@
+//! Lowering of addresses and of what reaches memory.
+
+use super::code::{Access, Action, Address, Atomic, Bank, BaseWidth, Matrices};
+use super::lower::{Frame, Lowered, Lowering, sink};
+use super::lower_operations::{plain, width_of};
+use crate::lanes::{Slot, Width};
+use crate::ptx::{
+    AtomicOp, Base, Flag, Instruction, MatrixCount, Opcode, Operand, Register, RegisterClass, ScalarType, Scope,
+    Semantics, Space,
+};
+
+fn register_width(register: Register) -> Width {
+    match register.class {
+        RegisterClass::Pred => Width::Pred,
+        RegisterClass::B16 => Width::W16,
+        RegisterClass::B32 => Width::W32,
+        RegisterClass::B64 => Width::W64,
+        RegisterClass::B128 => Width::W128,
+    }
+}
+
+/// Element size, registers' width and count of a load's or store's data.
+pub(super) fn access(i: &Instruction, data: &Operand) -> Lowered<(ScalarType, Width, u8)> {
+    let ty = i.modifiers.first_type().ok_or("has no type")?;
+    let all = match data {
+        Operand::Vector(all) => &all[..],
+        one => std::slice::from_ref(one),
+    };
+    let mut width = None;
+    for register in all.iter().filter_map(|o| if let Operand::Register(r) = o { Some(*r) } else { None }) {
+        let found = register_width(register);
+        if width.is_some_and(|w| w != found) {
+            return Err("mixes registers of several widths, which is not supported".into());
+        }
+        width = Some(found);
+    }
+    Ok((ty, width.unwrap_or(width_of(ty)), all.len() as u8))
+}
+
+pub(super) fn data<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    operand: &Operand,
+    width: Width,
+    slots: &mut Vec<Slot>,
+) -> Lowered<()> {
+    match operand {
+        Operand::Vector(all) => plain(to, frame, all, width, slots),
+        one => plain(to, frame, std::slice::from_ref(one), width, slots),
+    }
+}
+
+/// An address operand in a space; pushes its base.
+pub(super) fn address<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    space: Option<Space>,
+    operand: &Operand,
+    slots: &mut Vec<Slot>,
+) -> Lowered<Address> {
+    let &Operand::Memory(base, offset) = operand else { return Err("has no address in brackets".into()) };
+    let bank = match space {
+        None => Bank::Generic,
+        Some(Space::Global) => Bank::Global,
+        Some(Space::Const) => Bank::Constant,
+        Some(Space::Shared) => Bank::Shared,
+        Some(Space::Local) => Bank::Local,
+        Some(Space::Param) if frame.is_entry() => Bank::Parameter,
+        Some(Space::Param) => Bank::Local,
+    };
+    match base {
+        Base::Register(register) => {
+            slots.push(frame.register(register));
+            let base = if register_width(register) == Width::W64 { BaseWidth::Wide } else { BaseWidth::Short };
+            Ok(Address { bank, base, offset })
+        }
+        Base::Absolute => Ok(Address { bank, base: BaseWidth::None, offset }),
+        Base::Variable(variable) => {
+            let (lies_in, at) = to.address(frame, variable)?;
+            let bank = match lies_in {
+                Space::Param => Bank::Parameter,
+                Space::Local => Bank::Local,
+                Space::Shared => Bank::Shared,
+                Space::Const => Bank::Constant,
+                Space::Global => Bank::Global,
+            };
+            Ok(Address { bank, base: BaseWidth::None, offset: offset.wrapping_add_unsigned(at) })
+        }
+    }
+}
+
+pub(super) fn place<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    i: &Instruction,
+    (ty, width, count): (ScalarType, Width, u8),
+    operand: &Operand,
+    slots: &mut Vec<Slot>,
+) -> Lowered<Access> {
+    let address = address(to, frame, i.modifiers.space, operand, slots)?;
+    let signed = matches!(ty, ScalarType::S8 | ScalarType::S16 | ScalarType::S32);
+    let strong = !matches!(i.modifiers.semantics, None | Some(Semantics::Weak));
+    let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release));
+    let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
+    Ok(Access { address, bytes: ty.bytes() as u8, signed, count, width, strong, fence })
+}
+
+pub(super) fn atomic<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    i: &Instruction,
+    slots: &mut Vec<Slot>,
+) -> Lowered<Action> {
+    let ty = i.modifiers.first_type().ok_or("has no type")?;
+    let op: AtomicOp = i.modifiers.atomic.ok_or("does not say what it does")?;
+    let width = width_of(ty);
+    let (destination, rest) = match i.opcode {
+        Opcode::Atom => (to.operand(frame, &i.operands[0], width)?, &i.operands[1..]),
+        _ => (sink(width), &i.operands[..]),
+    };
+    slots.push(destination);
+    let address = address(to, frame, i.modifiers.space, &rest[0], slots)?;
+    plain(to, frame, &rest[1..], width, slots)?;
+    let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release | Semantics::AcqRel));
+    let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
+    let reads = match i.operands[0] {
+        _ if op != AtomicOp::Exch => true,
+        Operand::Register(old) if i.opcode == Opcode::Atom => frame.read.contains(&old),
+        _ => false,
+    };
+    Ok(Action::Atomic(Atomic { address, op, ty, reads, fence }))
+}
+
+pub(super) fn matrices<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    i: &Instruction,
+    operand: &Operand,
+    slots: &mut Vec<Slot>,
+) -> Lowered<Matrices> {
+    let address = address(to, frame, i.modifiers.space, operand, slots)?;
+    let count = match i.modifiers.matrices.ok_or("does not say how many matrices")? {
+        MatrixCount::X1 => 1,
+        MatrixCount::X2 => 2,
+        MatrixCount::X4 => 4,
+    };
+    Ok(Matrices { address, count, transposed: i.modifiers.has(Flag::Trans) })
+}
