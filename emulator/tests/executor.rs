@@ -151,7 +151,7 @@ fn guards_hold_for_every_kind_of_instruction() {
          mov.u32 %r1, 5; mov.u32 %r2, 9; @%p0 st.global.u32 [%d0], %r1; @%p0 atom.global.add.u32 %r2, [%d0], 1;\n\
          @%p0 ld.global.u32 %r1, [%d0]; @%p0 red.global.add.u32 [%d0], 2; mov.u32 %r3, 0x55555555;\n\
          @%p0 shfl.sync.idx.b32 %r4|%p1, %t, 30, 31, 0x55555555; @!%p0 mov.u32 %r4, 1;\n\
-         @%p0 redux.sync.add.u32 %r5, %t, 0x55555555; @!%p0 mov.u32 %r5, 2; \n\
+         @%p0 redux.sync.add.u32 %r5, %t, 0x55555555; @!%p0 mov.u32 %r5, 2;\n\
          @!%p0 bra end; setp.ne.u32 %p2, %r1, 6; @%p2 trap;\nend:\n",
     );
     assert_eq!(word(&all, 0), (0..32).map(|i| if i % 2 == 0 { 8 } else { 0 }).collect::<Vec<_>>());
