@@ -186,7 +186,8 @@ fn functions_in_double_precision() {
         bench.go("functions", (4, 64), &[py, px, n as u64]);
         bench.get::<f64>(py, 12 * n)
     });
-    let functions: [(&str, fn(f64) -> f64); 12] = [
+    type Function = (&'static str, fn(f64) -> f64);
+    let functions: [Function; 12] = [
         ("exp", f64::exp),
         ("log", |v| (v.abs() + 1e-3).ln()),
         ("sin", f64::sin),

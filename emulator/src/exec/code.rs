@@ -40,6 +40,10 @@ pub enum Action {
     LoadMatrix(Matrices),
     /// `stmatrix`: sources, then the base.
     StoreMatrix(Matrices),
+    /// `wmma.load`: destinations, then the base, then the distance if given.
+    LoadTile(Tile),
+    /// `wmma.store`: sources, then the same.
+    StoreTile(Tile),
     /// `mma`, which all lanes must execute.
     Matrix(RowFn),
     /// Goes there in the lanes of the guard.
@@ -186,6 +190,27 @@ pub struct Matrices {
     pub count: u8,
     /// Transposed.
     pub transposed: bool,
+}
+
+/// A matrix that `wmma` loads or stores.
+#[derive(Debug, Clone, Copy)]
+pub struct Tile {
+    /// Where.
+    pub address: Address,
+    /// Its columns.
+    pub columns: u16,
+    /// Its rows times its columns.
+    pub elements: u16,
+    /// Columns lie one after the other, instead of rows.
+    pub by_columns: bool,
+    /// Bytes of an element.
+    pub bytes: u8,
+    /// Registers of a fragment.
+    pub registers: u8,
+    /// Elements of a register.
+    pub packed: u8,
+    /// Whether a slot says how far rows or columns are apart; otherwise they touch.
+    pub strided: bool,
 }
 
 /// A block barrier: slots are the destination of a reduction, the number, the count if given, the predicate.

@@ -2,7 +2,7 @@
 
 use super::code::{Action, Barrier, BarrierKind, CopyAsync, Shuffle, Vote};
 use super::lower::{Frame, Lowered, Lowering, sink};
-use super::lower_memory::{access, address, atomic, data, matrices, place};
+use super::lower_memory::{access, address, atomic, data, matrices, place, tile, tile_register};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{BarrierOp, Flag, Instruction, Opcode, Operand, ScalarType, Scope, Space, SpecialRegister};
 use crate::row::{self, Binary, Unary};
@@ -60,6 +60,14 @@ pub(super) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instructio
         Opcode::Stmatrix => {
             data(to, frame, &i.operands[1], Width::W32, &mut slots)?;
             Action::StoreMatrix(matrices(to, frame, i, &i.operands[0], &mut slots)?)
+        }
+        Opcode::WmmaLoadA | Opcode::WmmaLoadB | Opcode::WmmaLoadC => {
+            data(to, frame, &i.operands[0], width_of(tile_register(i)), &mut slots)?;
+            Action::LoadTile(tile(to, frame, i, &i.operands[1], &mut slots)?)
+        }
+        Opcode::WmmaStoreD => {
+            data(to, frame, &i.operands[1], width_of(tile_register(i)), &mut slots)?;
+            Action::StoreTile(tile(to, frame, i, &i.operands[0], &mut slots)?)
         }
         Opcode::Cvta | Opcode::CvtaTo => return window(to, frame, i),
         Opcode::Isspacep => return is_space(to, frame, i),
@@ -120,7 +128,7 @@ pub(super) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instructio
         _ => match to.row(frame, i)? {
             Some((run, operands)) => {
                 slots = operands;
-                if i.opcode == Opcode::Mma { Action::Matrix(run) } else { Action::Row(run) }
+                if matches!(i.opcode, Opcode::Mma | Opcode::WmmaMma) { Action::Matrix(run) } else { Action::Row(run) }
             }
             None => return Err("cannot be executed by this emulator".into()),
         },

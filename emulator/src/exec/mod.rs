@@ -18,6 +18,7 @@ mod order;
 mod place;
 mod print;
 mod registers;
+mod tiles;
 mod warp;
 
 use std::collections::HashMap;

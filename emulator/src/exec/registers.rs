@@ -18,7 +18,7 @@ pub(super) fn destinations(i: &Instruction) -> usize {
     match i.opcode {
         St | Red | Bra | BrxIdx | Call | Ret | Exit | Trap | Brkpt | Pmevent | Nanosleep | BarSync | BarArrive
         | BarWarpSync | BarrierSync | BarrierArrive | Membar | Fence | CpAsync | CpAsyncCommitGroup
-        | CpAsyncWaitAll | CpAsyncWaitGroup | Stmatrix | Prefetch => 0,
+        | CpAsyncWaitAll | CpAsyncWaitGroup | Stmatrix | WmmaStoreD | Prefetch => 0,
         _ => 1.min(i.operands.len()),
     }
 }

@@ -19,10 +19,13 @@ mod logic;
 mod matrix;
 mod moves;
 mod packed;
+mod product;
 mod round;
 
 use crate::lanes::{Lanes, Slot, Width};
 use crate::ptx::Instruction;
+
+pub(crate) use product::{dealt, fragment_registers, sides};
 
 pub use lift::{Binary, Quaternary, Ternary, Unary, binary, quaternary, ternary, unary};
 
@@ -77,7 +80,7 @@ pub struct Selected {
 /// Picks the row function of an instruction that only reads and writes registers; `None` for all others.
 pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
     type Family = fn(&Instruction, Level) -> Option<Selected>;
-    const FAMILIES: [Family; 13] = [
+    const FAMILIES: [Family; 14] = [
         integer::select,
         carry::select,
         bits::select,
@@ -91,6 +94,7 @@ pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
         half::select,
         convert::select,
         matrix::select,
+        product::select,
     ];
     FAMILIES.iter().find_map(|family| family(instruction, level))
 }

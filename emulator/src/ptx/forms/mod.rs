@@ -7,6 +7,7 @@ mod float;
 mod logic;
 mod matrix;
 mod memory;
+mod wmma;
 mod words;
 
 use std::collections::HashMap;
@@ -23,6 +24,9 @@ pub(super) const TABLES: &[&[Form]] = &[
     convert::FORMS,
     memory::FORMS,
     matrix::FORMS,
+    wmma::LOADS,
+    wmma::STORES,
+    wmma::PRODUCTS,
     control::FORMS,
 ];
 
