@@ -197,10 +197,36 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
             Some(Space::Shared) => Category::StoreShared,
             _ => Category::StoreGeneric,
         },
-        CpAsync => Category::AsyncCopy,
+        CpAsync | CpAsyncBulk => Category::AsyncCopy,
         Atom | Red => Category::Atomic,
-        BarArrive | BarRed | BarSync | BarWarpSync | BarrierArrive | BarrierRed | BarrierSync | Fence | Membar
-        | CpAsyncCommitGroup | CpAsyncWaitAll | CpAsyncWaitGroup => Category::Synchronize,
+        BarArrive
+        | BarRed
+        | BarSync
+        | BarWarpSync
+        | BarrierArrive
+        | BarrierRed
+        | BarrierSync
+        | Fence
+        | Membar
+        | MbarrierArrive
+        | MbarrierArriveDrop
+        | MbarrierArriveDropExpectTx
+        | MbarrierArriveDropNoComplete
+        | MbarrierArriveExpectTx
+        | MbarrierArriveNoComplete
+        | MbarrierCompleteTx
+        | MbarrierExpectTx
+        | MbarrierInit
+        | MbarrierInval
+        | MbarrierPendingCount
+        | MbarrierTestWait
+        | MbarrierTestWaitParity
+        | MbarrierTryWait
+        | MbarrierTryWaitParity
+        | CpAsyncMbarrierArrive
+        | CpAsyncCommitGroup
+        | CpAsyncWaitAll
+        | CpAsyncWaitGroup => Category::Synchronize,
         Activemask | Shfl | Vote | MatchAll | MatchAny | Redux => Category::Warp,
         Bra | BrxIdx | Call | Ret | Exit | Trap | Brkpt | Nanosleep | Pmevent | Prefetch => Category::Control,
     }

@@ -1,6 +1,6 @@
 //! Lowering of addresses and of what reaches memory.
 
-use super::code::{Access, Action, Address, Atomic, Bank, BaseWidth, Matrices, Tile};
+use super::code::{Access, Action, Address, Atomic, Bank, BaseWidth, Matrices, Mbarrier, MbarrierOp, Tile};
 use super::lower::{Frame, Lowered, Lowering, sink};
 use super::lower_operations::{plain, width_of};
 use crate::lanes::{Slot, Width};
@@ -180,4 +180,48 @@ pub(super) fn tile<'m>(
         packed: if bytes < 4 { 4 / bytes } else { 1 },
         strided: i.operands.len() > 2,
     })
+}
+
+/// What an instruction does to a barrier in shared memory, if that is what it does.
+pub(super) fn mbarrier_op(i: &Instruction) -> Option<MbarrierOp> {
+    Some(match i.opcode {
+        Opcode::MbarrierInit => MbarrierOp::Init,
+        Opcode::MbarrierInval => MbarrierOp::Invalidate,
+        Opcode::MbarrierArrive => MbarrierOp::Arrive { drop: false, may_complete: true },
+        Opcode::MbarrierArriveNoComplete => MbarrierOp::Arrive { drop: false, may_complete: false },
+        Opcode::MbarrierArriveDrop => MbarrierOp::Arrive { drop: true, may_complete: true },
+        Opcode::MbarrierArriveDropNoComplete => MbarrierOp::Arrive { drop: true, may_complete: false },
+        Opcode::MbarrierArriveExpectTx => MbarrierOp::ArriveExpecting { drop: false },
+        Opcode::MbarrierArriveDropExpectTx => MbarrierOp::ArriveExpecting { drop: true },
+        Opcode::MbarrierExpectTx => MbarrierOp::Expect,
+        Opcode::MbarrierCompleteTx => MbarrierOp::Complete,
+        Opcode::MbarrierTestWait | Opcode::MbarrierTryWait => MbarrierOp::Wait { parity: false },
+        Opcode::MbarrierTestWaitParity | Opcode::MbarrierTryWaitParity => MbarrierOp::Wait { parity: true },
+        Opcode::CpAsyncMbarrierArrive => MbarrierOp::CopiesArrive { counted: i.modifiers.has(Flag::Noinc) },
+        _ => return None,
+    })
+}
+
+/// An operation on a barrier in shared memory (PTX ISA section 9.7.13.15).
+pub(super) fn mbarrier<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    i: &Instruction,
+    slots: &mut Vec<Slot>,
+) -> Lowered<Action> {
+    let op = mbarrier_op(i).ok_or("is no operation on a barrier")?;
+    let waits = matches!(op, MbarrierOp::Wait { .. });
+    let mut operands = i.operands.iter();
+    if op.has_result() {
+        let result = operands.next().ok_or("has no result")?;
+        slots.push(to.operand(frame, result, if waits { Width::Pred } else { Width::W64 })?);
+    }
+    // Copies arrive at shared memory, as all others do.
+    let address = address(to, frame, i.modifiers.space, operands.next().ok_or("has no address")?, slots)?;
+    if let Some(value) = operands.next() {
+        let width = if op == (MbarrierOp::Wait { parity: false }) { Width::W64 } else { Width::W32 };
+        slots.push(to.operand(frame, value, width)?);
+    }
+    // How long a wait may sleep, a further operand, is a hint.
+    Ok(Action::Mbarrier(Mbarrier { address, op }))
 }

@@ -14,6 +14,7 @@ mod lower;
 mod lower_memory;
 mod lower_operations;
 mod matrices;
+mod mbarrier;
 mod order;
 mod place;
 mod print;

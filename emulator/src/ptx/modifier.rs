@@ -92,7 +92,7 @@ spelled! {
         Wrap = "wrap", Clamp = "clamp", Left = "l", Right = "r", Aligned = "aligned",
         Up = "up", Down = "down", Bfly = "bfly", Idx = "idx",
         All = "all", Any = "any", Ballot = "ballot",
-        Async = "async", L1 = "L1", L2 = "L2", Unchanged = "nop",
+        Async = "async", Noinc = "noinc", L1 = "L1", L2 = "L2", Unchanged = "nop",
         EvictFirst = "L1::evict_first", EvictLast = "L1::evict_last", NoAllocate = "L1::no_allocate",
         EvictNormal = "L1::evict_normal", EvictUnchanged = "L1::evict_unchanged",
         L2Line64 = "L2::64B", L2Line128 = "L2::128B", L2Line256 = "L2::256B",

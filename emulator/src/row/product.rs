@@ -349,24 +349,24 @@ pub(super) fn select(instruction: &Instruction, level: Level) -> Option<Selected
     }
 }
 
-/// Picks by the signs of A and B and by saturation.
+/// Picks by the signs of A and B and by saturation. So many kinds are compiled for one SIMD level only.
 macro_rules! of_bytes {
-    ($level:expr, $layout:ty, $i:expr, $a:expr, $b:expr, $m:literal, $n:literal, $k:literal) => {{
+    ($layout:ty, $i:expr, $a:expr, $b:expr, $m:literal, $n:literal, $k:literal) => {{
         let (s, u) = (ScalarType::S8, ScalarType::U8);
         match ($a, $b, $i.modifiers.has(Flag::Satfinite)) {
-            (a, b, false) if a == s && b == s => of_bytes!(@ $level, $layout, true, true, false, $m, $n, $k),
-            (a, b, false) if a == s && b == u => of_bytes!(@ $level, $layout, true, false, false, $m, $n, $k),
-            (a, b, false) if a == u && b == s => of_bytes!(@ $level, $layout, false, true, false, $m, $n, $k),
-            (a, b, false) if a == u && b == u => of_bytes!(@ $level, $layout, false, false, false, $m, $n, $k),
-            (a, b, true) if a == s && b == s => of_bytes!(@ $level, $layout, true, true, true, $m, $n, $k),
-            (a, b, true) if a == s && b == u => of_bytes!(@ $level, $layout, true, false, true, $m, $n, $k),
-            (a, b, true) if a == u && b == s => of_bytes!(@ $level, $layout, false, true, true, $m, $n, $k),
-            (a, b, true) if a == u && b == u => of_bytes!(@ $level, $layout, false, false, true, $m, $n, $k),
+            (a, b, false) if a == s && b == s => of_bytes!(@ $layout, true, true, false, $m, $n, $k),
+            (a, b, false) if a == s && b == u => of_bytes!(@ $layout, true, false, false, $m, $n, $k),
+            (a, b, false) if a == u && b == s => of_bytes!(@ $layout, false, true, false, $m, $n, $k),
+            (a, b, false) if a == u && b == u => of_bytes!(@ $layout, false, false, false, $m, $n, $k),
+            (a, b, true) if a == s && b == s => of_bytes!(@ $layout, true, true, true, $m, $n, $k),
+            (a, b, true) if a == s && b == u => of_bytes!(@ $layout, true, false, true, $m, $n, $k),
+            (a, b, true) if a == u && b == s => of_bytes!(@ $layout, false, true, true, $m, $n, $k),
+            (a, b, true) if a == u && b == u => of_bytes!(@ $layout, false, false, true, $m, $n, $k),
             _ => return None,
         }
     }};
-    (@ $level:expr, $layout:ty, $a:literal, $b:literal, $sat:literal, $m:literal, $n:literal, $k:literal) => {
-        product_fn::<Of<$layout, Bytes<$a>, Bytes<$b>, Word<$sat>, Word<$sat>, $m, $n, $k>>($level)
+    (@ $layout:ty, $a:literal, $b:literal, $sat:literal, $m:literal, $n:literal, $k:literal) => {
+        product_row::<Of<$layout, Bytes<$a>, Bytes<$b>, Word<$sat>, Word<$sat>, $m, $n, $k>>
     };
 }
 
@@ -380,9 +380,9 @@ fn grouped(i: &Instruction, shape: Shape, level: Level) -> Option<Selected> {
         Shape::M16n8k4 if double => product_fn::<Of<Grouped, Double, Double, Double, Double, 16, 8, 4>>(level),
         Shape::M16n8k8 if double => product_fn::<Of<Grouped, Double, Double, Double, Double, 16, 8, 8>>(level),
         Shape::M16n8k16 if double => product_fn::<Of<Grouped, Double, Double, Double, Double, 16, 8, 16>>(level),
-        Shape::M8n8k16 if bytes(a) => of_bytes!(level, Grouped, i, a, b, 8, 8, 16),
-        Shape::M16n8k16 if bytes(a) => of_bytes!(level, Grouped, i, a, b, 16, 8, 16),
-        Shape::M16n8k32 if bytes(a) => of_bytes!(level, Grouped, i, a, b, 16, 8, 32),
+        Shape::M8n8k16 if bytes(a) => of_bytes!(Grouped, i, a, b, 8, 8, 16),
+        Shape::M16n8k16 if bytes(a) => of_bytes!(Grouped, i, a, b, 16, 8, 16),
+        Shape::M16n8k32 if bytes(a) => of_bytes!(Grouped, i, a, b, 16, 8, 32),
         _ => return None,
     };
     let ([m, n, k], packed) = (sides(shape), if double { 1 } else { 4 });
@@ -421,9 +421,9 @@ fn wmma(i: &Instruction, shape: Shape, level: Level) -> Option<Selected> {
         }
         [Some(d), Some(a @ (S8 | U8)), Some(b), Some(c)] => {
             let run = match shape {
-                Shape::M16n16k16 => of_bytes!(level, Dealt, i, a, b, 16, 16, 16),
-                Shape::M32n8k16 => of_bytes!(level, Dealt, i, a, b, 32, 8, 16),
-                Shape::M8n32k16 => of_bytes!(level, Dealt, i, a, b, 8, 32, 16),
+                Shape::M16n16k16 => of_bytes!(Dealt, i, a, b, 16, 16, 16),
+                Shape::M32n8k16 => of_bytes!(Dealt, i, a, b, 32, 8, 16),
+                Shape::M8n32k16 => of_bytes!(Dealt, i, a, b, 8, 32, 16),
                 _ => return None,
             };
             (d, a, c, run)

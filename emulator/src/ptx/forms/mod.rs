@@ -6,6 +6,7 @@ mod convert;
 mod float;
 mod logic;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod wmma;
 mod words;
@@ -28,6 +29,7 @@ pub(super) const TABLES: &[&[Form]] = &[
     wmma::STORES,
     wmma::PRODUCTS,
     control::FORMS,
+    mbarrier::FORMS,
 ];
 
 /// The forms whose opcode starts with that word.
