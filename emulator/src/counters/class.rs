@@ -155,8 +155,8 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
             Some(_) => Category::Half,
             None => Category::Integer,
         },
-        Addc | Subc | Madc | Mul24 | Mad24 | Sad | Rem | Dp2a | Dp4a | Popc | Clz | Bfind | Brev | Bfe | Bfi | Bmsk
-        | Fns => Category::Integer,
+        Addc | Subc | Madc | Mul24 | Mad24 | Sad | Rem | Dp2a | Dp4a | Vabsdiff4 | Popc | Clz | Bfind | Brev | Bfe
+        | Bfi | Bmsk | Fns => Category::Integer,
         Abs | Neg | Min | Max if ty.and_then(float_pipe).is_none() => Category::Integer,
         Abs | Neg | Min | Max | Copysign | Testp | And | Or | Xor | Not | Cnot | Lop3 | Shl | Shr | Shf | Prmt
         | Selp | Slct | Set | Setp | Isspacep => Category::Logic,

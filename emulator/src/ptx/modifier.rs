@@ -47,7 +47,7 @@ spelled! {
     Scope { Cta = "cta", Cluster = "cluster", Gpu = "gpu", Gl = "gl", Sys = "sys", }
 }
 spelled! {
-    /// What `atom`, `red` and `redux` do.
+    /// What `atom`, `red` and `redux` do, and `vabsdiff4` with its differences.
     AtomicOp {
         Add = "add", Min = "min", Max = "max", Inc = "inc", Dec = "dec",
         And = "and", Or = "or", Xor = "xor", Exch = "exch", Cas = "cas",

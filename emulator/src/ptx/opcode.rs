@@ -32,7 +32,7 @@ spelled! {
         Rsqrt = "rsqrt", Sad = "sad", Selp = "selp", Set = "set", Setp = "setp", Shf = "shf", Shfl = "shfl.sync",
         Shl = "shl", Shr = "shr", Sin = "sin", Slct = "slct", Sqrt = "sqrt", St = "st",
         Stmatrix = "stmatrix.sync.aligned.m8n8", Sub = "sub", Subc = "subc", Tanh = "tanh", Testp = "testp",
-        Trap = "trap", Vote = "vote.sync",
+        Trap = "trap", Vabsdiff4 = "vabsdiff4", Vote = "vote.sync",
         WmmaLoadA = "wmma.load.a.sync.aligned", WmmaLoadB = "wmma.load.b.sync.aligned",
         WmmaLoadC = "wmma.load.c.sync.aligned", WmmaMma = "wmma.mma.sync.aligned",
         WmmaStoreD = "wmma.store.d.sync.aligned", Xor = "xor",

@@ -10,6 +10,7 @@ mod carry;
 mod compare;
 mod convert;
 mod double;
+mod eight;
 mod exact;
 mod float;
 mod half;
@@ -80,7 +81,7 @@ pub struct Selected {
 /// Picks the row function of an instruction that only reads and writes registers; `None` for all others.
 pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
     type Family = fn(&Instruction, Level) -> Option<Selected>;
-    const FAMILIES: [Family; 14] = [
+    const FAMILIES: [Family; 15] = [
         integer::select,
         carry::select,
         bits::select,
@@ -92,6 +93,7 @@ pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
         logic::select,
         moves::select,
         half::select,
+        eight::select,
         convert::select,
         matrix::select,
         product::select,
