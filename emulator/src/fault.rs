@@ -1,9 +1,9 @@
 //! What goes wrong while a kernel runs, and how it is reported.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Kinds of fault; each becomes one of CUDA's error codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
     /// An address outside every allocation, or in a freed one.
@@ -35,7 +35,7 @@ pub enum FaultKind {
 }
 
 /// One fault: where it happened and to whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// What kind.
     pub kind: FaultKind,

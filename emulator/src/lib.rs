@@ -3,8 +3,10 @@
 
 pub mod check;
 pub mod counters;
+mod driver;
 pub mod exec;
 pub mod fault;
+mod install;
 pub mod lanes;
 pub mod machine;
 pub mod memory;
@@ -12,3 +14,6 @@ pub mod profile;
 pub mod ptx;
 pub mod report;
 pub mod row;
+
+pub use driver::Statistics;
+pub use install::{Emulator, InstallError, install};

@@ -12,7 +12,7 @@ use crate::ptx::{Module, PtxError, Space};
 use crate::row::Level;
 
 /// How strictly and in what order kernels run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Options {
     /// Look for races, unwritten bytes and the like; bounds and alignment are always checked.
     pub checks: bool,

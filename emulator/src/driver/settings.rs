@@ -1,0 +1,76 @@
+//! What the emulator is told before `cuInit`: which GPU to pose as and how strictly to run, from calls or the environment.
+
+use std::env;
+use std::sync::{Mutex, PoisonError};
+
+use super::code::{Code, Result};
+use super::export::say;
+use crate::machine::Options;
+use crate::profile::{H100_SXM, Profile};
+
+#[derive(Clone, Copy)]
+struct Choice {
+    profile: Option<&'static Profile>,
+    options: Option<Options>,
+}
+
+static CHOICE: Mutex<Choice> = Mutex::new(Choice { profile: None, options: None });
+
+fn choice<R>(work: impl FnOnce(&mut Choice) -> R) -> R {
+    work(&mut CHOICE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Chooses the GPU for a `cuInit` to come.
+pub fn choose_profile(profile: &'static Profile) {
+    choice(|c| c.profile = Some(profile));
+}
+
+/// Chooses options for a `cuInit` to come.
+pub fn choose_options(options: Options) {
+    choice(|c| c.options = Some(options));
+}
+
+/// The options chosen or, without a choice, those of the environment.
+pub fn options() -> Result<Options> {
+    match choice(|c| c.options) {
+        Some(options) => Ok(options),
+        None => from_environment(),
+    }
+}
+
+/// The GPU and the options chosen or, without a choice, those of the environment.
+pub fn chosen() -> Result<(&'static Profile, Options)> {
+    let profile = match choice(|c| c.profile) {
+        Some(profile) => profile,
+        None => variable("REWIND_EMULATOR_GPU", &H100_SXM, Profile::named)?,
+    };
+    Ok((profile, options()?))
+}
+
+/// A variable's meaning. One that is set and means nothing is refused: a silent default would hide the mistake.
+fn variable<T>(name: &str, otherwise: T, meaning: impl FnOnce(&str) -> Option<T>) -> Result<T> {
+    let Some(value) = env::var_os(name) else { return Ok(otherwise) };
+    value.to_str().and_then(meaning).ok_or_else(|| {
+        say("cuInit", format_args!("{name} is {value:?}, which means nothing"));
+        Code::INVALID_VALUE
+    })
+}
+
+fn switch(value: &str) -> Option<bool> {
+    match value {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
+fn from_environment() -> Result<Options> {
+    let start = Options::default();
+    Ok(Options {
+        checks: variable("REWIND_EMULATOR_CHECKS", start.checks, switch)?,
+        counters: variable("REWIND_EMULATOR_COUNTERS", start.counters, switch)?,
+        shuffle: variable("REWIND_EMULATOR_SHUFFLE", start.shuffle, |seed| seed.parse().ok().map(Some))?,
+        threads: variable("REWIND_EMULATOR_THREADS", start.threads, |n| n.parse().ok().filter(|&n| n > 0))?,
+        ..start
+    })
+}
