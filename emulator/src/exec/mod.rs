@@ -14,10 +14,12 @@ mod lower;
 mod lower_memory;
 mod lower_operations;
 mod matrices;
+mod mbarrier;
 mod order;
 mod place;
 mod print;
 mod registers;
+mod tiles;
 mod warp;
 
 use std::collections::HashMap;

@@ -16,9 +16,37 @@ const MOST: u32 = 255;
 pub(super) fn destinations(i: &Instruction) -> usize {
     use Opcode::*;
     match i.opcode {
-        St | Red | Bra | BrxIdx | Call | Ret | Exit | Trap | Brkpt | Pmevent | Nanosleep | BarSync | BarArrive
-        | BarWarpSync | BarrierSync | BarrierArrive | Membar | Fence | CpAsync | CpAsyncCommitGroup
-        | CpAsyncWaitAll | CpAsyncWaitGroup | Stmatrix | Prefetch => 0,
+        St
+        | Red
+        | Bra
+        | BrxIdx
+        | Call
+        | Ret
+        | Exit
+        | Trap
+        | Brkpt
+        | Pmevent
+        | Nanosleep
+        | BarSync
+        | BarArrive
+        | BarWarpSync
+        | BarrierSync
+        | BarrierArrive
+        | Membar
+        | Fence
+        | CpAsync
+        | CpAsyncCommitGroup
+        | CpAsyncWaitAll
+        | CpAsyncWaitGroup
+        | Stmatrix
+        | WmmaStoreD
+        | MbarrierInit
+        | MbarrierInval
+        | MbarrierExpectTx
+        | MbarrierCompleteTx
+        | CpAsyncMbarrierArrive
+        | CpAsyncBulk
+        | Prefetch => 0,
         _ => 1.min(i.operands.len()),
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod bench;
+pub mod corpus;
 
 use std::path::{Path, PathBuf};
 
