@@ -4,13 +4,12 @@
 //! begins. The ISA keeps its 64 bits to itself: here see [`Object`]. Copies take place at once, so they have always
 //! arrived when a wait asks.
 
-use super::access::{memories, misplaced, observe};
+use super::access::{ATOMIC, Kinds, LOAD, STORE, memories, misplaced, observe};
 use super::block::Env;
 use super::code::{BaseWidth, CopyBulk, Mbarrier, MbarrierOp, Op};
 use super::place::{Addresses, Memories, Place, addresses};
 use super::warp::{Faulty, Warp};
 use crate::check::FenceScope;
-use crate::counters::AccessKind;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP};
 use crate::ptx::Space;
@@ -89,7 +88,7 @@ fn looked_at<'a, 'e: 'a>(
     op: &Op,
     barrier: &Mbarrier,
     at: &Addresses,
-    (mask, kind, pc): (u32, AccessKind, u32),
+    (mask, kind, pc): (u32, Kinds, u32),
 ) -> Faulty<Place<'a>> {
     let memories = memories!(warp, env);
     let place = match memories.place(barrier.address.bank, at, mask, 8) {
@@ -137,9 +136,9 @@ pub(super) fn run(
         fence(env, warp.index);
     }
     let kind = match barrier.op {
-        MbarrierOp::Init | MbarrierOp::Invalidate => AccessKind::Store,
-        MbarrierOp::Wait { .. } => AccessKind::Load,
-        _ => AccessKind::Atomic,
+        MbarrierOp::Init | MbarrierOp::Invalidate => STORE,
+        MbarrierOp::Wait { .. } => LOAD,
+        _ => ATOMIC,
     };
     let (mut ended, mut tokens, mut rest) = (0u32, [0u64; WARP], exec);
     while rest != 0 {
@@ -241,9 +240,7 @@ pub(super) fn copy(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, copy: &CopyB
         }
         for piece in (0..bytes).step_by(PIECE as usize) {
             let mut data = [0; PIECE as usize];
-            for (start, address, kind) in
-                [(copy.from, from[lane], AccessKind::Load), (copy.to, to[lane], AccessKind::Store)]
-            {
+            for (start, address, kind) in [(copy.from, from[lane], LOAD), (copy.to, to[lane], STORE)] {
                 let here = [address.wrapping_add(piece); WARP];
                 let memories = memories!(warp, env);
                 let place = match memories.place(start.bank, &here, mask, PIECE) {
@@ -252,7 +249,7 @@ pub(super) fn copy(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, copy: &CopyB
                 };
                 observe(warp.index, env, op, &place, &here, (kind, PIECE as u32, false, pc), &|_, _| false)?;
                 let offset = place.offsets[lane] as usize;
-                if kind == AccessKind::Load {
+                if kind == LOAD {
                     place.cells.read(offset, &mut data);
                 } else {
                     place.cells.write(offset, &data);
@@ -260,7 +257,7 @@ pub(super) fn copy(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, copy: &CopyB
             }
         }
         fence(env, warp.index);
-        let place = looked_at(warp, env, op, &copy.barrier, &at, (mask, AccessKind::Atomic, pc))?;
+        let place = looked_at(warp, env, op, &copy.barrier, &at, (mask, ATOMIC, pc))?;
         let offset = place.offsets[lane] as usize;
         match changed(MbarrierOp::Complete, place.cells.load64(offset), bytes) {
             Ok(Changed::To(new)) => place.cells.store64(offset, new),

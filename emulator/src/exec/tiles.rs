@@ -1,11 +1,10 @@
 //! `wmma.load` and `wmma.store` (PTX ISA section 9.7.14.4): a warp's fragment of a matrix in memory.
 
-use super::access::{mark, memories, misplaced, observe};
+use super::access::{Kinds, LOAD, STORE, mark, memories, misplaced, observe};
 use super::block::Env;
 use super::code::{BaseWidth, Op, Tile};
 use super::place::{Addresses, Memories, Place, addresses};
 use super::warp::{Faulty, Warp};
-use crate::counters::AccessKind;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP};
 use crate::memory::Origin;
@@ -49,10 +48,10 @@ fn looked_at<'a, 'e: 'a>(
     op: &Op,
     tile: &Tile,
     at: &Addresses,
-    (kind, pc): (AccessKind, u32),
+    (kind, pc): (Kinds, u32),
 ) -> Faulty<Place<'a>> {
     let memories = memories!(warp, env);
-    let verb = if kind == AccessKind::Load { "loads" } else { "stores" };
+    let verb = if kind == LOAD { "loads" } else { "stores" };
     let place = match memories.place(tile.address.bank, at, u32::MAX, tile.bytes.into()) {
         Ok(place) => place,
         Err(found) => return Err(misplaced(env, warp.index, op, found, verb)),
@@ -75,7 +74,7 @@ fn looked_at<'a, 'e: 'a>(
         let what = format!("{verb} a matrix at {:#x}, which lies neither in global nor in shared memory", at[0]);
         return Err(env.fault(FaultKind::OutOfBounds, warp.index, op, 1, Some(at[0]), what));
     }
-    if kind == AccessKind::Store && place.allocation.is_some_and(|a| matches!(a.origin, Origin::Constant(_))) {
+    if kind == STORE && place.allocation.is_some_and(|a| matches!(a.origin, Origin::Constant(_))) {
         let what = format!("stores a matrix at {:#x}, which lies in constant memory", at[0]);
         return Err(env.fault(FaultKind::ReadOnly, warp.index, op, 1, Some(at[0]), what));
     }
@@ -90,7 +89,7 @@ pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile,
         let mut values = [0u64; WARP];
         for i in 0..usize::from(tile.packed) {
             let at = element(tile, shape, register * usize::from(tile.packed) + i);
-            let place = looked_at(warp, env, op, tile, &at, (AccessKind::Load, pc))?;
+            let place = looked_at(warp, env, op, tile, &at, (LOAD, pc))?;
             for (value, &offset) in values.iter_mut().zip(&place.offsets) {
                 let (cells, offset) = (place.cells, offset as usize);
                 let found = match tile.bytes {
@@ -117,7 +116,7 @@ pub(super) fn store(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile
     for (register, slot) in slots.iter().enumerate() {
         for i in 0..usize::from(tile.packed) {
             let at = element(tile, shape, register * usize::from(tile.packed) + i);
-            let place = looked_at(warp, env, op, tile, &at, (AccessKind::Store, pc))?;
+            let place = looked_at(warp, env, op, tile, &at, (STORE, pc))?;
             for (lane, &offset) in place.offsets.iter().enumerate() {
                 let offset = offset as usize;
                 match tile.bytes {
