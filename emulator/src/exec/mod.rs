@@ -18,6 +18,7 @@ mod order;
 mod place;
 mod print;
 mod registers;
+mod uniform;
 mod warp;
 
 use std::collections::HashMap;
