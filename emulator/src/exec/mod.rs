@@ -20,6 +20,7 @@ mod place;
 mod print;
 mod registers;
 mod tiles;
+mod uniform;
 mod warp;
 
 use std::collections::HashMap;
