@@ -1,6 +1,6 @@
 //! Which kernels' results can depend on the order of blocks; those run on one host thread.
 
-use super::lower::reached;
+use super::lower_variables::reached;
 use crate::ptx::{AtomicOp, Base, FunctionKind, Instruction, Module, Opcode, Operand, Register, ScalarType, Space};
 
 /// Whether a kernel's results can depend on the order in which its blocks reach memory: atomics outside shared memory

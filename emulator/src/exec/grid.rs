@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::Launch;
 use super::block::{Block, Turn};
 use super::code::Code;
-use super::lower::dynamic_start;
+use super::lower_variables::dynamic_start;
 use super::order;
 use super::warp::Faulty;
 use crate::check::LaunchChecks;

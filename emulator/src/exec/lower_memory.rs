@@ -1,7 +1,8 @@
 //! Lowering of addresses and of what reaches memory.
 
 use super::code::{Access, Action, Address, Atomic, Bank, BaseWidth, Matrices, Mbarrier, MbarrierOp, Tile};
-use super::lower::{Frame, Lowered, Lowering, sink};
+use super::frame::Frame;
+use super::lower::{Lowered, Lowering, sink};
 use super::lower_operations::{plain, width_of};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{

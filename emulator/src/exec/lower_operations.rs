@@ -1,7 +1,8 @@
 //! Lowering of the instructions that are more than a row function: memory, control flow, barriers, warp operations.
 
 use super::code::{Action, Barrier, BarrierKind, CopyAsync, CopyBulk, Mbarrier, MbarrierOp, Shuffle, Vote};
-use super::lower::{Frame, Lowered, Lowering, sink};
+use super::frame::Frame;
+use super::lower::{Lowered, Lowering, sink};
 use super::lower_memory::{access, address, atomic, data, matrices, mbarrier, mbarrier_op, place, tile, tile_register};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{BarrierOp, Flag, Instruction, Opcode, Operand, ScalarType, Scope, Space, SpecialRegister};
