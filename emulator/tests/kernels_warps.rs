@@ -125,6 +125,19 @@ fn tiles_of_eight_lanes_sum() {
 }
 
 #[test]
+fn tiles_of_two_warps_sum() {
+    each("grid_barrier", |kernels| {
+        for threads in [64_usize, 256] {
+            let x: Vec<i32> = small(threads).collect();
+            let x_there = kernels.put(&x);
+            let mut out = kernels.unwritten::<i32>(threads / 64);
+            launch!(kernels, "wide_tile_sum", shape(1, threads as u32), &mut out, &x_there);
+            assert_eq!(kernels.get(&out), x.chunks_exact(64).map(|t| t.iter().sum()).collect::<Vec<i32>>());
+        }
+    });
+}
+
+#[test]
 fn all_blocks_of_a_cooperative_launch_meet() {
     each("grid_barrier", |kernels| {
         for (len, grid, block) in [(300_usize, 5, 64), (1, 1, 32), (1000, 40, 33), (4000, 4, 1024)] {

@@ -67,7 +67,7 @@ fn halves_become_8_bit_floats_and_8_bit_floats_become_halves() {
     for (name, e4m3) in [("e4m3x2", true), ("e5m2x2", false)] {
         let mut random = Random(1);
         let words: Vec<[u64; 1]> = (0..20_000).map(|_| [random.bits() & 0xffff_ffff]).collect();
-        Runner::new(&format!("cvt.rn.satfinite.{name}.f16x2 %h0, %r0")).check(words.into_iter(), |[a]| {
+        Runner::new(&format!("cvt.rn.satfinite.{name}.f16x2 %h0, %r0")).check(words, |[a]| {
             let [low, high] = [a, a >> 16].map(|bits| nearest(e4m3, f16::from_bits(bits as u16).to_f32(), false));
             u64::from(high) << 8 | u64::from(low)
         });
@@ -98,17 +98,14 @@ fn differences_of_bytes_stay_apart_or_are_summed() {
             let mut random = Random(2);
             let words: Vec<[u64; 3]> = (0..5000).map(|_| [(); 3].map(|_| random.bits() & 0xffff_ffff)).collect();
             let flag = if added { ".add" } else { "" };
-            Runner::new(&format!("vabsdiff4.{types}{flag} %r0, %r1, %r2, %r3")).check(
-                words.into_iter(),
-                |[a, b, c]| {
-                    let sizes = [0, 1, 2, 3].map(|n| (signed(a, n, a_signed) - signed(b, n, b_signed)).unsigned_abs());
-                    if added {
-                        c + sizes.iter().sum::<u64>() & 0xffff_ffff
-                    } else {
-                        sizes.iter().rev().fold(0, |word, size| word << 8 | size & 0xff)
-                    }
-                },
-            );
+            Runner::new(&format!("vabsdiff4.{types}{flag} %r0, %r1, %r2, %r3")).check(words, |[a, b, c]| {
+                let sizes = [0, 1, 2, 3].map(|n| (signed(a, n, a_signed) - signed(b, n, b_signed)).unsigned_abs());
+                if added {
+                    c + sizes.iter().sum::<u64>() & 0xffff_ffff
+                } else {
+                    sizes.iter().rev().fold(0, |word, size| word << 8 | size & 0xff)
+                }
+            });
         }
     }
 }

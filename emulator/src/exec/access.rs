@@ -80,7 +80,18 @@ pub(super) fn observe(
             }
             found
         }
-        Space::Shared => checks.shared(&access, &place.offsets.map(|o| o as u32)),
+        Space::Shared => {
+            let offsets = place.offsets.map(|o| o as u32);
+            match checks.shared(&access, &offsets) {
+                // What the system keeps there was set when the block started.
+                Err(finding)
+                    if finding.what == check::What::UninitialisedShared && env.grid.is_reserved(finding.address) =>
+                {
+                    checks.shared(&check::Access { kind: check::Kind::Write, strong: true, ..access }, &offsets)
+                }
+                found => found,
+            }
+        }
         _ => Ok(()),
     };
     match found {

@@ -5,7 +5,7 @@
 
 use super::barrier::Barriers;
 use super::code::{Action, Op};
-use super::grid::Grid;
+use super::grid::{Grid, RESERVED};
 use super::order::Order;
 use super::place::Place;
 use super::warp::{Faulty, State, Stop, Warp};
@@ -175,6 +175,10 @@ impl Block {
                 LanemaskGe => std::array::from_fn(|lane| !((1 << lane) - 1)),
                 DynamicSmemSize => every(launch.dynamic_shared),
                 TotalSmemSize => every(self.shared.bytes() as u32),
+                ReservedSmemBegin | ReservedSmem0 => every(grid.reserved_start()),
+                ReservedSmem1 => every(grid.reserved_start() + RESERVED / 2),
+                ReservedSmemEnd => every(grid.reserved_start() + RESERVED),
+                ReservedSmemCap => every(RESERVED),
                 WarpSize => every(WARP as u32),
                 // How cooperative groups find the grid's barrier: the upper and lower half of its workspace's address.
                 Envreg1 => every((grid.workspace >> 32) as u32),

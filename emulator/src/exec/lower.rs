@@ -102,7 +102,7 @@ pub(super) fn kernel(
         static_shared: u32::try_from(lowering.static_shared).unwrap_or(u32::MAX),
         dynamic_shared: !lowering.dynamic.is_empty(),
         // The lanes' memories lie one after the other: each must start where the widest access, of 16 bytes, is aligned.
-        local_bytes: u32::try_from(lowering.local_bytes.next_multiple_of(16)).unwrap_or(u32::MAX),
+        local_bytes: u32::try_from(lowering.local_bytes).unwrap_or(u32::MAX),
         order_dependent,
         source: source.clone(),
     })
