@@ -10,6 +10,7 @@ use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP, Width};
 use crate::memory::{Origin, generic};
 use crate::ptx::Space;
+use crate::row::Level;
 
 /// Where a warp's accesses may lie.
 macro_rules! memories {
@@ -155,7 +156,8 @@ pub(super) fn misplaced(
     }
 }
 
-pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
+#[inline(always)]
+fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
     let count = usize::from(access.count);
     let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
@@ -233,14 +235,8 @@ fn element(cells: &crate::memory::Cells, at: usize, bytes: u8, signed: bool) -> 
     }
 }
 
-pub(super) fn store(
-    warp: &mut Warp,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    access: &Access,
-    exec: u32,
-    pc: u32,
-) -> Faulty<()> {
+#[inline(always)]
+fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
     let count = usize::from(access.count);
     let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
@@ -310,4 +306,45 @@ pub(super) fn mark(place: &Place<'_>, bytes: u32) {
             allocation.mark(place.offsets[lane] as usize, bytes as usize);
         }
     }
+}
+
+/// Compiles a memory operation for each SIMD level: its loops over 32 addresses are most of the time it takes.
+macro_rules! at_levels {
+    ($($(#[$doc:meta])* $name:ident = $row:ident;)+) => {$(
+        $(#[$doc])*
+        pub(super) fn $name(
+            warp: &mut Warp,
+            env: &mut Env<'_, '_>,
+            op: &Op,
+            access: &Access,
+            exec: u32,
+            pc: u32,
+        ) -> Faulty<()> {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2(w: &mut Warp, env: &mut Env<'_, '_>, op: &Op, a: &Access, exec: u32, pc: u32) -> Faulty<()> {
+                    $row(w, env, op, a, exec, pc)
+                }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
+                fn avx512(w: &mut Warp, env: &mut Env<'_, '_>, op: &Op, a: &Access, exec: u32, pc: u32) -> Faulty<()> {
+                    $row(w, env, op, a, exec, pc)
+                }
+                // SAFETY: lowered for the SIMD level that this machine was found to have.
+                #[allow(unsafe_code)]
+                match env.grid.code.level {
+                    Level::Avx512 => return unsafe { avx512(warp, env, op, access, exec, pc) },
+                    Level::Avx2 => return unsafe { avx2(warp, env, op, access, exec, pc) },
+                    Level::Portable => {}
+                }
+            }
+            $row(warp, env, op, access, exec, pc)
+        }
+    )+};
+}
+at_levels! {
+    /// `ld`
+    load = load_row;
+    /// `st`
+    store = store_row;
 }

@@ -352,6 +352,8 @@ pub struct Code {
     pub local_bytes: u32,
     /// Results may depend on the order of blocks: atomics whose old value is used, or that round, and printing.
     pub order_dependent: bool,
+    /// The SIMD level that the operations were compiled for.
+    pub level: crate::row::Level,
     /// What each operation counts as.
     pub classes: Vec<crate::counters::Class>,
     /// The module's text, for reports.

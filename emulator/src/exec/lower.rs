@@ -93,6 +93,7 @@ pub(super) fn kernel(
     let order_dependent = super::dependence::order_dependent(module, index);
     Ok(Code {
         ops: lowering.ops,
+        level,
         classes: lowering.classes,
         slots: lowering.slots,
         constants: lowering.constants.into(),
