@@ -1,5 +1,9 @@
-//! A CUDA driver that runs PTX on the CPU, in the making: [`ptx`] turns the text that nvcc emits into checked, typed
-//! instructions, [`row`] runs those that only touch registers, on the [`lanes`] of a warp.
+//! A CUDA driver that runs PTX on the CPU, for tests: what it does and how to use it is in the crate's README.
+//!
+//! From the text up: [`ptx`] turns what nvcc emits into checked, typed instructions; [`exec`] lowers them to operations on the
+//! rows of a warp's registers ([`lanes`], [`row`]) and runs warps, blocks and grids on [`memory`]; [`check`] looks for races
+//! and the like, [`counters`] count, [`report`] bounds times on a GPU [`profile`]; [`machine`] is the GPU made of these, and
+//! the driver API on top of it is what [`install`] loads into a process. A [`fault`] is what a kernel did wrong.
 
 pub mod check;
 pub mod counters;

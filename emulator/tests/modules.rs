@@ -24,17 +24,13 @@ fn every_source_has_ptx_for_both_targets_and_none_names_a_build_path() {
 }
 
 #[test]
-fn every_module_decodes_but_the_two_that_are_refused() {
+fn every_module_decodes_but_the_one_that_is_refused() {
     for name in sources() {
         for arch in [80, 90] {
             let text = compiled(&name, arch);
             match (name.as_str(), Module::parse(&text)) {
                 ("recursion", Err(PtxError::Recursion { kernel, callee, .. })) => {
                     assert_eq!((kernel.as_str(), callee.as_str()), ("_Z9fibonaccij", "_Z9fibonaccij"));
-                }
-                ("wmma", Err(PtxError::Instruction { kernel, what, .. })) => {
-                    assert_eq!(kernel, "wmma16");
-                    assert_eq!(what, "the instruction `wmma` is not supported");
                 }
                 (_, Ok(module)) => {
                     let entries = occurrences(&text, ".visible .entry") + occurrences(&text, ".weak .entry");
@@ -187,7 +183,7 @@ fn statements(text: &str) -> usize {
 
 #[test]
 fn no_instruction_is_lost_or_made_up() {
-    for name in sources().iter().filter(|name| !matches!(name.as_str(), "recursion" | "wmma")) {
+    for name in sources().iter().filter(|name| *name != "recursion") {
         for arch in [80, 90] {
             let text = compiled(name, arch);
             let bodies = parsed(&text).functions.into_iter().filter_map(|f| f.body);

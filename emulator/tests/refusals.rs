@@ -28,7 +28,7 @@ fn instructions_that_are_not_supported_say_what_is_wrong() {
         ("@%r1 ret;", "`%r1` guards an instruction and is no predicate"),
         ("bra nowhere;", "there is no label `nowhere` here"),
         ("bra L; { L: ret; }", "there is no label `L` here"),
-        ("mov.u32 %r1, %reserved_smem_offset_0;", "the special register `%reserved_smem_offset_0` is not supported"),
+        ("mov.u32 %r1, %cluster_ctaid.x;", "the special register `%cluster_ctaid.x` is not supported"),
         ("mov.u64 %d1, %tid.x;", "`%tid.x` has 32 bits and does not fit .u64"),
         ("mov.u64 %d1, k;", "takes the address of the function `k`, which is not supported"),
         ("ld.shared.u32 %r1, [total];", "`total` lies in .global space, and this is a .shared access"),

@@ -69,6 +69,13 @@ impl Kind {
 }
 
 impl Finding {
+    /// The same clash within an instruction, of another two lanes.
+    pub fn between(&self, access: &Access, lane: u32, other: u32, address: u64) -> Finding {
+        let other = self.other.map(|o| Other { lane: other, ..o });
+        let text = describe(self.what, access, lane, address, other.as_ref());
+        Finding { what: self.what, lane, address, other, text }
+    }
+
     /// What to say of a clash. `base` is where the stretch of memory starts, `locate` splits a tag.
     pub(super) fn new<T>(
         access: &Access,

@@ -30,6 +30,10 @@ pub enum Category {
     TensorBf16,
     /// `mma` of `f16`.
     TensorF16,
+    /// `mma` of 8-bit integers.
+    TensorInteger,
+    /// `mma` of `f64`.
+    TensorF64,
     /// Loads from global memory.
     LoadGlobal,
     /// Stores to global memory.
@@ -131,7 +135,7 @@ pub fn class_of(instruction: &Instruction) -> Class {
             class.flop_per_lane = float.map_or(0, |_| values(ty));
             class.special_per_lane = class.flop_per_lane;
         }
-        Opcode::Mma => {
+        Opcode::Mma | Opcode::WmmaMma => {
             class.pipe = tensor_pipe(instruction);
             class.flop_per_warp = product_flop(instruction);
         }
@@ -151,17 +155,19 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
             Some(_) => Category::Half,
             None => Category::Integer,
         },
-        Addc | Subc | Madc | Mul24 | Mad24 | Sad | Rem | Dp2a | Dp4a | Popc | Clz | Bfind | Brev | Bfe | Bfi | Bmsk
-        | Fns => Category::Integer,
+        Addc | Subc | Madc | Mul24 | Mad24 | Sad | Rem | Dp2a | Dp4a | Vabsdiff4 | Popc | Clz | Bfind | Brev | Bfe
+        | Bfi | Bmsk | Fns => Category::Integer,
         Abs | Neg | Min | Max if ty.and_then(float_pipe).is_none() => Category::Integer,
         Abs | Neg | Min | Max | Copysign | Testp | And | Or | Xor | Not | Cnot | Lop3 | Shl | Shr | Shf | Prmt
         | Selp | Slct | Set | Setp | Isspacep => Category::Logic,
         Mov | Cvta | CvtaTo => Category::Move,
         Cvt => Category::Convert,
         Rcp | Sqrt | Rsqrt | Sin | Cos | Lg2 | Ex2 | Tanh => Category::Special,
-        Mma => match instruction.modifiers.types[1] {
+        Mma | WmmaMma => match instruction.modifiers.types[1] {
             Some(ScalarType::Tf32) => Category::TensorTf32,
             Some(ScalarType::Bf16) => Category::TensorBf16,
+            Some(ScalarType::S8 | ScalarType::U8) => Category::TensorInteger,
+            Some(ScalarType::F64) => Category::TensorF64,
             _ => Category::TensorF16,
         },
         Ld | Ldu => match space {
@@ -181,10 +187,46 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
         },
         Ldmatrix => Category::LoadShared,
         Stmatrix => Category::StoreShared,
-        CpAsync => Category::AsyncCopy,
+        WmmaLoadA | WmmaLoadB | WmmaLoadC => match space {
+            Some(Space::Global) => Category::LoadGlobal,
+            Some(Space::Shared) => Category::LoadShared,
+            _ => Category::LoadGeneric,
+        },
+        WmmaStoreD => match space {
+            Some(Space::Global) => Category::StoreGlobal,
+            Some(Space::Shared) => Category::StoreShared,
+            _ => Category::StoreGeneric,
+        },
+        CpAsync | CpAsyncBulk => Category::AsyncCopy,
         Atom | Red => Category::Atomic,
-        BarArrive | BarRed | BarSync | BarWarpSync | BarrierArrive | BarrierRed | BarrierSync | Fence | Membar
-        | CpAsyncCommitGroup | CpAsyncWaitAll | CpAsyncWaitGroup => Category::Synchronize,
+        BarArrive
+        | BarRed
+        | BarSync
+        | BarWarpSync
+        | BarrierArrive
+        | BarrierRed
+        | BarrierSync
+        | Fence
+        | Membar
+        | MbarrierArrive
+        | MbarrierArriveDrop
+        | MbarrierArriveDropExpectTx
+        | MbarrierArriveDropNoComplete
+        | MbarrierArriveExpectTx
+        | MbarrierArriveNoComplete
+        | MbarrierCompleteTx
+        | MbarrierExpectTx
+        | MbarrierInit
+        | MbarrierInval
+        | MbarrierPendingCount
+        | MbarrierTestWait
+        | MbarrierTestWaitParity
+        | MbarrierTryWait
+        | MbarrierTryWaitParity
+        | CpAsyncMbarrierArrive
+        | CpAsyncCommitGroup
+        | CpAsyncWaitAll
+        | CpAsyncWaitGroup => Category::Synchronize,
         Activemask | Shfl | Vote | MatchAll | MatchAny | Redux => Category::Warp,
         Bra | BrxIdx | Call | Ret | Exit | Trap | Brkpt | Nanosleep | Pmevent | Prefetch => Category::Control,
     }
@@ -211,6 +253,9 @@ const fn values(ty: Option<ScalarType>) -> u32 {
 /// By the types of the product (section 9.7.14.5.14), in the order d, a, b, c.
 fn tensor_pipe(instruction: &Instruction) -> Option<Pipe> {
     match instruction.modifiers.types {
+        // The product of halves says only what d and c are.
+        [Some(ScalarType::F16), Some(_), None, _] => Some(Pipe::TensorF16SumF16),
+        [Some(ScalarType::F32), Some(_), None, _] => Some(Pipe::TensorF16),
         [_, Some(ScalarType::Tf32), ..] => Some(Pipe::TensorTf32),
         [_, Some(ScalarType::Bf16), ..] => Some(Pipe::TensorBf16),
         [Some(ScalarType::F16), ..] => Some(Pipe::TensorF16SumF16),

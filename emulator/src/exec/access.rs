@@ -8,8 +8,9 @@ use crate::check;
 use crate::counters::AccessKind;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP, Width};
-use crate::memory::Origin;
+use crate::memory::{Origin, generic};
 use crate::ptx::Space;
+use crate::row::Level;
 
 /// Where a warp's accesses may lie.
 macro_rules! memories {
@@ -25,14 +26,13 @@ macro_rules! memories {
 }
 pub(super) use memories;
 
-/// The access's kind for the checks, with what counts as racing.
-pub(super) fn kind_of(access: AccessKind) -> check::Kind {
-    match access {
-        AccessKind::Load => check::Kind::Read,
-        AccessKind::Store => check::Kind::Write,
-        AccessKind::Atomic => check::Kind::Atomic,
-    }
-}
+/// What an access counts as, and what it is to the checks.
+pub(super) type Kinds = (AccessKind, check::Kind);
+pub(super) const LOAD: Kinds = (AccessKind::Load, check::Kind::Read);
+pub(super) const STORE: Kinds = (AccessKind::Store, check::Kind::Write);
+pub(super) const ATOMIC: Kinds = (AccessKind::Atomic, check::Kind::Atomic);
+/// An atomic of which only the store matters; it may be the first to write its place.
+pub(super) const SETTING: Kinds = (AccessKind::Atomic, check::Kind::Write);
 
 /// Counts an access and looks at it: unwritten bytes, races, pending copies. `values` tells whether lanes that write
 /// one place in the same instruction write the same.
@@ -44,24 +44,23 @@ pub(super) fn observe(
     op: &Op,
     place: &Place<'_>,
     at: &Addresses,
-    (kind, bytes, strong, pc): (AccessKind, u32, bool, u32),
+    ((counted, kind), bytes, strong, pc): (Kinds, u32, bool, u32),
     same_value: &dyn Fn(usize, usize) -> bool,
 ) -> Faulty<()> {
     if let Some(counters) = &mut env.counters {
         match place.space {
-            Space::Global => counters.global(pc, kind, at, place.mask, bytes),
-            Space::Shared => counters.shared(pc, kind, &place.offsets.map(|o| o as u32), place.mask, bytes),
+            Space::Global => counters.global(pc, counted, at, place.mask, bytes),
+            Space::Shared => counters.shared(pc, counted, &place.offsets.map(|o| o as u32), place.mask, bytes),
             _ => {}
         }
     }
     let Some(checks) = &mut env.checks else { return Ok(()) };
-    let access =
-        check::Access { warp: warp_index, mask: place.mask, bytes, kind: kind_of(kind), strong, line: op.line };
+    let access = check::Access { warp: warp_index, mask: place.mask, bytes, kind, strong, line: op.line };
     let found = match place.space {
         Space::Global => {
             let mut found = Ok(());
             if let Some(allocation) = place.allocation {
-                if kind != AccessKind::Store && allocation.may_be_unwritten() {
+                if kind != check::Kind::Write && allocation.may_be_unwritten() {
                     for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                         let offset = place.offsets[lane] as usize;
                         if let Some(byte) = allocation.unwritten(offset, bytes as usize) {
@@ -82,19 +81,38 @@ pub(super) fn observe(
             }
             found
         }
-        Space::Shared => checks.shared(&access, &place.offsets.map(|o| o as u32)),
+        Space::Shared => {
+            let offsets = place.offsets.map(|o| o as u32);
+            match checks.shared(&access, &offsets) {
+                // What the system keeps there was set when the block started.
+                Err(finding)
+                    if finding.what == check::What::UninitialisedShared && env.grid.is_reserved(finding.address) =>
+                {
+                    checks.shared(&check::Access { kind: check::Kind::Write, strong: true, ..access }, &offsets)
+                }
+                found => found,
+            }
+        }
         _ => Ok(()),
     };
     match found {
         Ok(()) => Ok(()),
         Err(finding) => {
-            if finding.what == check::What::SameInstructionWrite
-                && let Some(other) = &finding.other
-                && same_value(finding.lane as usize, other.lane as usize)
-            {
-                return Ok(());
+            if finding.what != check::What::SameInstructionWrite {
+                return Err(env.finding(finding, warp_index, op, place));
             }
-            Err(env.finding(finding, warp_index, op, place))
+            // The finding names the first two lanes; those may agree and later ones differ from them.
+            let lanes = || (0..WARP).filter(|l| place.mask >> l & 1 == 1);
+            let differs =
+                |&lane: &usize, first: usize| place.offsets[lane] == place.offsets[first] && !same_value(lane, first);
+            for first in lanes() {
+                if let Some(lane) = lanes().filter(|&l| l > first).find(|l| differs(l, first)) {
+                    let address = if place.space == Space::Shared { place.offsets[lane] } else { at[lane] };
+                    let finding = finding.between(&access, lane as u32, first as u32, address);
+                    return Err(env.finding(finding, warp_index, op, place));
+                }
+            }
+            Ok(())
         }
     }
 }
@@ -108,9 +126,19 @@ pub(super) fn misplaced(
     verb: &str,
 ) -> Box<crate::fault::Fault> {
     match found {
-        Misplaced::Misaligned { lane, address, bytes } => {
-            let what = format!("{verb} {bytes} bytes at {address:#x}, which is no multiple of {bytes}");
-            env.fault(FaultKind::Misaligned, warp, op, 1 << lane, Some(address), what)
+        Misplaced::Misaligned { lane, address, bytes, space } => {
+            let place = match space {
+                Space::Shared => " of shared memory",
+                Space::Local => " of local memory",
+                Space::Param => " of the parameters",
+                Space::Const | Space::Global => "",
+            };
+            let what = format!("{verb} {bytes} bytes at {address:#x}{place}, which is no multiple of {bytes}");
+            let what = match env.grid.global.holding(address).filter(|_| place.is_empty()) {
+                Some(found) => format!("{what}, in {}", found.describe()),
+                None => what,
+            };
+            env.fault(FaultKind::Misaligned, warp, op, 1 << lane, Some(generic(space, address)), what)
         }
         Misplaced::OutOfBounds { lane, address, bytes, space } => {
             let lies = match space {
@@ -123,12 +151,13 @@ pub(super) fn misplaced(
             };
             let what = format!("{verb} {bytes} bytes at {address:#x}, which {lies}");
             let what = what.replace("which out of", "out of");
-            env.fault(FaultKind::OutOfBounds, warp, op, 1 << lane, Some(address), what)
+            env.fault(FaultKind::OutOfBounds, warp, op, 1 << lane, Some(generic(space, address)), what)
         }
     }
 }
 
-pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
+#[inline(always)]
+fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
     let count = usize::from(access.count);
     let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
@@ -147,13 +176,20 @@ pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Acc
             Ok(place) => place,
             Err(found) => return Err(misplaced(env, *index, op, found, "loads")),
         };
-        observe(*index, env, op, &place, &at, (AccessKind::Load, bytes, access.strong, pc), &|_, _| true)?;
+        observe(*index, env, op, &place, &at, (LOAD, bytes, access.strong, pc), &|_, _| true)?;
         if let (Space::Local, Some(written)) = (place.space, &*local_written) {
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 let offset = place.offsets[lane] as usize;
                 if (offset..offset + bytes as usize).any(|b| written.load8(b) == 0) {
                     let what = format!("reads {bytes} bytes of local memory, not all of which it has written");
-                    return Err(env.fault(FaultKind::Uninitialised, *index, op, 1 << lane, Some(at[lane]), what));
+                    return Err(env.fault(
+                        FaultKind::Uninitialised,
+                        *index,
+                        op,
+                        1 << lane,
+                        Some(generic(Space::Local, at[lane])),
+                        what,
+                    ));
                 }
             }
         }
@@ -199,14 +235,8 @@ fn element(cells: &crate::memory::Cells, at: usize, bytes: u8, signed: bool) -> 
     }
 }
 
-pub(super) fn store(
-    warp: &mut Warp,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    access: &Access,
-    exec: u32,
-    pc: u32,
-) -> Faulty<()> {
+#[inline(always)]
+fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
     let count = usize::from(access.count);
     let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
@@ -235,7 +265,7 @@ pub(super) fn store(
                 _ => lanes.row(slot)[a] == lanes.row(slot)[b],
             })
         };
-        observe(*index, env, op, &place, &at, (AccessKind::Store, bytes, access.strong, pc), &same)?;
+        observe(*index, env, op, &place, &at, (STORE, bytes, access.strong, pc), &same)?;
         if let (Space::Local, Some(written)) = (place.space, local_written) {
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 written.fill(place.offsets[lane] as usize, bytes as usize, 1);
@@ -276,4 +306,45 @@ pub(super) fn mark(place: &Place<'_>, bytes: u32) {
             allocation.mark(place.offsets[lane] as usize, bytes as usize);
         }
     }
+}
+
+/// Compiles a memory operation for each SIMD level: its loops over 32 addresses are most of the time it takes.
+macro_rules! at_levels {
+    ($($(#[$doc:meta])* $name:ident = $row:ident;)+) => {$(
+        $(#[$doc])*
+        pub(super) fn $name(
+            warp: &mut Warp,
+            env: &mut Env<'_, '_>,
+            op: &Op,
+            access: &Access,
+            exec: u32,
+            pc: u32,
+        ) -> Faulty<()> {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn avx2(w: &mut Warp, env: &mut Env<'_, '_>, op: &Op, a: &Access, exec: u32, pc: u32) -> Faulty<()> {
+                    $row(w, env, op, a, exec, pc)
+                }
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
+                fn avx512(w: &mut Warp, env: &mut Env<'_, '_>, op: &Op, a: &Access, exec: u32, pc: u32) -> Faulty<()> {
+                    $row(w, env, op, a, exec, pc)
+                }
+                // SAFETY: lowered for the SIMD level that this machine was found to have.
+                #[allow(unsafe_code)]
+                match env.grid.code.level {
+                    Level::Avx512 => return unsafe { avx512(warp, env, op, access, exec, pc) },
+                    Level::Avx2 => return unsafe { avx2(warp, env, op, access, exec, pc) },
+                    Level::Portable => {}
+                }
+            }
+            $row(warp, env, op, access, exec, pc)
+        }
+    )+};
+}
+at_levels! {
+    /// `ld`
+    load = load_row;
+    /// `st`
+    store = store_row;
 }

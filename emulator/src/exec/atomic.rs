@@ -1,12 +1,11 @@
 //! Atomics (PTX ISA section 9.7.13.5): lane after lane, lowest first, each a true atomic of the host, since blocks on
 //! other threads may reach the same place.
 
-use super::access::{memories, misplaced, observe};
+use super::access::{ATOMIC, SETTING, memories, misplaced, observe};
 use super::block::{Env, scope};
 use super::code::{Atomic, Op};
 use super::place::{Memories, addresses};
 use super::warp::{Faulty, Warp};
-use crate::counters::AccessKind;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP, Width};
 use crate::memory::{Cells, Origin};
@@ -38,13 +37,18 @@ pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, atomic: &Atom
         };
         let constant = place.allocation.is_some_and(|a| matches!(a.origin, Origin::Constant(_)));
         if constant || place.space == Space::Param {
-            let what = "changes memory that a kernel may only read".into();
-            return Err(env.fault(FaultKind::ReadOnly, warp.index, op, place.mask, None, what));
+            let address = at[place.mask.trailing_zeros() as usize % WARP];
+            let kind = if constant { "constant memory" } else { "the kernel's parameters" };
+            let what = format!("atomically changes {bytes} bytes at {address:#x}, which lies in {kind}");
+            return Err(env.fault(FaultKind::ReadOnly, warp.index, op, place.mask, Some(address), what));
         }
-        observe(warp.index, env, op, &place, &at, (AccessKind::Atomic, bytes, true, pc), &|_, _| true)?;
+        let kind = if atomic.reads { ATOMIC } else { SETTING };
+        observe(warp.index, env, op, &place, &at, (kind, bytes, true, pc), &|_, _| true)?;
+        // Sums of floats lose subnormals in global memory and keep them in shared memory (PTX ISA section 9.7.13.5).
+        let flushes = place.space == Space::Global && (atomic.op, atomic.ty) == (AtomicOp::Add, ScalarType::F32);
         for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
             let offset = place.offsets[lane] as usize;
-            old[lane] = change(place.cells, offset, atomic, first[lane], second[lane]);
+            old[lane] = change(place.cells, offset, atomic, flushes, first[lane], second[lane]);
         }
         super::access::mark(&place, bytes);
         rest &= !place.mask;
@@ -61,8 +65,11 @@ pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, atomic: &Atom
 }
 
 /// Changes one place; gives what was there.
-fn change(cells: &Cells, at: usize, atomic: &Atomic, a: u64, b: u64) -> u64 {
-    let new = |old: u64| result(atomic.op, atomic.ty, old, a, b);
+fn change(cells: &Cells, at: usize, atomic: &Atomic, flushes: bool, a: u64, b: u64) -> u64 {
+    let new = |old: u64| match flushes {
+        true => flushed(result(atomic.op, atomic.ty, flushed(old), flushed(a), b)),
+        false => result(atomic.op, atomic.ty, old, a, b),
+    };
     macro_rules! update {
         ($cell:ident, $ty:ty) => {{
             let cell = cells.$cell(at);
@@ -82,12 +89,21 @@ fn change(cells: &Cells, at: usize, atomic: &Atomic, a: u64, b: u64) -> u64 {
     }
 }
 
+/// A float, or a zero of its sign if it is subnormal.
+fn flushed(bits: u64) -> u64 {
+    if bits & 0x7f80_0000 == 0 { bits & 0x8000_0000 } else { bits }
+}
+
 /// What an atomic leaves in memory.
 fn result(op: AtomicOp, ty: ScalarType, old: u64, a: u64, b: u64) -> u64 {
     use ScalarType::{Bf16, Bf16x2, F16, F16x2, F32, F64, S32, S64};
     let word = |v: u32| u64::from(v);
     match (op, ty) {
-        (AtomicOp::Add, F32) => word((f32::from_bits(old as u32) + f32::from_bits(a as u32)).to_bits()),
+        (AtomicOp::Add, F32) => {
+            let sum = f32::from_bits(old as u32) + f32::from_bits(a as u32);
+            // The canonical NaN of PTX, the same on every host.
+            if sum.is_nan() { 0x7fff_ffff } else { word(sum.to_bits()) }
+        }
         (AtomicOp::Add, F64) => (f64::from_bits(old) + f64::from_bits(a)).to_bits(),
         (AtomicOp::Add, F16 | F16x2 | Bf16 | Bf16x2) => {
             let brain = matches!(ty, Bf16 | Bf16x2);

@@ -5,7 +5,7 @@
 
 use super::barrier::Barriers;
 use super::code::{Action, Op};
-use super::grid::Grid;
+use super::grid::{Grid, RESERVED};
 use super::order::Order;
 use super::place::Place;
 use super::warp::{Faulty, State, Stop, Warp};
@@ -113,7 +113,7 @@ impl Block {
         let mut warps = Vec::new();
         for index in 0..threads.div_ceil(WARP as u32) {
             let lanes = Lanes::new(code.rows, code.predicates, code.constants.clone());
-            let bytes = code.local_bytes as usize * WARP;
+            let bytes = code.local_stride() * WARP;
             let written = match grid.options.checks {
                 true => Some(Cells::zeroed(bytes)?),
                 false => None,
@@ -175,6 +175,10 @@ impl Block {
                 LanemaskGe => std::array::from_fn(|lane| !((1 << lane) - 1)),
                 DynamicSmemSize => every(launch.dynamic_shared),
                 TotalSmemSize => every(self.shared.bytes() as u32),
+                ReservedSmemBegin | ReservedSmem0 => every(grid.reserved_start()),
+                ReservedSmem1 => every(grid.reserved_start() + RESERVED / 2),
+                ReservedSmemEnd => every(grid.reserved_start() + RESERVED),
+                ReservedSmemCap => every(RESERVED),
                 WarpSize => every(WARP as u32),
                 // How cooperative groups find the grid's barrier: the upper and lower half of its workspace's address.
                 Envreg1 => every((grid.workspace >> 32) as u32),
@@ -199,17 +203,16 @@ impl Block {
             let (mut moved, mut done) = (false, true);
             for w in order.warps(warps.len()) {
                 let alive = warps[w].alive;
-                while warps[w].is_ready() {
+                let mut yields = false;
+                while !yields && warps[w].is_ready() {
                     moved = true;
                     match warps[w].run(&mut env, order.slice(slice))? {
                         Stop::Barrier { at, mask } => barriers.reached(warps, &mut env, w, at, mask)?,
-                        Stop::Slice => {
-                            if warps[w].executed > grid.options.instruction_limit {
-                                return Err(stuck(&warps[w], &env));
-                            }
-                            break;
-                        }
-                        Stop::Done | Stop::Blocked => break,
+                        Stop::Slice | Stop::Done | Stop::Blocked => yields = true,
+                    }
+                    // Also behind barriers: a loop of barriers that the block meets at again and again ends no slice.
+                    if warps[w].executed > grid.options.instruction_limit && warps[w].alive != 0 {
+                        return Err(stuck(&warps[w], &env));
                     }
                 }
                 // Where nobody checks, barriers do not wait for threads that have ended, as on hardware.
@@ -231,8 +234,11 @@ impl Block {
 
 /// The fault of a warp that ran into the limit of instructions.
 fn stuck(warp: &Warp, env: &Env<'_, '_>) -> Box<Fault> {
-    let group = warp.groups.first();
-    let op = &env.grid.code.ops[group.map_or(0, |g| g.pc as usize).min(env.grid.code.ops.len() - 1)];
+    // The lanes that would go on; the others only wait for them.
+    let ready = warp.groups.iter().filter(|g| g.state == State::Ready).min_by_key(|g| g.pc);
+    let group = ready.or(warp.groups.first());
+    let at = group.map_or(0, |g| if g.state == State::Ready { g.pc } else { g.at });
+    let op = &env.grid.code.ops[(at as usize).min(env.grid.code.ops.len() - 1)];
     let what = format!(
         "the warp has run {} instructions and still does not end: an endless loop, or a wait for something that never \
          comes",

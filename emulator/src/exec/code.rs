@@ -32,6 +32,10 @@ pub enum Action {
     Atomic(Atomic),
     /// Global to shared memory: both bases, then the bytes to read if given.
     CopyAsync(CopyAsync),
+    /// A barrier in shared memory: the result if there is one, the base, then the operand.
+    Mbarrier(Mbarrier),
+    /// Global to shared memory, telling a barrier: both bases, the bytes, the barrier's base.
+    CopyBulk(CopyBulk),
     /// Closes a group of copies.
     CopyCommit,
     /// Waits until so many groups are pending; `None`: until none is.
@@ -40,6 +44,10 @@ pub enum Action {
     LoadMatrix(Matrices),
     /// `stmatrix`: sources, then the base.
     StoreMatrix(Matrices),
+    /// `wmma.load`: destinations, then the base, then the distance if given.
+    LoadTile(Tile),
+    /// `wmma.store`: sources, then the same.
+    StoreTile(Tile),
     /// `mma`, which all lanes must execute.
     Matrix(RowFn),
     /// Goes there in the lanes of the guard.
@@ -160,6 +168,8 @@ pub struct Atomic {
     pub op: AtomicOp,
     /// On what type.
     pub ty: ScalarType,
+    /// Whether what was there matters: not for an exchange whose result nobody uses.
+    pub reads: bool,
     /// Fence before and after: `.acquire`, `.release`, `.acq_rel`; whether beyond the block.
     pub fence: Option<bool>,
 }
@@ -186,6 +196,89 @@ pub struct Matrices {
     pub count: u8,
     /// Transposed.
     pub transposed: bool,
+}
+
+/// An operation on a barrier in shared memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Mbarrier {
+    /// Where.
+    pub address: Address,
+    /// What.
+    pub op: MbarrierOp,
+}
+
+/// What `mbarrier` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MbarrierOp {
+    /// Makes one for a number of arrivals.
+    Init,
+    /// Ends its life.
+    Invalidate,
+    /// Arrives so many times.
+    Arrive {
+        /// Later phases expect as many fewer.
+        drop: bool,
+        /// The phase may end with this.
+        may_complete: bool,
+    },
+    /// Announces bytes and arrives once.
+    ArriveExpecting {
+        /// Later phases expect one fewer.
+        drop: bool,
+    },
+    /// Announces bytes.
+    Expect,
+    /// Bytes have arrived.
+    Complete,
+    /// The thread's earlier `cp.async` arrive.
+    CopiesArrive {
+        /// The arrival is one of those pending: `.noinc`.
+        counted: bool,
+    },
+    /// Asks whether a phase is over.
+    Wait {
+        /// Named by its parity, not by a state.
+        parity: bool,
+    },
+}
+
+impl MbarrierOp {
+    /// Whether there is a slot for a result.
+    pub const fn has_result(self) -> bool {
+        matches!(self, MbarrierOp::Arrive { .. } | MbarrierOp::ArriveExpecting { .. } | MbarrierOp::Wait { .. })
+    }
+}
+
+/// A copy of any size that tells a barrier.
+#[derive(Debug, Clone, Copy)]
+pub struct CopyBulk {
+    /// Destination.
+    pub to: Address,
+    /// Source.
+    pub from: Address,
+    /// The barrier.
+    pub barrier: Mbarrier,
+}
+
+/// A matrix that `wmma` loads or stores.
+#[derive(Debug, Clone, Copy)]
+pub struct Tile {
+    /// Where.
+    pub address: Address,
+    /// Its columns.
+    pub columns: u16,
+    /// Its rows times its columns.
+    pub elements: u16,
+    /// Columns lie one after the other, instead of rows.
+    pub by_columns: bool,
+    /// Bytes of an element.
+    pub bytes: u8,
+    /// Registers of a fragment.
+    pub registers: u8,
+    /// Elements of a register.
+    pub packed: u8,
+    /// Whether a slot says how far rows or columns are apart; otherwise they touch.
+    pub strided: bool,
 }
 
 /// A block barrier: slots are the destination of a reduction, the number, the count if given, the predicate.
@@ -259,6 +352,8 @@ pub struct Code {
     pub local_bytes: u32,
     /// Results may depend on the order of blocks: atomics whose old value is used, or that round, and printing.
     pub order_dependent: bool,
+    /// The SIMD level that the operations were compiled for.
+    pub level: crate::row::Level,
     /// What each operation counts as.
     pub classes: Vec<crate::counters::Class>,
     /// The module's text, for reports.
@@ -266,6 +361,11 @@ pub struct Code {
 }
 
 impl Code {
+    /// From one lane's local memory to the next one's: a multiple of what the widest access is aligned to.
+    pub fn local_stride(&self) -> usize {
+        local_stride(self.local_bytes.into()) as usize
+    }
+
     /// An operation's operands.
     #[inline(always)]
     pub fn operands(&self, op: &Op) -> &[Slot] {
@@ -276,4 +376,10 @@ impl Code {
     pub fn text(&self, line: u32) -> &str {
         self.source.lines().nth(line as usize - 1).unwrap_or_default()
     }
+}
+
+/// See [`Code::local_stride`].
+#[inline(always)]
+pub fn local_stride(bytes: u64) -> u64 {
+    bytes.next_multiple_of(16)
 }

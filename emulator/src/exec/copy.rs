@@ -1,7 +1,7 @@
 //! `cp.async` (PTX ISA section 9.7.9.25): the bytes move at once, and the checks see to it that nobody looks at them
 //! before the wait.
 
-use super::access::{memories, misplaced, observe};
+use super::access::{LOAD, memories, misplaced, observe};
 use super::block::Env;
 use super::code::{BaseWidth, CopyAsync, Op};
 use super::place::{Memories, addresses};
@@ -10,6 +10,7 @@ use crate::check::{self, Kind};
 use crate::counters::AccessKind;
 use crate::fault::FaultKind;
 use crate::lanes::WARP;
+use crate::ptx::Space;
 
 pub(super) fn start(
     warp: &mut Warp,
@@ -45,7 +46,12 @@ pub(super) fn start(
                 (None, Ok(place)) => place,
                 (Some(lane), _) => {
                     let address = from[lane];
-                    let found = super::place::Misplaced::Misaligned { lane, address, bytes: bytes.into() };
+                    let found = super::place::Misplaced::Misaligned {
+                        lane,
+                        address,
+                        bytes: bytes.into(),
+                        space: Space::Global,
+                    };
                     return Err(misplaced(env, warp.index, op, found, "copies"));
                 }
                 (None, Err(found)) => return Err(misplaced(env, warp.index, op, found, "copies")),
@@ -60,7 +66,7 @@ pub(super) fn start(
                 }
             }
             if size.is_power_of_two() {
-                observe(warp.index, env, op, &place, &from, (AccessKind::Load, size, false, pc), &|_, _| true)?;
+                observe(warp.index, env, op, &place, &from, (LOAD, size, false, pc), &|_, _| true)?;
             }
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 place.cells.read(place.offsets[lane] as usize, &mut data[lane][..size as usize]);

@@ -1,6 +1,6 @@
 //! Which kernels' results can depend on the order of blocks; those run on one host thread.
 
-use super::lower::reached;
+use super::lower_variables::reached;
 use crate::ptx::{AtomicOp, Base, FunctionKind, Instruction, Module, Opcode, Operand, Register, ScalarType, Space};
 
 /// Whether a kernel's results can depend on the order in which its blocks reach memory: atomics outside shared memory
@@ -30,7 +30,7 @@ pub(super) fn order_dependent(module: &Module, entry: u32) -> bool {
 }
 
 /// Registers that some instruction reads. Which operands are destinations is the same for all opcodes but a few.
-fn read_registers(instructions: &[Instruction]) -> std::collections::HashSet<Register> {
+pub(super) fn read_registers(instructions: &[Instruction]) -> std::collections::HashSet<Register> {
     fn collect(operand: &Operand, into: &mut std::collections::HashSet<Register>) {
         match operand {
             Operand::Register(r) | Operand::Memory(Base::Register(r), _) => into.extend([*r]),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::Launch;
 use super::block::{Block, Turn};
 use super::code::Code;
-use super::lower::dynamic_start;
+use super::lower_variables::dynamic_start;
 use super::order;
 use super::warp::Faulty;
 use crate::check::LaunchChecks;
@@ -21,6 +21,10 @@ use crate::profile::Profile;
 
 /// Blocks of a thread that wait for others while it starts new ones.
 const PARKED: usize = 64;
+
+/// Bytes of shared memory that the system keeps in every block: on hardware in front of all else, here behind it, and
+/// only for kernels that ask where it is (cooperative groups keep the barriers of tiles of several warps there).
+pub(super) const RESERVED: u32 = 1024;
 
 /// What all blocks of a launch share.
 pub(super) struct Grid<'a> {
@@ -58,11 +62,30 @@ impl Queue {
 }
 
 impl Grid<'_> {
-    /// Shared memory of a block.
-    pub fn shared_bytes(&self) -> usize {
+    /// Shared memory of a block that is the kernel's own.
+    fn own_shared_bytes(&self) -> u64 {
         let fixed = u64::from(self.code.static_shared);
         let dynamic = u64::from(self.launch.dynamic_shared);
-        (if dynamic > 0 { dynamic_start(fixed) + dynamic } else { fixed }) as usize
+        if dynamic > 0 { dynamic_start(fixed) + dynamic } else { fixed }
+    }
+
+    /// Where the system's part of shared memory starts.
+    pub fn reserved_start(&self) -> u32 {
+        self.own_shared_bytes().next_multiple_of(RESERVED.into()) as u32
+    }
+
+    /// Whether this byte of shared memory is the system's.
+    pub fn is_reserved(&self, offset: u64) -> bool {
+        offset >= self.reserved_start().into()
+    }
+
+    /// Shared memory of a block.
+    pub fn shared_bytes(&self) -> usize {
+        if self.code.specials.iter().any(|(special, _)| special.is_reserved_smem()) {
+            (self.reserved_start() + RESERVED) as usize
+        } else {
+            self.own_shared_bytes() as usize
+        }
     }
 
     /// Runs the launch to its end.

@@ -4,18 +4,18 @@
 //! parameters are the `.param` variables that the caller declared for the call; those and local variables lie in the
 //! thread's local memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::code::{Action, Code, Op};
+use super::frame::Frame;
 use super::lower_operations as operations;
 use crate::counters::{Class, class_of};
 use crate::lanes::{Row, Slot, WARP, Width};
 use crate::machine::LoadError;
-use crate::memory::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW};
 use crate::ptx::{
-    Body, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register, RegisterClass,
-    RegisterCounts, Space, SpecialRegister, VariableRef,
+    AtomicOp, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, RegisterCounts, Space,
+    SpecialRegister, VariableRef,
 };
 use crate::row::{self, Level};
 
@@ -31,39 +31,25 @@ const FIRST_PREDICATE: u32 = 2;
 /// A refusal in words; the caller adds kernel, line and text.
 pub(super) type Lowered<T> = Result<T, String>;
 
-/// Where one inlined function's names lie.
-#[derive(Clone)]
-pub(super) struct Frame<'m> {
-    pub body: &'m Body,
-    function: u32,
-    is_entry: bool,
-    rows: [u32; 4],
-    predicates: u32,
-    /// Local address of each local variable and call parameter of the body; shared address of shared ones.
-    variables: Vec<u32>,
-    parameters: Vec<u32>,
-    results: Vec<u32>,
-}
-
 /// Builds one kernel's code.
 pub(super) struct Lowering<'m> {
     pub module: &'m Module,
     /// Address of each module variable; those in shared memory get theirs by kernel.
-    addresses: &'m [u64],
+    pub(super) addresses: &'m [u64],
     level: Level,
     ops: Vec<Op>,
     classes: Vec<Class>,
     slots: Vec<Slot>,
     constants: Vec<Row>,
     known_constants: HashMap<(Width, u64), Slot>,
-    specials: Vec<(SpecialRegister, Slot)>,
-    special_rows: HashMap<SpecialRegister, Slot>,
-    rows: u32,
+    pub(super) specials: Vec<(SpecialRegister, Slot)>,
+    pub(super) special_rows: HashMap<SpecialRegister, Slot>,
+    pub(super) rows: u32,
     predicates: u32,
-    shared: HashMap<VariableRef, u32>,
-    function_shared: HashMap<(u32, u32), u32>,
-    static_shared: u64,
-    dynamic: Vec<VariableRef>,
+    pub(super) shared: HashMap<VariableRef, u32>,
+    pub(super) function_shared: HashMap<(u32, u32), u32>,
+    pub(super) static_shared: u64,
+    pub(super) dynamic: Vec<VariableRef>,
     local_bytes: u64,
 }
 
@@ -107,6 +93,7 @@ pub(super) fn kernel(
     let order_dependent = super::dependence::order_dependent(module, index);
     Ok(Code {
         ops: lowering.ops,
+        level,
         classes: lowering.classes,
         slots: lowering.slots,
         constants: lowering.constants.into(),
@@ -115,74 +102,14 @@ pub(super) fn kernel(
         specials: lowering.specials,
         static_shared: u32::try_from(lowering.static_shared).unwrap_or(u32::MAX),
         dynamic_shared: !lowering.dynamic.is_empty(),
+        // The lanes' memories lie one after the other: each must start where the widest access, of 16 bytes, is aligned.
         local_bytes: u32::try_from(lowering.local_bytes).unwrap_or(u32::MAX),
         order_dependent,
         source: source.clone(),
     })
 }
 
-/// The functions that a kernel reaches, itself first.
-pub(super) fn reached(module: &Module, entry: u32) -> Vec<u32> {
-    let mut all = vec![entry];
-    let mut next = 0;
-    while let Some(&function) = all.get(next) {
-        next += 1;
-        for instruction in module.functions[function as usize].body.iter().flat_map(|b| &b.instructions) {
-            if let (Opcode::Call, Some(&Operand::Function(callee))) = (instruction.opcode, instruction.operands.get(1))
-                && !all.contains(&callee)
-            {
-                all.push(callee);
-            }
-        }
-    }
-    all
-}
-
-/// Every variable that an operand names.
-fn variables_of(operand: &Operand, found: &mut Vec<VariableRef>) {
-    match operand {
-        Operand::Address(v, _) | Operand::Memory(crate::ptx::Base::Variable(v), _) => found.push(*v),
-        Operand::Vector(all) => all.iter().for_each(|o| variables_of(o, found)),
-        _ => {}
-    }
-}
-
 impl<'m> Lowering<'m> {
-    /// Places the shared variables that the kernel reaches, its own and the module's; dynamic ones come behind all.
-    fn place_shared(&mut self, entry: u32) {
-        let mut end = 0u64;
-        let mut dynamic = Vec::new();
-        for function in reached(self.module, entry) {
-            let Some(body) = &self.module.functions[function as usize].body else { continue };
-            for (i, variable) in body.variables.iter().enumerate().filter(|(_, v)| v.space == Space::Shared) {
-                let at = end.next_multiple_of(variable.align);
-                self.function_shared.insert((function, i as u32), at as u32);
-                end = at + variable.bytes.unwrap_or(0);
-            }
-            let mut named = Vec::new();
-            body.instructions.iter().flat_map(|i| &i.operands).for_each(|o| variables_of(o, &mut named));
-            for variable in named {
-                let VariableRef::Module(index) = variable else { continue };
-                let declared = &self.module.variables[index as usize];
-                if declared.space != Space::Shared || self.shared.contains_key(&variable) {
-                    continue;
-                }
-                if let Some(bytes) = declared.bytes {
-                    let at = end.next_multiple_of(declared.align);
-                    self.shared.insert(variable, at as u32);
-                    end = at + bytes;
-                } else if !dynamic.contains(&variable) {
-                    dynamic.push(variable);
-                }
-            }
-        }
-        self.static_shared = end;
-        for &variable in &dynamic {
-            self.shared.insert(variable, dynamic_start(end) as u32);
-        }
-        self.dynamic = dynamic;
-    }
-
     /// Emits a function's code; `free` are the first row, predicate and local byte that no caller uses.
     fn inline(
         &mut self,
@@ -224,7 +151,9 @@ impl<'m> Lowering<'m> {
         self.rows = self.rows.max(end_rows);
         self.predicates = self.predicates.max(end_predicates);
         self.local_bytes = self.local_bytes.max(local);
-        let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results };
+        let exchanges = body.instructions.iter().any(|i| i.modifiers.atomic == Some(AtomicOp::Exch));
+        let read = if exchanges { super::dependence::read_registers(&body.instructions) } else { HashSet::new() };
+        let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results, read };
 
         let first = self.ops.len();
         let mut starts = Vec::with_capacity(body.instructions.len() + 1);
@@ -403,94 +332,12 @@ impl<'m> Lowering<'m> {
         slot
     }
 
-    /// Gives every special register that the kernel reads rows in front of all others, filled when a warp starts.
-    fn place_specials(&mut self, entry: u32) {
-        for function in reached(self.module, entry) {
-            let body = self.module.functions[function as usize].body.iter();
-            for operand in body.flat_map(|b| &b.instructions).flat_map(|i| &i.operands) {
-                let &Operand::Special(special) = operand else { continue };
-                if !self.special_rows.contains_key(&special) {
-                    let slot = Slot::register(self.rows);
-                    self.rows += special.bits() / 32;
-                    self.specials.push((special, slot));
-                    self.special_rows.insert(special, slot);
-                }
-            }
-        }
-    }
-
-    /// Space and address of a variable there.
-    pub fn address(&self, frame: &Frame<'m>, variable: VariableRef) -> Lowered<(Space, u64)> {
-        let at = |all: &[u32], index: u32| u64::from(all.get(index as usize).copied().unwrap_or(0));
-        Ok(match variable {
-            VariableRef::Module(index) => {
-                let declared = &self.module.variables[index as usize];
-                match declared.space {
-                    Space::Shared => (Space::Shared, u64::from(self.shared.get(&variable).copied().unwrap_or(0))),
-                    space => (space, self.addresses[index as usize]),
-                }
-            }
-            VariableRef::Local(index) => match frame.body.variables[index as usize].space {
-                Space::Shared => (Space::Shared, at(&frame.variables, index)),
-                _ => (Space::Local, at(&frame.variables, index)),
-            },
-            VariableRef::Parameter(index) if frame.is_entry => {
-                let entry = &self.module.functions[frame.function as usize];
-                (Space::Param, entry.parameters[index as usize].offset)
-            }
-            VariableRef::Parameter(index) => (Space::Local, at(&frame.parameters, index)),
-            VariableRef::Result(index) => (Space::Local, at(&frame.results, index)),
-        })
-    }
-
-    /// What `cvta` adds to an address of that space.
-    pub fn window(&self, frame: &Frame<'m>, space: Space) -> u64 {
-        match space {
-            Space::Shared => SHARED_WINDOW,
-            Space::Local => LOCAL_WINDOW,
-            Space::Param if frame.is_entry => PARAMETER_WINDOW,
-            Space::Param => LOCAL_WINDOW,
-            Space::Const | Space::Global => 0,
-        }
-    }
-
     pub fn level(&self) -> Level {
         self.level
     }
 }
 
-/// Where dynamic shared memory starts.
-pub(super) fn dynamic_start(static_shared: u64) -> u64 {
-    static_shared.next_multiple_of(16)
-}
-
 /// A register for results that nobody wants.
 pub(super) fn sink(_width: Width) -> Slot {
     Slot::register(0)
-}
-
-impl Frame<'_> {
-    pub fn is_entry(&self) -> bool {
-        self.is_entry
-    }
-
-    pub fn register(&self, register: Register) -> Slot {
-        let [b16, b32, b64, b128] = self.rows;
-        Slot::register(match register.class {
-            RegisterClass::Pred => self.predicates + register.index,
-            RegisterClass::B16 => b16 + register.index,
-            RegisterClass::B32 => b32 + register.index,
-            RegisterClass::B64 => b64 + 2 * register.index,
-            RegisterClass::B128 => b128 + 4 * register.index,
-        })
-    }
-
-    pub fn predicate(&self, guard: Guard) -> Slot {
-        let slot = self.register(guard.register);
-        if guard.negated { slot.negated() } else { slot }
-    }
-
-    pub fn guard(&self, instruction: &Instruction) -> Option<Slot> {
-        instruction.guard.map(|guard| self.predicate(guard))
-    }
 }

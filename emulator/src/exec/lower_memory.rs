@@ -1,13 +1,15 @@
 //! Lowering of addresses and of what reaches memory.
 
-use super::code::{Access, Action, Address, Atomic, Bank, BaseWidth, Matrices};
-use super::lower::{Frame, Lowered, Lowering, sink};
+use super::code::{Access, Action, Address, Atomic, Bank, BaseWidth, Matrices, Mbarrier, MbarrierOp, Tile};
+use super::frame::Frame;
+use super::lower::{Lowered, Lowering, sink};
 use super::lower_operations::{plain, width_of};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{
-    AtomicOp, Base, Flag, Instruction, MatrixCount, Opcode, Operand, Register, RegisterClass, ScalarType, Scope,
-    Semantics, Space,
+    AtomicOp, Base, Flag, Instruction, Layout, MatrixCount, Opcode, Operand, Register, RegisterClass, ScalarType,
+    Scope, Semantics, Space,
 };
+use crate::row::{fragment_registers, sides};
 
 fn register_width(register: Register) -> Width {
     match register.class {
@@ -123,7 +125,12 @@ pub(super) fn atomic<'m>(
     plain(to, frame, &rest[1..], width, slots)?;
     let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release | Semantics::AcqRel));
     let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
-    Ok(Action::Atomic(Atomic { address, op, ty, fence }))
+    let reads = match i.operands[0] {
+        _ if op != AtomicOp::Exch => true,
+        Operand::Register(old) if i.opcode == Opcode::Atom => frame.read.contains(&old),
+        _ => false,
+    };
+    Ok(Action::Atomic(Atomic { address, op, ty, reads, fence }))
 }
 
 pub(super) fn matrices<'m>(
@@ -140,4 +147,87 @@ pub(super) fn matrices<'m>(
         MatrixCount::X4 => 4,
     };
     Ok(Matrices { address, count, transposed: i.modifiers.has(Flag::Trans) })
+}
+
+/// What a register of a `wmma` fragment holds.
+pub(super) fn tile_register(i: &Instruction) -> ScalarType {
+    if i.modifiers.first_type() == Some(ScalarType::F64) { ScalarType::F64 } else { ScalarType::B32 }
+}
+
+/// The matrix of `wmma.load` and `wmma.store` (PTX ISA section 9.7.14.4).
+pub(super) fn tile<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    i: &Instruction,
+    operand: &Operand,
+    slots: &mut Vec<Slot>,
+) -> Lowered<Tile> {
+    let ty = i.modifiers.first_type().ok_or("has no type")?;
+    let [m, n, k] = sides(i.modifiers.shape.ok_or("has no shape")?);
+    let (rows, columns) = match i.opcode {
+        Opcode::WmmaLoadA => (m, k),
+        Opcode::WmmaLoadB => (k, n),
+        _ => (m, n),
+    };
+    let accumulator = matches!(i.opcode, Opcode::WmmaLoadC | Opcode::WmmaStoreD);
+    let address = address(to, frame, i.modifiers.space, operand, slots)?;
+    if let Some(stride) = i.operands.get(2) {
+        slots.push(to.operand(frame, stride, Width::W32)?);
+    }
+    // A single in the format of tensor cores has four bytes.
+    let bytes = ty.bytes() as u8;
+    Ok(Tile {
+        address,
+        columns: columns as u16,
+        elements: (rows * columns) as u16,
+        by_columns: i.modifiers.layouts[0] == Some(Layout::Col),
+        bytes,
+        registers: fragment_registers(ty, rows * columns, accumulator) as u8,
+        packed: if bytes < 4 { 4 / bytes } else { 1 },
+        strided: i.operands.len() > 2,
+    })
+}
+
+/// What an instruction does to a barrier in shared memory, if that is what it does.
+pub(super) fn mbarrier_op(i: &Instruction) -> Option<MbarrierOp> {
+    Some(match i.opcode {
+        Opcode::MbarrierInit => MbarrierOp::Init,
+        Opcode::MbarrierInval => MbarrierOp::Invalidate,
+        Opcode::MbarrierArrive => MbarrierOp::Arrive { drop: false, may_complete: true },
+        Opcode::MbarrierArriveNoComplete => MbarrierOp::Arrive { drop: false, may_complete: false },
+        Opcode::MbarrierArriveDrop => MbarrierOp::Arrive { drop: true, may_complete: true },
+        Opcode::MbarrierArriveDropNoComplete => MbarrierOp::Arrive { drop: true, may_complete: false },
+        Opcode::MbarrierArriveExpectTx => MbarrierOp::ArriveExpecting { drop: false },
+        Opcode::MbarrierArriveDropExpectTx => MbarrierOp::ArriveExpecting { drop: true },
+        Opcode::MbarrierExpectTx => MbarrierOp::Expect,
+        Opcode::MbarrierCompleteTx => MbarrierOp::Complete,
+        Opcode::MbarrierTestWait | Opcode::MbarrierTryWait => MbarrierOp::Wait { parity: false },
+        Opcode::MbarrierTestWaitParity | Opcode::MbarrierTryWaitParity => MbarrierOp::Wait { parity: true },
+        Opcode::CpAsyncMbarrierArrive => MbarrierOp::CopiesArrive { counted: i.modifiers.has(Flag::Noinc) },
+        _ => return None,
+    })
+}
+
+/// An operation on a barrier in shared memory (PTX ISA section 9.7.13.15).
+pub(super) fn mbarrier<'m>(
+    to: &mut Lowering<'m>,
+    frame: &Frame<'m>,
+    i: &Instruction,
+    slots: &mut Vec<Slot>,
+) -> Lowered<Action> {
+    let op = mbarrier_op(i).ok_or("is no operation on a barrier")?;
+    let waits = matches!(op, MbarrierOp::Wait { .. });
+    let mut operands = i.operands.iter();
+    if op.has_result() {
+        let result = operands.next().ok_or("has no result")?;
+        slots.push(to.operand(frame, result, if waits { Width::Pred } else { Width::W64 })?);
+    }
+    // Copies arrive at shared memory, as all others do.
+    let address = address(to, frame, i.modifiers.space, operands.next().ok_or("has no address")?, slots)?;
+    if let Some(value) = operands.next() {
+        let width = if op == (MbarrierOp::Wait { parity: false }) { Width::W64 } else { Width::W32 };
+        slots.push(to.operand(frame, value, width)?);
+    }
+    // How long a wait may sleep, a further operand, is a hint.
+    Ok(Action::Mbarrier(Mbarrier { address, op }))
 }

@@ -1,8 +1,9 @@
 //! Lowering of the instructions that are more than a row function: memory, control flow, barriers, warp operations.
 
-use super::code::{Action, Barrier, BarrierKind, CopyAsync, Shuffle, Vote};
-use super::lower::{Frame, Lowered, Lowering, sink};
-use super::lower_memory::{access, address, atomic, data, matrices, place};
+use super::code::{Action, Barrier, BarrierKind, CopyAsync, CopyBulk, Mbarrier, MbarrierOp, Shuffle, Vote};
+use super::frame::Frame;
+use super::lower::{Lowered, Lowering, sink};
+use super::lower_memory::{access, address, atomic, data, matrices, mbarrier, mbarrier_op, place, tile, tile_register};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{BarrierOp, Flag, Instruction, Opcode, Operand, ScalarType, Scope, Space, SpecialRegister};
 use crate::row::{self, Binary, Unary};
@@ -61,6 +62,28 @@ pub(super) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instructio
             data(to, frame, &i.operands[1], Width::W32, &mut slots)?;
             Action::StoreMatrix(matrices(to, frame, i, &i.operands[0], &mut slots)?)
         }
+        Opcode::WmmaLoadA | Opcode::WmmaLoadB | Opcode::WmmaLoadC => {
+            data(to, frame, &i.operands[0], width_of(tile_register(i)), &mut slots)?;
+            Action::LoadTile(tile(to, frame, i, &i.operands[1], &mut slots)?)
+        }
+        Opcode::WmmaStoreD => {
+            data(to, frame, &i.operands[1], width_of(tile_register(i)), &mut slots)?;
+            Action::StoreTile(tile(to, frame, i, &i.operands[0], &mut slots)?)
+        }
+        Opcode::MbarrierPendingCount => {
+            plain(to, frame, &i.operands[..1], Width::W32, &mut slots)?;
+            plain(to, frame, &i.operands[1..], Width::W64, &mut slots)?;
+            Action::Row(row::unary::<PendingCount>(to.level()).run)
+        }
+        Opcode::CpAsyncBulk => {
+            let destination = address(to, frame, Some(Space::Shared), &i.operands[0], &mut slots)?;
+            let from = address(to, frame, Some(Space::Global), &i.operands[1], &mut slots)?;
+            plain(to, frame, &i.operands[2..3], Width::W32, &mut slots)?;
+            let at = address(to, frame, Some(Space::Shared), &i.operands[3], &mut slots)?;
+            let barrier = Mbarrier { address: at, op: MbarrierOp::Complete };
+            Action::CopyBulk(CopyBulk { to: destination, from, barrier })
+        }
+        _ if mbarrier_op(i).is_some() => mbarrier(to, frame, i, &mut slots)?,
         Opcode::Cvta | Opcode::CvtaTo => return window(to, frame, i),
         Opcode::Isspacep => return is_space(to, frame, i),
         Opcode::BarSync | Opcode::BarrierSync => barrier(to, frame, i, BarrierKind::Sync, &mut slots)?,
@@ -120,7 +143,7 @@ pub(super) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instructio
         _ => match to.row(frame, i)? {
             Some((run, operands)) => {
                 slots = operands;
-                if i.opcode == Opcode::Mma { Action::Matrix(run) } else { Action::Row(run) }
+                if matches!(i.opcode, Opcode::Mma | Opcode::WmmaMma) { Action::Matrix(run) } else { Action::Row(run) }
             }
             None => return Err("cannot be executed by this emulator".into()),
         },
@@ -199,6 +222,16 @@ fn barrier<'m>(
     let bar = matches!(i.opcode, Opcode::BarSync | Opcode::BarArrive | Opcode::BarRed);
     let aligned = bar || i.modifiers.has(Flag::Aligned);
     Ok(Action::Barrier(Barrier { kind, counted: numbers > 1, aligned }))
+}
+
+struct PendingCount;
+impl Unary for PendingCount {
+    type A = u64;
+    type D = u32;
+    #[inline(always)]
+    fn of(a: u64) -> u32 {
+        super::mbarrier::pending_count(a)
+    }
 }
 
 struct Plus;

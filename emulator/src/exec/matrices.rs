@@ -2,14 +2,14 @@
 //! memory. Lane 8m + r names row r of matrix m; lane l holds elements 2(l mod 4) and the next of row l / 4, or, transposed,
 //! of column l / 4.
 
-use super::access::{memories, misplaced, observe};
+use super::access::{Kinds, LOAD, STORE, memories, misplaced, observe};
 use super::block::Env;
 use super::code::{BaseWidth, Matrices, Op};
 use super::place::{Addresses, Memories, Place, addresses};
 use super::warp::{Faulty, Warp};
-use crate::counters::AccessKind;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP};
+use crate::memory::generic;
 use crate::ptx::Space;
 
 const ROW_BYTES: u32 = 16;
@@ -20,7 +20,7 @@ fn rows<'a, 'e: 'a>(
     env: &mut Env<'e, '_>,
     op: &Op,
     matrices: &Matrices,
-    (kind, pc): (AccessKind, u32),
+    (kind, pc): (Kinds, u32),
 ) -> Faulty<(Place<'a>, Addresses)> {
     let slots = env.grid.code.operands(op);
     let base = (matrices.address.base != BaseWidth::None).then(|| slots[usize::from(matrices.count)]);
@@ -33,7 +33,14 @@ fn rows<'a, 'e: 'a>(
             let lanes = if place.space == Space::Shared { mask & !place.mask } else { place.mask };
             let address = at[lanes.trailing_zeros() as usize % WARP];
             let what = format!("moves the row of a matrix at {address:#x}, which is not all in shared memory");
-            return Err(env.fault(FaultKind::OutOfBounds, warp.index, op, lanes, Some(address), what));
+            return Err(env.fault(
+                FaultKind::OutOfBounds,
+                warp.index,
+                op,
+                lanes,
+                Some(generic(Space::Shared, address)),
+                what,
+            ));
         }
         Err(found) => return Err(misplaced(env, warp.index, op, found, "moves the row of a matrix,")),
     };
@@ -52,7 +59,7 @@ fn elements(offsets: &Addresses, matrix: usize, lane: usize, transposed: bool) -
 
 pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &Matrices, pc: u32) -> Faulty<()> {
     let mut values = [[0u32; WARP]; 4];
-    let (place, _) = rows(warp, env, op, matrices, (AccessKind::Load, pc))?;
+    let (place, _) = rows(warp, env, op, matrices, (LOAD, pc))?;
     for (matrix, values) in values.iter_mut().enumerate().take(matrices.count.into()) {
         for (lane, value) in values.iter_mut().enumerate() {
             let [first, second] = elements(&place.offsets, matrix, lane, matrices.transposed);
@@ -68,7 +75,7 @@ pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &M
 }
 
 pub(super) fn store(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &Matrices, pc: u32) -> Faulty<()> {
-    let (place, _) = rows(warp, env, op, matrices, (AccessKind::Store, pc))?;
+    let (place, _) = rows(warp, env, op, matrices, (STORE, pc))?;
     let slots = &env.grid.code.operands(op)[..usize::from(matrices.count)];
     for (matrix, slot) in slots.iter().enumerate() {
         for (lane, &value) in warp.lanes.row(*slot).iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Where the lanes of one access lie: the memory, and each lane's offset in it.
 
-use super::code::{Address, Bank, BaseWidth};
+use super::code::{Address, Bank, BaseWidth, local_stride};
 use crate::lanes::{Lanes, Slot, WARP};
 use crate::memory::{Allocation, Cells, GlobalMemory, LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, space_of};
 use crate::ptx::Space;
@@ -34,7 +34,7 @@ pub(super) struct Place<'a> {
 
 /// Why an address cannot be accessed.
 pub(super) enum Misplaced {
-    Misaligned { lane: usize, address: u64, bytes: u64 },
+    Misaligned { lane: usize, address: u64, bytes: u64, space: Space },
     OutOfBounds { lane: usize, address: u64, bytes: u64, space: Space },
 }
 
@@ -43,7 +43,8 @@ pub(super) enum Misplaced {
 pub(super) fn addresses(lanes: &Lanes, address: &Address, base: Option<Slot>) -> Addresses {
     match (address.base, base) {
         (BaseWidth::Wide, Some(slot)) => lanes.wide(slot).map(|a| a.wrapping_add_signed(address.offset)),
-        (BaseWidth::Short, Some(slot)) => lanes.row(slot).map(|a| u64::from(a).wrapping_add_signed(address.offset)),
+        // Sums of 32 bits: a base below the first byte and an offset that brings it back are what nvcc makes of `x[i - 1]`.
+        (BaseWidth::Short, Some(slot)) => lanes.row(slot).map(|a| a.wrapping_add(address.offset as u32).into()),
         _ => [address.offset as u64; WARP],
     }
 }
@@ -58,11 +59,6 @@ impl<'a> Memories<'a> {
         for (lane, address) in at.iter().enumerate() {
             low |= if mask >> lane & 1 == 1 { *address } else { 0 };
         }
-        if low & (bytes - 1) != 0 {
-            let bad = |&lane: &usize| mask >> lane & 1 == 1 && at[lane] & (bytes - 1) != 0;
-            let lane = (0..WARP).find(bad).unwrap_or(first);
-            return Err(Misplaced::Misaligned { lane, address: at[lane], bytes });
-        }
         let (space, window) = match bank {
             Bank::Global | Bank::Constant => (Space::Global, 0),
             Bank::Shared => (Space::Shared, 0),
@@ -75,6 +71,11 @@ impl<'a> Memories<'a> {
                 Space::Const | Space::Global => (Space::Global, 0),
             },
         };
+        if low & (bytes - 1) != 0 {
+            let bad = |&lane: &usize| mask >> lane & 1 == 1 && at[lane] & (bytes - 1) != 0;
+            let lane = (0..WARP).find(bad).unwrap_or(first);
+            return Err(Misplaced::Misaligned { lane, address: at[lane], bytes, space });
+        }
         let outside = Misplaced::OutOfBounds { lane: first, address: at[first], bytes, space };
         let (cells, start, size, allocation) = match space {
             Space::Shared => (self.shared, window, self.shared.bytes() as u64, None),
@@ -97,7 +98,7 @@ impl<'a> Memories<'a> {
         }
         if space == Space::Local {
             for (lane, offset) in offsets.iter_mut().enumerate() {
-                *offset = offset.wrapping_add(lane as u64 * size);
+                *offset = offset.wrapping_add(lane as u64 * local_stride(size));
             }
         }
         if here != u32::MAX {

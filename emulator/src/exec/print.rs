@@ -54,10 +54,10 @@ pub(super) fn print(
         let mut count = 0;
         let mut missing = false;
         let mut next = |bytes: usize| {
-            at = at.next_multiple_of(bytes as u64);
+            at = at.checked_next_multiple_of(bytes as u64).unwrap_or(at);
             let value = word(warp, env, lane, at, bytes);
             missing |= value.is_none();
-            at += bytes as u64;
+            at = at.wrapping_add(bytes as u64);
             count += 1;
             value.unwrap_or(0)
         };
@@ -69,10 +69,11 @@ pub(super) fn print(
         let line = String::from_utf8_lossy(&line);
         env.grid.printed.lock().unwrap_or_else(|e| e.into_inner()).push_str(&line);
         if let Some(result) = result {
-            let place = lane * env.grid.code.local_bytes as usize + result as usize;
-            warp.local.store32(place, count);
+            let place = lane * env.grid.code.local_stride() + result as usize;
+            // Byte for byte: a module may declare its result at any alignment.
+            warp.local.write(place, &u32::to_le_bytes(count));
             if let Some(written) = &warp.local_written {
-                written.store32(place, 0x0101_0101);
+                written.fill(place, 4, 1);
             }
         }
     }

@@ -6,7 +6,7 @@
 
 use super::block::Env;
 use super::code::{Action, Op};
-use super::{access, atomic, collective, copy, matrices, print};
+use super::{access, atomic, collective, copy, matrices, mbarrier, print, tiles};
 use crate::fault::{Fault, FaultKind};
 use crate::lanes::{Lanes, WARP};
 use crate::memory::Cells;
@@ -245,6 +245,14 @@ impl Warp {
                 Action::Store(access) => access::store(self, env, op, access, exec, pc)?,
                 Action::Atomic(atomic) => atomic::run(self, env, op, atomic, exec, pc)?,
                 Action::CopyAsync(copy) => copy::start(self, env, op, copy, exec, pc)?,
+                Action::Mbarrier(barrier) => {
+                    if exec != 0 && mbarrier::run(self, env, op, barrier, exec, pc)? {
+                        self.park(pc + 1, mask, State::Ready, pc + 1);
+                        self.executed += slice - left;
+                        return Ok(Stop::Slice);
+                    }
+                }
+                Action::CopyBulk(copy) => mbarrier::copy(self, env, op, copy, exec, pc)?,
                 Action::CopyCommit => {
                     if let Some(checks) = &mut env.checks {
                         checks.cp_async_commit(self.index, exec);
@@ -267,7 +275,11 @@ impl Warp {
                         return Ok(Stop::Barrier { at: pc, mask: exec });
                     }
                 }
-                Action::LoadMatrix(_) | Action::StoreMatrix(_) | Action::Matrix(_) => {
+                Action::LoadMatrix(_)
+                | Action::StoreMatrix(_)
+                | Action::Matrix(_)
+                | Action::LoadTile(_)
+                | Action::StoreTile(_) => {
                     if exec != 0 {
                         if exec != self.alive {
                             self.park(pc + 1, mask & !exec, State::Ready, pc + 1);
@@ -281,6 +293,8 @@ impl Warp {
                         match &op.action {
                             Action::LoadMatrix(m) => matrices::load(self, env, op, m, pc)?,
                             Action::StoreMatrix(m) => matrices::store(self, env, op, m, pc)?,
+                            Action::LoadTile(t) => tiles::load(self, env, op, t, pc)?,
+                            Action::StoreTile(t) => tiles::store(self, env, op, t, pc)?,
                             // SAFETY: as for rows.
                             Action::Matrix(run) => unsafe { run(&mut self.lanes, code.operands(op), exec) },
                             _ => {}

@@ -6,4 +6,4 @@ mod window;
 
 pub use cells::Cells;
 pub use global::{Allocation, GlobalMemory, MemoryError, Origin};
-pub use window::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, WINDOW_BYTES, space_of};
+pub use window::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, WINDOW_BYTES, generic, space_of};

@@ -13,6 +13,22 @@ pub const PARAMETER_WINDOW: u64 = 0x7f40_0000_0000_0000;
 /// Size of each window: shared and local addresses have 32 bits or fewer.
 pub const WINDOW_BYTES: u64 = 1 << 32;
 
+/// The generic address of an address in a space; one that is generic already stays so.
+pub fn generic(space: Space, address: u64) -> u64 {
+    let window = match space {
+        Space::Shared => SHARED_WINDOW,
+        Space::Local => LOCAL_WINDOW,
+        Space::Param => PARAMETER_WINDOW,
+        Space::Global | Space::Const => return address,
+    };
+    // Windows are far from what addresses within a space can be, also from ones that are out of bounds.
+    if address.wrapping_sub(window).wrapping_add(WINDOW_BYTES) < 2 * WINDOW_BYTES {
+        address
+    } else {
+        window.wrapping_add(address)
+    }
+}
+
 /// The space that a generic address lies in, and the address there.
 #[inline(always)]
 pub fn space_of(generic: u64) -> (Space, u64) {

@@ -166,11 +166,20 @@ spelled! {
         LanemaskEq = "%lanemask_eq", LanemaskLt = "%lanemask_lt", LanemaskLe = "%lanemask_le",
         LanemaskGt = "%lanemask_gt", LanemaskGe = "%lanemask_ge",
         DynamicSmemSize = "%dynamic_smem_size", TotalSmemSize = "%total_smem_size",
+        ReservedSmemBegin = "%reserved_smem_offset_begin", ReservedSmemEnd = "%reserved_smem_offset_end",
+        ReservedSmemCap = "%reserved_smem_offset_cap",
+        ReservedSmem0 = "%reserved_smem_offset_0", ReservedSmem1 = "%reserved_smem_offset_1",
         Envreg1 = "%envreg1", Envreg2 = "%envreg2", WarpSize = "WARP_SZ",
     }
 }
 
 impl SpecialRegister {
+    /// Whether it tells of the part of shared memory that the system keeps (section 10: `%reserved_smem_offset`).
+    pub const fn is_reserved_smem(self) -> bool {
+        use SpecialRegister::{ReservedSmem0, ReservedSmem1, ReservedSmemBegin, ReservedSmemCap, ReservedSmemEnd};
+        matches!(self, ReservedSmemBegin | ReservedSmemEnd | ReservedSmemCap | ReservedSmem0 | ReservedSmem1)
+    }
+
     /// 64 for the clocks and the grid's number, else 32.
     pub const fn bits(self) -> u32 {
         match self {

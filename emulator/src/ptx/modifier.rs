@@ -47,7 +47,7 @@ spelled! {
     Scope { Cta = "cta", Cluster = "cluster", Gpu = "gpu", Gl = "gl", Sys = "sys", }
 }
 spelled! {
-    /// What `atom`, `red` and `redux` do.
+    /// What `atom`, `red` and `redux` do, and `vabsdiff4` with its differences.
     AtomicOp {
         Add = "add", Min = "min", Max = "max", Inc = "inc", Dec = "dec",
         And = "and", Or = "or", Xor = "xor", Exch = "exch", Cas = "cas",
@@ -70,7 +70,11 @@ spelled! {
 }
 spelled! {
     /// M, N and K of a matrix product (section 9.7.14).
-    Shape { M16n8k4 = "m16n8k4", M16n8k8 = "m16n8k8", M16n8k16 = "m16n8k16", M16n8k32 = "m16n8k32", }
+    Shape {
+        M8n8k4 = "m8n8k4", M8n8k16 = "m8n8k16",
+        M16n8k4 = "m16n8k4", M16n8k8 = "m16n8k8", M16n8k16 = "m16n8k16", M16n8k32 = "m16n8k32",
+        M16n16k8 = "m16n16k8", M16n16k16 = "m16n16k16", M32n8k16 = "m32n8k16", M8n32k16 = "m8n32k16",
+    }
 }
 spelled! {
     /// How a matrix operand lies: by rows or by columns.
@@ -88,7 +92,7 @@ spelled! {
         Wrap = "wrap", Clamp = "clamp", Left = "l", Right = "r", Aligned = "aligned",
         Up = "up", Down = "down", Bfly = "bfly", Idx = "idx",
         All = "all", Any = "any", Ballot = "ballot",
-        Async = "async", L1 = "L1", L2 = "L2", Unchanged = "nop",
+        Async = "async", Noinc = "noinc", L1 = "L1", L2 = "L2", Unchanged = "nop",
         EvictFirst = "L1::evict_first", EvictLast = "L1::evict_last", NoAllocate = "L1::no_allocate",
         EvictNormal = "L1::evict_normal", EvictUnchanged = "L1::evict_unchanged",
         L2Line64 = "L2::64B", L2Line128 = "L2::128B", L2Line256 = "L2::256B",

@@ -10,6 +10,7 @@ mod carry;
 mod compare;
 mod convert;
 mod double;
+mod eight;
 mod exact;
 mod float;
 mod half;
@@ -19,10 +20,13 @@ mod logic;
 mod matrix;
 mod moves;
 mod packed;
+mod product;
 mod round;
 
 use crate::lanes::{Lanes, Slot, Width};
 use crate::ptx::Instruction;
+
+pub(crate) use product::{dealt, fragment_registers, sides};
 
 pub use lift::{Binary, Quaternary, Ternary, Unary, binary, quaternary, ternary, unary};
 
@@ -77,7 +81,7 @@ pub struct Selected {
 /// Picks the row function of an instruction that only reads and writes registers; `None` for all others.
 pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
     type Family = fn(&Instruction, Level) -> Option<Selected>;
-    const FAMILIES: [Family; 13] = [
+    const FAMILIES: [Family; 15] = [
         integer::select,
         carry::select,
         bits::select,
@@ -89,8 +93,10 @@ pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
         logic::select,
         moves::select,
         half::select,
+        eight::select,
         convert::select,
         matrix::select,
+        product::select,
     ];
     FAMILIES.iter().find_map(|family| family(instruction, level))
 }

@@ -48,6 +48,15 @@ operations! {
         }
         sum
     }
+    /// With `ADD` the differences are added to `c`, otherwise each takes its byte's place.
+    fn Difference[SA: bool, SB: bool, ADD: bool](a: u32, b: u32, c: u32) -> u32 {
+        let mut sum = if ADD { c } else { 0 };
+        for n in 0..4 {
+            let size = (byte::<SA>(a, n) as i32).abs_diff(byte::<SB>(b, n) as i32);
+            sum = if ADD { sum.wrapping_add(size) } else { sum | (size & 0xff) << (8 * n) };
+        }
+        sum
+    }
     /// `FROM` is the first byte of `b` that counts.
     fn Dp2a[SA: bool, SB: bool, FROM: u32](a: u32, b: u32, c: u32) -> u32 {
         let mut sum = c;
@@ -77,11 +86,27 @@ fn dot(opcode: Opcode, modifiers: &Modifiers, level: Level) -> Option<Selected> 
     })
 }
 
+/// `vabsdiff4`: without saturation and with all four bytes selected (PTX ISA section 9.7.17.2).
+fn difference(modifiers: &Modifiers, level: Level) -> Option<Selected> {
+    let signed = |n: usize| Some(modifiers.types[n]? == ScalarType::S32);
+    Some(match (signed(1)?, signed(2)?, modifiers.atomic.is_some()) {
+        (false, false, false) => ternary::<Difference<false, false, false>>(level),
+        (false, false, true) => ternary::<Difference<false, false, true>>(level),
+        (false, true, false) => ternary::<Difference<false, true, false>>(level),
+        (false, true, true) => ternary::<Difference<false, true, true>>(level),
+        (true, false, false) => ternary::<Difference<true, false, false>>(level),
+        (true, false, true) => ternary::<Difference<true, false, true>>(level),
+        (true, true, false) => ternary::<Difference<true, true, false>>(level),
+        (true, true, true) => ternary::<Difference<true, true, true>>(level),
+    })
+}
+
 /// The row function of an instruction of this family.
 pub(super) fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
     use ScalarType::{S16x2, U16x2};
     match (instruction.opcode, instruction.modifiers.first_type()?) {
         (opcode @ (Opcode::Dp4a | Opcode::Dp2a), _) => dot(opcode, &instruction.modifiers, level),
+        (Opcode::Vabsdiff4, _) => difference(&instruction.modifiers, level),
         (Opcode::Add, U16x2 | S16x2) => Some(binary::<Add16x2>(level)),
         (Opcode::Min, U16x2) => Some(binary::<MinU16x2>(level)),
         (Opcode::Max, U16x2) => Some(binary::<MaxU16x2>(level)),

@@ -16,3 +16,17 @@ extern "C" __global__ void tile_sum(int* out, const int* x) {
     block.sync();
     if (tile.thread_rank() == 0) out[block.thread_rank() / 8] = v;
 }
+// Tiles of two warps sum: their barriers lie in the shared memory that the system reserves.
+extern "C" __global__ void wide_tile_sum(int* out, const int* x) {
+    __shared__ cooperative_groups::block_tile_memory<256> memory;
+    auto block = cooperative_groups::this_thread_block(memory);
+    auto tile = cooperative_groups::tiled_partition<64>(block);
+    __shared__ int shared[256];
+    shared[block.thread_rank()] = x[block.thread_rank()];
+    tile.sync();
+    if (tile.thread_rank() == 0) {
+        int sum = 0;
+        for (unsigned i = 0; i < tile.size(); i++) sum += shared[block.thread_rank() + i];
+        out[block.thread_rank() / 64] = sum;
+    }
+}

@@ -23,5 +23,5 @@ extern "C" __global__ void bf16_arithmetic(__nv_bfloat16* out, const __nv_bfloat
     __nv_bfloat16* o = out + 8 * i;
     o[0] = __hadd(x, y), o[1] = __hmul(x, y), o[2] = __hfma(x, y, x), o[3] = __hmax(x, y), o[4] = __hneg(x);
     o[5] = __float2bfloat16(__bfloat162float(x) + 1.0f), o[6] = __hsub(x, y), o[7] = __habs(x);
-    p[i] = __hfma2(p[i], __floats2bfloat162_rn(1.0f, 2.0f), __hmax2(p[i], p[i + 1]));
+    p[2 * i] = __hfma2(p[2 * i], __floats2bfloat162_rn(1.0f, 2.0f), __hmax2(p[2 * i], p[2 * i + 1]));
 }

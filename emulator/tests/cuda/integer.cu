@@ -2,7 +2,7 @@
 extern "C" __global__ void integers(int* out, const int* a, const unsigned* b, long long* wide, short* s, unsigned char* c) {
     int i = threadIdx.x, x = a[i], *o = out + 40 * i;
     unsigned y = b[i];
-    long long l = wide[i], m = wide[i + 1];
+    long long l = wide[4 * i], m = wide[4 * i + 1];
     o[0] = x + (int)y, o[1] = x * x, o[2] = x / (int)y, o[3] = x % (int)y, o[4] = y / 7, o[5] = y % b[i + 1];
     o[6] = __mulhi(x, x), o[7] = __umulhi(y, y), o[8] = __mul24(x, x), o[9] = __umul24(y, y), o[10] = __sad(x, a[i + 1], y);
     o[11] = min(x, (int)y), o[12] = max(y, 9u), o[13] = abs(x), o[14] = -x, o[15] = ~x;

@@ -2,6 +2,9 @@
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod bench;
+pub mod corpus;
+
 use std::path::{Path, PathBuf};
 
 use rewind_emulator::ptx::{Instruction, Module, PtxError};

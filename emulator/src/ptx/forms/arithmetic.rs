@@ -1,7 +1,7 @@
 //! Integer arithmetic, with carries (sections 9.7.1 and 9.7.2).
 
 use super::super::expect::{Expect, Form, Slot, Ty, form};
-use super::super::modifier::{Flag, Modifier, Part};
+use super::super::modifier::{AtomicOp, Flag, Modifier, Part};
 use super::super::opcode::Opcode::*;
 use super::super::types::ScalarType;
 use super::words::*;
@@ -15,6 +15,7 @@ const SATURATED: Slot = Slot::One(&[flag(Flag::Sat)]);
 const RELU: Slot = Slot::One(&[flag(Flag::Relu)]);
 const NARROW: Slot = Slot::One(&[U16, U32, S16, S32]);
 const SIGNED: Slot = Slot::One(&[S16, S32, S64]);
+const SUMMED: Slot = Slot::Maybe(&[Modifier::Atomic(AtomicOp::Add)]);
 const S32_ONLY: Slot = Slot::One(&[S32]);
 const DW: Expect = Expect::Write(Ty::Wide);
 const AW: Expect = Expect::Read(Ty::Wide);
@@ -50,6 +51,9 @@ pub const FORMS: &[Form] = &[
     form(Max, &[INTEGERS], &[D, A, A]),
     form(Min, &[RELU, S32_ONLY], &[D, A, A]).since(90),
     form(Max, &[RELU, S32_ONLY], &[D, A, A]).since(90),
+    // As the headers write it.
+    form(Min, &[S32_ONLY, RELU], &[D, A, A]).since(90),
+    form(Max, &[S32_ONLY, RELU], &[D, A, A]).since(90),
     form(Min, &[PAIRS16], &[D, A, A]).since(90),
     form(Max, &[PAIRS16], &[D, A, A]).since(90),
     // Results are unsigned 32-bit counts whatever the width of the source.
@@ -62,5 +66,6 @@ pub const FORMS: &[Form] = &[
     form(Bmsk, &[Slot::One(&[flag(Flag::Clamp), flag(Flag::Wrap)]), Slot::One(&[B32])], &[D, A32, A32]),
     form(Fns, &[Slot::One(&[B32])], &[D, A32, A32, Expect::Read(Ty::Is(ScalarType::S32))]),
     form(Dp4a, &[INTEGERS32, INTEGERS32], &[D2, A2, A2, A2]),
+    form(Vabsdiff4, &[INTEGERS32, INTEGERS32, INTEGERS32, SUMMED], &[D2, A2, A2, A2]),
     form(Dp2a, &[LO_HI, INTEGERS32, INTEGERS32], &[D2, A2, A2, A2]),
 ];

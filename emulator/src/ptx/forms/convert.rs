@@ -27,6 +27,9 @@ const F16X2_ONLY: Slot = Slot::One(&[F16X2]);
 const BF16X2_ONLY: Slot = Slot::One(&[BF16X2]);
 const TF32_ONLY: Slot = Slot::One(&[TF32]);
 const RELU: Slot = Slot::Maybe(&[flag(Flag::Relu)]);
+const EIGHTS: Slot = Slot::One(&[ty(ScalarType::E4m3x2), ty(ScalarType::E5m2x2)]);
+const NEAREST: Slot = Slot::One(&[RN]);
+const SATFINITE: Slot = Slot::One(&[flag(Flag::Satfinite)]);
 const ADDRESS: Slot = Slot::One(&[U64]);
 const SPACES: Slot = Slot::One(&[
     Modifier::Space(Space::Const),
@@ -72,6 +75,9 @@ pub const FORMS: &[Form] = &[
     form(Cvt, &[ROUND, BF16_ONLY, F16_F64], &[DX, AX]).since(90),
     form(Cvt, &[RN_RZ, RELU, F16X2_ONLY, SINGLE], &[DX, AX, AX]),
     form(Cvt, &[RN_RZ, RELU, BF16X2_ONLY, SINGLE], &[DX, AX, AX]),
+    form(Cvt, &[NEAREST, SATFINITE, RELU, EIGHTS, SINGLE], &[DX, AX, AX]).since(89),
+    form(Cvt, &[NEAREST, SATFINITE, RELU, EIGHTS, F16X2_ONLY], &[DX, AX]).since(89),
+    form(Cvt, &[NEAREST, RELU, F16X2_ONLY, EIGHTS], &[DX, AX]).since(89),
     form(Cvt, &[AWAY, TF32_ONLY, SINGLE], &[DX, AX]),
     form(Cvt, &[Slot::One(&[RN, round(Rounding::Rz)]), RELU, TF32_ONLY, SINGLE], &[DX, AX]).since(90),
 ];

@@ -11,9 +11,15 @@ const COL: Slot = Slot::One(&[Modifier::Layout(Layout::Col)]);
 const K4: Slot = Slot::One(&[Modifier::Shape(Shape::M16n8k4)]);
 const K8: Slot = Slot::One(&[Modifier::Shape(Shape::M16n8k8)]);
 const K16: Slot = Slot::One(&[Modifier::Shape(Shape::M16n8k16)]);
+const K32: Slot = Slot::One(&[Modifier::Shape(Shape::M16n8k32)]);
+const SMALL_K4: Slot = Slot::One(&[Modifier::Shape(Shape::M8n8k4)]);
+const SMALL_K16: Slot = Slot::One(&[Modifier::Shape(Shape::M8n8k16)]);
 const HALF: Slot = Slot::One(&[F16]);
 const BFLOAT: Slot = Slot::One(&[BF16]);
 const TENSOR: Slot = Slot::One(&[TF32]);
+const BYTE: Slot = Slot::One(&[S8, U8]);
+const WORD: Slot = Slot::One(&[S32]);
+const SATFINITE: Slot = Slot::Maybe(&[flag(Flag::Satfinite)]);
 
 const TRANS: Slot = Slot::Maybe(&[flag(Flag::Trans)]);
 const SHARED: Slot = Slot::Maybe(&[Modifier::Space(Space::Shared)]);
@@ -32,6 +38,13 @@ const fn a(registers: usize) -> Expect {
 const D4: Expect = Expect::WriteFragment(ScalarType::F32, 4);
 const C4: Expect = Expect::ReadFragment(ScalarType::F32, 4);
 
+const fn dd(registers: usize) -> Expect {
+    Expect::WriteFragment(ScalarType::F64, registers)
+}
+const fn ad(registers: usize) -> Expect {
+    Expect::ReadFragment(ScalarType::F64, registers)
+}
+
 /// Types in the order of the operands: d, a, b, c.
 pub const FORMS: &[Form] = &[
     form(Mma, &[K4, ROW, COL, SINGLE, TENSOR, TENSOR, SINGLE], &[D4, a(2), a(1), C4]),
@@ -42,6 +55,13 @@ pub const FORMS: &[Form] = &[
     form(Mma, &[K16, ROW, COL, SINGLE, HALF, HALF, SINGLE], &[D4, a(4), a(2), C4]),
     form(Mma, &[K8, ROW, COL, HALF, HALF, HALF, HALF], &[d(2), a(2), a(1), a(2)]),
     form(Mma, &[K16, ROW, COL, HALF, HALF, HALF, HALF], &[d(2), a(4), a(2), a(2)]),
+    form(Mma, &[SMALL_K16, ROW, COL, SATFINITE, WORD, BYTE, BYTE, WORD], &[d(2), a(1), a(1), a(2)]),
+    form(Mma, &[K16, ROW, COL, SATFINITE, WORD, BYTE, BYTE, WORD], &[d(4), a(2), a(1), a(4)]),
+    form(Mma, &[K32, ROW, COL, SATFINITE, WORD, BYTE, BYTE, WORD], &[d(4), a(4), a(2), a(4)]),
+    form(Mma, &[SMALL_K4, ROW, COL, DOUBLE, DOUBLE, DOUBLE, DOUBLE], &[dd(2), ad(1), ad(1), ad(2)]),
+    form(Mma, &[K4, ROW, COL, DOUBLE, DOUBLE, DOUBLE, DOUBLE], &[dd(4), ad(2), ad(1), ad(4)]).since(90),
+    form(Mma, &[K8, ROW, COL, DOUBLE, DOUBLE, DOUBLE, DOUBLE], &[dd(4), ad(4), ad(2), ad(4)]).since(90),
+    form(Mma, &[K16, ROW, COL, DOUBLE, DOUBLE, DOUBLE, DOUBLE], &[dd(4), ad(8), ad(4), ad(4)]).since(90),
     form(Ldmatrix, &[X1, TRANS, SHARED, B16_ONLY], &[d(1), Expect::SharedAddress]),
     form(Ldmatrix, &[X2, TRANS, SHARED, B16_ONLY], &[d(2), Expect::SharedAddress]),
     form(Ldmatrix, &[X4, TRANS, SHARED, B16_ONLY], &[d(4), Expect::SharedAddress]),

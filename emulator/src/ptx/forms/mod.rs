@@ -6,7 +6,9 @@ mod convert;
 mod float;
 mod logic;
 mod matrix;
+mod mbarrier;
 mod memory;
+mod wmma;
 mod words;
 
 use std::collections::HashMap;
@@ -23,7 +25,11 @@ pub(super) const TABLES: &[&[Form]] = &[
     convert::FORMS,
     memory::FORMS,
     matrix::FORMS,
+    wmma::LOADS,
+    wmma::STORES,
+    wmma::PRODUCTS,
     control::FORMS,
+    mbarrier::FORMS,
 ];
 
 /// The forms whose opcode starts with that word.
