@@ -144,7 +144,7 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
-    use crate::config::DeviceChoice;
+    use crate::config::{DeviceChoice, Math};
     use crate::scheme::Scheme;
     use crate::sweep::{BnStatistics, Gradient, Update};
 
@@ -194,7 +194,7 @@ mod tests {
         let config = resolved(
             "--data synthetic --no-augment --depth 4 --channels 3 --scheme heun --init smooth --gradient adjoint \
              --fixed-point 2 --anchors 3 --bn-stats batch --update after --epochs 6 --batch 7 --lr 0.25 --momentum 0 \
-             --weight-decay 0 --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --threads 2 --memory-limit 512MiB",
+             --weight-decay 0 --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
             None,
         )
         .unwrap();
@@ -206,6 +206,7 @@ mod tests {
         assert_eq!((config.epochs, config.batch, config.lr), (Some(6), 7, 0.25));
         assert_eq!((config.momentum, config.weight_decay, config.lr_drop), (0.0, 0.0, vec![2, 4]));
         assert_eq!((config.seed, config.max_steps, config.device), (9, Some(11), DeviceChoice::Cpu));
+        assert_eq!(config.math, Math::Fp32);
         assert_eq!((config.threads, config.memory_limit), (Some(2), Some(512 << 20)));
         let every = resolved("--gradient checkpoint --checkpoint-every 2 --lr-drop none", None).unwrap();
         assert_eq!((every.sweep.checkpoint_every, every.lr_drop), (Some(2), vec![]));

@@ -1,6 +1,8 @@
 //! What a run means: every setting that decides its result, and how it is run; validated, and saved beside the run.
 
+use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,14 +24,73 @@ const DEPTH_MAX: usize = 1_000_000;
 const CHANNELS_MAX: usize = 65_536;
 const THREADS_MAX: usize = 1024;
 
-/// Which device computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+/// Which device computes: `auto`, `cpu`, `cuda` or `cuda:1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum DeviceChoice {
-    /// The fastest one that this machine has.
+    /// A GPU where there is a usable one, else the processor.
     Auto,
     /// The processor.
     Cpu,
+    /// The GPU of this number.
+    Cuda(usize),
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.pad("auto"),
+            DeviceChoice::Cpu => f.pad("cpu"),
+            DeviceChoice::Cuda(ordinal) => f.pad(&format!("cuda:{ordinal}")),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match (text, text.strip_prefix("cuda:").map(str::parse)) {
+            ("auto", _) => Ok(DeviceChoice::Auto),
+            ("cpu", _) => Ok(DeviceChoice::Cpu),
+            ("cuda", _) => Ok(DeviceChoice::Cuda(0)),
+            (_, Some(Ok(ordinal))) => Ok(DeviceChoice::Cuda(ordinal)),
+            _ => Err(format!("`{text}` is no device: give auto, cpu, cuda, or cuda:1 for the second GPU")),
+        }
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> String {
+        choice.to_string()
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = String;
+
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// How a GPU multiplies in convolutions; states and sums are f32 in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Math {
+    /// On the tensor cores, inputs rounded to 11 bits.
+    Tf32,
+    /// In full single precision.
+    Fp32,
+}
+
+impl fmt::Display for Math {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Math::Tf32 => "tf32",
+            Math::Fp32 => "fp32",
+        })
+    }
 }
 
 /// A run's settings, all of them. The defaults are the paper's recipe at depth 8.
@@ -65,6 +126,8 @@ pub struct RunConfig {
     pub max_steps: Option<u64>,
     /// Which device computes.
     pub device: DeviceChoice,
+    /// How a GPU multiplies.
+    pub math: Math,
     /// Threads that compute; none means one a core.
     pub threads: Option<usize>,
     /// Bytes that the memory plan may not exceed.
@@ -89,6 +152,7 @@ impl Default for RunConfig {
             seed: 0,
             max_steps: None,
             device: DeviceChoice::Auto,
+            math: Math::Tf32,
             threads: None,
             memory_limit: None,
         }

@@ -53,6 +53,11 @@ pub trait Device: Sized + Sync {
         crate::host::available_bytes()
     }
 
+    /// Runs `f` where the device's operations start without a detour: on the CPU a thread of its pool.
+    fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        f()
+    }
+
     /// Reserves `len` elements.
     fn reserve(&self, len: usize) -> Result<Self::Region>;
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{DeviceChoice, RunConfig};
+use crate::config::{DeviceChoice, Math, RunConfig};
 use crate::init::Init;
 use crate::memory::parse_bytes;
 use crate::scheme::Scheme;
@@ -83,9 +83,12 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub max_steps: Option<u64>,
 
-    /// auto or cpu [default: auto].
-    #[arg(long, value_name = "DEVICE", hide_possible_values = true, help_heading = "Machine")]
+    /// auto, cpu, cuda or cuda:1 [default: auto].
+    #[arg(long, value_name = "DEVICE", help_heading = "Machine")]
     pub device: Option<DeviceChoice>,
+    /// A GPU's products: tf32 or fp32 [default: tf32].
+    #[arg(long, value_name = "MATH", hide_possible_values = true, help_heading = "Machine")]
+    pub math: Option<Math>,
     /// Threads that compute [default: one a core].
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub threads: Option<usize>,
@@ -122,6 +125,7 @@ impl Settings {
             seed: self.seed.unwrap_or(base.seed),
             max_steps: self.max_steps.or(base.max_steps),
             device: self.device.unwrap_or(base.device),
+            math: self.math.unwrap_or(base.math),
             threads: self.threads.or(base.threads),
             memory_limit: self.memory_limit.map(|size| size.0).or(base.memory_limit),
         }
@@ -153,6 +157,7 @@ impl From<&RunConfig> for Settings {
             seed: Some(config.seed),
             max_steps: config.max_steps,
             device: Some(config.device),
+            math: Some(config.math),
             threads: config.threads,
             memory_limit: config.memory_limit.map(ByteSize),
         }

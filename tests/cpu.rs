@@ -3,28 +3,18 @@
 mod support;
 
 use rewind::cpu::{Cpu, Isa};
-use rewind::device::{Device, SgdStep};
+use rewind::device::SgdStep;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
 use rewind::plan;
 use rewind::reference::Reference;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
-use support::{EPS_F32, NO_SGD, SCHEMES, all_sweeps, assert_close, batch, gradients, liven, read, small};
+use support::{EPS_F32, SCHEMES, all_sweeps, assert_close, batch, liven, read, small, swept};
 
 const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
 
 fn cpu(threads: usize) -> Cpu {
     Cpu::new(Some(threads)).expect("cpu")
-}
-
-/// Gradients of a net with live second norms on a batch of six.
-fn swept<D: Device>(d: &D, sweep: SweepSpec) -> Vec<(String, Vec<f64>)> {
-    let mut net = Net::new(d, small(sweep, 4, 5, 6), Init::Paper, 1).expect("net");
-    liven(d, &mut net, false);
-    batch(&mut net, d, 6);
-    net.forward(d).expect("forward");
-    net.backward(d, NO_SGD).expect("backward");
-    gradients(d, &net)
 }
 
 #[test]

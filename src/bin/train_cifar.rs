@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use clap::Parser;
 use rewind::cli::{self, Cli};
-use rewind::config::RunConfig;
+use rewind::config::{DeviceChoice, RunConfig};
 use rewind::cpu::Cpu;
+#[cfg(feature = "cuda")]
+use rewind::cuda::Cuda;
+use rewind::data::Dataset;
 use rewind::data::source::{self, Source};
 use rewind::device::Device;
 use rewind::error::Error;
@@ -94,73 +97,120 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         log.note(&notice);
     }
 
-    // the only device so far; a GPU will be chosen here
-    let cpu = Cpu::new(config.threads)?;
-    let dataset = Arc::new(dataset);
-    run::check_limit(&cpu, &config, &dataset)?;
-    let planned = run::planned(&cpu, &config, &dataset);
-    let stored = stored_backprop(&cpu, &config, &dataset);
-    if cli.plan {
-        say(&plan_text(&config, &planned, &stored))?;
-        return Ok(ExitCode::SUCCESS);
+    let job = Job { cli, config, dataset: Arc::new(dataset), resumed, log };
+    match job.config.device {
+        DeviceChoice::Cpu => job.on_cpu(),
+        choice => job.on_gpu(choice),
     }
-    if let Some((_, checkpoint)) = resumed.as_ref().filter(|_| !cli.eval_only)
-        && !left_to_train(&config, &checkpoint.state().progress)?
-    {
-        log.note("this run has done what was asked for; give more with --epochs");
+}
+
+/// Everything that is settled before the device is opened.
+struct Job<'a> {
+    cli: &'a Cli,
+    config: RunConfig,
+    dataset: Arc<Dataset>,
+    resumed: Option<(RunFolder, Checkpoint)>,
+    log: Log,
+}
+
+impl Job<'_> {
+    fn on_cpu(self) -> anyhow::Result<ExitCode> {
+        let cpu = Cpu::new(self.config.threads)?;
+        self.on(&cpu)
     }
 
-    ctrlc::set_handler(|| {
-        // the second Ctrl-C does not wait for the step and the checkpoint
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
+    /// On the GPU that was asked for; where the choice was left open, on the CPU if there is none, saying why.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(mut self, choice: DeviceChoice) -> anyhow::Result<ExitCode> {
+        let ordinal = if let DeviceChoice::Cuda(ordinal) = choice { ordinal } else { 0 };
+        match Cuda::open(ordinal, self.config.math) {
+            Ok(gpu) => self.on(&gpu),
+            Err(reason) if choice == DeviceChoice::Auto => {
+                self.log.note(&format!("no GPU: {reason}"));
+                self.on_cpu()
+            }
+            Err(reason) => Err(reason.into()),
         }
-    })
-    .context("cannot watch for Ctrl-C")?;
+    }
 
-    let checkpoint = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
-    log.note(&format!(
-        "{} on {}: depth {}, {}, gradient {}; activations {} (backprop: {})",
-        dataset.name,
-        cpu.name(),
-        config.depth,
-        config.sweep.scheme,
-        config.sweep.gradient,
-        human(planned.activations()),
-        human(stored.activations()),
-    ));
-    let name = run_name(&dataset.name, &config);
-    let mut run = Run::new(&cpu, config.clone(), dataset, checkpoint, &STOP)?;
-    if cli.eval_only {
-        let Some(test) = cpu.install(|| run.test())? else { return Ok(ExitCode::from(INTERRUPTED)) };
-        let (loss, percent, images) = (test.loss, 100.0 * test.accuracy, test.images);
-        say(&format!("test loss {loss:.4}, accuracy {percent:.2} % on {images} images\n"))?;
-        return Ok(ExitCode::SUCCESS);
+    #[cfg(not(feature = "cuda"))]
+    fn on_gpu(self, choice: DeviceChoice) -> anyhow::Result<ExitCode> {
+        match choice {
+            DeviceChoice::Auto => self.on_cpu(),
+            _ => Err(Error::Usage(
+                "this build has no CUDA device: build with the feature cuda, or give --device cpu".into(),
+            )
+            .into()),
+        }
     }
-    let folder = match resumed {
-        Some((folder, _)) => folder,
-        None => RunFolder::claim(cli.out.as_deref(), &name)?,
-    };
-    log.note(&format!("results go to {}", folder.path().display()));
-    let trained = cpu.install(|| run.train(&folder, &mut log));
-    if trained.is_err() {
-        folder.remove_if_left_empty();
+
+    fn on<D: Device<Real = f32>>(self, device: &D) -> anyhow::Result<ExitCode> {
+        let Job { cli, config, dataset, resumed, mut log } = self;
+        run::check_limit(device, &config, &dataset)?;
+        let planned = run::planned(device, &config, &dataset);
+        let stored = stored_backprop(device, &config, &dataset);
+        if cli.plan {
+            say(&plan_text(&config, &planned, &stored))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if let Some((_, checkpoint)) = resumed.as_ref().filter(|_| !cli.eval_only)
+            && !left_to_train(&config, &checkpoint.state().progress)?
+        {
+            log.note("this run has done what was asked for; give more with --epochs");
+        }
+
+        ctrlc::set_handler(|| {
+            // the second Ctrl-C does not wait for the step and the checkpoint
+            if STOP.swap(true, Ordering::Relaxed) {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        })
+        .context("cannot watch for Ctrl-C")?;
+
+        let checkpoint = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
+        log.note(&format!(
+            "{} on {}: depth {}, {}, gradient {}; activations {} (backprop: {})",
+            dataset.name,
+            device.name(),
+            config.depth,
+            config.sweep.scheme,
+            config.sweep.gradient,
+            human(planned.activations()),
+            human(stored.activations()),
+        ));
+        let name = run_name(&dataset.name, &config);
+        let mut run = Run::new(device, config.clone(), dataset, checkpoint, &STOP)?;
+        if cli.eval_only {
+            let Some(test) = device.install(|| run.test())? else { return Ok(ExitCode::from(INTERRUPTED)) };
+            let (loss, percent, images) = (test.loss, 100.0 * test.accuracy, test.images);
+            say(&format!("test loss {loss:.4}, accuracy {percent:.2} % on {images} images\n"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let folder = match resumed {
+            Some((folder, _)) => folder,
+            None => RunFolder::claim(cli.out.as_deref(), &name)?,
+        };
+        log.note(&format!("results go to {}", folder.path().display()));
+        let trained = device.install(|| run.train(&folder, &mut log));
+        if trained.is_err() {
+            folder.remove_if_left_empty();
+        }
+        let (ending, summary) = trained?;
+        log.finish();
+        let progress = run.progress();
+        let seconds = progress.sums.seconds + progress.history.iter().map(|row| row.epoch_seconds).sum::<f64>();
+        let best_epoch = best_epoch(&progress.history).map(|row| row.epoch);
+        say(&FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored }.to_string())?;
+        if ending == Ending::Interrupted {
+            log.note(&format!("stopped; continue with --resume {}", folder.path().display()));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    let (ending, summary) = trained?;
-    log.finish();
-    let progress = run.progress();
-    let seconds = progress.sums.seconds + progress.history.iter().map(|row| row.epoch_seconds).sum::<f64>();
-    let best_epoch = best_epoch(&progress.history).map(|row| row.epoch);
-    say(&FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored }.to_string())?;
-    if ending == Ending::Interrupted {
-        log.note(&format!("stopped; continue with --resume {}", folder.path().display()));
-        return Ok(ExitCode::from(INTERRUPTED));
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What the same net would take with stored activations.
-fn stored_backprop<D: Device>(d: &D, config: &RunConfig, dataset: &rewind::data::Dataset) -> Bytes {
+fn stored_backprop<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
     let sweep = SweepSpec { update: config.sweep.update, ..SweepSpec::new(config.sweep.scheme, Gradient::Backprop) };
     plan::network(d, &rewind::net::NetSpec { sweep, ..run::net_spec(config, dataset) })
 }

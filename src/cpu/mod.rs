@@ -1,7 +1,7 @@
 //! The fast CPU device: f32, vectors over the channels, threads over the images.
 //!
 //! Every result is the same bits for any number of threads: the batch is cut into groups by its size alone, and the groups'
-//! partial sums are merged in order. No operation allocates. Call several operations from within [`Cpu::install`] to spare
+//! partial sums are merged in order. No operation allocates. Call several operations from within [`Device::install`] to spare
 //! each the way into the pool.
 
 mod batch_norm;
@@ -100,6 +100,11 @@ impl Device for Cpu {
     fn name(&self) -> String {
         let threads = self.threads();
         format!("cpu ({}, {threads} thread{})", self.isa, if threads == 1 { "" } else { "s" })
+    }
+
+    fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        // not this method: the one of `Cpu` itself
+        self.install(f)
     }
 
     fn reserve(&self, len: usize) -> Result<Self::Region> {

@@ -42,8 +42,19 @@ pub fn finalize(d: &Cuda, moments: u64, parts: usize, measure: Measure<'_, Cuda>
     let running = measure.running.map_or((0, 0), |r| (r.mean.buffer.address(), r.var.buffer.address()));
     let (eps, weight) = (BN_EPS as f32, BN_MOMENTUM as f32);
     launch!(
-        d, "bn_finalize", &d.kernels.bn_finalize, warps(channels),
-        mean, rstd, running.0, running.1, moments, parts as u32, channels as u32, eps, weight
+        d,
+        "bn_finalize",
+        &d.kernels.bn_finalize,
+        warps(channels),
+        mean,
+        rstd,
+        running.0,
+        running.1,
+        moments,
+        parts as u32,
+        channels as u32,
+        eps,
+        weight
     )
 }
 
@@ -62,11 +73,29 @@ pub fn grad_sums(
     let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
     let (mean, rstd) = (stats.mean.buffer.address(), stats.rstd.buffer.address());
     launch!(
-        d, "bn_grad_sums", &d.kernels.bn_grad_sums_partial, config, partial, grad_y, z, mean, rstd, pixels, channels
+        d,
+        "bn_grad_sums",
+        &d.kernels.bn_grad_sums_partial,
+        config,
+        partial,
+        grad_y,
+        z,
+        mean,
+        rstd,
+        pixels,
+        channels
     )?;
     let (gamma, beta) = (sums.gamma.buffer.address(), sums.beta.buffer.address());
     launch!(
-        d, "bn_grad_sums", &d.kernels.bn_grad_sums_total, warps(shape.c()),
-        gamma, beta, partial, parts as u32, channels, scale as f32
+        d,
+        "bn_grad_sums",
+        &d.kernels.bn_grad_sums_total,
+        warps(shape.c()),
+        gamma,
+        beta,
+        partial,
+        parts as u32,
+        channels,
+        scale as f32
     )
 }

@@ -6,6 +6,7 @@ use cudarc::driver::{CudaContext, CudaFunction};
 use cudarc::nvrtc::Ptx;
 
 use super::error::{driver, explain};
+use crate::config::Math;
 use crate::error::{Error, Result};
 
 mod images {
@@ -51,15 +52,6 @@ kernels! {
         bn_grad_sums_total bn_grad_z;
     "conv_grad_w": conv_grad_w_total;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
-}
-
-/// How the products of a convolution are computed; sums are f32 in both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Math {
-    /// On the tensor cores, inputs rounded to 11 bits.
-    Tf32,
-    /// In full single precision.
-    Fp32,
 }
 
 /// A convolution kernel's forms, by arithmetic and tile: output channels in tiles of 16, 32 or 64, or whatever comes.
@@ -135,7 +127,9 @@ impl Images {
             return Err(Error::Device { what: "looking a kernel up", reason });
         };
         module.load_function(kernel).map_err(|e| match driver("looking a kernel up", e) {
-            Error::Device { what, reason } => Error::Device { what, reason: format!("{kernel} of {file}.cu: {reason}") },
+            Error::Device { what, reason } => {
+                Error::Device { what, reason: format!("{kernel} of {file}.cu: {reason}") }
+            }
             other => other,
         })
     }

@@ -17,11 +17,12 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream};
 
 pub use self::buffer::{CudaBuffer, CudaRegion};
-pub use self::kernels::{Math, ORIGIN};
+pub use self::kernels::ORIGIN;
 
 use self::error::driver;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, warps};
+use crate::config::Math;
 use crate::device::{BN_EPS, Device, SgdStep};
 use crate::error::Result;
 use crate::fit;
@@ -102,7 +103,8 @@ impl Device for Cuda {
         }
         let stream = self.stream.cu_stream();
         // SAFETY: the tensor holds as many elements as the slice, which is not used before the stream is done.
-        unsafe { cudarc::driver::result::memcpy_dtoh_async(to, at(from), stream) }.map_err(|e| driver("download", e))?;
+        unsafe { cudarc::driver::result::memcpy_dtoh_async(to, at(from), stream) }
+            .map_err(|e| driver("download", e))?;
         self.stream.synchronize().map_err(|e| driver("download", e))
     }
 
@@ -211,7 +213,18 @@ impl Device for Cuda {
         let c = running.mean.shape().c();
         let kernel = &self.kernels.bn_running_stats;
         let (mean, rstd, eps) = (at(&stats.mean), at(&stats.rstd), BN_EPS as f32);
-        launch!(self, "bn_running_stats", kernel, over(c), mean, rstd, at(&running.mean), at(&running.var), c as u32, eps)
+        launch!(
+            self,
+            "bn_running_stats",
+            kernel,
+            over(c),
+            mean,
+            rstd,
+            at(&running.mean),
+            at(&running.var),
+            c as u32,
+            eps
+        )
     }
 
     fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
@@ -254,8 +267,21 @@ impl Device for Cuda {
         let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));
         let (scale, c) = (scale as f32, z.shape().c() as u32);
         launch!(
-            self, "bn_grad_z", &self.kernels.bn_grad_z, over(len),
-            at(grad_z), at(grad_y), at(z), mean, rstd, gamma, sums_gamma, sums_beta, scale, len as u64, c
+            self,
+            "bn_grad_z",
+            &self.kernels.bn_grad_z,
+            over(len),
+            at(grad_z),
+            at(grad_y),
+            at(z),
+            mean,
+            rstd,
+            gamma,
+            sums_gamma,
+            sums_beta,
+            scale,
+            len as u64,
+            c
         )
     }
 
@@ -304,9 +330,7 @@ impl Device for Cuda {
         let (n, f, k) = (x.shape().n(), x.shape().image_len(), grad_y.shape().c());
         let (config, kernel) = (warps((f + 1) * k), &self.kernels.linear_grad_w);
         let (grad_w, grad_b) = (at(grad_w_acc), at(grad_b_acc));
-        launch!(
-            self, "linear_grad_w", kernel, config, grad_w, grad_b, at(x), at(grad_y), n as u32, f as u32, k as u32
-        )
+        launch!(self, "linear_grad_w", kernel, config, grad_w, grad_b, at(x), at(grad_y), n as u32, f as u32, k as u32)
     }
 
     fn softmax_cross_entropy(
@@ -329,9 +353,7 @@ impl Device for Cuda {
         let len = theta.shape().len();
         let [lr, momentum, decay] = [step.lr, step.momentum, step.weight_decay].map(|v| v as f32);
         let (theta, velocity) = (at(theta), at(velocity));
-        launch!(
-            self, "sgd", &self.kernels.sgd, over(len), theta, velocity, at(grad), lr, momentum, decay, len as u64
-        )
+        launch!(self, "sgd", &self.kernels.sgd, over(len), theta, velocity, at(grad), lr, momentum, decay, len as u64)
     }
 
     fn conv_stats(
@@ -406,21 +428,25 @@ impl Device for Cuda {
 
 impl Cuda {
     /// `y = x + h bn(z)`; y may be x.
-    fn step(
-        &self,
-        x: u64,
-        h: f64,
-        z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        y: u64,
-    ) -> Result<()> {
+    fn step(&self, x: u64, h: f64, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: u64) -> Result<()> {
         fit::norm("norm_step", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (h, c) = (h as f32, z.shape().c() as u32);
         launch!(
-            self, "norm_step", &self.kernels.norm_step, over(len),
-            y, x, h, at(z), mean, rstd, gamma, beta, len as u64, c
+            self,
+            "norm_step",
+            &self.kernels.norm_step,
+            over(len),
+            y,
+            x,
+            h,
+            at(z),
+            mean,
+            rstd,
+            gamma,
+            beta,
+            len as u64,
+            c
         )
     }
 }

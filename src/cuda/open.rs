@@ -2,9 +2,10 @@
 
 use cudarc::driver::{CudaContext, sys};
 
-use super::error::{driver, explain};
-use super::kernels::{Kernels, Math};
 use super::Cuda;
+use super::error::{driver, explain};
+use super::kernels::Kernels;
+use crate::config::Math;
 use crate::error::{Error, Result};
 
 /// The driver's version that the embedded PTX asks for: PTX 9.0 came with CUDA 13.0, whose first driver is 580.
@@ -24,7 +25,9 @@ impl Cuda {
         cudarc::driver::result::init().map_err(|e| driver("starting the driver", e))?;
         let mut version = 0;
         // SAFETY: writes one integer.
-        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(|e| driver("asking the driver's version", e))?;
+        unsafe { sys::cuDriverGetVersion(&mut version) }
+            .result()
+            .map_err(|e| driver("asking the driver's version", e))?;
         if version < NEEDED {
             let (major, minor) = (version / 1000, version % 1000 / 10);
             return Err(refused(format!(
@@ -42,7 +45,7 @@ impl Cuda {
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let name = context.name().map_err(|e| driver("asking the GPU's name", e))?;
-        let name = format!("cuda:{ordinal} ({name}, {})", if math == Math::Tf32 { "tf32" } else { "fp32" });
+        let name = format!("cuda:{ordinal} ({name}, {math})");
         Ok(Self { stream, kernels, math, flag, name })
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::LazyLock;
 
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+use rewind::config::Math;
 use rewind::cpu::{Cpu, Isa};
 #[cfg(all(feature = "cuda", target_os = "linux"))]
-use rewind::cuda::{Cuda, Math};
+use rewind::cuda::Cuda;
 use rewind::device::Device;
 use rewind::memory::{Arena, Category, padded_bytes};
 use rewind::operands::{Affine, BasicStats, BasicTheta, BnStats, Scratch};
@@ -12,8 +14,7 @@ use rewind::shape::Shape;
 use rewind::tensor::Tensor;
 
 #[cfg(all(feature = "cuda", target_os = "linux"))]
-use rewind_emulator::Emulator;
-
+use crate::support::gpu::gpu;
 use crate::support::{EPS_F32, read, uniform, write};
 
 /// Makes tensors on a device, each from a reservation of its own: the reference fills every byte that it reserves.
@@ -112,33 +113,9 @@ pub fn cpus() -> &'static [Cpu] {
 /// round their inputs to 11 bits, f32's to 24.
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 pub fn cudas() -> &'static [(Cuda, f64)] {
-    static CUDAS: LazyLock<Vec<(Cuda, f64)>> = LazyLock::new(|| {
-        gpu();
-        let open = |math| Cuda::open(0, math).expect("a GPU or the emulator");
-        let both = vec![(open(Math::Fp32), 1.0), (open(Math::Tf32), 8192.0)];
-        eprintln!("CUDA tests run on {}", both[0].0.name());
-        both
-    });
+    static CUDAS: LazyLock<Vec<(Cuda, f64)>> =
+        LazyLock::new(|| vec![(gpu(Math::Fp32), 1.0), (gpu(Math::Tf32), 8192.0)]);
     &CUDAS
-}
-
-/// The emulator, unless this machine has a driver of its own.
-#[cfg(all(feature = "cuda", target_os = "linux"))]
-fn gpu() -> Option<Emulator> {
-    static EMULATOR: LazyLock<Option<Emulator>> = LazyLock::new(|| {
-        let real = std::env::var_os("REWIND_EMULATOR_LIB").is_none() && std::path::Path::new("/dev/nvidiactl").exists();
-        (!real).then(|| rewind_emulator::install().expect("the emulator is a dependency of the tests"))
-    });
-    *EMULATOR
-}
-
-/// Fails if the emulator found anything wrong.
-#[cfg(all(feature = "cuda", target_os = "linux"))]
-pub fn no_faults() {
-    if let Some(emulator) = gpu() {
-        let faults = emulator.take_faults().expect("the emulator answers");
-        assert!(faults.is_empty(), "{}", faults[0]);
-    }
 }
 
 pub type Outputs = Vec<(&'static str, Vec<f64>)>;

@@ -62,7 +62,7 @@ macro_rules! compare {
         #[cfg(all(feature = "cuda", target_os = "linux"))]
         for (cuda, looser) in crate::bed::cudas() {
             check(&cuda.name(), $operation(cuda, $($argument),*), *looser);
-            crate::bed::no_faults();
+            crate::support::gpu::no_faults();
         }
     }};
 }

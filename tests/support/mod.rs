@@ -1,9 +1,13 @@
 //! What several tests share: seeded values, comparison with a derived tolerance, small nets.
 #![allow(dead_code)]
 
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+pub mod gpu;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rewind::device::{Device, SgdStep};
+use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
 use rewind::scheme::Scheme;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
@@ -95,6 +99,16 @@ pub fn batch<D: Device>(net: &mut Net<D>, d: &D, n: usize) {
 /// All gradients by name.
 pub fn gradients<D: Device>(d: &D, net: &Net<D>) -> Vec<(String, Vec<f64>)> {
     net.gradients().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect()
+}
+
+/// Gradients of a net with live second norms on a batch of six.
+pub fn swept<D: Device>(d: &D, sweep: SweepSpec) -> Vec<(String, Vec<f64>)> {
+    let mut net = Net::new(d, small(sweep, 4, 5, 6), Init::Paper, 1).expect("net");
+    liven(d, &mut net, false);
+    batch(&mut net, d, 6);
+    net.forward(d).expect("forward");
+    net.backward(d, NO_SGD).expect("backward");
+    gradients(d, &net)
 }
 
 /// `|a - b| / |b|` over all blocks' gradients together.

@@ -1,0 +1,43 @@
+//! The GPU that CUDA tests run on: this machine's, or the emulator where there is none; said once on stderr.
+
+use std::sync::{LazyLock, Mutex, MutexGuard};
+
+use rewind::config::Math;
+use rewind::cuda::Cuda;
+use rewind::device::Device;
+use rewind_emulator::Emulator;
+
+/// The emulator, unless this machine has a driver of its own.
+pub fn emulator() -> Option<Emulator> {
+    static EMULATOR: LazyLock<Option<Emulator>> = LazyLock::new(|| {
+        let real = std::path::Path::new("/dev/nvidiactl").exists();
+        (!real).then(|| rewind_emulator::install().expect("the emulator is a dependency of the tests"))
+    });
+    *EMULATOR
+}
+
+/// The GPU, opened.
+pub fn gpu(math: Math) -> Cuda {
+    emulator();
+    let cuda = Cuda::open(0, math).expect("a GPU or the emulator");
+    static SAID: LazyLock<()> = LazyLock::new(|| ());
+    if LazyLock::get(&SAID).is_none() {
+        eprintln!("CUDA tests run on {}", cuda.name());
+        LazyLock::force(&SAID);
+    }
+    cuda
+}
+
+/// One test at a time: the emulator counts, and keeps its options, for the whole process.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Fails if the emulator found anything wrong.
+pub fn no_faults() {
+    if let Some(emulator) = emulator() {
+        let faults = emulator.take_faults().expect("the emulator answers");
+        assert!(faults.is_empty(), "{}", faults[0]);
+    }
+}
