@@ -83,7 +83,7 @@ fn activations_in_three_formats() {
             (bench.get::<f32>(py, 4 * n), bench.get::<u16>(ph, n), bench.get::<u16>(pb, n))
         });
         let wide = || x.iter().map(|&v| f64::from(v));
-        let gelu = |v: f64| 0.5 * v * (1.0 + erf(v * 0.707_106_78));
+        let gelu = |v: f64| 0.5 * v * (1.0 + erf(v * std::f64::consts::FRAC_1_SQRT_2));
         let gelu_tanh = |v: f64| 0.5 * v * (1.0 + (0.797_884_56 * (v + 0.044715 * v * v * v)).tanh());
         let silu = |v: f64| v / (1.0 + (-v).exp());
         let softplus = |v: f64| (1.0 + v.exp()).ln();

@@ -101,7 +101,7 @@ fn differences_of_bytes_stay_apart_or_are_summed() {
             Runner::new(&format!("vabsdiff4.{types}{flag} %r0, %r1, %r2, %r3")).check(words, |[a, b, c]| {
                 let sizes = [0, 1, 2, 3].map(|n| (signed(a, n, a_signed) - signed(b, n, b_signed)).unsigned_abs());
                 if added {
-                    c + sizes.iter().sum::<u64>() & 0xffff_ffff
+                    (c + sizes.iter().sum::<u64>()) & 0xffff_ffff
                 } else {
                     sizes.iter().rev().fold(0, |word, size| word << 8 | size & 0xff)
                 }
