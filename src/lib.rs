@@ -31,7 +31,7 @@
 //! | [`scheme`] | Euler and Heun: one step with signed h, and its pullback |
 //! | [`field`] | the residual function f |
 //! | [`device`], [`fused`], [`operands`], [`fit`] | the vocabulary of operations, the fused ones' definitions, what fits what |
-//! | [`reference`](mod@reference), [`cpu`] | f64 in plain loops, the oracle; f32 with SIMD and threads |
+//! | [`reference`](mod@reference), [`cpu`], `cuda` | f64 in plain loops, the oracle; f32 with SIMD and threads; GPUs |
 //! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on |
 #![warn(missing_docs)]
 

@@ -58,6 +58,8 @@ fn senseless_settings_exit_2_and_name_the_flag() {
         ("--seed 18446744073709551615", &["--seed"]),
         ("--memory-limit lots", &["lots", "512MiB"]),
         ("--device tpu", &["tpu", "--device"]),
+        ("--device cuda:x", &["cuda:x", "cuda:1"]),
+        ("--math fp8", &["fp8", "--math"]),
         ("--config x.toml --resume y", &["--config", "--resume"]),
         ("--out x --resume y", &["--out", "--resume"]),
         ("--eval-only", &["--resume"]),

@@ -59,6 +59,24 @@ pub struct Fault {
     pub what: String,
 }
 
+impl Fault {
+    /// The host cannot hold what a launch needs.
+    pub fn no_memory(kernel: &str) -> Fault {
+        Fault {
+            kind: FaultKind::Unsupported,
+            kernel: kernel.into(),
+            line: 1,
+            text: String::new(),
+            block: [0; 3],
+            warp: 0,
+            lane: 0,
+            thread: [0; 3],
+            address: None,
+            what: "the host has no memory left for this launch".into(),
+        }
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ([x, y, z], [i, j, k]) = (self.block, self.thread);

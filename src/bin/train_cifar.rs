@@ -124,9 +124,17 @@ impl Job<'_> {
     fn on_gpu(mut self, choice: DeviceChoice) -> anyhow::Result<ExitCode> {
         let ordinal = if let DeviceChoice::Cuda(ordinal) = choice { ordinal } else { 0 };
         match Cuda::open(ordinal, self.config.math) {
-            Ok(gpu) => self.on(&gpu),
+            Ok(gpu) => {
+                if !self.cli.plan {
+                    self.log.note(&format!("GPU kernels: {}", rewind::cuda::ORIGIN));
+                }
+                self.on(&gpu)
+            }
             Err(reason) if choice == DeviceChoice::Auto => {
-                self.log.note(&format!("no GPU: {reason}"));
+                // a plan is all that --plan prints
+                if !self.cli.plan {
+                    self.log.note(&format!("on the CPU ({reason})"));
+                }
                 self.on_cpu()
             }
             Err(reason) => Err(reason.into()),

@@ -177,18 +177,7 @@ impl Grid<'_> {
     fn fresh(&self, spare: &mut Vec<Block>, linear: u32) -> Faulty<Block> {
         let block = spare.pop().or_else(|| Block::new(self));
         let Some(mut block) = block else {
-            return Err(Box::new(Fault {
-                kind: crate::fault::FaultKind::Unsupported,
-                kernel: self.kernel.into(),
-                line: 1,
-                text: String::new(),
-                block: [0; 3],
-                warp: 0,
-                lane: 0,
-                thread: [0; 3],
-                address: None,
-                what: "the host has no memory left for the blocks of this launch".into(),
-            }));
+            return Err(Box::new(Fault::no_memory(self.kernel)));
         };
         block.start(self, linear);
         Ok(block)

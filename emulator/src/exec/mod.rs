@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::check::LaunchChecks;
 use crate::counters::{self, LaunchCounts};
-use crate::fault::{Fault, FaultKind};
+use crate::fault::Fault;
 use crate::machine::{LoadError, Options};
 use crate::memory::{Cells, GlobalMemory};
 use crate::profile::Profile;
@@ -138,7 +138,11 @@ impl Run<'_> {
     /// Runs a launch to its end; `numbers` are the launch's own and the address of the grid's barrier.
     pub fn launch(&self, kernel: &Kernel, launch: &Launch, parameters: &[u8], numbers: (u64, u64)) -> Outcome {
         let Some(cells) = Cells::zeroed(parameters.len()) else {
-            return Outcome { fault: Some(Box::new(no_memory(kernel))), counts: None, printed: String::new() };
+            return Outcome {
+                fault: Some(Box::new(Fault::no_memory(&kernel.name))),
+                counts: None,
+                printed: String::new(),
+            };
         };
         cells.write(0, parameters);
         let grid = grid::Grid {
@@ -168,20 +172,5 @@ impl Run<'_> {
         };
         let counts = counted.map(|c| c.summary(&kernel.code.classes, &described));
         Outcome { fault, counts, printed: grid.printed.into_inner().unwrap_or_else(|e| e.into_inner()) }
-    }
-}
-
-fn no_memory(kernel: &Kernel) -> Fault {
-    Fault {
-        kind: FaultKind::Unsupported,
-        kernel: kernel.name.clone(),
-        line: 1,
-        text: String::new(),
-        block: [0; 3],
-        warp: 0,
-        lane: 0,
-        thread: [0; 3],
-        address: None,
-        what: "the host has no memory left for this launch".into(),
     }
 }

@@ -1,0 +1,71 @@
+//! `train_cifar --device cuda` from the command line: on this machine's GPU, or with the emulator as the driver's library.
+#![cfg(all(feature = "cuda", target_os = "linux"))]
+
+#[path = "support/cli.rs"]
+mod cli;
+
+use std::path::Path;
+use std::process::Command;
+
+use cli::{Ended, Place};
+
+const SMALL: &str = "--data synthetic --depth 2 --channels 4 --batch 100 --max-steps 3 --quiet";
+
+fn has_gpu() -> bool {
+    Path::new("/dev/nvidiactl").exists()
+}
+
+/// Puts the emulator where the program's search for the driver's library finds it first.
+fn with_driver(place: &Place, mut command: Command) -> Command {
+    if !has_gpu() {
+        // cargo leaves the library beside the tests' executables
+        let deps = std::env::current_exe().expect("a path").parent().expect("a folder").to_path_buf();
+        let library = deps.join("librewind_emulator.so");
+        assert!(library.exists(), "{} is not there", library.display());
+        let folder = place.path("driver");
+        std::fs::create_dir(&folder).expect("a folder");
+        std::os::unix::fs::symlink(library, folder.join("libcuda.so")).expect("a link");
+        // the test set has 4000 images, which the checks would take minutes over
+        command.env("LD_LIBRARY_PATH", folder).env("REWIND_EMULATOR_CHECKS", "0").env("REWIND_EMULATOR_COUNTERS", "0");
+    }
+    command
+}
+
+#[test]
+fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --device cpu --out cpu"));
+    let line = format!("{SMALL} --device cuda --math fp32 --out gpu");
+    let command = with_driver(&place, place.command(&line));
+    let ended = Ended::of(&line, { command }.spawn().expect("train_cifar starts"));
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let (cpu, gpu) = (place.summary("cpu"), place.summary("gpu"));
+    assert!(gpu["device"].as_str().expect("a name").starts_with("cuda:0 ("), "{}", gpu["device"]);
+    assert_eq!(gpu["steps"], cpu["steps"]);
+    // the scratch is each device's own; all else is the net's
+    for category in ["parameters", "gradients", "optimiser", "statistics", "state", "saved", "data"] {
+        assert_eq!(gpu["memory"][category], cpu["memory"][category], "{category}");
+    }
+    assert_eq!(gpu["peak_bytes"], gpu["planned_peak_bytes"]);
+    // three steps in f32 from the same weights and batches: of 4000 test images a few lie at the border
+    let accuracy = |s: &serde_json::Value| s["test_accuracy"].as_f64().expect("a number");
+    assert!((accuracy(&cpu) - accuracy(&gpu)).abs() < 0.01, "{} and {}", accuracy(&cpu), accuracy(&gpu));
+}
+
+#[test]
+fn a_missing_driver_or_device_is_said_in_one_sentence() {
+    let place = Place::new();
+    let refused = |ended: &Ended, phrase: &str| {
+        assert_eq!(ended.code, Some(1), "{ended}");
+        assert!(ended.error().contains(phrase), "no {phrase:?} in the error of {ended}");
+    };
+    if !has_gpu() {
+        refused(&place.run(&format!("{SMALL} --device cuda")), "no NVIDIA driver");
+        let ended = place.succeed(&format!("{} --device auto --out auto", SMALL.replace(" --quiet", "")));
+        assert!(ended.stderr.contains("on the CPU (") && ended.stderr.contains("no NVIDIA driver"), "{ended}");
+        assert!(place.summary("auto")["device"].as_str().expect("a name").starts_with("cpu"));
+    }
+    let line = format!("{SMALL} --device cuda:97");
+    let command = with_driver(&place, place.command(&line));
+    refused(&Ended::of(&line, { command }.spawn().expect("train_cifar starts")), "there is no device 97");
+}
