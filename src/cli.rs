@@ -39,6 +39,9 @@ pub struct Cli {
     /// Test the checkpoint of --resume DIR and stop.
     #[arg(long, requires = "resume", help_heading = "Run")]
     pub eval_only: bool,
+    /// Print what was found of this machine's processor, driver and GPUs, and stop.
+    #[arg(long, exclusive = true, help_heading = "Run")]
+    pub doctor: bool,
     /// Print only the final table.
     #[arg(long, short, help_heading = "Run")]
     pub quiet: bool,

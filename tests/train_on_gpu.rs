@@ -53,6 +53,30 @@ fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
 }
 
 #[test]
+fn the_doctor_tells_what_it_found() {
+    let place = Place::new();
+    let ended = place.succeed("--doctor");
+    assert!(ended.stdout.contains("cpu ") && ended.stdout.contains("kernels "), "{ended}");
+    assert!(has_gpu() || ended.stdout.contains("none (no libcuda)"), "{ended}");
+    let command = with_driver(&place, place.command("--doctor"));
+    let ended = Ended::of("--doctor", { command }.spawn().expect("train_cifar starts"));
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let device = ended.stdout.lines().find(|l| l.starts_with("cuda:0")).expect("a device");
+    assert!(device.contains("compute capability") && device.ends_with("; usable"), "{ended}");
+}
+
+#[test]
+fn a_plan_larger_than_the_card_is_refused_with_its_table() {
+    let place = Place::new();
+    // some 500 GB of weights and velocities: more than any card holds
+    let line = "--data synthetic --depth 900000 --channels 64 --device cuda";
+    let command = with_driver(&place, place.command(line));
+    let ended = Ended::of(line, { command }.spawn().expect("train_cifar starts"));
+    assert!(matches!(ended.code, Some(1 | 2)), "{ended}");
+    assert!(ended.stderr.contains("parameters") && ended.stderr.contains("largest depth that fits"), "{ended}");
+}
+
+#[test]
 fn a_missing_driver_or_device_is_said_in_one_sentence() {
     let place = Place::new();
     let refused = |ended: &Ended, phrase: &str| {

@@ -76,6 +76,9 @@ fn say(text: &str) -> anyhow::Result<()> {
 }
 
 fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
+    if cli.doctor {
+        return doctor();
+    }
     let resumed = match &cli.resume {
         Some(path) => {
             let folder = RunFolder::open(path)?;
@@ -102,6 +105,20 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         DeviceChoice::Cpu => job.on_cpu(),
         choice => job.on_gpu(choice),
     }
+}
+
+/// What was found of this machine, a line each.
+fn doctor() -> anyhow::Result<ExitCode> {
+    let mut lines = vec![
+        ("rewind".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+        ("cpu".to_string(), Cpu::new(None)?.name()),
+    ];
+    #[cfg(feature = "cuda")]
+    lines.extend(rewind::cuda::doctor::findings());
+    #[cfg(not(feature = "cuda"))]
+    lines.push(("GPU".to_string(), "not built in (feature cuda)".to_string()));
+    say(&lines.iter().map(|(name, found)| format!("{name:<8} {found}\n")).collect::<String>())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Everything that is settled before the device is opened.

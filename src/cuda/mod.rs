@@ -7,6 +7,7 @@
 mod batch_norm;
 mod buffer;
 mod conv;
+pub mod doctor;
 mod error;
 mod kernels;
 mod launch;
