@@ -1,5 +1,5 @@
 // conv_grad_w: the convolution's gradient by its weights, a matrix product summed over pixels.
-//     grad_w[ky,kx,i,o] += sum_p a[gather(p, ky, kx), i] grad_y[p, o],   a = x, or max(0, bn(x)) with a prologue
+//     grad_w[ky,kx,i,o] += sum_p x[gather(p, ky, kx), i] grad_y[p, o]
 // x [N, H, W, C_in], grad_y [N, OH, OW, C_out], grad_w [K, K, C_in, C_out]; partial [splits, K K C_in C_out].
 // Two kernels and no atomics: each split of the pixels sums its share into `partial`, then the shares are added in order.
 // Mapping: grid (taps x tiles of 16 input channels x tiles of NT output channels, splits), 128 threads: a warp takes every
@@ -10,9 +10,9 @@
 
 constexpr uint32_t kStagePixels = 32, kInputTile = 16;
 
-template <uint32_t NT, bool TF32, bool VECTOR, bool NORM>
+template <uint32_t NT, bool TF32, bool VECTOR>
 __device__ void grad_w_kernel(float* __restrict__ partial, const float* __restrict__ x, const float* __restrict__ grad_y,
-                              Prologue norm, const ConvGeometry& g) {
+                              const ConvGeometry& g) {
     __shared__ union {
         struct {
             float input[2][kStagePixels][kInputTile + 8];
@@ -35,21 +35,13 @@ __device__ void grad_w_kernel(float* __restrict__ partial, const float* __restri
         uint64_t offset;
         const bool valid = gathered<Gather::Forward>(g, at, ky, kx, offset);
         float* to = &memory.stages.input[buffer][row][quad];
-        if (VECTOR && !NORM) {
+        if (VECTOR) {
             copy16(to, x + offset + i0 + quad, valid);
         } else {
 #pragma unroll
             for (uint32_t j = 0; j < 4; j++) {
                 const uint32_t c = i0 + quad + j;
-                float v = 0.0f;
-                if (valid && c < g.c_in) {
-                    v = x[offset + c];
-                    if (NORM) {
-                        v = fmaf(norm.gamma[c] * norm.rstd[c], v - norm.mean[c], norm.beta[c]);
-                        v = v < 0.0f ? 0.0f : v;
-                    }
-                }
-                to[j] = v;
+                to[j] = valid && c < g.c_in ? x[offset + c] : 0.0f;
             }
         }
         // The output's gradient: rows of NT channels.
@@ -68,8 +60,7 @@ __device__ void grad_w_kernel(float* __restrict__ partial, const float* __restri
     };
 
     constexpr uint32_t kTiles = NT / 8;
-    // TF32: tiles of a 16 x 8 product. FP32: channel pairs (2 rows of input channels) x kTiles outputs, 8 x 8 lanes... one
-    // lane holds input channels lane / 8 * 4 .. + 3 and outputs lane % 8 + 8 tile.
+    // TF32: tiles of a 16 x 8 product. FP32: a lane holds input channels lane / 8 * 4 .. + 3 and outputs lane % 8 + 8 tile.
     float sums[kTiles][4] = {};
     if (begin < end) stage(begin, 0);
     for (uint32_t chunk = begin; chunk < end; chunk++) {
@@ -137,12 +128,7 @@ conv_grad_w_total(float* __restrict__ grad_w, const float* __restrict__ partial,
 #define CONV_GRAD_W(NAME, NT, TF32, VECTOR)                                                                               \
     extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
     conv_grad_w_##NAME(float* partial, const float* x, const float* grad_y, ConvGeometry g) {                             \
-        grad_w_kernel<NT, TF32, VECTOR, false>(partial, x, grad_y, Prologue{}, g);                                        \
-    }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
-    norm_relu_conv_grad_w_##NAME(float* partial, const float* z, const float* mean, const float* rstd, const float* gamma,\
-                                 const float* beta, const float* grad_y, ConvGeometry g) {                                \
-        grad_w_kernel<NT, TF32, VECTOR, true>(partial, z, grad_y, Prologue{mean, rstd, gamma, beta}, g);                  \
+        grad_w_kernel<NT, TF32, VECTOR>(partial, x, grad_y, g);                                                           \
     }
 CONV_GRAD_W(tf32_16, 16, true, true)
 CONV_GRAD_W(tf32_32, 32, true, true)

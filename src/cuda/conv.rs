@@ -2,7 +2,7 @@
 
 use cudarc::driver::{DeviceRepr, LaunchConfig};
 
-use super::kernels::{ByTile, Tile};
+use super::kernels::Tile;
 use super::launch::{grid, launch, over};
 use super::{Cuda, Norm, batch_norm};
 use crate::error::Result;
@@ -109,28 +109,13 @@ fn weight_grid(x: Shape, conv: Conv, c_out: usize) -> (Tile, usize, usize) {
     (tile, blocks, WEIGHT_BLOCKS.div_ceil(blocks).min(chunks).max(1))
 }
 
-/// `grad_w += dL/dw`, where the input may stand behind batch norm and ReLU.
-pub fn grad_w(
-    d: &Cuda,
-    x: (u64, Shape),
-    norm: Option<Norm>,
-    grad_y: u64,
-    conv: Conv,
-    grad_w: (u64, usize),
-    partial: u64,
-) -> Result<()> {
+/// `grad_w += dL/dw`.
+pub fn grad_w(d: &Cuda, x: (u64, Shape), grad_y: u64, conv: Conv, grad_w: (u64, usize), partial: u64) -> Result<()> {
     let ((x, shape), (grad_w, c_out)) = (x, grad_w);
     let (tile, blocks, splits) = weight_grid(shape, conv, c_out);
-    let config = grid([blocks, splits], THREADS);
+    let kernel = d.kernels.conv_grad_w.of(d.math, tile);
     let geometry = Geometry::new(shape, conv, c_out);
-    let of = |forms: &'_ ByTile| forms.of(d.math, tile).clone();
-    match norm {
-        None => launch!(d, "conv_grad_w", &of(&d.kernels.conv_grad_w), config, partial, x, grad_y, geometry)?,
-        Some(Norm { mean, rstd, gamma, beta }) => {
-            let kernel = of(&d.kernels.norm_relu_conv_grad_w);
-            launch!(d, "conv_grad_w", &kernel, config, partial, x, mean, rstd, gamma, beta, grad_y, geometry)?;
-        }
-    }
+    launch!(d, "conv_grad_w", kernel, grid([blocks, splits], THREADS), partial, x, grad_y, geometry)?;
     let len = conv.kernel * conv.kernel * shape.c() * c_out;
     launch!(d, "conv_grad_w", &d.kernels.conv_grad_w_total, over(len), grad_w, partial, splits as u32, len as u64)
 }

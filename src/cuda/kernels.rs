@@ -23,7 +23,6 @@ macro_rules! kernels {
             pub conv_grad_x: ByTile,
             pub norm_relu_conv: ByTile,
             pub conv_grad_w: ByTile,
-            pub norm_relu_conv_grad_w: ByTile,
         }
 
         impl Kernels {
@@ -39,7 +38,6 @@ macro_rules! kernels {
                     conv_grad_x: ByTile::find(&images, "conv", "conv_grad_x")?,
                     norm_relu_conv: ByTile::find(&images, "conv", "norm_relu_conv")?,
                     conv_grad_w: ByTile::find(&images, "conv_grad_w", "conv_grad_w")?,
-                    norm_relu_conv_grad_w: ByTile::find(&images, "conv_grad_w", "norm_relu_conv_grad_w")?,
                 })
             }
         }

@@ -197,7 +197,7 @@ impl Device for Cuda {
     ) -> Result<()> {
         fit::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
         let grad_w = (at(grad_w_acc), grad_w_acc.shape().c());
-        conv::grad_w(self, (at(x), x.shape()), None, at(grad_y), conv, grad_w, workspace.address())
+        conv::grad_w(self, (at(x), x.shape()), at(grad_y), conv, grad_w, workspace.address())
     }
 
     fn conv_workspace(&self, x: Shape, conv: Conv, c_out: usize) -> usize {
