@@ -276,8 +276,9 @@ impl<'m> Lowering<'m> {
         match operand {
             Operand::Vector(all) => all.iter().try_for_each(|o| self.flatten(frame, o, widths, slots)),
             Operand::Pair(first, predicate) => {
-                let (value, _) = (widths.next(), widths.next());
-                slots.push(first.map_or(sink(value.unwrap_or(Width::W32)), |r| frame.register(r)));
+                // The widths of the result and of the predicate: both are registers, or the sink, and know theirs.
+                widths.nth(1);
+                slots.push(first.map_or(sink(), |r| frame.register(r)));
                 slots.push(frame.register(*predicate));
                 Ok(())
             }
@@ -294,7 +295,7 @@ impl<'m> Lowering<'m> {
         Ok(match operand {
             Operand::Register(r) => frame.register(*r),
             Operand::Predicate(guard) => frame.predicate(*guard),
-            Operand::Sink => sink(width),
+            Operand::Sink => sink(),
             Operand::Immediate(value) if width == Width::Pred => {
                 if *value & 1 == 0 {
                     NEVER
@@ -338,6 +339,6 @@ impl<'m> Lowering<'m> {
 }
 
 /// A register for results that nobody wants.
-pub(super) fn sink(_width: Width) -> Slot {
+pub(super) fn sink() -> Slot {
     Slot::register(0)
 }

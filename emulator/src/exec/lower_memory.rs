@@ -118,7 +118,7 @@ pub(super) fn atomic<'m>(
     let width = width_of(ty);
     let (destination, rest) = match i.opcode {
         Opcode::Atom => (to.operand(frame, &i.operands[0], width)?, &i.operands[1..]),
-        _ => (sink(width), &i.operands[..]),
+        _ => (sink(), &i.operands[..]),
     };
     slots.push(destination);
     let address = address(to, frame, i.modifiers.space, &rest[0], slots)?;

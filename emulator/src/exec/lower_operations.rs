@@ -185,12 +185,12 @@ pub(super) fn plain<'m>(
 fn result_pair<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, operand: &Operand, slots: &mut Vec<Slot>) -> Lowered<()> {
     match operand {
         Operand::Pair(value, predicate) => {
-            slots.push(value.map_or(sink(Width::W32), |r| frame.register(r)));
+            slots.push(value.map_or(sink(), |r| frame.register(r)));
             slots.push(frame.register(*predicate));
         }
         other => {
             slots.push(to.operand(frame, other, Width::W32)?);
-            slots.push(sink(Width::Pred));
+            slots.push(sink());
         }
     }
     Ok(())
