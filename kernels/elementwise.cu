@@ -69,13 +69,15 @@ any_not_finite(uint32_t* __restrict__ flag, const float* __restrict__ x, uint64_
     if (__syncthreads_or(bad) && threadIdx.x == 0) atomicOr(flag, 1u);
 }
 
-// v = momentum v + grad + weight_decay theta; theta -= lr v.
+// v = momentum v + grad + weight_decay theta; theta -= lr[0] v; nothing where loss[0] is not finite.
 extern "C" __global__ void __launch_bounds__(256)
-sgd(float* __restrict__ theta, float* __restrict__ velocity, const float* __restrict__ grad, float lr, float momentum,
-    float decay, uint64_t len) {
+sgd(float* __restrict__ theta, float* __restrict__ velocity, const float* __restrict__ grad, const float* __restrict__ lr,
+    const float* __restrict__ loss, float momentum, float decay, uint64_t len) {
+    if (!isfinite(*loss)) return;
+    const float rate = *lr;
     each_element(len, [&](uint64_t i) {
         float v = fmaf(momentum, velocity[i], fmaf(decay, theta[i], grad[i]));
         velocity[i] = v;
-        theta[i] = fmaf(-lr, v, theta[i]);
+        theta[i] = fmaf(-rate, v, theta[i]);
     });
 }

@@ -13,7 +13,9 @@
 
 use crate::error::Result;
 use crate::fused;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
+use crate::operands::{
+    Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
+};
 use crate::shape::{Conv, Shape};
 use crate::tensor::{Real, Tensor};
 
@@ -32,6 +34,27 @@ pub struct SgdStep {
     /// Weight decay, on all parameters.
     pub weight_decay: f64,
 }
+
+/// The same as a device takes it. What differs between steps lies on the device, so that a recorded step can be
+/// replayed.
+pub struct Sgd<'a, D: Device> {
+    /// Learning rate, `[1]`.
+    pub lr: &'a Tensor<D>,
+    /// The step's loss in its first element: where that is not finite, nothing is updated.
+    pub loss: &'a Tensor<D>,
+    /// Momentum.
+    pub momentum: f64,
+    /// Weight decay, on all parameters.
+    pub weight_decay: f64,
+}
+
+impl<D: Device> Clone for Sgd<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device> Copy for Sgd<'_, D> {}
 
 /// A machine that holds tensors and computes on them.
 pub trait Device: Sized + Sync {
@@ -199,10 +222,10 @@ pub trait Device: Sized + Sync {
 
     // --- optimiser ---
 
-    /// `v = momentum v + grad + weight_decay theta; theta -= lr v`.
+    /// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
     fn sgd(
         &self,
-        step: SgdStep,
+        step: Sgd<'_, Self>,
         grad: &Tensor<Self>,
         velocity: &mut Tensor<Self>,
         theta: &mut Tensor<Self>,
@@ -213,6 +236,17 @@ pub trait Device: Sized + Sync {
     /// Workspace of every fused operation on blocks of this map: at least that of the primitives that define them.
     fn block_workspace(&self, map: Shape) -> usize {
         self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map))
+    }
+
+    /// [`Device::sgd`] on a block's six tensors.
+    fn sgd_block(
+        &self,
+        step: Sgd<'_, Self>,
+        grad: &BasicTheta<Self>,
+        velocity: &mut BasicTheta<Self>,
+        theta: &mut BasicTheta<Self>,
+    ) -> Result<()> {
+        fused::sgd_block(self, step, grad, velocity, theta)
     }
 
     /// Convolution, then the batch's statistics of its output where asked for.
@@ -279,6 +313,21 @@ pub trait Device: Sized + Sync {
         fused::norm_step_acc(self, h, z, stats, affine, x_acc, scratch)
     }
 
+    /// One Euler step of training's forward pass, in place: `x += h f(x)` with f's statistics measured on the batch, and the
+    /// running statistics moved where given. What the cache then holds is the device's affair.
+    fn euler_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &mut BasicStats<Self>,
+        running: Option<&mut BasicRunning<Self>>,
+        x: &mut Tensor<Self>,
+        cache: &mut BasicCache<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
+    }
+
     /// Through the second half of a block: from the cotangent of `bn2(z2)`, scaled, to the cotangent `grad_u` of the inner
     /// ReLU's input, the gradient of conv2's weights, and batch norm's sums of both norms.
     fn basic_vjp_outer(
@@ -310,8 +359,8 @@ pub trait Device: Sized + Sync {
     }
 
     /// The fused inverse Euler step and VJP of one block with saved statistics: from `x = x_{n+1}` and
-    /// `grad_x = dL/dx_{n+1}` to `x_rec = x~_n = x - h f(x)`, `grad_x = dL/dx_n` at x~_n, `grad_theta += dL/dtheta_n`;
-    /// `x` becomes the state that the sweep carries on from, as `carry` says.
+    /// `grad_x = dL/dx_{n+1}` to `grad_x = dL/dx_n` and `grad_theta = dL/dtheta_n` at `x~_n = x - h f(x)`; `x` becomes the
+    /// state that the sweep carries on from, as `carry` says. What `x_rec` and the cache then hold is the device's affair.
     fn inverse_vjp(
         &self,
         h: f64,
@@ -322,9 +371,9 @@ pub trait Device: Sized + Sync {
         x_rec: &mut Tensor<Self>,
         cache: &mut BasicCache<Self>,
         grad_x: &mut Tensor<Self>,
-        grad_theta_acc: &mut BasicTheta<Self>,
+        grad_theta: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
-        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta_acc, scratch)
+        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
     }
 }

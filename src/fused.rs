@@ -1,11 +1,26 @@
 //! The fused operations' definitions in primitives: the default bodies of [`Device`]'s provided methods, and the oracle of
 //! every override.
 
-use crate::device::Device;
+use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
+use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
 use crate::shape::Conv;
 use crate::tensor::Tensor;
+
+/// Defines [`Device::sgd_block`].
+pub fn sgd_block<D: Device>(
+    d: &D,
+    step: Sgd<'_, D>,
+    grad: &BasicTheta<D>,
+    velocity: &mut BasicTheta<D>,
+    theta: &mut BasicTheta<D>,
+) -> Result<()> {
+    let moved = velocity.named_mut().into_iter().zip(theta.named_mut());
+    for ((_, grad), ((_, velocity), (_, theta))) in grad.named().into_iter().zip(moved) {
+        d.sgd(step, grad, velocity, theta)?;
+    }
+    Ok(())
+}
 
 /// Defines [`Device::conv_stats`].
 pub fn conv_stats<D: Device>(
@@ -78,6 +93,26 @@ pub fn norm_step_acc<D: Device>(
     d.axpby(h, f, 1.0, x_acc)
 }
 
+/// Defines [`Device::euler_step`].
+pub fn euler_step<D: Device>(
+    d: &D,
+    h: f64,
+    theta: &BasicTheta<D>,
+    stats: &mut BasicStats<D>,
+    running: Option<&mut BasicRunning<D>>,
+    x: &mut Tensor<D>,
+    cache: &mut BasicCache<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    let BasicCache { z1, z2 } = cache;
+    let (running1, running2) = running.map_or((None, None), |r| (Some(&mut r.bn1), Some(&mut r.bn2)));
+    let measure1 = Some(Measure { stats: &mut stats.bn1, running: running1 });
+    d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, measure1, &mut scratch.workspace)?;
+    let measure2 = Some(Measure { stats: &mut stats.bn2, running: running2 });
+    d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)?;
+    d.norm_step_acc(h, z2, &stats.bn2, &theta.bn2, x, scratch)
+}
+
 /// Defines [`Device::basic_vjp_outer`].
 pub fn basic_vjp_outer<D: Device>(
     d: &D,
@@ -148,9 +183,10 @@ pub fn inverse_vjp<D: Device>(
     x_rec: &mut Tensor<D>,
     cache: &mut BasicCache<D>,
     grad_x: &mut Tensor<D>,
-    grad_theta_acc: &mut BasicTheta<D>,
+    grad_theta: &mut BasicTheta<D>,
     scratch: &mut Scratch<D>,
 ) -> Result<()> {
+    grad_theta.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
     basic_eval_saved(d, x, theta, stats, cache, scratch)?;
     d.norm_step(x, -h, &cache.z2, &stats.bn2, &theta.bn2, x_rec)?;
     basic_eval_saved(d, x_rec, theta, stats, cache, scratch)?;
@@ -158,6 +194,6 @@ pub fn inverse_vjp<D: Device>(
         Carry::Reconstruction => d.copy(x_rec, x)?,
         Carry::Correction => d.norm_step_acc(-h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)?,
     }
-    d.basic_vjp_outer(grad_x, h, theta, stats, cache, grad_theta_acc, scratch)?;
-    d.basic_vjp_inner(x_rec, theta, stats, cache, grad_theta_acc, grad_x, scratch)
+    d.basic_vjp_outer(grad_x, h, theta, stats, cache, grad_theta, scratch)?;
+    d.basic_vjp_inner(x_rec, theta, stats, cache, grad_theta, grad_x, scratch)
 }

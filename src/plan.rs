@@ -55,7 +55,8 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
     let mut plan = Bytes::default();
     plan.charge(Category::Parameters, depth * block + stem + head);
     plan.charge(Category::Gradients, gradient_blocks * block + stem + head);
-    plan.charge(Category::Optimiser, depth * block + stem + head);
+    // velocities, and the learning rate
+    plan.charge(Category::Optimiser, depth * block + stem + head + bytes(Shape::vector(1)));
     // running ones of every block, saved ones of every step, a spare set of one step, and the stem's two pairs
     plan.charge(Category::Statistics, (depth + saved_steps * stages + stages) * statistics + 4 * vector);
     plan.charge(Category::State, state_maps * map);

@@ -12,6 +12,7 @@ use super::padded::Pad;
 use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output, Pixelwise};
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
+use crate::device::Device;
 use crate::error::Result;
 use crate::fit;
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, Carry, Scratch};
@@ -292,15 +293,18 @@ pub fn inverse_vjp(
     x_rec: &mut Tensor,
     cache: &mut BasicCache<Cpu>,
     grad_x: &mut Tensor,
-    grad_theta_acc: &mut BasicTheta<Cpu>,
+    grad_theta: &mut BasicTheta<Cpu>,
     scratch: &mut Scratch<Cpu>,
 ) -> Result<()> {
     check("inverse_vjp", x.shape(), x_rec.shape())?;
     check("inverse_vjp", x.shape(), grad_x.shape())?;
-    fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+    fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+    for (_, grad) in grad_theta.named_mut() {
+        cpu.fill(0.0, grad)?;
+    }
     let Scratch { sums2, workspace, .. } = scratch;
     reverse_pass(cpu, h, carry, theta, stats, x, x_rec, cache, grad_x, sums2, workspace);
-    outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta_acc, scratch);
-    inner_pass(cpu, x_rec, theta, stats, cache, grad_theta_acc, grad_x, scratch);
+    outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta, scratch);
+    inner_pass(cpu, x_rec, theta, stats, cache, grad_theta, grad_x, scratch);
     Ok(())
 }

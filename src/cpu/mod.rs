@@ -28,7 +28,7 @@ use std::ops::Range;
 use self::conv::ConvBatch;
 use self::pixelwise::{BnApply, BnGradZ, Identity, Norm, NormRelu, NormStep, Output};
 use self::simd::Kernel;
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::{Error, Result};
 use crate::fit;
 use crate::host::{HostBuffer, HostRegion};
@@ -328,7 +328,7 @@ impl Device for Cpu {
         Ok(())
     }
 
-    fn sgd(&self, step: SgdStep, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+    fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
         check("sgd", theta.shape(), grad.shape())?;
         check("sgd", theta.shape(), velocity.shape())?;
         sgd::sgd(self, step, grad.values(), velocity.values_mut(), theta.values_mut());
@@ -462,10 +462,10 @@ impl Device for Cpu {
         x_rec: &mut Tensor,
         cache: &mut BasicCache<Self>,
         grad_x: &mut Tensor,
-        grad_theta_acc: &mut BasicTheta<Self>,
+        grad_theta: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
-        block::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta_acc, scratch)
+        block::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
     }
 }
 

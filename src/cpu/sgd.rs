@@ -5,10 +5,15 @@ use rayon::prelude::*;
 use super::Cpu;
 use super::elementwise::CHUNK;
 use super::simd::{Kernel, Simd};
-use crate::device::SgdStep;
+use crate::device::Sgd as Step;
 
-/// `v = momentum v + grad + weight_decay theta; theta -= lr v`.
-pub fn sgd(cpu: &Cpu, step: SgdStep, grad: &[f32], velocity: &mut [f32], theta: &mut [f32]) {
+/// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
+pub fn sgd(cpu: &Cpu, step: Step<'_, Cpu>, grad: &[f32], velocity: &mut [f32], theta: &mut [f32]) {
+    if !step.loss.values()[0].is_finite() {
+        return;
+    }
+    let (lr, momentum, weight_decay) = (step.lr.values()[0], step.momentum as f32, step.weight_decay as f32);
+    let step = Factors { lr, momentum, weight_decay };
     if theta.len() <= CHUNK {
         return cpu.run(Sgd { step, grad, velocity, theta });
     }
@@ -19,8 +24,15 @@ pub fn sgd(cpu: &Cpu, step: SgdStep, grad: &[f32], velocity: &mut [f32], theta: 
     });
 }
 
+#[derive(Clone, Copy)]
+struct Factors {
+    lr: f32,
+    momentum: f32,
+    weight_decay: f32,
+}
+
 struct Sgd<'a> {
-    step: SgdStep,
+    step: Factors,
     grad: &'a [f32],
     velocity: &'a mut [f32],
     theta: &'a mut [f32],
@@ -29,8 +41,7 @@ struct Sgd<'a> {
 impl Kernel for Sgd<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let SgdStep { lr, momentum, weight_decay } = self.step;
-        let (lr, momentum, weight_decay) = (lr as f32, momentum as f32, weight_decay as f32);
+        let Factors { lr, momentum, weight_decay } = self.step;
         for ((v, theta), grad) in self.velocity.iter_mut().zip(self.theta).zip(self.grad) {
             *v = momentum * *v + grad + weight_decay * *theta;
             *theta -= lr * *v;

@@ -24,7 +24,7 @@ use self::error::driver;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, warps};
 use crate::config::Math;
-use crate::device::{BN_EPS, Device, SgdStep};
+use crate::device::{BN_EPS, Device, Sgd};
 use crate::error::Result;
 use crate::fit;
 use crate::operands::{Affine, BnRunning, BnStats, Measure, Scratch};
@@ -348,13 +348,14 @@ impl Device for Cuda {
         launch!(self, "softmax_cross_entropy", kernel, config, at(grad_logits), at(out), at(logits), at(labels), n, k)
     }
 
-    fn sgd(&self, step: SgdStep, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+    fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
         check("sgd", theta.shape(), grad.shape())?;
         check("sgd", theta.shape(), velocity.shape())?;
         let len = theta.shape().len();
-        let [lr, momentum, decay] = [step.lr, step.momentum, step.weight_decay].map(|v| v as f32);
-        let (theta, velocity) = (at(theta), at(velocity));
-        launch!(self, "sgd", &self.kernels.sgd, over(len), theta, velocity, at(grad), lr, momentum, decay, len as u64)
+        let [momentum, decay] = [step.momentum, step.weight_decay].map(|v| v as f32);
+        let (theta, velocity, lr, loss) = (at(theta), at(velocity), at(step.lr), at(step.loss));
+        let (kernel, len) = (&self.kernels.sgd, len as u64);
+        launch!(self, "sgd", kernel, over(len as usize), theta, velocity, at(grad), lr, loss, momentum, decay, len)
     }
 
     fn conv_stats(

@@ -4,7 +4,7 @@ mod ends;
 mod names;
 
 use self::ends::Ends;
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
 use crate::init::{self, Draw, Init};
 use crate::memory::{Arena, Bytes, Category};
@@ -95,6 +95,8 @@ pub struct Net<D: Device> {
     grad_logits: Tensor<D>,
     outcome: Tensor<D>,
     distance: Tensor<D>,
+    /// The learning rate, `[1]`.
+    rate: Tensor<D>,
 }
 
 impl<D: Device> Net<D> {
@@ -137,6 +139,7 @@ impl<D: Device> Net<D> {
             grad_logits: arena.tensor(Category::Scratch, logits)?,
             outcome: arena.tensor(Category::Scratch, Shape::vector(2))?,
             distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
+            rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
         };
         net.memory = arena.ledger().clone();
         net.initialise(d, init, seed)?;
@@ -241,7 +244,9 @@ impl<D: Device> Net<D> {
     /// # Errors
     /// Whatever the device reports.
     pub fn backward(&mut self, d: &D, sgd: SgdStep) -> Result<Drift> {
-        let Self { ends, ends_grad, work, pooled, grad_pooled, grad_logits, .. } = self;
+        d.upload(&[D::Real::from_f64(sgd.lr)], &mut self.rate)?;
+        let Self { ends, ends_grad, work, pooled, grad_pooled, grad_logits, rate, outcome, .. } = self;
+        let sgd = on_device(sgd, rate, outcome);
         for (_, grad) in ends_grad.named_mut() {
             d.fill(0.0, grad)?;
         }
@@ -287,7 +292,9 @@ impl<D: Device> Net<D> {
     /// # Errors
     /// Whatever the device reports.
     pub fn update(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { ends, ends_grad, ends_velocity, stack, work, .. } = self;
+        d.upload(&[D::Real::from_f64(sgd.lr)], &mut self.rate)?;
+        let Self { ends, ends_grad, ends_velocity, stack, work, rate, outcome, .. } = self;
+        let sgd = on_device(sgd, rate, outcome);
         let ends = ends_grad.named().into_iter().zip(ends_velocity.named_mut()).zip(ends.named_mut());
         for (((_, grad), (_, velocity)), (_, theta)) in ends {
             d.sgd(sgd, grad, velocity, theta)?;
@@ -340,6 +347,10 @@ impl<D: Device> Net<D> {
     pub fn logits(&self) -> &Tensor<D> {
         &self.logits
     }
+}
+
+fn on_device<'a, D: Device>(step: SgdStep, lr: &'a Tensor<D>, loss: &'a Tensor<D>) -> Sgd<'a, D> {
+    Sgd { lr, loss, momentum: step.momentum, weight_decay: step.weight_decay }
 }
 
 fn read_pair<D: Device>(d: &D, tensor: &Tensor<D>) -> Result<[f64; 2]> {

@@ -1,6 +1,7 @@
 //! Element by element.
 
-use crate::device::SgdStep;
+use super::Reference;
+use crate::device::Sgd;
 
 /// `y = a x + b y`.
 pub fn axpby(a: f64, x: &[f64], b: f64, y_acc: &mut [f64]) {
@@ -30,10 +31,14 @@ pub fn squared_distance(x: &[f64], y: &[f64]) -> [f64; 2] {
     [distance, norm]
 }
 
-/// `v = momentum v + grad + weight_decay theta; theta -= lr v`.
-pub fn sgd(step: SgdStep, grad: &[f64], velocity: &mut [f64], theta: &mut [f64]) {
+/// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
+pub fn sgd(step: Sgd<'_, Reference>, grad: &[f64], velocity: &mut [f64], theta: &mut [f64]) {
+    let (lr, loss) = (step.lr.values()[0], step.loss.values()[0]);
+    if !loss.is_finite() {
+        return;
+    }
     for ((v, theta), grad) in velocity.iter_mut().zip(theta).zip(grad) {
         *v = step.momentum * *v + grad + step.weight_decay * *theta;
-        *theta -= step.lr * *v;
+        *theta -= lr * *v;
     }
 }

@@ -8,7 +8,7 @@ mod linear;
 mod loss;
 mod pool;
 
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::fit;
 use crate::host::{HostBuffer, HostRegion};
@@ -259,7 +259,7 @@ impl Device for Reference {
         Ok(())
     }
 
-    fn sgd(&self, step: SgdStep, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+    fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
         check("sgd", theta.shape(), grad.shape())?;
         check("sgd", theta.shape(), velocity.shape())?;
         elementwise::sgd(step, grad.values(), velocity.values_mut(), theta.values_mut());

@@ -2,7 +2,7 @@
 
 use super::work::At;
 use super::{SweepSpec, Work, corrected, reverse};
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::operands::Carry;
 use crate::scheme::Stack;
@@ -12,7 +12,7 @@ pub(super) fn backward<D: Device>(
     spec: &SweepSpec,
     stack: &mut Stack<D>,
     work: &mut Work<D>,
-    sgd: SgdStep,
+    sgd: Sgd<'_, D>,
 ) -> Result<()> {
     for n in (0..stack.steps()).rev() {
         reverse::restart_at_anchor(d, spec, stack, work, n)?;

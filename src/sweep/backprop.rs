@@ -2,7 +2,7 @@
 
 use super::Work;
 use super::work::At;
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::scheme::{Stack, Statistics};
 
@@ -18,6 +18,6 @@ pub(super) fn forward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>
     Ok(())
 }
 
-pub(super) fn backward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>, sgd: SgdStep) -> Result<()> {
+pub(super) fn backward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>, sgd: Sgd<'_, D>) -> Result<()> {
     (0..stack.steps()).rev().try_for_each(|n| work.pull(d, stack, n, Statistics::Saved, At::State(n), n, sgd))
 }

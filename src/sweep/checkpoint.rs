@@ -3,7 +3,7 @@
 
 use super::work::At;
 use super::{SweepSpec, Work, advance};
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::scheme::{Stack, Statistics};
 
@@ -23,7 +23,7 @@ pub(super) fn backward<D: Device>(
     spec: &SweepSpec,
     stack: &mut Stack<D>,
     work: &mut Work<D>,
-    sgd: SgdStep,
+    sgd: Sgd<'_, D>,
 ) -> Result<()> {
     let every = spec.segment_steps(stack.depth());
     for start in (0..stack.steps()).step_by(every).rev() {

@@ -3,7 +3,7 @@
 
 use super::work::At;
 use super::{BnStatistics, SweepSpec, Work, reverse};
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::operands::Carry;
 use crate::scheme::{Scheme, Stack, Statistics, Step};
@@ -13,7 +13,7 @@ pub(super) fn backward<D: Device>(
     spec: &SweepSpec,
     stack: &mut Stack<D>,
     work: &mut Work<D>,
-    sgd: SgdStep,
+    sgd: Sgd<'_, D>,
 ) -> Result<()> {
     for n in (0..stack.steps()).rev() {
         reverse::restart_at_anchor(d, spec, stack, work, n)?;
@@ -42,9 +42,8 @@ pub(super) fn fused_step<D: Device>(
     work: &mut Work<D>,
     n: usize,
     carry: Carry,
-    sgd: SgdStep,
+    sgd: Sgd<'_, D>,
 ) -> Result<()> {
-    work.grads.begin(d, stack, n)?;
     let Work { x, x_rec, grad, caches, spare, grads, scratch, .. } = work;
     let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
     let Step { h, first, .. } = stack.step(d, n, Statistics::Saved, spare)?;

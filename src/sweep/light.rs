@@ -3,7 +3,7 @@
 
 use super::work::At;
 use super::{SweepSpec, Work, reverse};
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::scheme::Stack;
 
@@ -12,7 +12,7 @@ pub(super) fn backward<D: Device>(
     spec: &SweepSpec,
     stack: &mut Stack<D>,
     work: &mut Work<D>,
-    sgd: SgdStep,
+    sgd: Sgd<'_, D>,
 ) -> Result<()> {
     let mut guessed = false;
     for n in (0..stack.steps()).rev() {

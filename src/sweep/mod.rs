@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::{Error, Result};
 use crate::scheme::{Scheme, Stack, Statistics};
 pub use work::{Grads, Work};
@@ -230,7 +230,7 @@ pub fn backward<D: Device>(
     spec: &SweepSpec,
     stack: &mut Stack<D>,
     work: &mut Work<D>,
-    sgd: SgdStep,
+    sgd: Sgd<'_, D>,
 ) -> Result<()> {
     match spec.gradient {
         Gradient::Backprop => backprop::backward(d, stack, work, sgd),

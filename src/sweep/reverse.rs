@@ -4,16 +4,29 @@
 use super::{SweepSpec, Work, advance};
 use crate::device::Device;
 use crate::error::Result;
-use crate::scheme::{Stack, Statistics};
+use crate::field::basic::Normalise;
+use crate::scheme::{Scheme, Stack, Stage, Statistics, Step};
 
 pub(super) fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
     for n in 0..stack.steps() {
         if let Some(anchor) = anchor_of(spec, n) {
             d.copy(&work.x, &mut work.states[anchor])?;
         }
-        advance(d, stack, work, n, Statistics::MeasureAndRun)?;
+        step_forward(d, stack, work, n)?;
     }
     Ok(())
+}
+
+/// Step n of the forward pass, of which nothing is kept.
+fn step_forward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>, n: usize) -> Result<()> {
+    if stack.scheme != Scheme::Euler {
+        return advance(d, stack, work, n, Statistics::MeasureAndRun);
+    }
+    let Work { x, caches, spare, scratch, .. } = work;
+    let Step { h, first: Stage { theta, stats, normalise }, .. } =
+        stack.step(d, n, Statistics::MeasureAndRun, spare)?;
+    let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
+    d.euler_step(h, theta, stats, running, x, &mut caches[0].first, scratch)
 }
 
 /// The stored state that is x_n, if there is one. x_0 is not stored: the stem knows it, and nothing is reconstructed from it.

@@ -1,6 +1,6 @@
 //! The memory of a sweep: the state, the cotangent, what a mode stores, and the gradients' slots.
 
-use crate::device::{Device, SgdStep};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::memory::{Arena, Category};
 use crate::operands::{BasicTheta, Scratch};
@@ -102,7 +102,7 @@ impl<D: Device> Work<D> {
         statistics: Statistics,
         at: At,
         cache: usize,
-        sgd: SgdStep,
+        sgd: Sgd<'_, D>,
     ) -> Result<()> {
         self.grads.begin(d, stack, n)?;
         let Self { x_rec, grad, cotangents, caches, states, segment, spare, grads, scratch, .. } = self;
@@ -172,7 +172,7 @@ impl<D: Device> Grads<D> {
     }
 
     /// Updates the blocks whose gradient step n completed, if updates are in the sweep. No later step of the sweep uses them.
-    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D>, n: usize, sgd: SgdStep) -> Result<()> {
+    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D>, n: usize, sgd: Sgd<'_, D>) -> Result<()> {
         if self.update == Update::After {
             return Ok(());
         }
@@ -185,13 +185,8 @@ impl<D: Device> Grads<D> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn apply(&self, d: &D, stack: &mut Stack<D>, layer: usize, sgd: SgdStep) -> Result<()> {
-        let grads = self.slots[layer % self.slots.len()].named();
-        let velocities = stack.velocity[layer].named_mut();
-        let thetas = stack.theta[layer].named_mut();
-        for (((_, grad), (_, velocity)), (_, theta)) in grads.into_iter().zip(velocities).zip(thetas) {
-            d.sgd(sgd, grad, velocity, theta)?;
-        }
-        Ok(())
+    pub fn apply(&self, d: &D, stack: &mut Stack<D>, layer: usize, sgd: Sgd<'_, D>) -> Result<()> {
+        let Stack { theta, velocity, .. } = stack;
+        d.sgd_block(sgd, &self.slots[layer % self.slots.len()], &mut velocity[layer], &mut theta[layer])
     }
 }

@@ -1,13 +1,13 @@
 //! One residual block: the fused operations against the reference and against their definitions.
 
-use rewind::device::Device;
+use rewind::device::{Device, Sgd};
 use rewind::fused;
-use rewind::operands::{BasicCache, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
+use rewind::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
 use rewind::reference::Reference;
 use rewind::shape::{Conv, Shape};
 use rewind::tensor::Tensor;
 
-use crate::bed::{Bed, Outputs, bound, cpus};
+use crate::bed::{Bed, Outputs, around_one, bound, cpus};
 use crate::support::{assert_close, uniform};
 use crate::{MAPS, compare};
 
@@ -46,14 +46,7 @@ impl<D: Device> Block<D> {
     }
 
     fn outputs(&self, bed: &Bed<'_, D>) -> Outputs {
-        let mut outputs = vec![
-            ("x", bed.read(&self.x)),
-            ("x_rec", bed.read(&self.x_rec)),
-            ("z1", bed.read(&self.cache.z1)),
-            ("z2", bed.read(&self.cache.z2)),
-            ("grad_u", bed.read(&self.scratch.grad_u)),
-            ("grad", bed.read(&self.grad)),
-        ];
+        let mut outputs = vec![("x", bed.read(&self.x)), ("grad", bed.read(&self.grad))];
         for (name, tensor) in self.grad_theta.named() {
             outputs.push((name, bed.read(tensor)));
         }
@@ -108,6 +101,46 @@ pub fn forward_block<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
     .collect()
 }
 
+pub fn euler_step<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
+    let mut bed = Bed::new(d);
+    let mut b = Block::new(&mut bed, map);
+    let c = map.c();
+    let mut running = |seed| BnRunning {
+        mean: bed.tensor(Shape::vector(c), &uniform(seed, c)),
+        var: bed.tensor(Shape::vector(c), &around_one(seed + 1, c)),
+    };
+    let mut running = BasicRunning { bn1: running(60), bn2: running(62) };
+    let Block { x, theta, stats, cache, scratch, .. } = &mut b;
+    // once with the running statistics, once more without: they move once
+    for moved in [Some(&mut running), None] {
+        match body {
+            Body::Own => d.euler_step(0.125, theta, stats, moved, x, cache, scratch),
+            Body::Definition => fused::euler_step(d, 0.125, theta, stats, moved, x, cache, scratch),
+        }
+        .expect("euler_step");
+    }
+    let BasicStats { bn1, bn2 } = &b.stats;
+    let mut outputs = vec![("x", bed.read(&b.x))];
+    let stats = [("mean1", &bn1.mean), ("rstd1", &bn1.rstd), ("mean2", &bn2.mean), ("rstd2", &bn2.rstd)];
+    outputs.extend(stats.into_iter().chain(running.named()).map(|(name, tensor)| (name, bed.read(tensor))));
+    outputs
+}
+
+fn sgd_block<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
+    let mut bed = Bed::new(d);
+    let c = map.c();
+    let (grad, mut velocity, mut theta) = (bed.theta(c, 10), bed.theta(c, 20), bed.theta(c, 30));
+    let (lr, loss) = (bed.tensor(Shape::vector(1), &[0.1]), bed.tensor(Shape::vector(2), &[1.5, 3.0]));
+    let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
+    match body {
+        Body::Own => d.sgd_block(step, &grad, &mut velocity, &mut theta),
+        Body::Definition => fused::sgd_block(d, step, &grad, &mut velocity, &mut theta),
+    }
+    .expect("sgd_block");
+    let all = velocity.named().into_iter().chain(theta.named());
+    all.map(|(name, tensor)| (name, bed.read(tensor))).collect()
+}
+
 pub fn inverse_vjp<D: Device>(d: &D, map: Shape, carry: Carry, body: Body) -> Outputs {
     let mut bed = Bed::new(d);
     let mut b = Block::new(&mut bed, map);
@@ -160,7 +193,11 @@ fn fused_block_operations_match_the_reference() {
         // one pixel in all has variance 0: rstd is 316 and multiplies every rounding
         if map.pixels() > 1 {
             compare!(format!("forward {map}"), forward_block(map, Body::Own), |name: &str| of(&expected, name));
+            let expected = euler_step(&Reference, map, Body::Definition);
+            compare!(format!("euler_step {map}"), euler_step(map, Body::Own), |name: &str| of(&expected, name));
         }
+        let expected = sgd_block(&Reference, map, Body::Definition);
+        compare!(format!("sgd_block {map}"), sgd_block(map, Body::Own), |name: &str| of(&expected, name));
         let expected = vjp(&Reference, map, Body::Definition);
         compare!(format!("vjp {map}"), vjp(map, Body::Own), |name: &str| of(&expected, name));
         for carry in [Carry::Reconstruction, Carry::Correction] {
@@ -176,6 +213,8 @@ fn fused_operations_match_their_definitions() {
     for cpu in cpus() {
         for map in MAPS {
             let pairs = [
+                (euler_step(cpu, map, Body::Own), euler_step(cpu, map, Body::Definition)),
+                (sgd_block(cpu, map, Body::Own), sgd_block(cpu, map, Body::Definition)),
                 (forward_block(cpu, map, Body::Own), forward_block(cpu, map, Body::Definition)),
                 (vjp(cpu, map, Body::Own), vjp(cpu, map, Body::Definition)),
                 (

@@ -1,6 +1,6 @@
 //! Element by element, and the sums over all elements.
 
-use rewind::device::{Device, SgdStep};
+use rewind::device::{Device, Sgd};
 use rewind::reference::Reference;
 use rewind::shape::Shape;
 
@@ -23,8 +23,13 @@ fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
     let mut masked = bed.tensor(map, &uniform(3, map.len()));
     d.relu_grad(&positive, &mut masked).expect("relu_grad");
     let (mut velocity, mut theta) = (bed.tensor(map, &uniform(4, map.len())), bed.tensor(map, &y_values));
-    let step = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
-    d.sgd(step, &x, &mut velocity, &mut theta).expect("sgd");
+    let (lr, mut loss) = (bed.tensor(Shape::vector(1), &[0.1]), bed.tensor(Shape::vector(2), &[1.5, 3.0]));
+    // a step whose loss is not finite moves nothing
+    for value in [f64::NAN, 1.5, f64::INFINITY] {
+        d.fill(value, &mut loss).expect("fill");
+        let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
+        d.sgd(step, &x, &mut velocity, &mut theta).expect("sgd");
+    }
     let outputs = [
         ("fill", &filled),
         ("copy", &copied),

@@ -1,6 +1,6 @@
 //! Operands that do not fit together are refused by name, on every device, before anything is written.
 
-use rewind::device::{Device, SgdStep};
+use rewind::device::{Device, Sgd};
 use rewind::error::{Error, Result};
 use rewind::operands::Measure;
 use rewind::reference::Reference;
@@ -50,7 +50,7 @@ fn misfits<D: Device>(d: &D) {
     let labels = bed.empty(Shape::map(3, 1, 1, 1));
     let mut grad = bed.empty(logits.shape());
     refused("softmax_cross_entropy", d.softmax_cross_entropy(&logits, &labels, &mut grad, &mut pair));
-    let step = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 0.0 };
+    let step = Sgd { lr: &bias, loss: &bias, momentum: 0.9, weight_decay: 0.0 };
     refused("sgd", d.sgd(step, &a, &mut wide, &mut b));
 }
 
