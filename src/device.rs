@@ -64,6 +64,8 @@ pub trait Device: Sized + Sync {
     type Region;
     /// A part of a region.
     type Buffer: Send + Sync;
+    /// Operations that [`Device::replay`] has recorded.
+    type Recording: Send;
 
     /// State-shaped scratch tensors that the fused operations need on this device.
     const SCRATCH_MAPS: usize;
@@ -89,6 +91,16 @@ pub trait Device: Sized + Sync {
     /// # Safety
     /// The range lies within the region and overlaps no other buffer carved from it.
     unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer;
+
+    /// Runs the operations of `f`, which are the same on the same tensors in every call with the same `recorded`, and none of
+    /// which waits. A device that can, records them in the first call and only replays them in the later ones.
+    ///
+    /// # Errors
+    /// Those of `f`, and [`crate::Error::Device`] if what was recorded cannot be made ready or started.
+    fn replay(&self, recorded: &mut Option<Self::Recording>, f: impl FnOnce() -> Result<()>) -> Result<()> {
+        let _ = recorded;
+        f()
+    }
 
     /// Copies from the host. `from` holds as many elements as `to`.
     fn upload(&self, from: &[Self::Real], to: &mut Tensor<Self>) -> Result<()>;

@@ -141,7 +141,8 @@ impl Job<'_> {
     fn on_gpu(mut self, choice: DeviceChoice) -> anyhow::Result<ExitCode> {
         let ordinal = if let DeviceChoice::Cuda(ordinal) = choice { ordinal } else { 0 };
         match Cuda::open(ordinal, self.config.math) {
-            Ok(gpu) => {
+            Ok(mut gpu) => {
+                gpu.set_eager(self.cli.eager);
                 if !self.cli.plan {
                     self.log.note(&format!("GPU kernels: {}", rewind::cuda::ORIGIN));
                 }

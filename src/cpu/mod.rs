@@ -94,6 +94,7 @@ impl Device for Cpu {
     type Real = f32;
     type Region = HostRegion<f32>;
     type Buffer = HostBuffer<f32>;
+    type Recording = ();
 
     const SCRATCH_MAPS: usize = 0;
 

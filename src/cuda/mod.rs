@@ -9,6 +9,7 @@ mod buffer;
 mod conv;
 pub mod doctor;
 mod error;
+mod graph;
 mod kernels;
 mod launch;
 mod open;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream};
 
 pub use self::buffer::{CudaBuffer, CudaRegion};
+pub use self::graph::Recording;
 pub use self::kernels::ORIGIN;
 
 use self::error::driver;
@@ -41,6 +43,7 @@ pub struct Cuda {
     /// Where a kernel leaves whether it met a number that is not finite.
     flag: CudaSlice<u32>,
     name: String,
+    eager: bool,
 }
 
 /// A batch norm as addresses, for a kernel's prologue.
@@ -67,6 +70,7 @@ impl Device for Cuda {
     type Real = f32;
     type Region = CudaRegion;
     type Buffer = CudaBuffer;
+    type Recording = Recording;
 
     const SCRATCH_MAPS: usize = 2;
 
@@ -84,6 +88,10 @@ impl Device for Cuda {
 
     unsafe fn carve(&self, region: &CudaRegion, offset: usize, len: usize) -> CudaBuffer {
         region.carve(offset, len)
+    }
+
+    fn replay(&self, recorded: &mut Option<Recording>, f: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.eager { f() } else { graph::replay(&self.stream, recorded, f) }
     }
 
     fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
@@ -429,6 +437,11 @@ impl Device for Cuda {
 }
 
 impl Cuda {
+    /// Launches kernel by kernel in place of replaying recorded steps: the same bits, slower, as profilers want it.
+    pub fn set_eager(&mut self, eager: bool) {
+        self.eager = eager;
+    }
+
     /// `y = x + h bn(z)`; y may be x.
     fn step(&self, x: u64, h: f64, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: u64) -> Result<()> {
         fit::norm("norm_step", z.shape().c(), stats, affine)?;

@@ -46,6 +46,6 @@ impl Cuda {
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let name = context.name().map_err(|e| driver("asking the GPU's name", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, kernels, math, flag, name })
+        Ok(Self { stream, kernels, math, flag, name, eager: false })
     }
 }

@@ -26,6 +26,7 @@ impl Device for Reference {
     type Real = f64;
     type Region = HostRegion<f64>;
     type Buffer = HostBuffer<f64>;
+    type Recording = ();
 
     const SCRATCH_MAPS: usize = 2;
 
