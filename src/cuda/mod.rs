@@ -1,4 +1,5 @@
-//! The CUDA device: f32 state, hand-written kernels (`kernels/*.cu`), launched through cudarc on one stream.
+//! The CUDA device: f32 state, hand-written kernels (`kernels/*.cu`), launched through cudarc on one stream;
+//! copies of data that nobody waits for go by a second one.
 //!
 //! Convolutions multiply on the tensor cores in TF32 or in full f32, as [`Math`] says; sums are f32 in both. No kernel uses
 //! float atomics and every sum has one order, so two runs give the same bits. No operation allocates or waits, but for
@@ -7,18 +8,21 @@
 mod batch_norm;
 mod buffer;
 mod conv;
+mod data;
 pub mod doctor;
 mod error;
 mod graph;
 mod kernels;
 mod launch;
 mod open;
+mod pinned;
 
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 
 pub use self::buffer::{CudaBuffer, CudaRegion};
+pub use self::data::CudaData;
 pub use self::graph::Recording;
 pub use self::kernels::ORIGIN;
 
@@ -26,7 +30,8 @@ use self::error::driver;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, warps};
 use crate::config::Math;
-use crate::device::{BN_EPS, Device, Sgd};
+use crate::data::{Dataset, Part, Place};
+use crate::device::{BN_EPS, Device, PassPosition, Sgd};
 use crate::error::Result;
 use crate::fit;
 use crate::operands::{Affine, BnRunning, BnStats, Measure, Scratch};
@@ -38,6 +43,8 @@ type Tensor = DeviceTensor<Cuda>;
 /// A GPU.
 pub struct Cuda {
     stream: Arc<CudaStream>,
+    /// For copies while the other one computes.
+    copies: Arc<CudaStream>,
     kernels: Kernels,
     math: Math,
     /// Where a kernel leaves whether it met a number that is not finite.
@@ -71,8 +78,10 @@ impl Device for Cuda {
     type Region = CudaRegion;
     type Buffer = CudaBuffer;
     type Recording = Recording;
+    type Data = CudaData;
 
     const SCRATCH_MAPS: usize = 2;
+    const STEPS_AHEAD: usize = 256;
 
     fn name(&self) -> String {
         self.name.clone()
@@ -115,6 +124,44 @@ impl Device for Cuda {
         unsafe { cudarc::driver::result::memcpy_dtoh_async(to, at(from), stream) }
             .map_err(|e| driver("download", e))?;
         self.stream.synchronize().map_err(|e| driver("download", e))
+    }
+
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<CudaData> {
+        CudaData::new(self, &dataset)
+    }
+
+    fn write_table(&self, data: &mut CudaData, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        data.write_table(self, table, write)
+    }
+
+    fn choose_table(&self, data: &mut CudaData, table: usize, chosen: &mut Tensor) -> Result<()> {
+        data.choose(self, table)?;
+        self.fill(table as f64, chosen)
+    }
+
+    fn draw_batch(
+        &self,
+        data: &CudaData,
+        part: Part,
+        position: PassPosition<'_, Self>,
+        images: &mut Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        data::draw_batch(self, data, part, position, images, labels)
+    }
+
+    fn record_step(
+        &self,
+        outcome: &Tensor,
+        distance: Option<&Tensor>,
+        always: bool,
+        results: &mut Tensor,
+        step_acc: &mut Tensor,
+    ) -> Result<()> {
+        let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
+        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        data::record_step(self, outcome, distance, always, results, step_acc)
     }
 
     fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {

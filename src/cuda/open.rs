@@ -39,13 +39,14 @@ impl Cuda {
             return Err(refused(format!("there is no device {ordinal}: the driver lists {count}")));
         }
         let context = CudaContext::new(ordinal).map_err(|e| driver("opening the GPU", e))?;
-        // SAFETY: all work goes to one stream, so nothing needs to be ordered by events.
+        // SAFETY: all operations go to one stream; what goes by the other is ordered by events of its own.
         unsafe { context.disable_event_tracking() };
         let kernels = Kernels::load(&context)?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
+        let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let name = context.name().map_err(|e| driver("asking the GPU's name", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, kernels, math, flag, name, eager: false })
+        Ok(Self { stream, copies, kernels, math, flag, name, eager: false })
     }
 }

@@ -2,9 +2,11 @@
 
 mod ends;
 mod names;
+mod pass;
 mod step;
 
 use self::ends::Ends;
+pub use self::pass::Pass;
 use self::step::Recorded;
 use crate::device::Device;
 use crate::error::Result;
@@ -65,6 +67,15 @@ pub struct BatchResult {
     pub correct: usize,
 }
 
+/// What one step of a pass gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepResult {
+    /// Loss and right answers.
+    pub batch: BatchResult,
+    /// The drift at the end of the sweep, 0 in a test; none in modes that reconstruct nothing.
+    pub drift: Option<f64>,
+}
+
 /// What one backward sweep gave besides gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Drift {
@@ -99,6 +110,15 @@ pub struct Net<D: Device> {
     distance: Tensor<D>,
     /// The learning rate, `[1]`.
     rate: Tensor<D>,
+    /// The data set, once [`Net::hold`] has one.
+    data: Option<D::Data>,
+    /// The step's number in its pass, `[1]`.
+    step: Tensor<D>,
+    /// The table that a training pass goes by, `[1]`.
+    table: Tensor<D>,
+    /// What the last steps gave, `[1, 1, STEPS_AHEAD, 4]`, and its copy.
+    results: Tensor<D>,
+    results_read: Vec<D::Real>,
     /// The passes that the device has recorded.
     recorded: Vec<Recorded<D>>,
 }
@@ -144,6 +164,11 @@ impl<D: Device> Net<D> {
             outcome: arena.tensor(Category::Scratch, Shape::vector(2))?,
             distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
+            data: None,
+            step: arena.tensor(Category::Data, Shape::vector(1))?,
+            table: arena.tensor(Category::Data, Shape::vector(1))?,
+            results: arena.tensor(Category::Scratch, Shape([1, 1, D::STEPS_AHEAD, 4]))?,
+            results_read: vec![D::Real::default(); 4 * D::STEPS_AHEAD],
             recorded: Vec::new(),
         };
         net.memory = arena.ledger().clone();
@@ -185,16 +210,23 @@ impl<D: Device> Net<D> {
     /// # Errors
     /// If n is larger than the planned batch.
     pub fn load(&mut self, d: &D, images: &[D::Real], labels: &[D::Real]) -> Result<()> {
-        let n = labels.len();
+        self.set_batch(labels.len())?;
+        d.upload(images, &mut self.images)?;
+        d.upload(labels, &mut self.labels)
+    }
+
+    /// Uses the first `n` images of everything that a batch goes through.
+    fn set_batch(&mut self, n: usize) -> Result<()> {
+        if self.labels.shape().n() == n {
+            return Ok(());
+        }
         self.work.set_batch(n)?;
         let Self { stem_z, images: on_device, labels: labels_on_device, pooled, grad_pooled, .. } = self;
         for tensor in [stem_z, on_device, labels_on_device, pooled, grad_pooled] {
             tensor.set_batch(n)?;
         }
         self.logits.set_batch(n)?;
-        self.grad_logits.set_batch(n)?;
-        d.upload(images, &mut self.images)?;
-        d.upload(labels, &mut self.labels)
+        self.grad_logits.set_batch(n)
     }
 
     /// The stem: `work.x = x_0`.

@@ -9,8 +9,20 @@ use crate::shape::Conv;
 use crate::sweep::{self, Update, Work};
 use crate::tensor::{Real, Tensor};
 
+/// What a device runs at one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A training step on the batch that was loaded.
+    Loaded,
+    /// One on the batch that it draws.
+    Train,
+    /// The test of the batch that it draws.
+    Test,
+}
+
 /// One recorded pass, and what of it the recording has fixed.
 pub(super) struct Recorded<D: Device> {
+    kind: Kind,
     /// Images of the batch: every shape follows from it.
     n: usize,
     /// The optimiser's numbers that are not on the device.
@@ -44,7 +56,7 @@ impl<D: Device> Net<D> {
         self.batch_result(d)
     }
 
-    fn test_pass(&mut self, d: &D) -> Result<()> {
+    pub(super) fn test_pass(&mut self, d: &D) -> Result<()> {
         self.stem(d, Statistics::Running)?;
         sweep::infer(d, &mut self.stack, &mut self.work)?;
         self.head(d)
@@ -137,24 +149,32 @@ impl<D: Device> Net<D> {
     /// Whatever the device reports.
     pub fn train_step(&mut self, d: &D, sgd: SgdStep) -> Result<(BatchResult, Drift)> {
         self.set_learning_rate(d, sgd.lr)?;
-        self.replayed(d, sgd, |net| {
-            net.forward_pass(d)?;
-            net.backward_pass(d, sgd)?;
-            net.update_pass(d, sgd)
-        })?;
+        self.replayed(d, Kind::Loaded, sgd, |net| net.train_pass(d, sgd))?;
         let result = self.batch_result(d)?;
         let drift = if result.loss.is_finite() { self.drift(d)? } else { Drift::default() };
         Ok((result, drift))
     }
 
+    pub(super) fn train_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
+        self.forward_pass(d)?;
+        self.backward_pass(d, sgd)?;
+        self.update_pass(d, sgd)
+    }
+
     /// Runs a pass, or has the device replay its recording.
-    fn replayed(&mut self, d: &D, sgd: SgdStep, pass: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+    pub(super) fn replayed(
+        &mut self,
+        d: &D,
+        kind: Kind,
+        sgd: SgdStep,
+        pass: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
         let n = self.labels.shape().n();
         let SgdStep { momentum, weight_decay, .. } = sgd;
-        let key = (n, momentum, weight_decay);
-        let known = self.recorded.iter().position(|r| (r.n, r.momentum, r.weight_decay) == key);
+        let key = (kind, n, momentum, weight_decay);
+        let known = self.recorded.iter().position(|r| (r.kind, r.n, r.momentum, r.weight_decay) == key);
         let at = known.unwrap_or_else(|| {
-            self.recorded.push(Recorded { n, momentum, weight_decay, recording: None });
+            self.recorded.push(Recorded { kind, n, momentum, weight_decay, recording: None });
             self.recorded.len() - 1
         });
         let mut recording = self.recorded[at].recording.take();
@@ -181,7 +201,7 @@ impl<D: Device> Net<D> {
 }
 
 /// `|a - b| / |b|` from the squares of the two norms.
-fn relative(pair: [f64; 2]) -> f64 {
+pub(super) fn relative(pair: [f64; 2]) -> f64 {
     (pair[0] / pair[1].max(f64::MIN_POSITIVE)).sqrt()
 }
 
