@@ -12,6 +12,7 @@ mod error;
 mod kernels;
 mod launch;
 mod open;
+mod sgd;
 
 use std::sync::Arc;
 
@@ -22,12 +23,12 @@ pub use self::kernels::ORIGIN;
 
 use self::error::driver;
 use self::kernels::Kernels;
-use self::launch::{grid, launch, over, warps};
+use self::launch::{grid, launch, over, over_fours, warps};
 use crate::config::Math;
 use crate::device::{BN_EPS, Device, Sgd};
 use crate::error::Result;
 use crate::fit;
-use crate::operands::{Affine, BnRunning, BnStats, Measure, Scratch};
+use crate::operands::{Affine, BasicTheta, BnRunning, BnStats, Measure, Scratch};
 use crate::shape::{Conv, Shape, check};
 use crate::tensor::Tensor as DeviceTensor;
 
@@ -111,30 +112,30 @@ impl Device for Cuda {
 
     fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
         let len = y.shape().len();
-        launch!(self, "fill", &self.kernels.fill, over(len), at(y), value as f32, len as u64)
+        launch!(self, "fill", &self.kernels.fill, over_fours(len), at(y), value as f32, len as u64)
     }
 
     fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
         check("copy", x.shape(), y.shape())?;
         let len = y.shape().len();
-        launch!(self, "copy", &self.kernels.copy, over(len), at(y), at(x), len as u64)
+        launch!(self, "copy", &self.kernels.copy, over_fours(len), at(y), at(x), len as u64)
     }
 
     fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
         check("axpby", x.shape(), y_acc.shape())?;
         let len = x.shape().len();
-        launch!(self, "axpby", &self.kernels.axpby, over(len), at(y_acc), at(x), a as f32, b as f32, len as u64)
+        launch!(self, "axpby", &self.kernels.axpby, over_fours(len), at(y_acc), at(x), a as f32, b as f32, len as u64)
     }
 
     fn relu(&self, y: &mut Tensor) -> Result<()> {
         let len = y.shape().len();
-        launch!(self, "relu", &self.kernels.relu, over(len), at(y), len as u64)
+        launch!(self, "relu", &self.kernels.relu, over_fours(len), at(y), len as u64)
     }
 
     fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
         check("relu_grad", y.shape(), grad.shape())?;
         let len = y.shape().len();
-        launch!(self, "relu_grad", &self.kernels.relu_grad, over(len), at(grad), at(y), len as u64)
+        launch!(self, "relu_grad", &self.kernels.relu_grad, over_fours(len), at(grad), at(y), len as u64)
     }
 
     fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
@@ -162,7 +163,7 @@ impl Device for Cuda {
         let stream = self.stream.cu_stream();
         // SAFETY: the flag is four bytes of this device.
         unsafe { cudarc::driver::result::memset_d8_async(flag, 0, 4, stream) }.map_err(|e| driver("all_finite", e))?;
-        launch!(self, "all_finite", &self.kernels.any_not_finite, over(len), flag, at(x), len as u64)?;
+        launch!(self, "all_finite", &self.kernels.any_not_finite, over_fours(len), flag, at(x), len as u64)?;
         let mut found = [0u32];
         // SAFETY: as above; the host's copy is read after the stream is done.
         unsafe { cudarc::driver::result::memcpy_dtoh_async(&mut found, flag, stream) }
@@ -233,7 +234,7 @@ impl Device for Cuda {
         fit::norm("bn_apply", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.bn_apply);
-        launch!(self, "bn_apply", kernel, over(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+        launch!(self, "bn_apply", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
     }
 
     fn bn_grad_sums(
@@ -271,7 +272,7 @@ impl Device for Cuda {
             self,
             "bn_grad_z",
             &self.kernels.bn_grad_z,
-            over(len),
+            over_fours(len),
             at(grad_z),
             at(grad_y),
             at(z),
@@ -349,13 +350,17 @@ impl Device for Cuda {
     }
 
     fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
-        check("sgd", theta.shape(), grad.shape())?;
-        check("sgd", theta.shape(), velocity.shape())?;
-        let len = theta.shape().len();
-        let [momentum, decay] = [step.momentum, step.weight_decay].map(|v| v as f32);
-        let (theta, velocity, lr, loss) = (at(theta), at(velocity), at(step.lr), at(step.loss));
-        let (kernel, len) = (&self.kernels.sgd, len as u64);
-        launch!(self, "sgd", kernel, over(len as usize), theta, velocity, at(grad), lr, loss, momentum, decay, len)
+        sgd::one(self, step, grad, velocity, theta)
+    }
+
+    fn sgd_block(
+        &self,
+        step: Sgd<'_, Self>,
+        grad: &BasicTheta<Self>,
+        velocity: &mut BasicTheta<Self>,
+        theta: &mut BasicTheta<Self>,
+    ) -> Result<()> {
+        sgd::block(self, step, grad, velocity, theta)
     }
 
     fn conv_stats(
@@ -397,7 +402,7 @@ impl Device for Cuda {
         fit::norm("norm_relu", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.norm_relu);
-        launch!(self, "norm_relu", kernel, over(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+        launch!(self, "norm_relu", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
     }
 
     fn norm_step(
@@ -438,7 +443,7 @@ impl Cuda {
             self,
             "norm_step",
             &self.kernels.norm_step,
-            over(len),
+            over_fours(len),
             y,
             x,
             h,
