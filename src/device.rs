@@ -56,6 +56,24 @@ impl<D: Device> Clone for Sgd<'_, D> {
 
 impl<D: Device> Copy for Sgd<'_, D> {}
 
+/// Memory of the device's own, as its driver counts it for all processes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct DeviceMemory {
+    /// Bytes that the device has.
+    pub total_bytes: u64,
+    /// Bytes that were free when the device was opened: the driver's own context was there, kernels and tensors not yet.
+    pub free_at_open_bytes: u64,
+    /// Bytes that are free now.
+    pub free_now_bytes: u64,
+}
+
+impl DeviceMemory {
+    /// What this process took since the device was opened, if no other process took or gave any.
+    pub fn taken_bytes(&self) -> u64 {
+        self.free_at_open_bytes.saturating_sub(self.free_now_bytes)
+    }
+}
+
 /// A machine that holds tensors and computes on them.
 pub trait Device: Sized + Sync {
     /// Number type of the tensors.
@@ -74,6 +92,12 @@ pub trait Device: Sized + Sync {
     /// Bytes that the device could still give, where it tells; the host's unless it has memory of its own.
     fn available_bytes(&self) -> Option<u64> {
         crate::host::available_bytes()
+    }
+
+    /// What the driver tells of the device's own memory; none where tensors lie in the host's. Asks the driver, so it is
+    /// for between steps.
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
     }
 
     /// Runs `f` where the device's operations start without a detour: on the CPU a thread of its pool.

@@ -1,18 +1,10 @@
 //! The kernels, by name: looked up once when the device opens.
 
-use std::sync::Arc;
+use cudarc::driver::CudaFunction;
 
-use cudarc::driver::{CudaContext, CudaFunction};
-use cudarc::nvrtc::Ptx;
-
-use super::error::{driver, explain};
+use super::images::Images;
 use crate::config::Math;
-use crate::error::{Error, Result};
-
-mod images {
-    include!(concat!(env!("OUT_DIR"), "/images.rs"));
-}
-pub use images::ORIGIN;
+use crate::error::Result;
 
 macro_rules! kernels {
     ($($file:literal: $($name:ident)+;)+) => {
@@ -26,18 +18,17 @@ macro_rules! kernels {
         }
 
         impl Kernels {
-            /// Loads every image and looks every kernel up.
+            /// Looks every kernel up.
             ///
             /// # Errors
-            /// An image that the driver refuses, or a kernel that is missing, by name.
-            pub fn load(context: &Arc<CudaContext>) -> Result<Kernels> {
-                let images = Images::load(context)?;
+            /// A kernel that is missing, by name.
+            pub fn find(images: &Images) -> Result<Kernels> {
                 Ok(Kernels {
                     $($($name: images.find($file, stringify!($name))?,)+)+
-                    conv: ByTile::find(&images, "conv", "conv")?,
-                    conv_grad_x: ByTile::find(&images, "conv", "conv_grad_x")?,
-                    norm_relu_conv: ByTile::find(&images, "conv", "norm_relu_conv")?,
-                    conv_grad_w: ByTile::find(&images, "conv_grad_w", "conv_grad_w")?,
+                    conv: ByTile::find(images, "conv", "conv")?,
+                    conv_grad_x: ByTile::find(images, "conv", "conv_grad_x")?,
+                    norm_relu_conv: ByTile::find(images, "conv", "norm_relu_conv")?,
+                    conv_grad_w: ByTile::find(images, "conv_grad_w", "conv_grad_w")?,
                 })
             }
         }
@@ -102,34 +93,5 @@ impl ByTile {
     /// The form for a tile.
     pub fn of(&self, math: Math, tile: Tile) -> &CudaFunction {
         &self.0[math as usize][tile as usize]
-    }
-}
-
-/// The loaded images by file name.
-struct Images(Vec<(&'static str, Arc<cudarc::driver::CudaModule>)>);
-
-impl Images {
-    fn load(context: &Arc<CudaContext>) -> Result<Images> {
-        let one = |&(name, ptx): &(&'static str, &str)| {
-            let module = context.load_module(Ptx::from_src(ptx)).map_err(|e| Error::Device {
-                what: "loading the kernels",
-                reason: format!("{name}: {}", explain(e)),
-            })?;
-            Ok((name, module))
-        };
-        images::PTX.iter().map(one).collect::<Result<_>>().map(Images)
-    }
-
-    fn find(&self, file: &str, kernel: &str) -> Result<CudaFunction> {
-        let Some((_, module)) = self.0.iter().find(|(name, _)| *name == file) else {
-            let reason = format!("there is no image of {file}.cu in this build");
-            return Err(Error::Device { what: "looking a kernel up", reason });
-        };
-        module.load_function(kernel).map_err(|e| match driver("looking a kernel up", e) {
-            Error::Device { what, reason } => {
-                Error::Device { what, reason: format!("{kernel} of {file}.cu: {reason}") }
-            }
-            other => other,
-        })
     }
 }

@@ -9,23 +9,26 @@ mod buffer;
 mod conv;
 pub mod doctor;
 mod error;
+mod images;
 mod kernels;
 mod launch;
 mod open;
 mod sgd;
+mod version;
 
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 
 pub use self::buffer::{CudaBuffer, CudaRegion};
-pub use self::kernels::ORIGIN;
+pub use self::images::{ORIGIN, VERSION};
 
 use self::error::driver;
+use self::images::Form;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, over_fours, warps};
 use crate::config::Math;
-use crate::device::{BN_EPS, Device, Sgd};
+use crate::device::{BN_EPS, Device, DeviceMemory, Sgd};
 use crate::error::Result;
 use crate::fit;
 use crate::operands::{Affine, BasicTheta, BnRunning, BnStats, Measure, Scratch};
@@ -42,6 +45,10 @@ pub struct Cuda {
     /// Where a kernel leaves whether it met a number that is not finite.
     flag: CudaSlice<u32>,
     name: String,
+    /// The form in which the kernels were loaded.
+    form: Form,
+    /// What the driver told of its memory when the device was opened.
+    at_open: DeviceMemory,
 }
 
 /// A batch norm as addresses, for a kernel's prologue.
@@ -77,6 +84,11 @@ impl Device for Cuda {
 
     fn available_bytes(&self) -> Option<u64> {
         self.stream.context().mem_get_info().ok().map(|(free, _)| free as u64)
+    }
+
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        let (free, _) = self.stream.context().mem_get_info().ok()?;
+        Some(DeviceMemory { free_now_bytes: free as u64, ..self.at_open })
     }
 
     fn reserve(&self, len: usize) -> Result<CudaRegion> {
