@@ -8,7 +8,7 @@ use super::images::{self, Form};
 use super::open::{device_count, driver_version, identity};
 use super::{Cuda, ORIGIN};
 use crate::config::Math;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::memory::human;
 
 /// Lines of name and finding, for a person; nothing here fails.
@@ -20,27 +20,24 @@ pub fn findings() -> Vec<(String, String)> {
         vec![line("kernels", format!("{ORIGIN}; the PTX needs a driver for CUDA {needed} or newer{branch}"))];
     match driver_version() {
         Ok(version) => lines.push(line("driver", format!("supports CUDA {version}"))),
-        Err(reason) => {
-            lines.push(line("driver", format!("{reason}: training runs on the CPU")));
+        Err(error) => {
+            lines.push(line("driver", format!("{}: training runs on the CPU", reason(error))));
             return lines;
         }
     }
     match device_count() {
         Ok(0) => lines.push(line("GPU", "none that the driver lists: training runs on the CPU".into())),
         Ok(count) => lines.extend((0..count).map(|ordinal| line(&format!("cuda:{ordinal}"), device(ordinal)))),
-        Err(reason) => lines.push(line("GPU", reason.to_string())),
+        Err(error) => lines.push(line("GPU", reason(error))),
     }
     lines
 }
 
 fn device(ordinal: usize) -> String {
-    let told = match about(ordinal) {
-        Ok(about) => about,
-        Err(reason) => reason.to_string(),
-    };
+    let told = about(ordinal).unwrap_or_else(reason);
     match Cuda::open(ordinal, Math::Tf32) {
         Ok(gpu) => format!("{told}; usable, with {}", gpu.kernel_form()),
-        Err(reason) => format!("{told}; not usable ({reason})"),
+        Err(error) => format!("{told}; not usable ({})", reason(error)),
     }
 }
 
@@ -58,4 +55,12 @@ fn about(ordinal: usize) -> Result<String> {
         Err(error) => explain(error),
     };
     Ok(format!("{name}, compute capability {major}.{minor}, {rest}"))
+}
+
+/// An error without what was being done: that is plain here.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Device { reason, .. } => reason,
+        other => other.to_string(),
+    }
 }

@@ -158,4 +158,21 @@ mod tests {
         assert_eq!(needed(Form::Ptx), version());
         assert_eq!(needed(Form::Cubin((9, 0))).0 % 1000, 0);
     }
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_kernel_that_is_missing_is_named() {
+        if !std::path::Path::new("/dev/nvidiactl").exists() {
+            rewind_emulator::install().expect("the emulator is a dependency of the tests");
+        }
+        let context = CudaContext::new(0).expect("a GPU or the emulator");
+        let images = Images::load(&context, context.compute_capability().expect("an answer")).expect("images");
+        images.find("elementwise", "fill").expect("it is there");
+        for (file, kernel, words) in [
+            ("elementwise", "no_such_kernel", "no_such_kernel of elementwise.cu: CUDA_ERROR_NOT_FOUND"),
+            ("no_such_file", "fill", "there is no image of no_such_file.cu in this build"),
+        ] {
+            let error = images.find(file, kernel).err().expect("it is missing").to_string();
+            assert!(error.contains(words), "no {words:?} in {error:?}");
+        }
+    }
 }
