@@ -27,6 +27,12 @@ fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
         assert_eq!(gpu["memory"][category], cpu["memory"][category], "{category}");
     }
     assert_eq!(gpu["peak_bytes"], gpu["planned_peak_bytes"]);
+    assert!(cpu["device_memory"].is_null());
+    let device = &gpu["device_memory"];
+    let bytes = |key: &str| device[key].as_u64().expect("a number");
+    assert_eq!(bytes("taken_bytes"), bytes("free_at_open_bytes") - bytes("free_at_end_bytes"));
+    assert!(bytes("taken_bytes") > gpu["activation_peak_bytes"].as_u64().expect("a number"), "{device}");
+    assert!(ended.in_table("  device").contains("as its driver counts, of"), "{ended}");
     // three steps in f32 from the same weights and batches: of 4000 test images a few lie at the border
     let accuracy = |s: &serde_json::Value| s["test_accuracy"].as_f64().expect("a number");
     assert!((accuracy(&cpu) - accuracy(&gpu)).abs() < 0.01, "{} and {}", accuracy(&cpu), accuracy(&gpu));
