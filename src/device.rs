@@ -57,7 +57,7 @@ impl<D: Device> Clone for Sgd<'_, D> {
 impl<D: Device> Copy for Sgd<'_, D> {}
 
 /// Memory of the device's own, as its driver counts it for all processes together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {
     /// Bytes that the device has.
     pub total_bytes: u64,
@@ -102,6 +102,12 @@ pub trait Device: Sized + Sync {
 
     /// Runs `f` where the device's operations start without a detour: on the CPU a thread of its pool.
     fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        f()
+    }
+
+    /// Runs `f` as a part of a step that a profiler shows by this name, where the device has one.
+    fn phase<R>(&self, name: &'static str, f: impl FnOnce() -> R) -> R {
+        let _ = name;
         f()
     }
 

@@ -12,6 +12,7 @@ mod error;
 mod images;
 mod kernels;
 mod launch;
+mod nvtx;
 mod open;
 mod sgd;
 mod version;
@@ -89,6 +90,11 @@ impl Device for Cuda {
     fn device_memory(&self) -> Option<DeviceMemory> {
         let (free, _) = self.stream.context().mem_get_info().ok()?;
         Some(DeviceMemory { free_now_bytes: free as u64, ..self.at_open })
+    }
+
+    fn phase<R>(&self, name: &'static str, f: impl FnOnce() -> R) -> R {
+        let _range = nvtx::Range::start(name);
+        f()
     }
 
     fn reserve(&self, len: usize) -> Result<CudaRegion> {

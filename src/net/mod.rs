@@ -223,9 +223,9 @@ impl<D: Device> Net<D> {
     /// # Errors
     /// Whatever the device reports.
     pub fn forward(&mut self, d: &D) -> Result<BatchResult> {
-        self.stem(d, Statistics::MeasureAndRun)?;
-        sweep::forward(d, &self.spec.sweep, &mut self.stack, &mut self.work)?;
-        self.head(d)
+        d.phase("stem", || self.stem(d, Statistics::MeasureAndRun))?;
+        d.phase("blocks forward", || sweep::forward(d, &self.spec.sweep, &mut self.stack, &mut self.work))?;
+        d.phase("head", || self.head(d))
     }
 
     /// Loss and right answers on the loaded batch with running statistics; nothing moves.
@@ -247,14 +247,14 @@ impl<D: Device> Net<D> {
         d.upload(&[D::Real::from_f64(sgd.lr)], &mut self.rate)?;
         let Self { ends, ends_grad, work, pooled, grad_pooled, grad_logits, rate, outcome, .. } = self;
         let sgd = on_device(sgd, rate, outcome);
-        for (_, grad) in ends_grad.named_mut() {
-            d.fill(0.0, grad)?;
-        }
-        d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
-        d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
-        d.avg_pool_grad(grad_pooled, POOL, &mut work.grad)?;
-        sweep::backward(d, &self.spec.sweep, &mut self.stack, work, sgd)?;
-        self.stem_backward(d)
+        d.phase("head backward", || {
+            ends_grad.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+            d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
+            d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
+            d.avg_pool_grad(grad_pooled, POOL, &mut work.grad)
+        })?;
+        d.phase("blocks backward", || sweep::backward(d, &self.spec.sweep, &mut self.stack, work, sgd))?;
+        d.phase("stem backward", || self.stem_backward(d))
     }
 
     /// The stem's gradients from dL/dx_0, and the drift, since x_0 is computed here anyway.
@@ -317,7 +317,7 @@ impl<D: Device> Net<D> {
             return Ok((result, Drift::default()));
         }
         let drift = self.backward(d, sgd)?;
-        self.update(d, sgd)?;
+        d.phase("update", || self.update(d, sgd))?;
         Ok((result, drift))
     }
 
