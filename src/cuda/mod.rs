@@ -97,6 +97,10 @@ impl Device for Cuda {
         f()
     }
 
+    fn synchronize(&self) -> Result<()> {
+        self.stream.synchronize().map_err(|e| driver("waiting for the GPU", e))
+    }
+
     fn reserve(&self, len: usize) -> Result<CudaRegion> {
         CudaRegion::new(&self.stream, len)
     }

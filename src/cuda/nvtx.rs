@@ -46,7 +46,6 @@ fn tables() -> &'static [Table; MODULES] {
 }
 
 /// The table of callbacks: a size and a function.
-#[expect(dead_code, reason = "the profiler reads it")]
 #[repr(C)]
 struct Callbacks {
     bytes: usize,
@@ -54,7 +53,6 @@ struct Callbacks {
 }
 
 /// The table of versions.
-#[expect(dead_code, reason = "the profiler reads it")]
 #[repr(C)]
 struct Versions {
     bytes: usize,
