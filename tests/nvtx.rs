@@ -1,15 +1,17 @@
 //! The ranges that a profiler sees: a library of the test's own takes the profiler's place and writes down what it is told.
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
-#[path = "support/cli.rs"]
-mod cli;
-#[path = "support/driver.rs"]
-mod driver;
+mod support;
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
-use cli::{Ended, Place};
-use driver::with_driver;
+use rewind::config::Math;
+use rewind::init::Init;
+use rewind::net::{Net, NetSpec};
+use rewind::sweep::{Gradient, SweepSpec};
+use support::gpu::gpu;
+use support::{NO_SGD, SCHEMES, batch, small};
 
 /// A profiler: appends `+name` and `-` to the file NVTX_TEST_LOG.
 const PROFILER: &str = r#"
@@ -64,12 +66,33 @@ unsafe extern "C" fn InitializeInjectionNvtx2(export: unsafe extern "C" fn(u32) 
 }
 "#;
 
-const LINE: &str = "--data synthetic --depth 2 --channels 4 --batch 100 --max-steps 2 --quiet --device cuda --out out";
+/// Two steps on the GPU; the tests below start it again, in a process of its own whose environment names a profiler.
+#[test]
+fn two_steps() {
+    let cuda = gpu(Math::Fp32);
+    let sweep = SweepSpec::new(SCHEMES[0], Gradient::Corrected);
+    let mut net = Net::new(&cuda, NetSpec { sweep, ..small(sweep, 2, 16, 2) }, Init::Paper, 0).expect("net");
+    for _ in 0..2 {
+        batch(&mut net, &cuda, 2);
+        let (result, _) = net.train_step(&cuda, NO_SGD).expect("step");
+        assert!(result.loss.is_finite());
+    }
+}
+
+fn two_steps_with(profiler: &Path, log: &Path) -> Output {
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command.args(["--exact", "two_steps", "--nocapture"]);
+    command.env("NVTX_INJECTION64_PATH", profiler).env("NVTX_TEST_LOG", log);
+    let done = command.output().expect("this test starts");
+    let text = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && text.contains("1 passed"), "{text}");
+    done
+}
 
 #[test]
 fn a_profiler_sees_every_phase_of_a_step() {
-    let place = Place::new();
-    let (source, library, log) = (place.path("profiler.rs"), place.path("profiler.so"), place.path("log"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let [source, library, log] = ["profiler.rs", "profiler.so", "log"].map(|name| folder.path().join(name));
     std::fs::write(&source, PROFILER).expect("a file");
     let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
     let mut compile = Command::new(rustc);
@@ -77,10 +100,7 @@ fn a_profiler_sees_every_phase_of_a_step() {
     let done = compile.output().expect("rustc starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 
-    let mut command = with_driver(&place, place.command(LINE));
-    command.env("NVTX_INJECTION64_PATH", &library).env("NVTX_TEST_LOG", &log);
-    let ended = Ended::of(LINE, command.spawn().expect("train_cifar starts"));
-    assert_eq!(ended.code, Some(0), "{ended}");
+    two_steps_with(&library, &log);
     let text = std::fs::read_to_string(&log).expect("the profiler was loaded");
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("attached"));
@@ -101,10 +121,8 @@ fn a_profiler_sees_every_phase_of_a_step() {
 
 #[test]
 fn a_profiler_that_is_not_there_is_not_missed() {
-    let place = Place::new();
-    let mut command = with_driver(&place, place.command(LINE));
-    command.env("NVTX_INJECTION64_PATH", place.path("nowhere.so"));
-    let ended = Ended::of(LINE, command.spawn().expect("train_cifar starts"));
-    assert_eq!(ended.code, Some(0), "{ended}");
-    assert!(!ended.stderr.contains("nowhere"), "{ended}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let done = two_steps_with(&folder.path().join("nowhere.so"), &folder.path().join("log"));
+    assert!(!String::from_utf8_lossy(&done.stderr).contains("nowhere"));
+    assert!(!folder.path().join("log").exists());
 }
