@@ -143,7 +143,7 @@ impl Job<'_> {
         match Cuda::open(ordinal, self.config.math) {
             Ok(gpu) => {
                 if !self.cli.plan {
-                    self.log.note(&format!("GPU kernels: {} ({})", gpu.kernel_form(), rewind::cuda::ORIGIN));
+                    self.log.note(&format!("GPU kernels: {} (embedded: {})", gpu.kernel_form(), rewind::cuda::ORIGIN));
                 }
                 self.on(&gpu)
             }

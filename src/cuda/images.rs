@@ -171,7 +171,7 @@ mod tests {
             ("elementwise", "no_such_kernel", "no_such_kernel of elementwise.cu: CUDA_ERROR_NOT_FOUND"),
             ("no_such_file", "fill", "there is no image of no_such_file.cu in this build"),
         ] {
-            let error = images.find(file, kernel).err().expect("it is missing").to_string();
+            let error = images.find(file, kernel).expect_err("it is missing").to_string();
             assert!(error.contains(words), "no {words:?} in {error:?}");
         }
     }
