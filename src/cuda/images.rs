@@ -73,6 +73,23 @@ pub fn needed(form: Form) -> CudaVersion {
     }
 }
 
+/// Refuses a driver that is too old for kernels of this form.
+///
+/// # Errors
+/// [`Error::Device`] naming both versions, and the driver to install.
+pub fn check_driver(version: CudaVersion, form: Form) -> Result<()> {
+    let needed = needed(form);
+    if version >= needed {
+        return Ok(());
+    }
+    let advice = match needed.driver_branch() {
+        Some(branch) => format!("install driver {branch} or newer"),
+        None => format!("install a driver for CUDA {needed} or newer"),
+    };
+    let reason = format!("the driver supports CUDA {version} and the kernels need {needed}: {advice}");
+    Err(Error::Device { what: "opening the GPU", reason })
+}
+
 /// The loaded images by file name.
 pub struct Images {
     modules: Vec<(&'static str, Arc<CudaModule>)>,
@@ -84,16 +101,22 @@ impl Images {
     /// Loads every image in the best form for the device; where the driver refuses machine code, as PTX.
     ///
     /// # Errors
-    /// PTX that the driver refuses, with its reason.
-    pub fn load(context: &Arc<CudaContext>, device: Capability) -> Result<Images> {
-        let form = best_form(device);
-        match Self::load_form(context, form) {
-            Err(_) if form != Form::Ptx => Self::load_form(context, Form::Ptx),
+    /// PTX that the driver is too old for or refuses, with its reason.
+    pub fn load(context: &Arc<CudaContext>, device: Capability, driver: CudaVersion) -> Result<Images> {
+        Self::load_best(context, EMBEDDED, best_form(device), driver)
+    }
+
+    fn load_best(context: &Arc<CudaContext>, list: &[Embedded], best: Form, driver: CudaVersion) -> Result<Images> {
+        match Self::load_as(context, list, best) {
+            Err(_) if best != Form::Ptx => {
+                check_driver(driver, Form::Ptx)?;
+                Self::load_as(context, list, Form::Ptx)
+            }
             loaded => loaded,
         }
     }
 
-    fn load_form(context: &Arc<CudaContext>, form: Form) -> Result<Images> {
+    fn load_as(context: &Arc<CudaContext>, list: &[Embedded], form: Form) -> Result<Images> {
         let one = |image: &Embedded| {
             let cubin = image.cubins.iter().find(|(capability, _)| form == Form::Cubin(*capability));
             let source = match cubin {
@@ -106,7 +129,7 @@ impl Images {
             })?;
             Ok((image.file, module))
         };
-        Ok(Images { modules: EMBEDDED.iter().map(one).collect::<Result<_>>()?, form })
+        Ok(Images { modules: list.iter().map(one).collect::<Result<_>>()?, form })
     }
 
     /// A kernel by its file and name.
@@ -158,14 +181,19 @@ mod tests {
         assert_eq!(needed(Form::Ptx), version());
         assert_eq!(needed(Form::Cubin((9, 0))).0 % 1000, 0);
     }
+    /// This machine's GPU, or the emulator.
     #[cfg(target_os = "linux")]
-    #[test]
-    fn a_kernel_that_is_missing_is_named() {
+    fn context() -> Arc<CudaContext> {
         if !std::path::Path::new("/dev/nvidiactl").exists() {
             rewind_emulator::install().expect("the emulator is a dependency of the tests");
         }
-        let context = CudaContext::new(0).expect("a GPU or the emulator");
-        let images = Images::load(&context, context.compute_capability().expect("an answer")).expect("images");
+        CudaContext::new(0).expect("a GPU or the emulator")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_kernel_that_is_missing_is_named() {
+        let images = Images::load_as(&context(), EMBEDDED, Form::Ptx).expect("images");
         images.find("elementwise", "fill").expect("it is there");
         for (file, kernel, words) in [
             ("elementwise", "no_such_kernel", "no_such_kernel of elementwise.cu: CUDA_ERROR_NOT_FOUND"),
@@ -174,5 +202,28 @@ mod tests {
             let error = images.find(file, kernel).expect_err("it is missing").to_string();
             assert!(error.contains(words), "no {words:?} in {error:?}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn machine_code_that_the_driver_refuses_gives_way_to_ptx() {
+        // an ELF file with a head of zeros: machine code for no GPU
+        const HOLLOW: &[u8] = &{
+            let mut file = [0; 1 << 12];
+            (file[0], file[1], file[2], file[3], file[4], file[5], file[6]) = (0x7f, b'E', b'L', b'F', 2, 1, 1);
+            file
+        };
+        let ptx = EMBEDDED.iter().find(|image| image.file == "elementwise").expect("a kernel file").ptx;
+        let list = [Embedded { file: "elementwise", ptx, cubins: &[((9, 0), HOLLOW)] }];
+        let (context, form) = (context(), Form::Cubin((9, 0)));
+        let refused = Images::load_as(&context, &list, form).err().map(|e| e.to_string()).expect("nothing to load");
+        assert!(refused.contains("elementwise as machine code for sm_90: CUDA_ERROR"), "{refused}");
+        let images = Images::load_best(&context, &list, form, version()).expect("PTX");
+        assert_eq!(images.form, Form::Ptx);
+        images.find("elementwise", "fill").expect("it is there");
+        let older = CudaVersion(version().0 - 10);
+        let refused = Images::load_best(&context, &list, form, older).err().map(|e| e.to_string());
+        let refused = refused.expect("a driver that does not read this PTX");
+        assert!(refused.contains("and the kernels need "), "{refused}");
     }
 }

@@ -4,7 +4,7 @@ use cudarc::driver::{CudaContext, result, sys};
 
 use super::Cuda;
 use super::error::{driver, explain};
-use super::images::{self, Capability, Form, Images, OLDEST};
+use super::images::{self, Capability, Images, OLDEST};
 use super::kernels::Kernels;
 use super::version::CudaVersion;
 use crate::config::Math;
@@ -29,19 +29,6 @@ pub fn driver_version() -> Result<CudaVersion> {
     let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
     asked.map_err(|e| driver("asking the driver's version", e))?;
     Ok(CudaVersion(version))
-}
-
-/// Refuses a driver that is too old for kernels of this form.
-pub fn check_driver(version: CudaVersion, form: Form) -> Result<()> {
-    let needed = images::needed(form);
-    if version >= needed {
-        return Ok(());
-    }
-    let advice = match needed.driver_branch() {
-        Some(branch) => format!("install driver {branch} or newer"),
-        None => format!("install a driver for CUDA {needed} or newer"),
-    };
-    Err(refused(format!("the driver supports CUDA {version} and the kernels need {needed}: {advice}")))
 }
 
 /// How many GPUs the driver lists; starts the driver.
@@ -97,14 +84,14 @@ impl Cuda {
                 "{name} has compute capability {major}.{minor}, and the kernels need {least}.0 (Ampere) or newer"
             )));
         }
-        check_driver(version, images::best_form(capability))?;
+        images::check_driver(version, images::best_form(capability))?;
         let context = CudaContext::new(ordinal).map_err(|e| driver("opening the GPU", e))?;
         // SAFETY: all work goes to one stream, so nothing needs to be ordered by events.
         unsafe { context.disable_event_tracking() };
         let (free, total) = context.mem_get_info().map_err(|e| refused(explain(e)))?;
         let [free, total] = [free, total].map(|bytes| bytes as u64);
         let at_open = DeviceMemory { total_bytes: total, free_at_open_bytes: free, free_now_bytes: free };
-        let images = Images::load(&context, capability)?;
+        let images = Images::load(&context, capability, version)?;
         let kernels = Kernels::find(&images)?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
