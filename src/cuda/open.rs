@@ -5,6 +5,7 @@ use cudarc::driver::{CudaContext, sys};
 use super::Cuda;
 use super::error::{driver, explain};
 use super::kernels::Kernels;
+use super::small_block::Limits;
 use crate::config::Math;
 use crate::error::{Error, Result};
 
@@ -42,10 +43,11 @@ impl Cuda {
         // SAFETY: all work goes to one stream, so nothing needs to be ordered by events.
         unsafe { context.disable_event_tracking() };
         let kernels = Kernels::load(&context)?;
+        let limits = Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let name = context.name().map_err(|e| driver("asking the GPU's name", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, kernels, math, flag, name })
+        Ok(Self { stream, kernels, limits, math, flag, name })
     }
 }
