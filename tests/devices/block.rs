@@ -235,3 +235,42 @@ fn fused_operations_match_their_definitions() {
         }
     }
 }
+
+/// Kernels that a block's forward step and its inverse step with pullback launch.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+fn launches(cuda: &rewind::cuda::Cuda, emulator: &rewind_emulator::Emulator, map: Shape) -> [u64; 2] {
+    let mut bed = Bed::new(cuda);
+    let mut b = Block::new(&mut bed, map);
+    let Block { x, x_rec, grad, theta, stats, cache, grad_theta, scratch } = &mut b;
+    let count = |run: &mut dyn FnMut() -> rewind::error::Result<()>| {
+        let before = emulator.statistics().expect("statistics").launches;
+        run().expect("a block's operation");
+        emulator.statistics().expect("statistics").launches - before
+    };
+    [
+        count(&mut || cuda.euler_step(0.125, theta, stats, None, x, cache, scratch)),
+        count(&mut || {
+            let carry = Carry::Correction;
+            cuda.inverse_vjp(0.125, carry, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+        }),
+    ]
+}
+
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[test]
+fn a_block_on_a_small_map_is_one_launch() {
+    use crate::support::gpu;
+    let _turn = gpu::turn();
+    let Some(emulator) = gpu::emulator() else { return eprintln!("on a GPU nobody counts the launches") };
+    for (cuda, _) in crate::bed::cudas() {
+        for map in MAPS.into_iter().filter(|map| matches!(map.c(), 16 | 32)) {
+            assert_eq!(launches(cuda, &emulator, map), [1, 1], "{map}");
+        }
+        // channels that the form does not take, and an image that does not fit
+        for map in [Shape::map(2, 5, 4, 8), Shape::map(1, 4, 3, 64), Shape::map(1, 40, 40, 32)] {
+            let [forward, inverse] = launches(cuda, &emulator, map);
+            assert!(forward > 1 && inverse > 1, "{map}: {forward} and {inverse} launches");
+        }
+        gpu::no_faults();
+    }
+}
