@@ -208,6 +208,37 @@ fn fused_block_operations_match_the_reference() {
     }
 }
 
+/// Maps that a GPU keeps in shared memory for a whole block: one pixel; several images to a multiprocessor, fewer on the
+/// last; more than a round of tiles, at 16 and at 32 channels.
+const SMALL_MAPS: [Shape; 6] = [
+    Shape::map(1, 1, 1, 16),
+    Shape::map(1, 1, 3, 32),
+    Shape::map(135, 3, 2, 16),
+    Shape::map(133, 2, 3, 32),
+    Shape::map(1, 17, 18, 16),
+    Shape::map(1, 17, 17, 32),
+];
+
+#[test]
+fn blocks_on_small_maps_match_the_reference() {
+    for map in SMALL_MAPS {
+        let of = |all: &Outputs, name: &str| {
+            let (_, values) = all.iter().find(|(other, _)| *other == name).expect("same outputs");
+            block_bound(map, values)
+        };
+        // as above: one pixel has variance 0
+        if map.pixels() > 1 {
+            let expected = euler_step(&Reference, map, Body::Definition);
+            compare!(format!("euler_step {map}"), euler_step(map, Body::Own), |name: &str| of(&expected, name));
+        }
+        for carry in [Carry::Reconstruction, Carry::Correction] {
+            let expected = inverse_vjp(&Reference, map, carry, Body::Definition);
+            let what = format!("inverse_vjp {carry:?} {map}");
+            compare!(what, inverse_vjp(map, carry, Body::Own), |name: &str| of(&expected, name));
+        }
+    }
+}
+
 #[test]
 fn fused_operations_match_their_definitions() {
     for cpu in cpus() {
@@ -263,7 +294,7 @@ fn a_block_on_a_small_map_is_one_launch() {
     let _turn = gpu::turn();
     let Some(emulator) = gpu::emulator() else { return eprintln!("on a GPU nobody counts the launches") };
     for (cuda, _) in crate::bed::cudas() {
-        for map in MAPS.into_iter().filter(|map| matches!(map.c(), 16 | 32)) {
+        for map in MAPS.into_iter().filter(|map| matches!(map.c(), 16 | 32)).chain(SMALL_MAPS) {
             assert_eq!(launches(cuda, &emulator, map), [1, 1], "{map}");
         }
         // channels that the form does not take, and an image that does not fit
