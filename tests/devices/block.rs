@@ -239,6 +239,34 @@ fn blocks_on_small_maps_match_the_reference() {
     }
 }
 
+/// The GPU's one launch against the chain that defines it, which multiplies the same factors: sums differ by their order
+/// alone. In TF32 a factor that lies within an f32 rounding of the middle of two TF32 numbers may also go to either: so few of a
+/// sum's terms that they move it by less than 2^-10, a TF32 number's last place, of the largest result.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[test]
+fn blocks_on_small_maps_match_their_definitions() {
+    for (cuda, _) in crate::bed::cudas() {
+        let _turn = crate::support::gpu::turn();
+        let factors = if cuda.name().contains("tf32") { 1.0 / 1024.0 } else { 0.0 };
+        for map in SMALL_MAPS.into_iter().filter(|map| map.pixels() > 1) {
+            let inverse = |carry, body| inverse_vjp(cuda, map, carry, body);
+            let pairs = [
+                (euler_step(cuda, map, Body::Own), euler_step(cuda, map, Body::Definition)),
+                (inverse(Carry::Correction, Body::Own), inverse(Carry::Correction, Body::Definition)),
+                (inverse(Carry::Reconstruction, Body::Own), inverse(Carry::Reconstruction, Body::Definition)),
+            ];
+            for (own, definition) in pairs {
+                for ((name, own), (_, definition)) in own.iter().zip(&definition) {
+                    let largest = definition.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+                    let tolerance = block_bound(map, definition)[0] + factors * largest;
+                    assert_close(&format!("{name} of {map} on {}", cuda.name()), own, definition, |_| tolerance);
+                }
+            }
+        }
+        crate::support::gpu::no_faults();
+    }
+}
+
 #[test]
 fn fused_operations_match_their_definitions() {
     for cpu in cpus() {
