@@ -15,6 +15,8 @@ macro_rules! kernels {
             pub conv_grad_x: ByTile,
             pub norm_relu_conv: ByTile,
             pub conv_grad_w: ByTile,
+            pub euler_step: ByChannels,
+            pub inverse_vjp: ByChannels,
         }
 
         impl Kernels {
@@ -29,6 +31,8 @@ macro_rules! kernels {
                     conv_grad_x: ByTile::find(images, "conv", "conv_grad_x")?,
                     norm_relu_conv: ByTile::find(images, "conv", "norm_relu_conv")?,
                     conv_grad_w: ByTile::find(images, "conv_grad_w", "conv_grad_w")?,
+                    euler_step: ByChannels::find(images, "small_block", "euler_step")?,
+                    inverse_vjp: ByChannels::find(images, "small_block", "inverse_vjp")?,
                 })
             }
         }
@@ -93,5 +97,28 @@ impl ByTile {
     /// The form for a tile.
     pub fn of(&self, math: Math, tile: Tile) -> &CudaFunction {
         &self.0[math as usize][tile as usize]
+    }
+}
+
+/// A kernel of a whole block, by arithmetic and its 16 or 32 channels.
+pub struct ByChannels([[CudaFunction; 2]; 2]);
+
+impl ByChannels {
+    fn find(images: &Images, file: &str, name: &str) -> Result<ByChannels> {
+        let of = |math: &str| -> Result<[CudaFunction; 2]> {
+            let one = |channels: &str| images.find(file, &format!("{name}_{math}_{channels}"));
+            Ok([one("16")?, one("32")?])
+        };
+        Ok(ByChannels([of("tf32")?, of("fp32")?]))
+    }
+
+    /// The form for 16 channels, or for 32.
+    pub fn of(&self, math: Math, wide: bool) -> &CudaFunction {
+        &self.0[math as usize][usize::from(wide)]
+    }
+
+    /// All forms.
+    pub fn all(&self) -> impl Iterator<Item = &CudaFunction> {
+        self.0.iter().flatten()
     }
 }

@@ -40,3 +40,15 @@ macro_rules! launch {
     }};
 }
 pub(super) use launch;
+
+/// The same for a kernel whose blocks wait for each other: all of them must be resident at once.
+macro_rules! cooperate {
+    ($device:expr, $name:literal, $kernel:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
+        use cudarc::driver::PushKernelArg;
+        // SAFETY: as in `launch`.
+        let launched =
+            unsafe { $device.stream.launch_builder($kernel)$(.arg(&$argument))+.launch_cooperative($config) };
+        launched.map(drop).map_err(|e| $crate::cuda::error::driver($name, e))
+    }};
+}
+pub(super) use cooperate;

@@ -15,6 +15,7 @@ mod launch;
 mod nvtx;
 mod open;
 mod sgd;
+mod small_block;
 mod version;
 
 use std::sync::Arc;
@@ -31,10 +32,12 @@ use self::launch::{grid, launch, over, over_fours, warps};
 use crate::config::Math;
 use crate::device::{BN_EPS, Device, DeviceMemory, Sgd};
 use crate::error::Result;
-use crate::fit;
-use crate::operands::{Affine, BasicTheta, BnRunning, BnStats, Measure, Scratch};
+use crate::operands::{
+    Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
+};
 use crate::shape::{Conv, Shape, check};
 use crate::tensor::Tensor as DeviceTensor;
+use crate::{fit, fused};
 
 type Tensor = DeviceTensor<Cuda>;
 
@@ -42,6 +45,7 @@ type Tensor = DeviceTensor<Cuda>;
 pub struct Cuda {
     stream: Arc<CudaStream>,
     kernels: Kernels,
+    limits: small_block::Limits,
     math: Math,
     /// Where a kernel leaves whether it met a number that is not finite.
     flag: CudaSlice<u32>,
@@ -385,6 +389,11 @@ impl Device for Cuda {
         sgd::block(self, step, grad, velocity, theta)
     }
 
+    fn block_workspace(&self, map: Shape) -> usize {
+        let primitives = self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map));
+        primitives.max(self.limits.workspace(map))
+    }
+
     fn conv_stats(
         &self,
         x: &Tensor,
@@ -452,6 +461,48 @@ impl Device for Cuda {
     ) -> Result<()> {
         check("norm_step_acc", z.shape(), x_acc.shape())?;
         self.step(at(x_acc), h, z, stats, affine, at(x_acc))
+    }
+
+    fn euler_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &mut BasicStats<Self>,
+        running: Option<&mut BasicRunning<Self>>,
+        x: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        if let Some(form) = self.limits.form(x.shape()) {
+            fit::basic("euler_step", x.shape().c(), theta, stats)?;
+            let workspace = scratch.workspace.address();
+            return small_block::euler_step(self, form, h, theta, stats, running, at(x), workspace);
+        }
+        fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
+    }
+
+    fn inverse_vjp(
+        &self,
+        h: f64,
+        carry: Carry,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        x: &mut Tensor,
+        x_rec: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor,
+        grad_theta: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        if let Some(form) = self.limits.form(x.shape()) {
+            let workspace = scratch.workspace.address();
+            check("inverse_vjp", x.shape(), grad_x.shape())?;
+            fit::basic("inverse_vjp", x.shape().c(), theta, stats)?;
+            fit::basic("inverse_vjp", x.shape().c(), grad_theta, stats)?;
+            let (x, grad_x) = (at(x), at(grad_x));
+            return small_block::inverse_vjp(self, form, h, carry, theta, stats, x, grad_x, grad_theta, workspace);
+        }
+        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
     }
 }
 

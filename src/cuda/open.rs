@@ -6,6 +6,7 @@ use super::Cuda;
 use super::error::{driver, explain};
 use super::images::{self, Capability, Images, OLDEST};
 use super::kernels::Kernels;
+use super::small_block::Limits;
 use super::version::CudaVersion;
 use crate::config::Math;
 use crate::device::DeviceMemory;
@@ -93,10 +94,11 @@ impl Cuda {
         let at_open = DeviceMemory { total_bytes: total, free_at_open_bytes: free, free_now_bytes: free };
         let images = Images::load(&context, capability, version)?;
         let kernels = Kernels::find(&images)?;
+        let limits = Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, kernels, math, flag, name, form: images.form, at_open })
+        Ok(Self { stream, kernels, limits, math, flag, name, form: images.form, at_open })
     }
 
     /// The form in which this GPU got its kernels, in words.
