@@ -42,6 +42,9 @@ pub struct Cli {
     /// Print what was found of this machine's processor, driver and GPUs, and stop.
     #[arg(long, exclusive = true, help_heading = "Run")]
     pub doctor: bool,
+    /// Launch the GPU's kernels one by one in place of replaying recorded steps: for profilers.
+    #[arg(long, hide = true, help_heading = "Run")]
+    pub eager: bool,
     /// Print only the final table.
     #[arg(long, short, help_heading = "Run")]
     pub quiet: bool,

@@ -3,6 +3,7 @@
 //! # Errors
 //! Every function returns [`crate::Error::Shape`] naming the operation, the shape expected and the one found.
 
+use crate::data::{CHANNELS, IMAGE};
 use crate::device::Device;
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch};
@@ -34,6 +35,20 @@ pub fn avg_pool(op: &'static str, x: Shape, size: usize, y: Shape) -> Result<()>
 pub fn linear(op: &'static str, x: Shape, w: Shape, y: Shape) -> Result<()> {
     check(op, Shape([1, 1, x.image_len(), w.c()]), w)?;
     check(op, Shape::map(x.n(), 1, 1, w.c()), y)
+}
+
+/// A batch of images and their classes.
+pub fn batch(op: &'static str, images: Shape, labels: Shape) -> Result<()> {
+    check(op, Shape::map(images.n(), IMAGE, IMAGE, CHANNELS), images)?;
+    check(op, Shape::map(images.n(), 1, 1, 1), labels)
+}
+
+/// The results of steps, one step's outcome and its distance, and the step's number.
+pub fn results(op: &'static str, results: Shape, outcome: Shape, distance: Option<Shape>, step: Shape) -> Result<()> {
+    check(op, Shape([1, 1, results.w(), 4]), results)?;
+    check(op, Shape::vector(2), outcome)?;
+    distance.map_or(Ok(()), |found| check(op, Shape::vector(2), found))?;
+    check(op, Shape::vector(1), step)
 }
 
 /// Logits, their gradient, labels, and the pair of results.

@@ -45,7 +45,9 @@ kernels! {
     "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
         bn_grad_sums_total bn_grad_z;
     "conv_grad_w": conv_grad_w_total;
+    "draw_batch": draw_batch;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
+    "record_step": record_step;
 }
 
 /// A convolution kernel's forms, by arithmetic and tile: output channels in tiles of 16, 32 or 64, or whatever comes.

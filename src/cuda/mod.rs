@@ -1,4 +1,5 @@
-//! The CUDA device: f32 state, hand-written kernels (`kernels/*.cu`), launched through cudarc on one stream.
+//! The CUDA device: f32 state, hand-written kernels (`kernels/*.cu`), launched through cudarc on one stream;
+//! copies of data that nobody waits for go by a second one.
 //!
 //! Convolutions multiply on the tensor cores in TF32 or in full f32, as [`Math`] says; sums are f32 in both. No kernel uses
 //! float atomics and every sum has one order, so two runs give the same bits. No operation allocates or waits, but for
@@ -7,13 +8,16 @@
 mod batch_norm;
 mod buffer;
 mod conv;
+mod data;
 pub mod doctor;
 mod error;
+mod graph;
 mod images;
 mod kernels;
 mod launch;
 mod nvtx;
 mod open;
+mod pinned;
 mod sgd;
 mod small_block;
 mod version;
@@ -23,6 +27,8 @@ use std::sync::Arc;
 use cudarc::driver::{CudaSlice, CudaStream};
 
 pub use self::buffer::{CudaBuffer, CudaRegion};
+pub use self::data::CudaData;
+pub use self::graph::Recording;
 pub use self::images::{ORIGIN, VERSION};
 
 use self::error::driver;
@@ -30,7 +36,8 @@ use self::images::Form;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, over_fours, warps};
 use crate::config::Math;
-use crate::device::{BN_EPS, Device, DeviceMemory, Sgd};
+use crate::data::{Dataset, Part, Place};
+use crate::device::{BN_EPS, Device, DeviceMemory, PassPosition, Sgd};
 use crate::error::Result;
 use crate::operands::{
     Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
@@ -44,6 +51,8 @@ type Tensor = DeviceTensor<Cuda>;
 /// A GPU.
 pub struct Cuda {
     stream: Arc<CudaStream>,
+    /// For copies while the other one computes.
+    copies: Arc<CudaStream>,
     kernels: Kernels,
     limits: small_block::Limits,
     math: Math,
@@ -54,6 +63,7 @@ pub struct Cuda {
     form: Form,
     /// What the driver told of its memory when the device was opened.
     at_open: DeviceMemory,
+    eager: bool,
 }
 
 /// A batch norm as addresses, for a kernel's prologue.
@@ -80,8 +90,11 @@ impl Device for Cuda {
     type Real = f32;
     type Region = CudaRegion;
     type Buffer = CudaBuffer;
+    type Recording = Recording;
+    type Data = CudaData;
 
     const SCRATCH_MAPS: usize = 2;
+    const STEPS_AHEAD: usize = 256;
 
     fn name(&self) -> String {
         self.name.clone()
@@ -113,6 +126,10 @@ impl Device for Cuda {
         region.carve(offset, len)
     }
 
+    fn replay(&self, recorded: &mut Option<Recording>, f: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.eager { f() } else { graph::replay(&self.stream, recorded, f) }
+    }
+
     fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
         fit::host("upload", from.len(), to.shape())?;
         if from.is_empty() {
@@ -134,6 +151,44 @@ impl Device for Cuda {
         unsafe { cudarc::driver::result::memcpy_dtoh_async(to, at(from), stream) }
             .map_err(|e| driver("download", e))?;
         self.stream.synchronize().map_err(|e| driver("download", e))
+    }
+
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<CudaData> {
+        CudaData::new(self, &dataset)
+    }
+
+    fn write_table(&self, data: &mut CudaData, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        data.write_table(self, table, write)
+    }
+
+    fn choose_table(&self, data: &mut CudaData, table: usize, chosen: &mut Tensor) -> Result<()> {
+        data.choose(self, table)?;
+        self.fill(table as f64, chosen)
+    }
+
+    fn draw_batch(
+        &self,
+        data: &CudaData,
+        part: Part,
+        position: PassPosition<'_, Self>,
+        images: &mut Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        data::draw_batch(self, data, part, position, images, labels)
+    }
+
+    fn record_step(
+        &self,
+        outcome: &Tensor,
+        distance: Option<&Tensor>,
+        always: bool,
+        results: &mut Tensor,
+        step_acc: &mut Tensor,
+    ) -> Result<()> {
+        let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
+        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        data::record_step(self, outcome, distance, always, results, step_acc)
     }
 
     fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
@@ -507,6 +562,11 @@ impl Device for Cuda {
 }
 
 impl Cuda {
+    /// Launches kernel by kernel in place of replaying recorded steps: the same bits, slower, as profilers want it.
+    pub fn set_eager(&mut self, eager: bool) {
+        self.eager = eager;
+    }
+
     /// `y = x + h bn(z)`; y may be x.
     fn step(&self, x: u64, h: f64, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: u64) -> Result<()> {
         fit::norm("norm_step", z.shape().c(), stats, affine)?;

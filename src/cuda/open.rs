@@ -87,7 +87,7 @@ impl Cuda {
         }
         images::check_driver(version, images::best_form(capability))?;
         let context = CudaContext::new(ordinal).map_err(|e| driver("opening the GPU", e))?;
-        // SAFETY: all work goes to one stream, so nothing needs to be ordered by events.
+        // SAFETY: all operations go to one stream; what goes by the other is ordered by events of its own.
         unsafe { context.disable_event_tracking() };
         let (free, total) = context.mem_get_info().map_err(|e| refused(explain(e)))?;
         let [free, total] = [free, total].map(|bytes| bytes as u64);
@@ -96,9 +96,10 @@ impl Cuda {
         let kernels = Kernels::find(&images)?;
         let limits = Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
+        let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, kernels, limits, math, flag, name, form: images.form, at_open })
+        Ok(Self { stream, copies, kernels, limits, math, flag, name, form: images.form, at_open, eager: false })
     }
 
     /// The form in which this GPU got its kernels, in words.

@@ -70,7 +70,8 @@ pub struct Summary {
     pub best_test_accuracy: Option<f64>,
     /// Mean training loss of the last epoch.
     pub train_loss: Option<f64>,
-    /// Median seconds a step, in this session.
+    /// Median seconds a step, in this session. A GPU's steps are not timed singly: each counts as the mean of those between
+    /// two looks at their results.
     pub step_seconds_median: Option<f64>,
     /// Training images a second, in this session.
     pub images_per_second: Option<f64>,
