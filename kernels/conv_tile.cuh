@@ -1,29 +1,42 @@
 // One tile of a convolution as a matrix product: 64 pixels x NT output channels, the sum over (tap, input channel)
 // in steps of 16 channels of one tap.
-//     out[p, o] = sum_{ky, kx, i} in[gather(p, ky, kx), i] weight(ky, kx, i, o)
+//     out[p, o] = sum_{ky, kx, i} load(in[gather(p, ky, kx), i]) weight(ky, kx, i, o)
 // Forward: gather is (oy s + ky - pad, ox s + kx - pad), zero outside. Gradient by input: the pixels are x's, gather is
 // ((iy + pad - ky) / s, ...) where that divides, and the weights are transposed.
-// 128 threads. TF32: warp w holds rows 16 w .. 16 w + 15 of the tile, by mma.sync m16n8k8, sums in f32. FP32: a thread
-// holds 4 pixels x NT / 8 channels.
-// Shared memory: two stages of (64 x 20 + 16 x (NT + 8)) floats: 19,456 bytes at NT = 64. Strides of 20 and NT + 8 floats
-// spread a fragment's 32 words over the 32 banks.
+// load: the value itself; relu(bn(value)); or batch norm's gradient from the value and z. A thread changes in place what
+// it copied itself, so that the change needs no barrier of its own; pixels outside stay zero.
+// 128 threads. TF32: warp w holds rows 32 (w % 2) .. and half w / 2 of the channels, by mma.sync m16n8k8, sums in f32.
+// FP32: a thread holds pixels t / 8 + 16 r and NT / 8 channels.
+// Shared memory: 2 or 3 stages of 64 x 16 inputs (twice that where z comes along) and 16 x NT weights: 24,576 bytes at
+// NT = 64, 15,360 or 18,432 at 16; and up to four numbers a summed channel, dynamic.
+// No row is padded: the 16-byte quads of a row change places by the row's number, so that copies (rows of a quarter warp),
+// fragments (8 rows x 4 columns) and whole quads each meet all 32 banks once.
 #pragma once
 #include "common.cuh"
 
 constexpr uint32_t kTilePixels = 64, kStep = 16, kThreads = 128;
-constexpr uint32_t kInputStride = kStep + 4;
 
 enum class Gather { Forward, GradX };
+enum class Load { Plain, NormRelu, BnGrad };
 
-// Batch norm and ReLU in front of the convolution: null mean means none.
-struct Prologue {
-    const float *mean, *rstd, *gamma, *beta;
+// Numbers a summed channel in dynamic shared memory: src/cuda/conv.rs reserves as many.
+template <Load L>
+constexpr uint32_t kParameters = L == Load::Plain ? 0 : L == Load::NormRelu ? 3 : 4;
+
+template <uint32_t NT, Load L>
+struct TileMemory {
+    static constexpr uint32_t kStages = L == Load::BnGrad ? 2 : 3;
+    float input[kStages][kTilePixels * kStep];
+    float weight[kStages][kStep * NT];
+    float z[kStages][L == Load::BnGrad ? kTilePixels * kStep : 4];
 };
 
+// What a tile leaves, read by rows. Rows are 8 floats longer, so that the products' fragments meet each bank once.
 template <uint32_t NT>
-struct TileMemory {
-    float input[2][kTilePixels][kInputStride];
-    float weight[2][kStep][NT + 8];
+struct TileResult {
+    float out[kTilePixels][NT + 8];
+    // Sums of each warp, for sums over the rows.
+    float warps[kThreads / kWarp][NT];
 };
 
 __device__ inline uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
@@ -49,6 +62,89 @@ __device__ inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uin
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+// Four 8 x 4 matrices of f32, as pairs of 16-bit numbers: lane l hands in row l % 8 of matrix l / 8 and gets word l % 4
+// of row l / 4 of each, which is how mma's fragments lie. Rounded to TF32.
+__device__ inline void fragments_tf32(uint32_t (&f)[4], const float* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) f[i] = to_tf32(__uint_as_float(f[i]));
+}
+
+// Where column k of row r of a [rows][16] tile lies.
+__device__ inline uint32_t by_row(uint32_t r, uint32_t k) { return r * kStep + (((k / 4) ^ (r / 2 % 4)) * 4) + k % 4; }
+
+// Where column c of row k of a [k][WIDTH] tile lies whose fragments take 4 rows x 8 columns.
+template <uint32_t WIDTH>
+__device__ inline uint32_t by_k(uint32_t k, uint32_t c) {
+    const uint32_t turn = WIDTH == 16 ? k & 2 : k % 4 * 2;
+    return k * WIDTH + (((c / 4) ^ turn) * 4) + c % 4;
+}
+
+// batch norm's value and ReLU, in the one form that prologues and masks share: `scaled` is gamma rstd.
+__device__ inline float bn_value(float z, float mean, float scaled, float beta) { return fmaf(scaled, z - mean, beta); }
+__device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
+
+// A batch norm: statistics and affine map.
+struct Norm {
+    const float *mean, *rstd, *gamma, *beta;
+};
+
+// What a tile's operand is made of. NormRelu takes norm; BnGrad takes z, scale, norm without beta, and the two sums.
+struct Operand {
+    const float *map, *z;
+    Norm norm;
+    const float *sums_gamma, *sums_beta;
+    float scale;
+};
+
+// Batch norm's gradient as scale' g + slope (z - mean) + offset, a channel:
+//     grad_z = gamma rstd (scale g - sums_beta / M - (z - mean) rstd sums_gamma / M)
+struct BnGradient {
+    float mean, scale, slope, offset;
+};
+
+__device__ inline BnGradient bn_gradient(const Operand& from, uint32_t c, float pixels) {
+    const float rstd = from.norm.rstd[c], scaled = from.norm.gamma[c] * rstd;
+    return {from.norm.mean[c], scaled * from.scale, -scaled * rstd * from.sums_gamma[c] / pixels,
+            -scaled * from.sums_beta[c] / pixels};
+}
+
+// Fills the per-channel parameters; a barrier must follow.
+template <Load L>
+__device__ inline void fill_parameters(float* parameters, const Operand& from, uint32_t channels, float pixels) {
+    if constexpr (L != Load::Plain) {
+        for (uint32_t c = threadIdx.x; c < channels; c += kThreads) {
+            if constexpr (L == Load::NormRelu) {
+                parameters[c] = from.norm.mean[c];
+                parameters[channels + c] = from.norm.gamma[c] * from.norm.rstd[c];
+                parameters[2 * channels + c] = from.norm.beta[c];
+            } else {
+                const BnGradient p = bn_gradient(from, c, pixels);
+                parameters[c] = p.mean;
+                parameters[channels + c] = p.scale;
+                parameters[2 * channels + c] = p.slope;
+                parameters[3 * channels + c] = p.offset;
+            }
+        }
+    }
+}
+
+__device__ inline float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
+__device__ inline void store4(float* p, float4 v) { *reinterpret_cast<float4*>(p) = v; }
+
+__device__ inline float4 norm_relu4(float4 v, float4 mean, float4 scaled, float4 beta) {
+    return {relu(bn_value(v.x, mean.x, scaled.x, beta.x)), relu(bn_value(v.y, mean.y, scaled.y, beta.y)),
+            relu(bn_value(v.z, mean.z, scaled.z, beta.z)), relu(bn_value(v.w, mean.w, scaled.w, beta.w))};
+}
+
+__device__ inline float4 bn_grad4(float4 g, float4 z, float4 mean, float4 scale, float4 slope, float4 offset) {
+    return {fmaf(scale.x, g.x, fmaf(slope.x, z.x - mean.x, offset.x)), fmaf(scale.y, g.y, fmaf(slope.y, z.y - mean.y, offset.y)),
+            fmaf(scale.z, g.z, fmaf(slope.z, z.z - mean.z, offset.z)), fmaf(scale.w, g.w, fmaf(slope.w, z.w - mean.w, offset.w))};
 }
 
 // Where the tile's pixel p of the output lies: image, row, column.
@@ -77,8 +173,11 @@ __device__ inline bool gathered(const ConvGeometry& g, const Pixel& at, uint32_t
         y = at.y + int32_t(g.padding) - int32_t(ky);
         x = at.x + int32_t(g.padding) - int32_t(kx);
         int32_t s = g.stride;
-        valid = valid && y >= 0 && x >= 0 && y % s == 0 && x % s == 0;
-        y /= s, x /= s;
+        // Division is dear and most strides are 1.
+        if (s != 1) {
+            valid = valid && y >= 0 && x >= 0 && y % s == 0 && x % s == 0;
+            y /= s, x /= s;
+        }
         height = g.oh, width = g.ow, channels = g.c_out;
     }
     valid = valid && y >= 0 && x >= 0 && y < int32_t(height) && x < int32_t(width);
@@ -86,129 +185,214 @@ __device__ inline bool gathered(const ConvGeometry& g, const Pixel& at, uint32_t
     return valid;
 }
 
-// The whole tile. `out` receives sums of the tile [64][NT + 4] in shared memory (the stages' memory, reused), so that the
-// caller can write rows and take statistics; the call ends with a barrier.
+// The whole tile. `out` receives the sums, in shared memory that may be the stages'; the call ends with a barrier.
 // VECTOR: channels on both sides are multiples of 16, pointers 16-byte aligned: copies of 16 bytes without registers.
-template <uint32_t NT, bool TF32, Gather G, bool VECTOR, bool NORM>
-__device__ void conv_tile(float (*out)[NT + 4], TileMemory<NT>& memory, const float* __restrict__ input,
-                          const float* __restrict__ weight, const ConvGeometry& g, Prologue norm, uint32_t first_pixel,
+// `parameters` is filled already, before a barrier or without one.
+template <uint32_t NT, bool TF32, Gather G, Load L, bool VECTOR>
+__device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const float* parameters, const Operand& from,
+                          const float* __restrict__ weight, const ConvGeometry& g, uint32_t first_pixel,
                           uint32_t first_channel) {
+    static_assert(VECTOR || L == Load::Plain, "the general form loads plain values");
+    constexpr uint32_t kStages = TileMemory<NT, L>::kStages;
     const uint32_t reduced = G == Gather::Forward ? g.c_in : g.c_out;    // channels summed over
     const uint32_t made = G == Gather::Forward ? g.c_out : g.c_in;       // channels produced
     const uint32_t height = G == Gather::Forward ? g.oh : g.h, width = G == Gather::Forward ? g.ow : g.w;
     const uint32_t chunks = (reduced + kStep - 1) / kStep, steps = g.kernel * g.kernel * chunks;
     const uint32_t t = threadIdx.x;
 
-    // A thread stages channels 4 (t % 4) .. of pixels t / 4 and t / 4 + 32.
-    const uint32_t quad = 4 * (t % 4);
+    // A thread stages channels 4 (t % 4) .. of pixels t / 4 and t / 4 + 32, whose quads lie alike.
+    const uint32_t quad = 4 * (t % 4), place = by_row(t / 4, quad);
     const Pixel pixels[2] = {pixel_at(first_pixel + t / 4, g.n, height, width),
                              pixel_at(first_pixel + t / 4 + 32, g.n, height, width)};
 
-    auto stage = [&](uint32_t step, uint32_t buffer) {
-        const uint32_t tap = step / chunks, c0 = step % chunks * kStep, ky = tap / g.kernel, kx = tap % g.kernel;
+    // The tap and channel that the next copies take, and of each stage which of the two pixels are inside.
+    uint32_t ky = 0, kx = 0, c0 = 0, tap = 0, inside = 0;
+    uint64_t offsets[2];
+    bool valid[2];
+    auto aim = [&]() {
+#pragma unroll
+        for (uint32_t half = 0; half < 2; half++) valid[half] = gathered<G>(g, pixels[half], ky, kx, offsets[half]);
+    };
+    aim();
+
+    auto stage = [&](uint32_t buffer) {
+        if (L != Load::Plain) inside = (inside & ~(3u << 2 * buffer)) | (valid[0] | valid[1] << 1) << 2 * buffer;
 #pragma unroll
         for (uint32_t half = 0; half < 2; half++) {
-            uint64_t offset;
-            bool valid = gathered<G>(g, pixels[half], ky, kx, offset);
-            float* to = &memory.input[buffer][t / 4 + 32 * half][quad];
-            if (VECTOR && !NORM) {
-                copy16(to, input + offset + c0 + quad, valid);
+            const uint32_t to = place + half * 32 * kStep;
+            if constexpr (VECTOR) {
+                copy16(&memory.input[buffer][to], from.map + offsets[half] + c0 + quad, valid[half]);
+                if constexpr (L == Load::BnGrad)
+                    copy16(&memory.z[buffer][to], from.z + offsets[half] + c0 + quad, valid[half]);
             } else {
 #pragma unroll
                 for (uint32_t j = 0; j < 4; j++) {
-                    uint32_t c = c0 + quad + j;
-                    float v = 0.0f;
-                    if (valid && c < reduced) {
-                        v = input[offset + c];
-                        if (NORM) {
-                            v = fmaf(norm.gamma[c] * norm.rstd[c], v - norm.mean[c], norm.beta[c]);
-                            v = v < 0.0f ? 0.0f : v;
-                        }
-                    }
-                    to[j] = v;
+                    const uint32_t c = c0 + quad + j;
+                    memory.input[buffer][to + j] = valid[half] && c < reduced ? from.map[offsets[half] + c] : 0.0f;
                 }
             }
         }
-        // Weights [16][NT] of this tap: rows are channels summed over.
-        if (VECTOR && G == Gather::Forward) {
+        // Forward: rows of NT output channels. Gradient by input: rows of 16 summed channels, as they lie in memory.
+        if constexpr (VECTOR) {
+#pragma unroll
             for (uint32_t i = t; i < kStep * NT / 4; i += kThreads) {
-                uint32_t k = i / (NT / 4), o = i % (NT / 4) * 4;
-                const float* from = weight + (uint64_t(tap) * g.c_in + c0 + k) * g.c_out + first_channel + o;
-                copy16(&memory.weight[buffer][k][o], from, true);
+                if constexpr (G == Gather::Forward) {
+                    const uint32_t k = i / (NT / 4), o = i % (NT / 4) * 4;
+                    copy16(&memory.weight[buffer][by_k<NT>(k, o)],
+                           weight + (uint64_t(tap) * g.c_in + c0 + k) * g.c_out + first_channel + o, true);
+                } else {
+                    const uint32_t o = i / 4, k = i % 4 * 4;
+                    copy16(&memory.weight[buffer][by_row(o, k)],
+                           weight + (uint64_t(tap) * g.c_in + first_channel + o) * g.c_out + c0 + k, true);
+                }
             }
         } else {
+            // Not unrolled: it would cost registers, and this form is not the fast one.
+#pragma unroll 1
             for (uint32_t i = t; i < kStep * NT; i += kThreads) {
-                uint32_t k, o;
                 // The fastest index of memory belongs to consecutive threads.
-                if (G == Gather::Forward) k = i / NT, o = i % NT;
-                else k = i % kStep, o = i / kStep;
-                uint32_t ck = c0 + k, co = first_channel + o;
-                uint64_t at = G == Gather::Forward ? (uint64_t(tap) * g.c_in + ck) * g.c_out + co
-                                                   : (uint64_t(tap) * g.c_in + co) * g.c_out + ck;
-                memory.weight[buffer][k][o] = ck < reduced && co < made ? weight[at] : 0.0f;
+                const uint32_t k = G == Gather::Forward ? i / NT : i % kStep, o = G == Gather::Forward ? i % NT : i / kStep;
+                const uint32_t ck = c0 + k, co = first_channel + o;
+                const uint64_t at = G == Gather::Forward ? (uint64_t(tap) * g.c_in + ck) * g.c_out + co
+                                                         : (uint64_t(tap) * g.c_in + co) * g.c_out + ck;
+                memory.weight[buffer][G == Gather::Forward ? by_k<NT>(k, o) : by_row(o, k)] =
+                    ck < reduced && co < made ? weight[at] : 0.0f;
             }
         }
-        copies_commit();
+        c0 += kStep;
+        if (c0 >= reduced) {
+            c0 = 0, tap++, kx++;
+            if (kx == g.kernel) kx = 0, ky++;
+            aim();
+        }
     };
 
-    constexpr uint32_t kTiles = NT / 8;
-    const uint32_t lane = t % kWarp, warp = t / kWarp;
-    float sums[TF32 ? kTiles : 4][TF32 ? 4 : kTiles] = {};
-
-    stage(0, 0);
-    for (uint32_t step = 0; step < steps; step++) {
-        const uint32_t buffer = step % 2;
-        if (step + 1 < steps) {
-            stage(step + 1, buffer ^ 1);
-            copies_wait<1>();
-        } else {
-            copies_wait<0>();
+    // Changes the quads that this thread copied: they have arrived for it, and nobody else reads them yet.
+    uint32_t changed = 0;
+    auto change = [&](uint32_t buffer) {
+        const float* p = parameters + changed + quad;
+#pragma unroll
+        for (uint32_t half = 0; half < 2; half++) {
+            if (!(inside >> (2 * buffer + half) & 1)) continue;
+            const uint32_t at = place + half * 32 * kStep;
+            const float4 v = load4(&memory.input[buffer][at]);
+            if constexpr (L == Load::NormRelu)
+                store4(&memory.input[buffer][at], norm_relu4(v, load4(p), load4(p + reduced), load4(p + 2 * reduced)));
+            if constexpr (L == Load::BnGrad)
+                store4(&memory.input[buffer][at], bn_grad4(v, load4(&memory.z[buffer][at]), load4(p), load4(p + reduced),
+                                                           load4(p + 2 * reduced), load4(p + 3 * reduced)));
         }
-        __syncthreads();
+        changed += kStep;
+        if (changed == reduced) changed = 0;
+    };
+
+    const uint32_t lane = t % kWarp, warp = t / kWarp;
+    // TF32: [16 rows of 32][8 channels of NT / 2][fragment]. FP32: [pixel][channel].
+    constexpr uint32_t kColumns = NT / 16, kEach = NT / 8, kVector = kEach < 4 ? kEach : 4;
+    float sums[TF32 ? 2 * kColumns : 4][TF32 ? 4 : kEach] = {};
+
+    auto multiply = [&](const float* in, const float* w) {
         if constexpr (TF32) {
+            const uint32_t row = warp % 2 * 32, column = warp / 2 * (NT / 2);
 #pragma unroll
             for (uint32_t k0 = 0; k0 < kStep; k0 += 8) {
-                uint32_t a[4];
-                const uint32_t row = 16 * warp + lane / 4, col = k0 + lane % 4;
-                a[0] = to_tf32(memory.input[buffer][row][col]), a[1] = to_tf32(memory.input[buffer][row + 8][col]);
-                a[2] = to_tf32(memory.input[buffer][row][col + 4]), a[3] = to_tf32(memory.input[buffer][row + 8][col + 4]);
+                uint32_t a[2][4], b[kColumns][2];
 #pragma unroll
-                for (uint32_t tile = 0; tile < kTiles; tile++) {
-                    uint32_t b[2] = {to_tf32(memory.weight[buffer][col][8 * tile + lane / 4]),
-                                     to_tf32(memory.weight[buffer][col + 4][8 * tile + lane / 4])};
-                    mma_tf32(sums[tile], a, b);
+                for (uint32_t m = 0; m < 2; m++)
+                    fragments_tf32(a[m], in + by_row(row + 16 * m + lane % 16, k0 + lane / 16 * 4));
+#pragma unroll
+                for (uint32_t n = 0; n < kColumns; n++) {
+                    const uint32_t o = column + 8 * n + lane / 4, k = k0 + lane % 4;
+                    b[n][0] = to_tf32(w[G == Gather::Forward ? by_k<NT>(k, o) : by_row(o, k)]);
+                    b[n][1] = to_tf32(w[G == Gather::Forward ? by_k<NT>(k + 4, o) : by_row(o, k + 4)]);
                 }
+#pragma unroll
+                for (uint32_t m = 0; m < 2; m++)
+#pragma unroll
+                    for (uint32_t n = 0; n < kColumns; n++) mma_tf32(sums[m * kColumns + n], a[m], b[n]);
             }
         } else {
-            const uint32_t row = t / 8 * 4, o = t % 8;
-#pragma unroll
-            for (uint32_t k = 0; k < kStep; k++) {
-                float w[kTiles];
-#pragma unroll
-                for (uint32_t tile = 0; tile < kTiles; tile++) w[tile] = memory.weight[buffer][k][8 * tile + o];
+            // Unrolled twice only: all four at once run out of registers.
+#pragma unroll 2
+            for (uint32_t k0 = 0; k0 < kStep; k0 += 4) {
+                float v[4][4], f[4][kEach];
 #pragma unroll
                 for (uint32_t r = 0; r < 4; r++) {
-                    float v = memory.input[buffer][row + r][k];
-#pragma unroll
-                    for (uint32_t tile = 0; tile < kTiles; tile++) sums[r][tile] = fmaf(v, w[tile], sums[r][tile]);
+                    const float4 q = load4(in + by_row(t / 8 + 16 * r, k0));
+                    v[r][0] = q.x, v[r][1] = q.y, v[r][2] = q.z, v[r][3] = q.w;
                 }
+                if constexpr (G == Gather::Forward) {
+#pragma unroll
+                    for (uint32_t k = 0; k < 4; k++)
+#pragma unroll
+                        for (uint32_t j = 0; j < kEach; j += kVector) {
+                            const float* at = w + by_k<NT>(k0 + k, 8 * j + kVector * (t % 8));
+                            if constexpr (kVector == 4) {
+                                const float4 q = load4(at);
+                                f[k][j] = q.x, f[k][j + 1] = q.y, f[k][j + 2] = q.z, f[k][j + 3] = q.w;
+                            } else {
+                                const float2 q = *reinterpret_cast<const float2*>(at);
+                                f[k][j] = q.x, f[k][j + 1] = q.y;
+                            }
+                        }
+                } else {
+#pragma unroll
+                    for (uint32_t j = 0; j < kEach; j++) {
+                        const float4 q = load4(w + by_row(8 * j + t % 8, k0));
+                        f[0][j] = q.x, f[1][j] = q.y, f[2][j] = q.z, f[3][j] = q.w;
+                    }
+                }
+#pragma unroll
+                for (uint32_t k = 0; k < 4; k++)
+#pragma unroll
+                    for (uint32_t r = 0; r < 4; r++)
+#pragma unroll
+                        for (uint32_t j = 0; j < kEach; j++) sums[r][j] = fmaf(v[r][k], f[k][j], sums[r][j]);
             }
         }
-        // The next round's copies write the buffer that was just read.
-        __syncthreads();
+    };
+
+    uint32_t ahead = 0, buffer = 0;
+    for (; ahead + 1 < kStages && ahead < steps; ahead++) {
+        stage(ahead);
+        copies_commit();
     }
+    // Groups count by position: an empty one keeps the count right at the ends.
+    for (uint32_t i = ahead; i + 1 < kStages; i++) copies_commit();
+    if (L != Load::Plain) __syncthreads();
+    for (uint32_t step = 0; step < steps; step++) {
+        copies_wait<int(kStages) - 2>();
+        if constexpr (L != Load::Plain) change(buffer);
+        // Everybody's copies are there, and the stage that the next copies overwrite is read.
+        __syncthreads();
+        if (ahead < steps) {
+            stage(buffer == 0 ? kStages - 1 : buffer - 1);
+            ahead++;
+        }
+        copies_commit();
+        multiply(memory.input[buffer], memory.weight[buffer]);
+        buffer = buffer + 1 == kStages ? 0 : buffer + 1;
+    }
+    __syncthreads();
 
     if constexpr (TF32) {
-        const uint32_t row = 16 * warp + lane / 4, col = 2 * (lane % 4);
 #pragma unroll
-        for (uint32_t tile = 0; tile < kTiles; tile++)
+        for (uint32_t m = 0; m < 2; m++)
 #pragma unroll
-            for (uint32_t i = 0; i < 4; i++) out[row + i / 2 * 8][8 * tile + col + i % 2] = sums[tile][i];
+            for (uint32_t n = 0; n < kColumns; n++) {
+                const uint32_t row = warp % 2 * 32 + 16 * m + lane / 4, column = warp / 2 * (NT / 2) + 8 * n + 2 * (lane % 4);
+                const float(&d)[4] = sums[m * kColumns + n];
+                *reinterpret_cast<float2*>(&out[row][column]) = {d[0], d[1]};
+                *reinterpret_cast<float2*>(&out[row + 8][column]) = {d[2], d[3]};
+            }
     } else {
 #pragma unroll
         for (uint32_t r = 0; r < 4; r++)
 #pragma unroll
-            for (uint32_t tile = 0; tile < kTiles; tile++) out[t / 8 * 4 + r][8 * tile + t % 8] = sums[r][tile];
+            for (uint32_t j = 0; j < kEach; j++) {
+                const uint32_t column = G == Gather::Forward ? j / kVector * kVector * 8 + kVector * (t % 8) + j % kVector : 8 * j + t % 8;
+                out[t / 8 + 16 * r][column] = sums[r][j];
+            }
     }
     __syncthreads();
 }

@@ -2,9 +2,9 @@
 
 use cudarc::driver::{CudaContext, sys};
 
-use super::Cuda;
 use super::error::{driver, explain};
 use super::kernels::Kernels;
+use super::{Cuda, conv};
 use crate::config::Math;
 use crate::error::{Error, Result};
 
@@ -44,8 +44,9 @@ impl Cuda {
         let kernels = Kernels::load(&context)?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
+        let counters = stream.alloc_zeros(conv::COUNTERS).map_err(|e| driver("reserving memory", e))?;
         let name = context.name().map_err(|e| driver("asking the GPU's name", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, kernels, math, flag, name })
+        Ok(Self { stream, kernels, math, flag, counters, name })
     }
 }
