@@ -48,25 +48,25 @@ __device__ void any_kernel(float* __restrict__ y, const float* __restrict__ inpu
 }
 
 #define CONV(NAME, NT, TF32)                                                                                              \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_##NAME(float* y, const float* x, const float* w, ConvGeometry g, Reduction r, Statistics to) {                   \
         conv_kernel<NT, TF32, Load::Plain>(y, {x, nullptr, {}, nullptr, nullptr, 1.0f}, w, g, r, to);                     \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     norm_relu_conv_##NAME(float* y, const float* z, Norm norm, const float* w, ConvGeometry g, Reduction r,               \
                           Statistics to) {                                                                                \
         conv_kernel<NT, TF32, Load::NormRelu>(y, {z, nullptr, norm, nullptr, nullptr, 1.0f}, w, g, r, to);                \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_grad_x_##NAME(float* grad_x, const float* grad_y, const float* w, ConvGeometry g) {                              \
         conv_grad_x_kernel<NT, TF32>(grad_x, grad_y, w, g);                                                               \
     }
 #define CONV_ANY(NAME, TF32)                                                                                              \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_##NAME(float* y, const float* x, const float* w, ConvGeometry g) {                                               \
         any_kernel<TF32, Gather::Forward>(y, x, w, g);                                                                    \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_grad_x_##NAME(float* grad_x, const float* grad_y, const float* w, ConvGeometry g) {                              \
         any_kernel<TF32, Gather::GradX>(grad_x, grad_y, w, g);                                                            \
     }

@@ -91,22 +91,22 @@ __device__ void bn_grad_conv_acc_kernel(float* __restrict__ grad_x, const Operan
 }
 
 #define CONV_BLOCK(NAME, NT, TF32)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     norm_relu_conv_step_##NAME(float* y, const float* x, float h, Norm norm2, const float* z1, Norm norm1,                \
                                const float* w, ConvGeometry g) {                                                          \
         norm_relu_conv_step_kernel<NT, TF32>(y, x, h, norm2, z1, norm1, w, g);                                            \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     norm_relu_conv_sums_##NAME(float* z2, float* x, float h, const float* grad, Norm norm2, const float* z1, Norm norm1,  \
                                const float* w, ConvGeometry g, Reduction r, GradSums to) {                                \
         norm_relu_conv_sums_kernel<NT, TF32>(z2, x, h, grad, norm2, z1, norm1, w, g, r, to);                              \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     bn_grad_conv_relu_##NAME(float* grad_u, Operand from, const float* w, const float* z1, Norm norm1, ConvGeometry g,    \
                              Reduction r, GradSums to) {                                                                  \
         bn_grad_conv_relu_kernel<NT, TF32>(grad_u, from, w, z1, norm1, g, r, to);                                         \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     bn_grad_conv_acc_##NAME(float* grad_x, Operand from, const float* w, ConvGeometry g) {                                \
         bn_grad_conv_acc_kernel<NT, TF32>(grad_x, from, w, g);                                                            \
     }

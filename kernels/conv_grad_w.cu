@@ -147,13 +147,13 @@ __device__ void any_kernel(float* __restrict__ grad_w, const float* __restrict__
 }
 
 #define CONV_GRAD_W(NAME, T, TF32)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_grad_w_##NAME(WeightJob first, WeightJob second, ConvGeometry g, float* partial, uint32_t* counters,             \
                        uint32_t keep) {                                                                                   \
         grad_w_kernel<T, TF32>(blockIdx.z ? second : first, g, partial, counters, keep);                                  \
     }
 #define CONV_GRAD_W_ANY(NAME, TF32)                                                                                       \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_grad_w_##NAME(float* grad_w, const float* x, const float* grad_y, ConvGeometry g, float* partial,                \
                        uint32_t* counters) {                                                                              \
         any_kernel<TF32>(grad_w, x, grad_y, g, partial, counters);                                                        \

@@ -12,6 +12,8 @@
 // No row is padded: the 16-byte quads of a row change places by the row's number, so that copies (rows of a quarter warp),
 // fragments (8 rows x 4 columns) and whole quads each meet all 32 banks once.
 #pragma once
+#include <type_traits>
+
 #include "common.cuh"
 
 constexpr uint32_t kTilePixels = 64, kStep = 16, kThreads = 128;
@@ -23,12 +25,22 @@ enum class Load { Plain, NormRelu, BnGrad };
 template <Load L>
 constexpr uint32_t kParameters = L == Load::Plain ? 0 : L == Load::NormRelu ? 3 : 4;
 
+template <uint32_t NT>
+struct Stage {
+    float input[kTilePixels * kStep];
+    float weight[kStep * NT];
+};
+
+// The stage of an operand that is made of two maps.
+template <uint32_t NT>
+struct StageWithZ : Stage<NT> {
+    float z[kTilePixels * kStep];
+};
+
 template <uint32_t NT, Load L>
 struct TileMemory {
     static constexpr uint32_t kStages = L == Load::BnGrad ? 2 : 3;
-    float input[kStages][kTilePixels * kStep];
-    float weight[kStages][kStep * NT];
-    float z[kStages][L == Load::BnGrad ? kTilePixels * kStep : 4];
+    std::conditional_t<L == Load::BnGrad, StageWithZ<NT>, Stage<NT>> stages[kStages];
 };
 
 // What a tile leaves, read by rows. Rows are 8 floats longer, so that the products' fragments meet each bank once.
@@ -41,10 +53,9 @@ struct TileResult {
 
 __device__ inline uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
 
-// 16 bytes from global to shared memory without passing registers; zeros where `valid` is false.
-__device__ inline void copy16(float* to, const float* from, bool valid) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0)
-                 : "memory");
+// 16 bytes from global to shared memory without passing registers; `bytes` is 16, or 0 for zeros.
+__device__ inline void copy16(uint32_t to, const void* from, uint32_t bytes) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int PENDING>
@@ -65,14 +76,12 @@ __device__ inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uin
 }
 
 // Four 8 x 4 matrices of f32, as pairs of 16-bit numbers: lane l hands in row l % 8 of matrix l / 8 and gets word l % 4
-// of row l / 4 of each, which is how mma's fragments lie. Rounded to TF32.
-__device__ inline void fragments_tf32(uint32_t (&f)[4], const float* row) {
+// of row l / 4 of each, which is how mma's fragments lie.
+__device__ inline void fragments(uint32_t (&f)[4], const float* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
                  : "r"(shared_address(row))
                  : "memory");
-#pragma unroll
-    for (uint32_t i = 0; i < 4; i++) f[i] = to_tf32(__uint_as_float(f[i]));
 }
 
 // Where column k of row r of a [rows][16] tile lies.
@@ -83,6 +92,12 @@ template <uint32_t WIDTH>
 __device__ inline uint32_t by_k(uint32_t k, uint32_t c) {
     const uint32_t turn = WIDTH == 16 ? k & 2 : k % 4 * 2;
     return k * WIDTH + (((c / 4) ^ turn) * 4) + c % 4;
+}
+
+// The same number, which the compiler cannot work out again: left to itself it repeats a swizzle in every turn of a loop.
+__device__ inline uint32_t kept(uint32_t v) {
+    asm("" : "+r"(v));
+    return v;
 }
 
 // batch norm's value and ReLU, in the one form that prologues and masks share: `scaled` is gamma rstd.
@@ -136,6 +151,11 @@ __device__ inline void fill_parameters(float* parameters, const Operand& from, u
 
 __device__ inline float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 __device__ inline void store4(float* p, float4 v) { *reinterpret_cast<float4*>(p) = v; }
+
+__device__ inline float4 rounded4(float4 v) {
+    return {__uint_as_float(to_tf32(v.x)), __uint_as_float(to_tf32(v.y)), __uint_as_float(to_tf32(v.z)),
+            __uint_as_float(to_tf32(v.w))};
+}
 
 __device__ inline float4 norm_relu4(float4 v, float4 mean, float4 scaled, float4 beta) {
     return {relu(bn_value(v.x, mean.x, scaled.x, beta.x)), relu(bn_value(v.y, mean.y, scaled.y, beta.y)),
@@ -200,90 +220,94 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
     const uint32_t chunks = (reduced + kStep - 1) / kStep, steps = g.kernel * g.kernel * chunks;
     const uint32_t t = threadIdx.x;
 
-    // A thread stages channels 4 (t % 4) .. of pixels t / 4 and t / 4 + 32, whose quads lie alike.
-    const uint32_t quad = 4 * (t % 4), place = by_row(t / 4, quad);
+    // A thread stages channels 4 (t % 4) .. of pixels t / 4 and t / 4 + 32, whose quads lie alike; and of the weights every
+    // 128th quad: forward of rows of NT output channels, by the input's gradient of rows of 16 summed ones, as they lie in
+    // memory. Everything that stays or grows evenly is kept, so that a copy costs few instructions beside itself.
+    const uint32_t quad = 4 * (t % 4), place = kept(by_row(t / 4, quad));
     const Pixel pixels[2] = {pixel_at(first_pixel + t / 4, g.n, height, width),
                              pixel_at(first_pixel + t / 4 + 32, g.n, height, width)};
+    constexpr bool kForward = G == Gather::Forward;
+    constexpr uint32_t kRowQuads = kForward ? NT / 4 : kStep / 4, kWeightRows = kThreads / kRowQuads;
+    const uint32_t row = t / kRowQuads, column = t % kRowQuads * 4;
+    const uint32_t weight_place = kept(kForward ? by_k<NT>(row, column) : by_row(row, column));
+    const float* weight_at = weight + uint64_t(kForward ? row : first_channel + row) * g.c_out + column + (kForward ? first_channel : 0);
+    const uint64_t weight_rows = uint64_t(kWeightRows) * g.c_out;
 
-    // The tap and channel that the next copies take, and of each stage which of the two pixels are inside.
-    uint32_t ky = 0, kx = 0, c0 = 0, tap = 0, inside = 0;
+    // The tap that the next copies take, the steps left of it, and of each stage which of the two pixels are inside.
+    uint32_t ky = 0, kx = 0, left = chunks, c0 = 0, tap = 0, inside = 0;
     uint64_t offsets[2];
     bool valid[2];
     auto aim = [&]() {
 #pragma unroll
-        for (uint32_t half = 0; half < 2; half++) valid[half] = gathered<G>(g, pixels[half], ky, kx, offsets[half]);
+        for (uint32_t half = 0; half < 2; half++) {
+            valid[half] = gathered<G>(g, pixels[half], ky, kx, offsets[half]);
+            offsets[half] += quad;
+        }
     };
     aim();
 
     auto stage = [&](uint32_t buffer) {
-        if (L != Load::Plain) inside = (inside & ~(3u << 2 * buffer)) | (valid[0] | valid[1] << 1) << 2 * buffer;
-#pragma unroll
-        for (uint32_t half = 0; half < 2; half++) {
-            const uint32_t to = place + half * 32 * kStep;
-            if constexpr (VECTOR) {
-                copy16(&memory.input[buffer][to], from.map + offsets[half] + c0 + quad, valid[half]);
-                if constexpr (L == Load::BnGrad)
-                    copy16(&memory.z[buffer][to], from.z + offsets[half] + c0 + quad, valid[half]);
-            } else {
-#pragma unroll
-                for (uint32_t j = 0; j < 4; j++) {
-                    const uint32_t c = c0 + quad + j;
-                    memory.input[buffer][to + j] = valid[half] && c < reduced ? from.map[offsets[half] + c] : 0.0f;
-                }
-            }
-        }
-        // Forward: rows of NT output channels. Gradient by input: rows of 16 summed channels, as they lie in memory.
+        auto& to = memory.stages[buffer];
         if constexpr (VECTOR) {
+            const uint32_t input_at = shared_address(&to.input[place]), w_at = shared_address(&to.weight[weight_place]);
 #pragma unroll
-            for (uint32_t i = t; i < kStep * NT / 4; i += kThreads) {
-                if constexpr (G == Gather::Forward) {
-                    const uint32_t k = i / (NT / 4), o = i % (NT / 4) * 4;
-                    copy16(&memory.weight[buffer][by_k<NT>(k, o)],
-                           weight + (uint64_t(tap) * g.c_in + c0 + k) * g.c_out + first_channel + o, true);
-                } else {
-                    const uint32_t o = i / 4, k = i % 4 * 4;
-                    copy16(&memory.weight[buffer][by_row(o, k)],
-                           weight + (uint64_t(tap) * g.c_in + first_channel + o) * g.c_out + c0 + k, true);
-                }
+            for (uint32_t half = 0; half < 2; half++) {
+                const uint32_t bytes = valid[half] ? 16 : 0, far = half * 32 * kStep * 4;
+                copy16(input_at + far, from.map + offsets[half], bytes);
+                if constexpr (L == Load::BnGrad) copy16(shared_address(&to.z[place]) + far, from.z + offsets[half], bytes);
+                offsets[half] += kStep;
             }
+            if constexpr (L != Load::Plain) inside = (inside & ~(3u << 2 * buffer)) | (valid[0] | valid[1] << 1) << 2 * buffer;
+#pragma unroll
+            for (uint32_t i = 0; i < kStep * NT / 4; i += kThreads)
+                if (i + kThreads <= kStep * NT / 4 || t < kStep * NT / 4 - i)
+                    copy16(w_at + i / kRowQuads * (kForward ? NT : kStep) * 4, weight_at + i / kThreads * weight_rows, 16);
+            weight_at += kForward ? uint64_t(kStep) * g.c_out : kStep;
         } else {
+#pragma unroll
+            for (uint32_t half = 0; half < 2; half++)
+#pragma unroll
+                for (uint32_t j = 0; j < 4; j++)
+                    to.input[place + half * 32 * kStep + j] =
+                        valid[half] && c0 + quad + j < reduced ? from.map[offsets[half] + c0 + j] : 0.0f;
             // Not unrolled: it would cost registers, and this form is not the fast one.
 #pragma unroll 1
             for (uint32_t i = t; i < kStep * NT; i += kThreads) {
                 // The fastest index of memory belongs to consecutive threads.
-                const uint32_t k = G == Gather::Forward ? i / NT : i % kStep, o = G == Gather::Forward ? i % NT : i / kStep;
+                const uint32_t k = kForward ? i / NT : i % kStep, o = kForward ? i % NT : i / kStep;
                 const uint32_t ck = c0 + k, co = first_channel + o;
-                const uint64_t at = G == Gather::Forward ? (uint64_t(tap) * g.c_in + ck) * g.c_out + co
-                                                         : (uint64_t(tap) * g.c_in + co) * g.c_out + ck;
-                memory.weight[buffer][G == Gather::Forward ? by_k<NT>(k, o) : by_row(o, k)] =
-                    ck < reduced && co < made ? weight[at] : 0.0f;
+                const uint64_t at = kForward ? (uint64_t(tap) * g.c_in + ck) * g.c_out + co
+                                             : (uint64_t(tap) * g.c_in + co) * g.c_out + ck;
+                to.weight[kForward ? by_k<NT>(k, o) : by_row(o, k)] = ck < reduced && co < made ? weight[at] : 0.0f;
             }
+            c0 += kStep;
         }
-        c0 += kStep;
-        if (c0 >= reduced) {
-            c0 = 0, tap++, kx++;
+        if (--left == 0) {
+            left = chunks, c0 = 0, tap++, kx++;
             if (kx == g.kernel) kx = 0, ky++;
+            // Forward the next tap's rows follow the last one's.
+            if (!kForward) weight_at += uint64_t(g.c_in - 1) * g.c_out;
             aim();
         }
     };
 
     // Changes the quads that this thread copied: they have arrived for it, and nobody else reads them yet.
-    uint32_t changed = 0;
+    const float* parameter = parameters + quad;
     auto change = [&](uint32_t buffer) {
-        const float* p = parameters + changed + quad;
+        float* at = &memory.stages[buffer].input[place];
+        const float4 mean = load4(parameter), second = load4(parameter + reduced), third = load4(parameter + 2 * reduced);
 #pragma unroll
         for (uint32_t half = 0; half < 2; half++) {
             if (!(inside >> (2 * buffer + half) & 1)) continue;
-            const uint32_t at = place + half * 32 * kStep;
-            const float4 v = load4(&memory.input[buffer][at]);
-            if constexpr (L == Load::NormRelu)
-                store4(&memory.input[buffer][at], norm_relu4(v, load4(p), load4(p + reduced), load4(p + 2 * reduced)));
+            float4 v = load4(at + half * 32 * kStep);
+            if constexpr (L == Load::NormRelu) v = norm_relu4(v, mean, second, third);
             if constexpr (L == Load::BnGrad)
-                store4(&memory.input[buffer][at], bn_grad4(v, load4(&memory.z[buffer][at]), load4(p), load4(p + reduced),
-                                                           load4(p + 2 * reduced), load4(p + 3 * reduced)));
+                v = bn_grad4(v, load4(&memory.stages[buffer].z[place + half * 32 * kStep]), mean, second, third,
+                             load4(parameter + 3 * reduced));
+            store4(at + half * 32 * kStep, TF32 ? rounded4(v) : v);
         }
-        changed += kStep;
-        if (changed == reduced) changed = 0;
+        parameter += kStep;
+        if (parameter >= parameters + reduced) parameter = parameters + quad;
     };
 
     const uint32_t lane = t % kWarp, warp = t / kWarp;
@@ -291,26 +315,47 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
     constexpr uint32_t kColumns = NT / 16, kEach = NT / 8, kVector = kEach < 4 ? kEach : 4;
     float sums[TF32 ? 2 * kColumns : 4][TF32 ? 4 : kEach] = {};
 
+    // Where this lane's parts of fragments lie, the swizzle worked out: rows and steps of 8 keep it.
+    const uint32_t input_row = warp % 2 * 32, output = warp / 2 * (NT / 2);
+    const uint32_t a_places[2] = {kept(by_row(input_row + lane % 16, lane / 16 * 4)),
+                                  kept(by_row(input_row + lane % 16, 8 + lane / 16 * 4))};
+    uint32_t b_places[kColumns];
+#pragma unroll
+    for (uint32_t n = 0; n < kColumns; n++)
+        b_places[n] = kept(kForward ? by_k<NT>(lane % 4, output + 8 * n + lane / 4)
+                                    : by_row(output + 8 * n + lane % 8, lane / 8 * 4));
+
     auto multiply = [&](const float* in, const float* w) {
         if constexpr (TF32) {
-            const uint32_t row = warp % 2 * 32, column = warp / 2 * (NT / 2);
+            uint32_t b[kColumns][4];
 #pragma unroll
-            for (uint32_t k0 = 0; k0 < kStep; k0 += 8) {
-                uint32_t a[2][4], b[kColumns][2];
+            for (uint32_t n = 0; n < kColumns; n++) {
+                if constexpr (kForward) {
 #pragma unroll
-                for (uint32_t m = 0; m < 2; m++)
-                    fragments_tf32(a[m], in + by_row(row + 16 * m + lane % 16, k0 + lane / 16 * 4));
-#pragma unroll
-                for (uint32_t n = 0; n < kColumns; n++) {
-                    const uint32_t o = column + 8 * n + lane / 4, k = k0 + lane % 4;
-                    b[n][0] = to_tf32(w[G == Gather::Forward ? by_k<NT>(k, o) : by_row(o, k)]);
-                    b[n][1] = to_tf32(w[G == Gather::Forward ? by_k<NT>(k + 4, o) : by_row(o, k + 4)]);
+                    for (uint32_t i = 0; i < 4; i++) b[n][i] = __float_as_uint(w[b_places[n] + 4 * i * NT]);
+                } else {
+                    fragments(b[n], w + b_places[n]);
                 }
-#pragma unroll
-                for (uint32_t m = 0; m < 2; m++)
-#pragma unroll
-                    for (uint32_t n = 0; n < kColumns; n++) mma_tf32(sums[m * kColumns + n], a[m], b[n]);
             }
+#pragma unroll
+            for (uint32_t k = 0; k < 2; k++)
+#pragma unroll
+                for (uint32_t m = 0; m < 2; m++) {
+                    uint32_t a[4];
+                    fragments(a, in + a_places[k] + 16 * m * kStep);
+                    // What was changed was rounded then.
+                    if constexpr (L == Load::Plain)
+#pragma unroll
+                        for (uint32_t i = 0; i < 4; i++) a[i] = to_tf32(__uint_as_float(a[i]));
+#pragma unroll
+                    for (uint32_t n = 0; n < kColumns; n++) {
+                        if (m == 0)
+#pragma unroll
+                            for (uint32_t i = 2 * k; i < 2 * k + 2; i++) b[n][i] = to_tf32(__uint_as_float(b[n][i]));
+                        const uint32_t pair[2] = {b[n][2 * k], b[n][2 * k + 1]};
+                        mma_tf32(sums[m * kColumns + n], a, pair);
+                    }
+                }
         } else {
             // Unrolled twice only: all four at once run out of registers.
 #pragma unroll 2
@@ -321,7 +366,7 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
                     const float4 q = load4(in + by_row(t / 8 + 16 * r, k0));
                     v[r][0] = q.x, v[r][1] = q.y, v[r][2] = q.z, v[r][3] = q.w;
                 }
-                if constexpr (G == Gather::Forward) {
+                if constexpr (kForward) {
 #pragma unroll
                     for (uint32_t k = 0; k < 4; k++)
 #pragma unroll
@@ -370,7 +415,7 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
             ahead++;
         }
         copies_commit();
-        multiply(memory.input[buffer], memory.weight[buffer]);
+        multiply(memory.stages[buffer].input, memory.stages[buffer].weight);
         buffer = buffer + 1 == kStages ? 0 : buffer + 1;
     }
     __syncthreads();
@@ -380,18 +425,18 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
         for (uint32_t m = 0; m < 2; m++)
 #pragma unroll
             for (uint32_t n = 0; n < kColumns; n++) {
-                const uint32_t row = warp % 2 * 32 + 16 * m + lane / 4, column = warp / 2 * (NT / 2) + 8 * n + 2 * (lane % 4);
+                const uint32_t r = input_row + 16 * m + lane / 4, c = output + 8 * n + 2 * (lane % 4);
                 const float(&d)[4] = sums[m * kColumns + n];
-                *reinterpret_cast<float2*>(&out[row][column]) = {d[0], d[1]};
-                *reinterpret_cast<float2*>(&out[row + 8][column]) = {d[2], d[3]};
+                *reinterpret_cast<float2*>(&out[r][c]) = {d[0], d[1]};
+                *reinterpret_cast<float2*>(&out[r + 8][c]) = {d[2], d[3]};
             }
     } else {
 #pragma unroll
         for (uint32_t r = 0; r < 4; r++)
 #pragma unroll
             for (uint32_t j = 0; j < kEach; j++) {
-                const uint32_t column = G == Gather::Forward ? j / kVector * kVector * 8 + kVector * (t % 8) + j % kVector : 8 * j + t % 8;
-                out[t / 8 + 16 * r][column] = sums[r][j];
+                const uint32_t c = kForward ? j / kVector * kVector * 8 + kVector * (t % 8) + j % kVector : 8 * j + t % 8;
+                out[t / 8 + 16 * r][c] = sums[r][j];
             }
     }
     __syncthreads();

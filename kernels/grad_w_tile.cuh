@@ -49,28 +49,44 @@ __device__ void grad_w_tile(typename WeightTile<T, TF32>::Memory& memory, const 
         g_slope = {a.slope, b.slope, d.slope, e.slope}, g_offset = {a.offset, b.offset, d.offset, e.offset};
     }
 
+    // The two pixels whose quads this thread copies next, and how far a stage moves them: no division in the loop.
+    const uint32_t move_x = kPixels % g.ow, move_y = kPixels / g.ow % g.oh, move_n = kPixels / g.ow / g.oh;
+    const uint32_t place = kept(by_k<T>(t / kQuads, column)), first = begin * kPixels + t / kQuads;
+    Pixel pixel[2] = {pixel_at(first, g.n, g.oh, g.ow), pixel_at(first + kRows, g.n, g.oh, g.ow)};
+    uint64_t out_at = uint64_t(first) * g.c_out + o0 + column;
+
     // Bits 2 i and 2 i + 1 of a stage's four: whether row i's input and output pixel exist.
     uint32_t inside = 0;
-    auto stage = [&](uint32_t chunk, uint32_t buffer) {
-        inside &= ~(15u << 4 * buffer);
+    auto stage = [&](uint32_t buffer) {
+        uint32_t bits = 0;
+        const uint32_t x_to = shared_address(&memory.stages.x[buffer][place]), g_to = shared_address(&memory.stages.g[buffer][place]);
+        const uint32_t z_to = shared_address(&memory.stages.z[buffer][place]);
 #pragma unroll
         for (uint32_t i = 0; i < 2; i++) {
-            const uint32_t row = t / kQuads + i * kRows, p = chunk * kPixels + row, to = by_k<T>(row, column);
-            const Pixel at = pixel_at(p, g.n, g.oh, g.ow);
+            constexpr uint32_t kFar = kRows * T * 4;
+            Pixel& at = pixel[i];
+            at.inside = at.n < g.n;
             uint64_t offset;
             const bool valid = gathered<Gather::Forward>(g, at, ky, kx, offset);
-            copy16(&memory.stages.x[buffer][to], x.map + offset + i0 + column, valid);
-            const uint64_t from = (at.inside ? uint64_t(p) * g.c_out : 0) + o0 + column;
-            copy16(&memory.stages.g[buffer][to], grad.map + from, at.inside);
-            if (through_norm) copy16(&memory.stages.z[buffer][to], grad.z + from, at.inside);
-            inside |= (valid | at.inside << 1) << (4 * buffer + 2 * i);
+            copy16(x_to + i * kFar, x.map + offset + i0 + column, valid ? 16 : 0);
+            // A pixel that is not there reads nothing, from an address that is.
+            const uint64_t from = at.inside ? out_at + uint64_t(i * kRows) * g.c_out : 0;
+            const uint32_t bytes = at.inside ? 16 : 0;
+            copy16(g_to + i * kFar, grad.map + from, bytes);
+            if (through_norm) copy16(z_to + i * kFar, grad.z + from, bytes);
+            bits |= (valid | at.inside << 1) << 2 * i;
+            at.x += move_x, at.y += move_y, at.n += move_n;
+            if (at.x >= int32_t(g.ow)) at.x -= g.ow, at.y++;
+            if (at.y >= int32_t(g.oh)) at.y -= g.oh, at.n++;
         }
+        inside = (inside & ~(15u << 4 * buffer)) | bits << 4 * buffer;
+        out_at += uint64_t(kPixels) * g.c_out;
         copies_commit();
     };
     auto change = [&](uint32_t buffer) {
 #pragma unroll
         for (uint32_t i = 0; i < 2; i++) {
-            const uint32_t at = by_k<T>(t / kQuads + i * kRows, column), bits = inside >> (4 * buffer + 2 * i);
+            const uint32_t at = place + i * kRows * T, bits = inside >> (4 * buffer + 2 * i);
             float *px = &memory.stages.x[buffer][at], *pg = &memory.stages.g[buffer][at];
             if (normed && bits & 1) store4(px, norm_relu4(load4(px), x_mean, x_scaled, x_beta));
             if (through_norm && bits & 2)
@@ -88,32 +104,36 @@ __device__ void grad_w_tile(typename WeightTile<T, TF32>::Memory& memory, const 
     const uint32_t output = T == 16 ? lane % 4 * 4 : lane % 8 * 4;
     constexpr uint32_t kRowApart = 16, kColumnApart = 32;
 
-    if (begin < end) stage(begin, 0);
+    // TF32: where this lane's parts of fragments lie, the swizzle worked out: steps of 4 pixels keep it.
+    constexpr uint32_t kShare = T == 64 ? kPixels : kPixels / 4;
+    const uint32_t k_first = (T == 64 ? 0 : warp * kShare) + lane % 4;
+    uint32_t a_places[2 * kM], b_places[kN];
+#pragma unroll
+    for (uint32_t m = 0; m < 2 * kM; m++) a_places[m] = kept(by_k<T>(k_first, row0 + 8 * m + lane / 4));
+#pragma unroll
+    for (uint32_t n = 0; n < kN; n++) b_places[n] = kept(by_k<T>(k_first, column0 + 8 * n + lane / 4));
+
+    if (begin < end) stage(0);
     for (uint32_t chunk = begin; chunk < end; chunk++) {
         const uint32_t buffer = (chunk - begin) % 2;
         copies_wait<0>();
         change(buffer);
         // Everybody's copies are there, and the other stage is read.
         __syncthreads();
-        if (chunk + 1 < end) stage(chunk + 1, buffer ^ 1);
+        if (chunk + 1 < end) stage(buffer ^ 1);
         const float *in = memory.stages.x[buffer], *out = memory.stages.g[buffer];
         if constexpr (TF32) {
-            constexpr uint32_t kShare = T == 64 ? kPixels : kPixels / 4;
 #pragma unroll
             for (uint32_t k0 = 0; k0 < kShare; k0 += 8) {
-                const uint32_t k = (T == 64 ? 0 : warp * kShare) + k0 + lane % 4;
                 uint32_t a[kM][4], b[kN][2];
 #pragma unroll
-                for (uint32_t m = 0; m < kM; m++) {
-                    const uint32_t c = row0 + 16 * m + lane / 4;
-                    a[m][0] = to_tf32(in[by_k<T>(k, c)]), a[m][1] = to_tf32(in[by_k<T>(k, c + 8)]);
-                    a[m][2] = to_tf32(in[by_k<T>(k + 4, c)]), a[m][3] = to_tf32(in[by_k<T>(k + 4, c + 8)]);
-                }
+                for (uint32_t m = 0; m < kM; m++)
 #pragma unroll
-                for (uint32_t n = 0; n < kN; n++) {
-                    const uint32_t c = column0 + 8 * n + lane / 4;
-                    b[n][0] = to_tf32(out[by_k<T>(k, c)]), b[n][1] = to_tf32(out[by_k<T>(k + 4, c)]);
-                }
+                    for (uint32_t i = 0; i < 4; i++) a[m][i] = to_tf32(in[a_places[2 * m + i % 2] + (k0 + i / 2 * 4) * T]);
+#pragma unroll
+                for (uint32_t n = 0; n < kN; n++)
+#pragma unroll
+                    for (uint32_t i = 0; i < 2; i++) b[n][i] = to_tf32(out[b_places[n] + (k0 + 4 * i) * T]);
 #pragma unroll
                 for (uint32_t m = 0; m < kM; m++)
 #pragma unroll
@@ -121,19 +141,19 @@ __device__ void grad_w_tile(typename WeightTile<T, TF32>::Memory& memory, const 
             }
         } else {
             // At 16 the half warps take odd and even pixels, so that they meet different banks.
-            constexpr uint32_t kShare = T == 64 ? kPixels : kPixels / 4, kApart = T == 16 ? 2 : 1;
-            const uint32_t first = (T == 64 ? 0 : warp * kShare) + (T == 16 ? lane / 16 : 0);
+            constexpr uint32_t kApart = T == 16 ? 2 : 1;
+            const uint32_t from = (T == 64 ? 0 : warp * kShare) + (T == 16 ? lane / 16 : 0);
 #pragma unroll 4
             for (uint32_t k = 0; k < kShare; k += kApart) {
                 float a[4 * kRowQuads], b[4 * kColumnQuads];
 #pragma unroll
                 for (uint32_t i = 0; i < kRowQuads; i++) {
-                    const float4 q = load4(in + by_k<T>(first + k, row + i * kRowApart));
+                    const float4 q = load4(in + by_k<T>(from + k, row + i * kRowApart));
                     a[4 * i] = q.x, a[4 * i + 1] = q.y, a[4 * i + 2] = q.z, a[4 * i + 3] = q.w;
                 }
 #pragma unroll
                 for (uint32_t i = 0; i < kColumnQuads; i++) {
-                    const float4 q = load4(out + by_k<T>(first + k, output + i * kColumnApart));
+                    const float4 q = load4(out + by_k<T>(from + k, output + i * kColumnApart));
                     b[4 * i] = q.x, b[4 * i + 1] = q.y, b[4 * i + 2] = q.z, b[4 * i + 3] = q.w;
                 }
 #pragma unroll
