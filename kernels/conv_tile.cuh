@@ -1,5 +1,5 @@
-// One tile of a convolution as a matrix product: 64 pixels x NT output channels, the sum over (tap, input channel)
-// in steps of 16 channels of one tap.
+// One tile of a convolution as a matrix product: 64 pixels x NT output channels, the sum over (input channel, tap)
+// in steps of 16 channels of one tap; all taps of 16 channels follow each other, so that the pixels they share are still near.
 //     out[p, o] = sum_{ky, kx, i} load(in[gather(p, ky, kx), i]) weight(ky, kx, i, o)
 // Forward: gather is (oy s + ky - pad, ox s + kx - pad), zero outside. Gradient by input: the pixels are x's, gather is
 // ((iy + pad - ky) / s, ...) where that divides, and the weights are transposed.
@@ -54,8 +54,9 @@ struct TileResult {
 __device__ inline uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
 
 // 16 bytes from global to shared memory without passing registers; `bytes` is 16, or 0 for zeros.
+// Through the first-level cache: the taps of a tile, and the blocks beside it, read the same again soon.
 __device__ inline void copy16(uint32_t to, const void* from, uint32_t bytes) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int PENDING>
@@ -206,7 +207,8 @@ __device__ inline bool gathered(const ConvGeometry& g, const Pixel& at, uint32_t
 }
 
 // The whole tile. `out` receives the sums, in shared memory that may be the stages'; the call ends with a barrier.
-// VECTOR: channels on both sides are multiples of 16, pointers 16-byte aligned: copies of 16 bytes without registers.
+// VECTOR: channels on both sides are multiples of 16, pointers 16-byte aligned: copies of 16 bytes without registers; at most
+// 32 rows and columns of taps; the gradient by the input of a stride of 1 only.
 // `parameters` is filled already, before a barrier or without one.
 template <uint32_t NT, bool TF32, Gather G, Load L, bool VECTOR>
 __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const float* parameters, const Operand& from,
@@ -217,7 +219,7 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
     const uint32_t reduced = G == Gather::Forward ? g.c_in : g.c_out;    // channels summed over
     const uint32_t made = G == Gather::Forward ? g.c_out : g.c_in;       // channels produced
     const uint32_t height = G == Gather::Forward ? g.oh : g.h, width = G == Gather::Forward ? g.ow : g.w;
-    const uint32_t chunks = (reduced + kStep - 1) / kStep, steps = g.kernel * g.kernel * chunks;
+    const uint32_t taps = g.kernel * g.kernel, steps = (reduced + kStep - 1) / kStep * taps;
     const uint32_t t = threadIdx.x;
 
     // A thread stages channels 4 (t % 4) .. of pixels t / 4 and t / 4 + 32, whose quads lie alike; and of the weights every
@@ -231,45 +233,63 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
     const uint32_t row = t / kRowQuads, column = t % kRowQuads * 4;
     const uint32_t weight_place = kept(kForward ? by_k<NT>(row, column) : by_row(row, column));
     const float* weight_at = weight + uint64_t(kForward ? row : first_channel + row) * g.c_out + column + (kForward ? first_channel : 0);
-    const uint64_t weight_rows = uint64_t(kWeightRows) * g.c_out;
+    const uint64_t weight_rows = uint64_t(kWeightRows) * g.c_out, weight_taps = uint64_t(g.c_in) * g.c_out;
 
-    // The tap that the next copies take, the steps left of it, and of each stage which of the two pixels are inside.
-    uint32_t ky = 0, kx = 0, left = chunks, c0 = 0, tap = 0, inside = 0;
-    uint64_t offsets[2];
-    bool valid[2];
-    auto aim = [&]() {
+    // The tap and channels that the next copies take, and of each stage which of the two pixels are inside.
+    uint32_t ky = 0, kx = 0, c0 = 0, tap = 0, inside = 0;
+    // Where a pixel's channels lie for tap 0, outside or not; which rows and columns of taps find a pixel there.
+    const float *at[2], *z_at[2];
+    uint32_t rows[2], columns[2];
+    const int32_t line = kForward ? g.w : -int32_t(g.ow), pixel_step = kForward ? int32_t(reduced) : -int32_t(reduced);
+    if constexpr (VECTOR) {
 #pragma unroll
         for (uint32_t half = 0; half < 2; half++) {
-            valid[half] = gathered<G>(g, pixels[half], ky, kx, offsets[half]);
-            offsets[half] += quad;
+            const Pixel& p = pixels[half];
+            const int32_t y = kForward ? p.y * int32_t(g.stride) - int32_t(g.padding) : p.y + int32_t(g.padding);
+            const int32_t x = kForward ? p.x * int32_t(g.stride) - int32_t(g.padding) : p.x + int32_t(g.padding);
+            const int32_t h = kForward ? g.h : g.oh, w = kForward ? g.w : g.ow;
+            rows[half] = columns[half] = 0;
+            for (uint32_t k = 0; k < g.kernel; k++) {
+                const int32_t away = kForward ? int32_t(k) : -int32_t(k);
+                rows[half] |= uint32_t(p.inside && y + away >= 0 && y + away < h) << k;
+                columns[half] |= uint32_t(x + away >= 0 && x + away < w) << k;
+            }
+            const int64_t first = ((int64_t(p.n) * h + y) * w + x) * int64_t(reduced) + quad;
+            at[half] = from.map + first, z_at[half] = from.z + first;
         }
-    };
-    aim();
+    }
 
     auto stage = [&](uint32_t buffer) {
         auto& to = memory.stages[buffer];
         if constexpr (VECTOR) {
             const uint32_t input_at = shared_address(&to.input[place]), w_at = shared_address(&to.weight[weight_place]);
+            const int64_t away = int64_t(int32_t(ky) * line) * reduced + int64_t(int32_t(kx) * pixel_step) + c0;
+            uint32_t found = 0;
 #pragma unroll
             for (uint32_t half = 0; half < 2; half++) {
-                const uint32_t bytes = valid[half] ? 16 : 0, far = half * 32 * kStep * 4;
-                copy16(input_at + far, from.map + offsets[half], bytes);
-                if constexpr (L == Load::BnGrad) copy16(shared_address(&to.z[place]) + far, from.z + offsets[half], bytes);
-                offsets[half] += kStep;
+                const uint32_t valid = (rows[half] >> ky) & (columns[half] >> kx) & 1, far = half * 32 * kStep * 4;
+                // Nothing is read where there is no pixel, from an address that exists.
+                copy16(input_at + far, valid ? at[half] + away : from.map, 16 * valid);
+                if constexpr (L == Load::BnGrad) copy16(shared_address(&to.z[place]) + far, valid ? z_at[half] + away : from.z, 16 * valid);
+                found |= valid << half;
             }
-            if constexpr (L != Load::Plain) inside = (inside & ~(3u << 2 * buffer)) | (valid[0] | valid[1] << 1) << 2 * buffer;
+            if constexpr (L != Load::Plain) inside = (inside & ~(3u << 2 * buffer)) | found << 2 * buffer;
 #pragma unroll
             for (uint32_t i = 0; i < kStep * NT / 4; i += kThreads)
                 if (i + kThreads <= kStep * NT / 4 || t < kStep * NT / 4 - i)
                     copy16(w_at + i / kRowQuads * (kForward ? NT : kStep) * 4, weight_at + i / kThreads * weight_rows, 16);
-            weight_at += kForward ? uint64_t(kStep) * g.c_out : kStep;
+            weight_at += weight_taps;
         } else {
 #pragma unroll
-            for (uint32_t half = 0; half < 2; half++)
+            for (uint32_t half = 0; half < 2; half++) {
+                uint64_t offset;
+                const bool valid = gathered<G>(g, pixels[half], ky, kx, offset);
 #pragma unroll
-                for (uint32_t j = 0; j < 4; j++)
-                    to.input[place + half * 32 * kStep + j] =
-                        valid[half] && c0 + quad + j < reduced ? from.map[offsets[half] + c0 + j] : 0.0f;
+                for (uint32_t j = 0; j < 4; j++) {
+                    const uint32_t c = c0 + quad + j;
+                    to.input[place + half * 32 * kStep + j] = valid && c < reduced ? from.map[offset + c] : 0.0f;
+                }
+            }
             // Not unrolled: it would cost registers, and this form is not the fast one.
 #pragma unroll 1
             for (uint32_t i = t; i < kStep * NT; i += kThreads) {
@@ -280,19 +300,18 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
                                              : (uint64_t(tap) * g.c_in + co) * g.c_out + ck;
                 to.weight[kForward ? by_k<NT>(k, o) : by_row(o, k)] = ck < reduced && co < made ? weight[at] : 0.0f;
             }
-            c0 += kStep;
         }
-        if (--left == 0) {
-            left = chunks, c0 = 0, tap++, kx++;
-            if (kx == g.kernel) kx = 0, ky++;
-            // Forward the next tap's rows follow the last one's.
-            if (!kForward) weight_at += uint64_t(g.c_in - 1) * g.c_out;
-            aim();
+        kx++, tap++;
+        if (kx == g.kernel) kx = 0, ky++;
+        if (ky == g.kernel) {
+            ky = 0, tap = 0, c0 += kStep;
+            weight_at += (kForward ? uint64_t(kStep) * g.c_out : kStep) - taps * weight_taps;
         }
     };
 
     // Changes the quads that this thread copied: they have arrived for it, and nobody else reads them yet.
     const float* parameter = parameters + quad;
+    uint32_t changed = 0;
     auto change = [&](uint32_t buffer) {
         float* at = &memory.stages[buffer].input[place];
         const float4 mean = load4(parameter), second = load4(parameter + reduced), third = load4(parameter + 2 * reduced);
@@ -306,8 +325,7 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
                              load4(parameter + 3 * reduced));
             store4(at + half * 32 * kStep, TF32 ? rounded4(v) : v);
         }
-        parameter += kStep;
-        if (parameter >= parameters + reduced) parameter = parameters + quad;
+        if (++changed == taps) changed = 0, parameter += kStep;
     };
 
     const uint32_t lane = t % kWarp, warp = t / kWarp;

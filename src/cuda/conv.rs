@@ -15,6 +15,8 @@ const TILE_PIXELS: usize = 64;
 const THREADS: usize = 128;
 /// What copies of 16 bytes and steps of 16 channels ask of the channels, on both sides.
 const STEP: usize = 16;
+/// Rows and columns of taps whose bits fit in a word.
+const MOST_TAPS: usize = 32;
 /// Pixels of a stage of the gradient by weights of any channels, and the sides of its tile.
 const ANY_PIXELS: usize = 32;
 const ANY_TILE: usize = 16;
@@ -56,8 +58,8 @@ impl Geometry {
 }
 
 /// A tile for a product that sums over `summed` channels and makes `made`, unless only the general form will do.
-fn tile(summed: usize, made: usize) -> Option<Tile> {
-    if summed.is_multiple_of(STEP) { Tile::of(made) } else { None }
+fn tile(conv: Conv, summed: usize, made: usize) -> Option<Tile> {
+    if summed.is_multiple_of(STEP) && conv.kernel <= MOST_TAPS { Tile::of(made) } else { None }
 }
 
 /// The tile of kernels that keep the parameters of all summed channels at hand, for maps of `channels`.
@@ -109,7 +111,7 @@ pub fn forward(
 ) -> Result<()> {
     let ((x, shape), (w, c_out)) = (x, w);
     let (out, geometry) = (conv.output(shape, c_out), Geometry::new(shape, conv, c_out));
-    let Some(tile) = tile(shape.c(), c_out) else {
+    let Some(tile) = tile(conv, shape.c(), c_out) else {
         let config = tiles(out.pixels(), c_out, ANY_TILE, 0);
         launch!(d, "conv", d.kernels.conv_any.of(d.math), config, y, x, w, geometry)?;
         return measure.map_or(Ok(()), |m| batch_norm::stats(d, y, out, m, workspace));
@@ -143,7 +145,7 @@ pub fn norm_relu_forward(
 pub fn grad_x(d: &Cuda, grad_y: u64, w: (u64, usize), conv: Conv, grad_x: (u64, Shape)) -> Result<()> {
     let ((w, c_out), (grad_x, shape)) = (w, grad_x);
     let geometry = Geometry::new(shape, conv, c_out);
-    let tile = tile(c_out, shape.c());
+    let tile = if conv.stride == 1 { tile(conv, c_out, shape.c()) } else { None };
     let kernel =
         tile.map_or_else(|| d.kernels.conv_grad_x_any.of(d.math), |tile| d.kernels.conv_grad_x.of(d.math, tile));
     let config = tiles(shape.pixels(), shape.c(), tile.map_or(ANY_TILE, Tile::channels), 0);
@@ -222,7 +224,7 @@ pub fn grad_w_jobs(
 /// Elements of workspace for all of them.
 pub fn workspace(x: Shape, conv: Conv, c_out: usize) -> usize {
     let out = conv.output(x, c_out);
-    let statistics = tile(x.c(), c_out).map_or_else(|| batch_norm::workspace(out), |tile| shares(out, tile));
+    let statistics = tile(conv, x.c(), c_out).map_or_else(|| batch_norm::workspace(out), |tile| shares(out, tile));
     WeightCut::new(x, conv, c_out, 1).partial().max(statistics)
 }
 
