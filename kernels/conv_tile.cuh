@@ -208,7 +208,7 @@ __device__ inline bool gathered(const ConvGeometry& g, const Pixel& at, uint32_t
 
 // The whole tile. `out` receives the sums, in shared memory that may be the stages'; the call ends with a barrier.
 // VECTOR: channels on both sides are multiples of 16, pointers 16-byte aligned: copies of 16 bytes without registers; at most
-// 32 rows and columns of taps; the gradient by the input of a stride of 1 only.
+// 32 taps; the gradient by the input of a stride of 1 only.
 // `parameters` is filled already, before a barrier or without one.
 template <uint32_t NT, bool TF32, Gather G, Load L, bool VECTOR>
 __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const float* parameters, const Operand& from,
@@ -237,10 +237,12 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
 
     // The tap and channels that the next copies take, and of each stage which of the two pixels are inside.
     uint32_t ky = 0, kx = 0, c0 = 0, tap = 0, inside = 0;
-    // Where a pixel's channels lie for tap 0, outside or not; which rows and columns of taps find a pixel there.
+    // Where a pixel's channels lie for the next tap, outside or not; which taps find a pixel there; what the ends of a row of
+    // taps and of all taps add to the step of one tap.
     const float *at[2], *z_at[2];
-    uint32_t rows[2], columns[2];
-    const int32_t line = kForward ? g.w : -int32_t(g.ow), pixel_step = kForward ? int32_t(reduced) : -int32_t(reduced);
+    uint32_t finds[2] = {};
+    const int64_t next = kForward ? int64_t(reduced) : -int64_t(reduced), line = next * (kForward ? g.w : g.ow);
+    const int64_t row_end = line - next * g.kernel, taps_end = kStep - line * g.kernel;
     if constexpr (VECTOR) {
 #pragma unroll
         for (uint32_t half = 0; half < 2; half++) {
@@ -248,12 +250,11 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
             const int32_t y = kForward ? p.y * int32_t(g.stride) - int32_t(g.padding) : p.y + int32_t(g.padding);
             const int32_t x = kForward ? p.x * int32_t(g.stride) - int32_t(g.padding) : p.x + int32_t(g.padding);
             const int32_t h = kForward ? g.h : g.oh, w = kForward ? g.w : g.ow;
-            rows[half] = columns[half] = 0;
-            for (uint32_t k = 0; k < g.kernel; k++) {
-                const int32_t away = kForward ? int32_t(k) : -int32_t(k);
-                rows[half] |= uint32_t(p.inside && y + away >= 0 && y + away < h) << k;
-                columns[half] |= uint32_t(x + away >= 0 && x + away < w) << k;
-            }
+            uint32_t columns = 0;
+            for (int32_t k = 0; k < int32_t(g.kernel); k++)
+                columns |= uint32_t(uint32_t(kForward ? x + k : x - k) < uint32_t(w)) << k;
+            for (int32_t k = 0; k < int32_t(g.kernel); k++)
+                if (p.inside && uint32_t(kForward ? y + k : y - k) < uint32_t(h)) finds[half] |= columns << k * g.kernel;
             const int64_t first = ((int64_t(p.n) * h + y) * w + x) * int64_t(reduced) + quad;
             at[half] = from.map + first, z_at[half] = from.z + first;
         }
@@ -263,14 +264,13 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
         auto& to = memory.stages[buffer];
         if constexpr (VECTOR) {
             const uint32_t input_at = shared_address(&to.input[place]), w_at = shared_address(&to.weight[weight_place]);
-            const int64_t away = int64_t(int32_t(ky) * line) * reduced + int64_t(int32_t(kx) * pixel_step) + c0;
             uint32_t found = 0;
 #pragma unroll
             for (uint32_t half = 0; half < 2; half++) {
-                const uint32_t valid = (rows[half] >> ky) & (columns[half] >> kx) & 1, far = half * 32 * kStep * 4;
-                // Nothing is read where there is no pixel, from an address that exists.
-                copy16(input_at + far, valid ? at[half] + away : from.map, 16 * valid);
-                if constexpr (L == Load::BnGrad) copy16(shared_address(&to.z[place]) + far, valid ? z_at[half] + away : from.z, 16 * valid);
+                // Where there is no pixel nothing is read, so that the address need not exist.
+                const uint32_t valid = finds[half] >> tap & 1, far = half * 32 * kStep * 4;
+                copy16(input_at + far, at[half], 16 * valid);
+                if constexpr (L == Load::BnGrad) copy16(shared_address(&to.z[place]) + far, z_at[half], 16 * valid);
                 found |= valid << half;
             }
             if constexpr (L != Load::Plain) inside = (inside & ~(3u << 2 * buffer)) | found << 2 * buffer;
@@ -301,12 +301,17 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
                 to.weight[kForward ? by_k<NT>(k, o) : by_row(o, k)] = ck < reduced && co < made ? weight[at] : 0.0f;
             }
         }
+        int64_t move = next;
         kx++, tap++;
-        if (kx == g.kernel) kx = 0, ky++;
-        if (ky == g.kernel) {
-            ky = 0, tap = 0, c0 += kStep;
-            weight_at += (kForward ? uint64_t(kStep) * g.c_out : kStep) - taps * weight_taps;
+        if (kx == g.kernel) {
+            kx = 0, ky++, move += row_end;
+            if (ky == g.kernel) {
+                ky = 0, tap = 0, c0 += kStep, move += taps_end;
+                weight_at += (kForward ? uint64_t(kStep) * g.c_out : kStep) - taps * weight_taps;
+            }
         }
+#pragma unroll
+        for (uint32_t half = 0; half < 2; half++) at[half] += move, z_at[half] += move;
     };
 
     // Changes the quads that this thread copied: they have arrived for it, and nobody else reads them yet.

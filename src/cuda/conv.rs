@@ -15,7 +15,7 @@ const TILE_PIXELS: usize = 64;
 const THREADS: usize = 128;
 /// What copies of 16 bytes and steps of 16 channels ask of the channels, on both sides.
 const STEP: usize = 16;
-/// Rows and columns of taps whose bits fit in a word.
+/// Taps whose bits fit in a word.
 const MOST_TAPS: usize = 32;
 /// Pixels of a stage of the gradient by weights of any channels, and the sides of its tile.
 const ANY_PIXELS: usize = 32;
@@ -59,7 +59,7 @@ impl Geometry {
 
 /// A tile for a product that sums over `summed` channels and makes `made`, unless only the general form will do.
 fn tile(conv: Conv, summed: usize, made: usize) -> Option<Tile> {
-    if summed.is_multiple_of(STEP) && conv.kernel <= MOST_TAPS { Tile::of(made) } else { None }
+    if summed.is_multiple_of(STEP) && conv.kernel * conv.kernel <= MOST_TAPS { Tile::of(made) } else { None }
 }
 
 /// The tile of kernels that keep the parameters of all summed channels at hand, for maps of `channels`.
