@@ -81,6 +81,11 @@ pub trait Device: Sized + Sync {
         f()
     }
 
+    /// Waits until everything that was asked for is done; at once where operations return only then.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Reserves `len` elements.
     fn reserve(&self, len: usize) -> Result<Self::Region>;
 

@@ -68,6 +68,10 @@ impl Device for Cuda {
         self.stream.context().mem_get_info().ok().map(|(free, _)| free as u64)
     }
 
+    fn synchronize(&self) -> Result<()> {
+        self.stream.synchronize().map_err(|e| driver("waiting for the GPU", e))
+    }
+
     fn reserve(&self, len: usize) -> Result<CudaRegion> {
         CudaRegion::new(&self.stream, len)
     }

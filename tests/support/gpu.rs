@@ -6,6 +6,7 @@ use rewind::config::Math;
 use rewind::cuda::Cuda;
 use rewind::device::Device;
 use rewind_emulator::Emulator;
+use rewind_emulator::machine::Options;
 
 /// The emulator, unless this machine has a driver of its own.
 pub fn emulator() -> Option<Emulator> {
@@ -32,6 +33,25 @@ pub fn gpu(math: Math) -> Cuda {
 pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// What `run` gives; on the emulator, once in the natural order of blocks and warps and in three others, which must give the
+/// same and no report.
+#[allow(dead_code)]
+pub fn in_any_order<T: PartialEq>(run: impl Fn() -> T) -> T {
+    let _turn = turn();
+    let expected = run();
+    if let Some(emulator) = emulator() {
+        let natural = emulator.options().expect("options");
+        for seed in [1, 2, 3] {
+            emulator.set_options(&Options { shuffle: Some(seed), ..natural }).expect("options");
+            let found = run();
+            emulator.set_options(&natural).expect("options");
+            assert!(found == expected, "other results in another order of blocks, seed {seed}");
+        }
+        no_faults();
+    }
+    expected
 }
 
 /// Fails if the emulator found anything wrong.

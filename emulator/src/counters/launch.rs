@@ -173,6 +173,9 @@ pub struct LaunchCounts {
     pub divergent_branches: u64,
     /// The lines with most warp instructions, at most 20, busiest first.
     pub hot_spots: Vec<HotSpot>,
+    /// Accesses to global memory by line of PTX.
+    #[serde(default)]
+    pub accesses: BTreeMap<u32, Requests>,
 }
 
 impl LaunchCounts {

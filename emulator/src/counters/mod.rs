@@ -70,7 +70,9 @@ impl Wavefronts {
 struct Site {
     warps: u64,
     lanes: u64,
+    requests: u64,
     sectors: u64,
+    bytes: u64,
     conflicts: u64,
     divergent: u64,
 }
@@ -116,8 +118,12 @@ impl Counters {
         let total = &mut self.global[kind as usize];
         total.requests += 1;
         total.sectors += sectors;
-        total.bytes += u64::from(mask.count_ones()) * u64::from(bytes);
-        self.sites[at as usize].sectors += sectors;
+        let bytes = u64::from(mask.count_ones()) * u64::from(bytes);
+        total.bytes += bytes;
+        let site = &mut self.sites[at as usize];
+        site.requests += 1;
+        site.sectors += sectors;
+        site.bytes += bytes;
     }
 
     /// The lanes of `mask` accessed `bytes` bytes each of shared memory, at byte offsets within their block's.
@@ -151,7 +157,9 @@ impl Counters {
         for (site, more) in self.sites.iter_mut().zip(&other.sites) {
             site.warps += more.warps;
             site.lanes += more.lanes;
+            site.requests += more.requests;
             site.sectors += more.sectors;
+            site.bytes += more.bytes;
             site.conflicts += more.conflicts;
             site.divergent += more.divergent;
         }
@@ -173,6 +181,7 @@ impl Counters {
     pub fn summary(&self, code: &[Class], launch: &Launch) -> LaunchCounts {
         let mut warp_instructions = BTreeMap::new();
         let mut lines: BTreeMap<u32, HotSpot> = BTreeMap::new();
+        let mut accesses: BTreeMap<u32, Requests> = BTreeMap::new();
         let (mut flop, mut special, mut lane_instructions, mut divergent_branches) = (Flop::default(), 0, 0, 0);
         for (site, class) in self.sites.iter().zip(code).filter(|(site, _)| site.warps > 0) {
             *warp_instructions.entry(class.category).or_insert(0) += site.warps;
@@ -185,6 +194,12 @@ impl Counters {
             spot.sectors += site.sectors;
             spot.conflicts += site.conflicts;
             spot.divergent += site.divergent;
+            if site.requests > 0 {
+                let access = accesses.entry(class.line).or_default();
+                access.requests += site.requests;
+                access.sectors += site.sectors;
+                access.bytes += site.bytes;
+            }
         }
         let mut hot_spots: Vec<HotSpot> = lines.into_values().collect();
         hot_spots.sort_by_key(|spot| (std::cmp::Reverse(spot.warp_instructions), spot.line));
@@ -211,6 +226,7 @@ impl Counters {
             barriers: self.barriers,
             divergent_branches,
             hot_spots,
+            accesses,
         }
     }
 }

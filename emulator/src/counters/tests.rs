@@ -349,6 +349,8 @@ fn the_summary_adds_up_by_class_and_by_line() {
     let first = HotSpot { line: 10, warp_instructions: 6, sectors: 0, conflicts: 1, divergent: 1 };
     let second = HotSpot { line: 12, warp_instructions: 5, sectors: 8, ..HotSpot::default() };
     assert_eq!(counts.hot_spots, [first, second]);
+    let access = Requests { requests: 1, sectors: 8, bytes: 32 };
+    assert_eq!(counts.accesses, [(12, access)].into());
     let json = serde_json::to_string(&counts).unwrap();
     assert!(json.contains(r#""load_global":5"#), "{json}");
     assert_eq!(serde_json::from_str::<LaunchCounts>(&json).unwrap(), counts);

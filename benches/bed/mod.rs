@@ -1,0 +1,67 @@
+//! What the benches of blocks share: everything that a block's operations read or write, on any device.
+
+use rewind::device::Device;
+use rewind::memory::{Arena, Category};
+use rewind::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Scratch};
+use rewind::shape::Shape;
+use rewind::tensor::{Real, Tensor};
+
+/// A block's operands, in one arena.
+pub struct Bed<D: Device> {
+    pub x: Tensor<D>,
+    pub x_rec: Tensor<D>,
+    pub grad: Tensor<D>,
+    pub theta: BasicTheta<D>,
+    pub grad_theta: BasicTheta<D>,
+    pub velocity: BasicTheta<D>,
+    pub stats: BasicStats<D>,
+    pub running: BasicRunning<D>,
+    pub cache: BasicCache<D>,
+    pub scratch: Scratch<D>,
+    /// Learning rate 0: the weights stay what they are.
+    pub lr: Tensor<D>,
+    pub loss: Tensor<D>,
+}
+
+impl<D: Device> Bed<D> {
+    /// Uniform random operands of the size that they have in a net.
+    pub fn new(d: &D, map: Shape) -> Self {
+        let workspace = d.block_workspace(map);
+        // 8 maps, 3 sets of weights, and the padding of some 50 small tensors
+        let elements = 8 * map.len() + 3 * 2 * 9 * map.c() * map.c() + 64 * (map.c() + 16) + workspace;
+        let bytes = (size_of::<D::Real>() * elements) as u64;
+        let mut arena = Arena::new(d, bytes).expect("memory");
+        let mut seed = 1u64;
+        let mut tensor = |shape: Shape, offset: f64, scale: f64| {
+            let values: Vec<D::Real> = (0..shape.len())
+                .map(|_| {
+                    seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                    D::Real::from_f64(offset + scale * ((seed >> 40) as f64 / f64::from(1 << 23) - 1.0))
+                })
+                .collect();
+            let mut tensor = arena.tensor(Category::State, shape).expect("room");
+            d.upload(&values, &mut tensor).expect("upload");
+            tensor
+        };
+        let c = map.c();
+        let vector = Shape::vector(c);
+        let mut theta = || {
+            let mut weight = || tensor(Shape::weight(3, c, c), 0.0, 1.0 / (9.0 * c as f64).sqrt());
+            let (conv1, conv2) = (weight(), weight());
+            let mut affine = || Affine { gamma: tensor(vector, 1.0, 0.5), beta: tensor(vector, 0.0, 0.5) };
+            BasicTheta { conv1, bn1: affine(), conv2, bn2: affine() }
+        };
+        let [theta, grad_theta, velocity] = [theta(), theta(), theta()];
+        let mut norm = || BnStats { mean: tensor(vector, 0.0, 0.5), rstd: tensor(vector, 1.0, 0.5) };
+        let stats = BasicStats { bn1: norm(), bn2: norm() };
+        let mut running = || BnRunning { mean: tensor(vector, 0.0, 0.5), var: tensor(vector, 1.0, 0.5) };
+        let running = BasicRunning { bn1: running(), bn2: running() };
+        let mut state = || tensor(map, 0.0, 1.0);
+        let (x, x_rec, grad) = (state(), state(), state());
+        let cache = BasicCache { z1: state(), z2: state() };
+        let (lr, loss) = (tensor(Shape::vector(1), 0.0, 0.0), tensor(Shape::vector(2), 1.0, 0.0));
+        // two maps, so that the definitions in primitives run too
+        let scratch = Scratch::new(&mut arena, map, 2, workspace).expect("room");
+        Self { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss }
+    }
+}
