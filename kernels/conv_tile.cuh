@@ -14,9 +14,9 @@
 #pragma once
 #include <type_traits>
 
-#include "common.cuh"
+#include "operand.cuh"
 
-constexpr uint32_t kTilePixels = 64, kStep = 16, kThreads = 128;
+constexpr uint32_t kTilePixels = 64, kThreads = 128;
 
 enum class Gather { Forward, GradX };
 enum class Load { Plain, NormRelu, BnGrad };
@@ -51,85 +51,6 @@ struct TileResult {
     float warps[kThreads / kWarp][NT];
 };
 
-__device__ inline uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
-
-// 16 bytes from global to shared memory without passing registers; `bytes` is 16, or 0 for zeros.
-// Through the first-level cache: the taps of a tile, and the blocks beside it, read the same again soon.
-__device__ inline void copy16(uint32_t to, const void* from, uint32_t bytes) {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
-}
-__device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int PENDING>
-__device__ inline void copies_wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
-}
-
-__device__ inline uint32_t to_tf32(float v) {
-    uint32_t bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
-    return bits;
-}
-
-__device__ inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-
-// Four 8 x 4 matrices of f32, as pairs of 16-bit numbers: lane l hands in row l % 8 of matrix l / 8 and gets word l % 4
-// of row l / 4 of each, which is how mma's fragments lie.
-__device__ inline void fragments(uint32_t (&f)[4], const float* row) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
-                 : "r"(shared_address(row))
-                 : "memory");
-}
-
-// Where column k of row r of a [rows][16] tile lies.
-__device__ inline uint32_t by_row(uint32_t r, uint32_t k) { return r * kStep + (((k / 4) ^ (r / 2 % 4)) * 4) + k % 4; }
-
-// Where column c of row k of a [k][WIDTH] tile lies whose fragments take 4 rows x 8 columns.
-template <uint32_t WIDTH>
-__device__ inline uint32_t by_k(uint32_t k, uint32_t c) {
-    const uint32_t turn = WIDTH == 16 ? k & 2 : k % 4 * 2;
-    return k * WIDTH + (((c / 4) ^ turn) * 4) + c % 4;
-}
-
-// The same number, which the compiler cannot work out again: left to itself it repeats a swizzle in every turn of a loop.
-__device__ inline uint32_t kept(uint32_t v) {
-    asm("" : "+r"(v));
-    return v;
-}
-
-// batch norm's value and ReLU, in the one form that prologues and masks share: `scaled` is gamma rstd.
-__device__ inline float bn_value(float z, float mean, float scaled, float beta) { return fmaf(scaled, z - mean, beta); }
-__device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
-
-// A batch norm: statistics and affine map.
-struct Norm {
-    const float *mean, *rstd, *gamma, *beta;
-};
-
-// What a tile's operand is made of. NormRelu takes norm; BnGrad takes z, scale, norm without beta, and the two sums.
-struct Operand {
-    const float *map, *z;
-    Norm norm;
-    const float *sums_gamma, *sums_beta;
-    float scale;
-};
-
-// Batch norm's gradient as scale' g + slope (z - mean) + offset, a channel:
-//     grad_z = gamma rstd (scale g - sums_beta / M - (z - mean) rstd sums_gamma / M)
-struct BnGradient {
-    float mean, scale, slope, offset;
-};
-
-__device__ inline BnGradient bn_gradient(const Operand& from, uint32_t c, float pixels) {
-    const float rstd = from.norm.rstd[c], scaled = from.norm.gamma[c] * rstd;
-    return {from.norm.mean[c], scaled * from.scale, -scaled * rstd * from.sums_gamma[c] / pixels,
-            -scaled * from.sums_beta[c] / pixels};
-}
-
 // Fills the per-channel parameters; a barrier must follow.
 template <Load L>
 __device__ inline void fill_parameters(float* parameters, const Operand& from, uint32_t channels, float pixels) {
@@ -148,24 +69,6 @@ __device__ inline void fill_parameters(float* parameters, const Operand& from, u
             }
         }
     }
-}
-
-__device__ inline float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
-__device__ inline void store4(float* p, float4 v) { *reinterpret_cast<float4*>(p) = v; }
-
-__device__ inline float4 rounded4(float4 v) {
-    return {__uint_as_float(to_tf32(v.x)), __uint_as_float(to_tf32(v.y)), __uint_as_float(to_tf32(v.z)),
-            __uint_as_float(to_tf32(v.w))};
-}
-
-__device__ inline float4 norm_relu4(float4 v, float4 mean, float4 scaled, float4 beta) {
-    return {relu(bn_value(v.x, mean.x, scaled.x, beta.x)), relu(bn_value(v.y, mean.y, scaled.y, beta.y)),
-            relu(bn_value(v.z, mean.z, scaled.z, beta.z)), relu(bn_value(v.w, mean.w, scaled.w, beta.w))};
-}
-
-__device__ inline float4 bn_grad4(float4 g, float4 z, float4 mean, float4 scale, float4 slope, float4 offset) {
-    return {fmaf(scale.x, g.x, fmaf(slope.x, z.x - mean.x, offset.x)), fmaf(scale.y, g.y, fmaf(slope.y, z.y - mean.y, offset.y)),
-            fmaf(scale.z, g.z, fmaf(slope.z, z.z - mean.z, offset.z)), fmaf(scale.w, g.w, fmaf(slope.w, z.w - mean.w, offset.w))};
 }
 
 // Where the tile's pixel p of the output lies: image, row, column.

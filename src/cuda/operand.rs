@@ -1,4 +1,4 @@
-//! What convolution kernels take besides plain addresses: the structs of kernels/conv_tile.cuh, reduce.cuh and
+//! What convolution kernels take besides plain addresses: the structs of kernels/operand.cuh, reduce.cuh and
 //! conv_grad_w.cu, passed by value.
 
 use cudarc::driver::DeviceRepr;
@@ -17,7 +17,7 @@ pub struct Norm {
     pub beta: u64,
 }
 
-// SAFETY: four addresses, as conv_tile.cuh declares; copied by value.
+// SAFETY: four addresses, as operand.cuh declares; copied by value.
 unsafe impl DeviceRepr for Norm {}
 
 impl Norm {
@@ -41,7 +41,7 @@ pub struct Operand {
     pad: u32,
 }
 
-// SAFETY: eight addresses, a float and the padding that C adds, as conv_tile.cuh declares; copied by value.
+// SAFETY: eight addresses, a float and the padding that C adds, as operand.cuh declares; copied by value.
 unsafe impl DeviceRepr for Operand {}
 const _: () = assert!(size_of::<Operand>() == 72);
 
