@@ -6,6 +6,7 @@
 //! [`Device::download`] and [`Device::all_finite`].
 
 mod batch_norm;
+mod block;
 mod buffer;
 mod conv;
 mod data;
@@ -17,6 +18,7 @@ mod kernels;
 mod launch;
 mod nvtx;
 mod open;
+mod operand;
 mod pinned;
 mod sgd;
 mod small_block;
@@ -35,6 +37,7 @@ use self::error::driver;
 use self::images::Form;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, over_fours, warps};
+use self::operand::Norm;
 use crate::config::Math;
 use crate::data::{Dataset, Part, Place};
 use crate::device::{BN_EPS, Device, DeviceMemory, PassPosition, Sgd};
@@ -58,27 +61,14 @@ pub struct Cuda {
     math: Math,
     /// Where a kernel leaves whether it met a number that is not finite.
     flag: CudaSlice<u32>,
+    /// Where blocks of a reduction count themselves: zero between launches.
+    counters: CudaSlice<u32>,
     name: String,
     /// The form in which the kernels were loaded.
     form: Form,
     /// What the driver told of its memory when the device was opened.
     at_open: DeviceMemory,
     eager: bool,
-}
-
-/// A batch norm as addresses, for a kernel's prologue.
-#[derive(Clone, Copy)]
-pub(crate) struct Norm {
-    mean: u64,
-    rstd: u64,
-    gamma: u64,
-    beta: u64,
-}
-
-impl Norm {
-    fn new(stats: &BnStats<Cuda>, affine: &Affine<Cuda>) -> Norm {
-        Norm { mean: at(&stats.mean), rstd: at(&stats.rstd), gamma: at(&affine.gamma), beta: at(&affine.beta) }
-    }
 }
 
 /// A tensor's address.
@@ -446,7 +436,8 @@ impl Device for Cuda {
 
     fn block_workspace(&self, map: Shape) -> usize {
         let primitives = self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map));
-        primitives.max(self.limits.workspace(map))
+        let chained = conv::fused_tile(map.c()).map_or(0, |tile| conv::block_workspace(map, tile));
+        primitives.max(chained).max(self.limits.workspace(map))
     }
 
     fn conv_stats(
@@ -463,7 +454,7 @@ impl Device for Cuda {
             check("conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
         }
         let (x, w) = ((at(x), x.shape()), (at(w), w.shape().c()));
-        conv::forward(self, x, None, w, conv, at(z), measure, workspace.address())
+        conv::forward(self, x, w, conv, at(z), measure, workspace.address())
     }
 
     fn norm_relu_conv_stats(
@@ -478,9 +469,50 @@ impl Device for Cuda {
     ) -> Result<()> {
         fit::conv("norm_relu_conv_stats", z1.shape(), w.shape(), Conv::SAME_3X3, z2.shape())?;
         fit::norm("norm_relu_conv_stats", z1.shape().c(), stats1, affine1)?;
-        let norm = Some(Norm::new(stats1, affine1));
-        let (x, w) = ((at(z1), z1.shape()), (at(w), w.shape().c()));
-        conv::forward(self, x, norm, w, Conv::SAME_3X3, at(z2), measure, scratch.workspace.address())
+        let (Some(tile), true) = (conv::fused_tile(z1.shape().c()), z1.shape() == z2.shape()) else {
+            return fused::norm_relu_conv_stats(self, z1, stats1, affine1, w, z2, measure, scratch);
+        };
+        if let Some(measure) = &measure {
+            check("norm_relu_conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
+        }
+        let (z1, w) = ((at(z1), z1.shape()), (at(w), w.shape().c()));
+        let norm = Norm::new(stats1, affine1);
+        conv::norm_relu_forward(self, tile, z1, norm, w, at(z2), measure, scratch.workspace.address())
+    }
+
+    fn basic_vjp_outer(
+        &self,
+        grad_f: &Tensor,
+        scale: f64,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        cache: &BasicCache<Self>,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fit::block("basic_vjp_outer", grad_f.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        match conv::fused_tile(grad_f.shape().c()) {
+            Some(tile) => block::vjp_outer(self, tile, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch),
+            None => fused::basic_vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch),
+        }
+    }
+
+    fn basic_vjp_inner(
+        &self,
+        x: &Tensor,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        cache: &BasicCache<Self>,
+        grad_theta_acc: &mut BasicTheta<Self>,
+        grad_x_acc: &mut Tensor,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fit::block("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        check("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
+        match conv::fused_tile(x.shape().c()) {
+            Some(tile) => block::vjp_inner(self, tile, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch),
+            None => fused::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch),
+        }
     }
 
     fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
@@ -557,7 +589,15 @@ impl Device for Cuda {
             let (x, grad_x) = (at(x), at(grad_x));
             return small_block::inverse_vjp(self, form, h, carry, theta, stats, x, grad_x, grad_theta, workspace);
         }
-        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+        fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+        check("inverse_vjp", x.shape(), x_rec.shape())?;
+        check("inverse_vjp", x.shape(), grad_x.shape())?;
+        match conv::fused_tile(x.shape().c()) {
+            Some(tile) => {
+                block::inverse_vjp(self, tile, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+            }
+            None => fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch),
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use cudarc::driver::{CudaContext, result, sys};
 
-use super::Cuda;
 use super::error::{driver, explain};
 use super::images::{self, Capability, Images, OLDEST};
 use super::kernels::Kernels;
 use super::small_block::Limits;
 use super::version::CudaVersion;
+use super::{Cuda, conv};
 use crate::config::Math;
 use crate::device::DeviceMemory;
 use crate::error::{Error, Result};
@@ -98,8 +98,18 @@ impl Cuda {
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
+        let counters = stream.alloc_zeros(conv::COUNTERS).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, copies, kernels, limits, math, flag, name, form: images.form, at_open, eager: false })
+        let (form, eager) = (images.form, false);
+        Ok(Self { stream, copies, kernels, limits, math, flag, counters, name, form, at_open, eager })
+    }
+
+    /// The same device with every block as a chain of launches, those on small maps too, which otherwise are one cooperative
+    /// launch: to compare the two.
+    #[must_use]
+    pub fn chained(mut self) -> Self {
+        self.limits = Limits::NONE;
+        self
     }
 
     /// The form in which this GPU got its kernels, in words.

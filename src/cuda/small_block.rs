@@ -26,6 +26,9 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// No map takes this form.
+    pub const NONE: Limits = Limits { multiprocessors: 0, shared_bytes: 0 };
+
     /// Asks the device, and lets the kernels have its shared memory.
     pub fn read(context: &CudaContext, kernels: &Kernels) -> std::result::Result<Limits, DriverError> {
         use CUdevice_attribute as Of;
