@@ -28,7 +28,7 @@ fn the_driver_counts_the_arena_and_little_else() {
         // a real driver gives whole chunks, and other processes come and go
         return eprintln!("{taken} bytes taken for an arena of {arena}");
     }
-    // the emulator's allocations start on multiples of 256 bytes and its count may round them up to that
+    // the arena to the byte, and the small workspace that a first cooperative launch may take for the grid's barrier
     assert!((arena..arena + 256).contains(&taken), "{taken} bytes taken for an arena of {arena}");
     // what opening takes besides: the flag of the finite check, and the modules' variables, of which the kernels have none
     let around = trained.taken_bytes() - taken;
