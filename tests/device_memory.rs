@@ -28,13 +28,15 @@ fn the_driver_counts_the_arena_and_little_else() {
         // a real driver gives whole chunks, and other processes come and go
         return eprintln!("{taken} bytes taken for an arena of {arena}");
     }
-    // the emulator's allocations start on multiples of 256 bytes and its count may round them up to that
+    // the arena to the byte, and the small workspace that a first cooperative launch may take for the grid's barrier
     assert!((arena..arena + 256).contains(&taken), "{taken} bytes taken for an arena of {arena}");
     // what opening takes besides: the flag of the finite check, and the modules' variables, of which the kernels have none
     let around = trained.taken_bytes() - taken;
     assert!(around <= 4096, "{around} bytes taken by opening");
     drop(net);
-    assert_eq!(cuda.device_memory().expect("a driver tells").free_now_bytes, opened.free_now_bytes);
+    // the first cooperative launch leaves the driver a small workspace for the grid's barrier, which it keeps
+    let left = opened.free_now_bytes - cuda.device_memory().expect("a driver tells").free_now_bytes;
+    assert!(left < 256, "{left} bytes are not given back");
 }
 
 #[test]
