@@ -11,6 +11,7 @@ use super::{Cuda, conv};
 use crate::config::Math;
 use crate::device::DeviceMemory;
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 
 fn refused(reason: String) -> Error {
     Error::Device { what: "opening the GPU", reason }
@@ -110,6 +111,11 @@ impl Cuda {
     pub fn chained(mut self) -> Self {
         self.limits = Limits::NONE;
         self
+    }
+
+    /// Whether a residual block on such a map is one cooperative launch forward and one backward.
+    pub fn is_cooperative(&self, map: Shape) -> bool {
+        self.limits.form(map).is_some()
     }
 
     /// The form in which this GPU got its kernels, in words.
