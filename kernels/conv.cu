@@ -1,61 +1,80 @@
-// conv: convolution, its gradient by the input, and convolution behind batch norm and ReLU, as tiled matrix products
-// (conv_tile.cuh); with the moments of the output where asked for, for batch norm's statistics.
+// conv: convolution and its gradient by the input, as tiled matrix products (conv_tile.cuh); convolution also behind batch
+// norm and ReLU; with batch norm's statistics of the output where asked for, finished in the same launch (reduce.cuh).
 //     y[n,oy,ox,o] = sum x[n, oy s + ky - pad, ox s + kx - pad, i] w[ky,kx,i,o]
-// x [N, H, W, C_in], w [K, K, C_in, C_out], y [N, OH, OW, C_out]
-// moments [tiles, C_out, 3]: count, mean and M2 of each tile's 64 pixels (batch_norm.cu's bn_finalize merges them), or null.
-// Mapping: grid (pixel tiles, channel tiles of 16, 32 or 64), 128 threads.
+// x [N, H, W, C_in], w [K, K, C_in, C_out], y [N, OH, OW, C_out]; mean, rstd [C_out]; to.mean null: no statistics.
+// Mapping: grid (pixel tiles, channel tiles of 16, 32 or 64), 128 threads. `any`: channels that are no multiples of 16.
+// Shared: conv_tile.cuh's, and 1,536 bytes for the statistics; 12 C_in bytes for norm_relu_conv, dynamic.
 // Bound: tensor cores or FMA at 64 channels and more, L2 and shared memory at 16.    Oracle: src/reference/conv.rs
-#include "conv_tile.cuh"
+#include "epilogue.cuh"
 
-template <uint32_t NT, bool TF32, Gather G, bool VECTOR, bool NORM>
-__device__ void conv_kernel(float* __restrict__ y, float* __restrict__ moments, const float* __restrict__ input,
-                            const float* __restrict__ weight, Prologue norm, const ConvGeometry& g) {
-    __shared__ union {
-        TileMemory<NT> stages;
-        float out[kTilePixels][NT + 4];
-    } memory;
+template <uint32_t NT, bool TF32, Load L>
+__device__ void conv_kernel(float* __restrict__ y, const Operand& from, const float* __restrict__ weight,
+                            const ConvGeometry& g, const Reduction& r, const Statistics& to) {
+    extern __shared__ float4 dynamic[];
+    __shared__ Memory<NT, L> memory;
+    __shared__ Moments rows[kThreads];
+    float* parameters = reinterpret_cast<float*>(dynamic);
+    const uint32_t pixels = g.n * g.oh * g.ow;
+    const Place<NT> at(pixels, g.c_out);
+    fill_parameters<L>(parameters, from, g.c_in, 0.0f);
+    conv_tile<NT, TF32, Gather::Forward, L, true>(memory.result.out, memory.stages, parameters, from, weight, g, at.first, at.o0);
+    store_and_measure(at, memory.result, y, pixels, r, to, rows);
+}
+
+template <uint32_t NT, bool TF32>
+__device__ void conv_grad_x_kernel(float* __restrict__ grad_x, const float* __restrict__ grad_y,
+                                   const float* __restrict__ weight, const ConvGeometry& g) {
+    __shared__ Memory<NT, Load::Plain> memory;
+    const Operand from = {grad_y, nullptr, {}, nullptr, nullptr, 1.0f};
+    const Place<NT> at(g.n * g.h * g.w, g.c_in);
+    conv_tile<NT, TF32, Gather::GradX, Load::Plain, true>(memory.result.out, memory.stages, nullptr, from, weight, g, at.first, at.o0);
+    at.rows(memory.result.out, [&](uint32_t, float4 v, uint64_t i) { store4(grad_x + i, v); });
+}
+
+// Any channels: element by element.
+template <bool TF32, Gather G>
+__device__ void any_kernel(float* __restrict__ y, const float* __restrict__ input, const float* __restrict__ weight,
+                           const ConvGeometry& g) {
+    constexpr uint32_t NT = 16;
+    __shared__ Memory<NT, Load::Plain> memory;
+    const Operand from = {input, nullptr, {}, nullptr, nullptr, 1.0f};
     const uint32_t made = G == Gather::Forward ? g.c_out : g.c_in;
-    const uint32_t pixels = g.n * (G == Gather::Forward ? g.oh * g.ow : g.h * g.w);
-    const uint32_t first = blockIdx.x * kTilePixels, o0 = blockIdx.y * NT;
-    conv_tile<NT, TF32, G, VECTOR, NORM>(memory.out, memory.stages, input, weight, g, norm, first, o0);
-
-    const uint32_t rows = min(kTilePixels, pixels - first);
-    for (uint32_t i = threadIdx.x; i < rows * NT; i += kThreads) {
-        uint32_t r = i / NT, o = i % NT;
-        if (o0 + o < made) y[uint64_t(first + r) * made + o0 + o] = memory.out[r][o];
-    }
-    if (moments == nullptr) return;
-    // Two passes over the tile's own sums: exact enough for any mean.
-    for (uint32_t o = threadIdx.x; o < NT && o0 + o < made; o += kThreads) {
-        float sum = 0.0f, m2 = 0.0f;
-        for (uint32_t r = 0; r < rows; r++) sum += memory.out[r][o];
-        const float mean = sum / rows;
-        for (uint32_t r = 0; r < rows; r++) m2 = fmaf(memory.out[r][o] - mean, memory.out[r][o] - mean, m2);
-        float* to = moments + (uint64_t(blockIdx.x) * made + o0 + o) * 3;
-        to[0] = rows, to[1] = mean, to[2] = m2;
+    const Place<NT> at(g.n * (G == Gather::Forward ? g.oh * g.ow : g.h * g.w), made);
+    conv_tile<NT, TF32, G, Load::Plain, false>(memory.result.out, memory.stages, nullptr, from, weight, g, at.first, at.o0);
+    for (uint32_t i = threadIdx.x; i < at.inside * NT; i += kThreads) {
+        const uint32_t row = i / NT, o = i % NT;
+        if (at.o0 + o < made) y[uint64_t(at.first + row) * made + at.o0 + o] = memory.result.out[row][o];
     }
 }
 
-#define CONV(NAME, NT, TF32, VECTOR)                                                                                      \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
-    conv_##NAME(float* y, float* moments, const float* x, const float* w, ConvGeometry g) {                               \
-        conv_kernel<NT, TF32, Gather::Forward, VECTOR, false>(y, moments, x, w, Prologue{}, g);                           \
+#define CONV(NAME, NT, TF32)                                                                                              \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
+    conv_##NAME(float* y, const float* x, const float* w, ConvGeometry g, Reduction r, Statistics to) {                   \
+        conv_kernel<NT, TF32, Load::Plain>(y, {x, nullptr, {}, nullptr, nullptr, 1.0f}, w, g, r, to);                     \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
+    norm_relu_conv_##NAME(float* y, const float* z, Norm norm, const float* w, ConvGeometry g, Reduction r,               \
+                          Statistics to) {                                                                                \
+        conv_kernel<NT, TF32, Load::NormRelu>(y, {z, nullptr, norm, nullptr, nullptr, 1.0f}, w, g, r, to);                \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_grad_x_##NAME(float* grad_x, const float* grad_y, const float* w, ConvGeometry g) {                              \
-        conv_kernel<NT, TF32, Gather::GradX, VECTOR, false>(grad_x, nullptr, grad_y, w, Prologue{}, g);                   \
-    }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads)                                                                \
-    norm_relu_conv_##NAME(float* y, float* moments, const float* z, const float* mean, const float* rstd,                 \
-                          const float* gamma, const float* beta, const float* w, ConvGeometry g) {                        \
-        conv_kernel<NT, TF32, Gather::Forward, VECTOR, true>(y, moments, z, w, Prologue{mean, rstd, gamma, beta}, g);     \
+        conv_grad_x_kernel<NT, TF32>(grad_x, grad_y, w, g);                                                               \
     }
-// The fast forms want channels on both sides in multiples of 16 and of their tile; `any` takes whatever comes.
-CONV(tf32_16, 16, true, true)
-CONV(tf32_32, 32, true, true)
-CONV(tf32_64, 64, true, true)
-CONV(tf32_any, 16, true, false)
-CONV(fp32_16, 16, false, true)
-CONV(fp32_32, 32, false, true)
-CONV(fp32_64, 64, false, true)
-CONV(fp32_any, 16, false, false)
+#define CONV_ANY(NAME, TF32)                                                                                              \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
+    conv_##NAME(float* y, const float* x, const float* w, ConvGeometry g) {                                               \
+        any_kernel<TF32, Gather::Forward>(y, x, w, g);                                                                    \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
+    conv_grad_x_##NAME(float* grad_x, const float* grad_y, const float* w, ConvGeometry g) {                              \
+        any_kernel<TF32, Gather::GradX>(grad_x, grad_y, w, g);                                                            \
+    }
+CONV(tf32_16, 16, true)
+CONV(tf32_32, 32, true)
+CONV(tf32_64, 64, true)
+CONV_ANY(tf32_any, true)
+CONV(fp32_16, 16, false)
+CONV(fp32_32, 32, false)
+CONV(fp32_64, 64, false)
+CONV_ANY(fp32_any, false)

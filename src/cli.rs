@@ -8,7 +8,7 @@ use crate::settings::Settings;
 
 /// Trains a deep residual network on CIFAR without storing its activations.
 #[derive(Clone, Debug, Default, clap::Parser)]
-#[command(name = "train_cifar", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(name = "train_cifar", version, long_version = LONG_VERSION, about = ABOUT, after_help = EXAMPLES)]
 pub struct Cli {
     /// Settings that can also come from a config file.
     #[command(flatten)]
@@ -49,6 +49,12 @@ pub struct Cli {
     #[arg(long, short, help_heading = "Run")]
     pub quiet: bool,
 }
+
+/// What `--version` tells; `-V` tells the number alone.
+#[cfg(feature = "cuda")]
+const LONG_VERSION: &str = crate::cuda::VERSION;
+#[cfg(not(feature = "cuda"))]
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (no GPU kernels: built without the feature cuda)");
 
 const ABOUT: &str = "\
 Trains a deep residual network on CIFAR without storing its activations.

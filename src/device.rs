@@ -59,6 +59,24 @@ impl<D: Device> Clone for Sgd<'_, D> {
 
 impl<D: Device> Copy for Sgd<'_, D> {}
 
+/// Memory of the device's own, as its driver counts it for all processes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Bytes that the device has.
+    pub total_bytes: u64,
+    /// Bytes that were free when the device was opened: the driver's own context was there, kernels and tensors not yet.
+    pub free_at_open_bytes: u64,
+    /// Bytes that are free now.
+    pub free_now_bytes: u64,
+}
+
+impl DeviceMemory {
+    /// What this process took since the device was opened, if no other process took or gave any.
+    pub fn taken_bytes(&self) -> u64 {
+        self.free_at_open_bytes.saturating_sub(self.free_now_bytes)
+    }
+}
+
 /// Where in a pass over the data the next batch is. What differs between steps lies on the device, as in [`Sgd`].
 pub struct PassPosition<'a, D: Device> {
     /// The step's number in the pass from 0, `[1]`: exact in every number type below 2^24.
@@ -96,8 +114,20 @@ pub trait Device: Sized + Sync {
         crate::host::available_bytes()
     }
 
+    /// What the driver tells of the device's own memory; none where tensors lie in the host's. Asks the driver, so it is
+    /// for between steps.
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
+    }
+
     /// Runs `f` where the device's operations start without a detour: on the CPU a thread of its pool.
     fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        f()
+    }
+
+    /// Runs `f` as a part of a step that a profiler shows by this name, where the device has one.
+    fn phase<R>(&self, name: &'static str, f: impl FnOnce() -> R) -> R {
+        let _ = name;
         f()
     }
 

@@ -58,6 +58,15 @@ pub fn loss(op: &'static str, logits: Shape, grad_logits: Shape, labels: Shape, 
     check(op, Shape::vector(2), out)
 }
 
+/// The weights or gradients of a block of `c` channels, and its statistics.
+pub fn basic<D: Device>(op: &'static str, c: usize, theta: &BasicTheta<D>, stats: &BasicStats<D>) -> Result<()> {
+    let weight = Shape::weight(Conv::SAME_3X3.kernel, c, c);
+    check(op, weight, theta.conv1.shape())?;
+    check(op, weight, theta.conv2.shape())?;
+    norm(op, c, &stats.bn1, &theta.bn1)?;
+    norm(op, c, &stats.bn2, &theta.bn2)
+}
+
 /// A block's operands, for states of shape `map`.
 pub fn block<D: Device>(
     op: &'static str,
@@ -71,13 +80,8 @@ pub fn block<D: Device>(
     for found in [&cache.z1, &cache.z2, &scratch.grad_u] {
         check(op, map, found.shape())?;
     }
-    let weight = Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c());
-    for theta in [theta, grad_theta] {
-        check(op, weight, theta.conv1.shape())?;
-        check(op, weight, theta.conv2.shape())?;
-        norm(op, map.c(), &stats.bn1, &theta.bn1)?;
-        norm(op, map.c(), &stats.bn2, &theta.bn2)?;
-    }
+    basic(op, map.c(), theta, stats)?;
+    basic(op, map.c(), grad_theta, stats)?;
     norm(op, map.c(), &stats.bn1, &scratch.sums1)?;
     norm(op, map.c(), &stats.bn2, &scratch.sums2)
 }

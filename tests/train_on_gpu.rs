@@ -3,38 +3,18 @@
 
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "support/driver.rs"]
+mod driver;
 
-use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use cli::{Ended, Place};
+use driver::{has_gpu, with_driver};
 use rewind::train::checkpoint::Checkpoint;
 
 const SMALL: &str = "--data synthetic --depth 2 --channels 4 --batch 100 --max-steps 3 --quiet";
-
-fn has_gpu() -> bool {
-    Path::new("/dev/nvidiactl").exists()
-}
-
-/// Puts the emulator where the program's search for the driver's library finds it first.
-fn with_driver(place: &Place, mut command: Command) -> Command {
-    if !has_gpu() {
-        // cargo leaves the library beside the tests' executables
-        let deps = std::env::current_exe().expect("a path").parent().expect("a folder").to_path_buf();
-        let library = deps.join("librewind_emulator.so");
-        assert!(library.exists(), "{} is not there", library.display());
-        let folder = place.path("driver");
-        if !folder.exists() {
-            std::fs::create_dir(&folder).expect("a folder");
-            std::os::unix::fs::symlink(library, folder.join("libcuda.so")).expect("a link");
-        }
-        // the test set has 4000 images, which the checks would take minutes over
-        command.env("LD_LIBRARY_PATH", folder).env("REWIND_EMULATOR_CHECKS", "0").env("REWIND_EMULATOR_COUNTERS", "0");
-    }
-    command
-}
 
 #[test]
 fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
@@ -52,6 +32,12 @@ fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
         assert_eq!(gpu["memory"][category], cpu["memory"][category], "{category}");
     }
     assert_eq!(gpu["peak_bytes"], gpu["planned_peak_bytes"]);
+    assert!(cpu["device_memory"].is_null());
+    let device = &gpu["device_memory"];
+    let bytes = |key: &str| device[key].as_u64().expect("a number");
+    assert_eq!(bytes("taken_bytes"), bytes("free_at_open_bytes") - bytes("free_at_end_bytes"));
+    assert!(bytes("taken_bytes") > gpu["activation_peak_bytes"].as_u64().expect("a number"), "{device}");
+    assert!(ended.in_table("  device").contains("as its driver counts, of"), "{ended}");
     // three steps in f32 from the same weights and batches: of 4000 test images a few lie at the border
     let accuracy = |s: &serde_json::Value| s["test_accuracy"].as_f64().expect("a number");
     assert!((accuracy(&cpu) - accuracy(&gpu)).abs() < 0.01, "{} and {}", accuracy(&cpu), accuracy(&gpu));
@@ -129,12 +115,12 @@ fn the_doctor_tells_what_it_found() {
     let place = Place::new();
     let ended = place.succeed("--doctor");
     assert!(ended.stdout.contains("cpu ") && ended.stdout.contains("kernels "), "{ended}");
-    assert!(has_gpu() || ended.stdout.contains("none (no libcuda)"), "{ended}");
+    assert!(has_gpu() || ended.stdout.contains("no NVIDIA driver (no libcuda)"), "{ended}");
     let command = with_driver(&place, place.command("--doctor"));
     let ended = Ended::of("--doctor", { command }.spawn().expect("train_cifar starts"));
     assert_eq!(ended.code, Some(0), "{ended}");
     let device = ended.stdout.lines().find(|l| l.starts_with("cuda:0")).expect("a device");
-    assert!(device.contains("compute capability") && device.ends_with("; usable"), "{ended}");
+    assert!(device.contains("compute capability") && device.contains("; usable, with "), "{ended}");
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl Job<'_> {
             Ok(mut gpu) => {
                 gpu.set_eager(self.cli.eager);
                 if !self.cli.plan {
-                    self.log.note(&format!("GPU kernels: {}", rewind::cuda::ORIGIN));
+                    self.log.note(&format!("GPU kernels: {} (embedded: {})", gpu.kernel_form(), rewind::cuda::ORIGIN));
                 }
                 self.on(&gpu)
             }

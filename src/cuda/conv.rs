@@ -1,23 +1,32 @@
 //! Convolutions: which form of a kernel, how many tiles, how much workspace.
 
-use cudarc::driver::{DeviceRepr, LaunchConfig};
+use cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
 
 use super::kernels::Tile;
-use super::launch::{grid, launch, over};
+use super::launch::{grid, launch};
+use super::operand::{Operand, Reduction, Statistics, WeightJob};
 use super::{Cuda, Norm, batch_norm};
 use crate::error::Result;
 use crate::operands::Measure;
 use crate::shape::{Conv, Shape};
 
-/// Pixels of a tile, threads of a block, channels of a step: the constants of conv_tile.cuh.
+/// Pixels of a tile and threads of a block: the constants of conv_tile.cuh.
 const TILE_PIXELS: usize = 64;
 const THREADS: usize = 128;
+/// What copies of 16 bytes and steps of 16 channels ask of the channels, on both sides.
 const STEP: usize = 16;
-/// Pixels of a stage of the gradient by weights.
-const STAGE_PIXELS: usize = 32;
-/// Blocks that the gradient by weights aims at: a few for each multiprocessor of a large card. Fixed, so that sums have
-/// one order on every card.
-const WEIGHT_BLOCKS: usize = 1024;
+/// Taps whose bits fit in a word.
+const MOST_TAPS: usize = 32;
+/// Pixels of a stage of the gradient by weights of any channels, and the sides of its tile.
+const ANY_PIXELS: usize = 32;
+const ANY_TILE: usize = 16;
+/// Blocks that the gradient by weights aims at: two for each multiprocessor of a large card, as more would write more
+/// shares than they gain. Fixed, so that sums have one order on every card.
+const WEIGHT_BLOCKS: usize = 256;
+/// Counters of arrived blocks that a device keeps, all zero between launches.
+pub const COUNTERS: usize = 16384;
+/// Channels whose parameters fit in shared memory beside the stages (four numbers each, of 48 KiB in all).
+const MOST_FUSED: usize = 1024;
 
 /// The struct of common.cuh.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +49,7 @@ unsafe impl DeviceRepr for Geometry {}
 const _: () = assert!(size_of::<Geometry>() == 40);
 
 impl Geometry {
-    fn new(x: Shape, conv: Conv, c_out: usize) -> Geometry {
+    pub fn new(x: Shape, conv: Conv, c_out: usize) -> Geometry {
         let [n, h, w, c_in] = x.0.map(|v| v as u32);
         let (oh, ow) = (conv.out(x.h()) as u32, conv.out(x.w()) as u32);
         let (kernel, stride, padding) = (conv.kernel as u32, conv.stride as u32, conv.padding as u32);
@@ -48,20 +57,52 @@ impl Geometry {
     }
 }
 
-/// A tile for a product that sums over `summed` channels and makes `made`.
-fn tile(summed: usize, made: usize) -> Tile {
-    Tile::of(made, summed.is_multiple_of(STEP))
+/// A tile for a product that sums over `summed` channels and makes `made`, unless only the general form will do.
+fn tile(conv: Conv, summed: usize, made: usize) -> Option<Tile> {
+    if summed.is_multiple_of(STEP) && conv.kernel * conv.kernel <= MOST_TAPS { Tile::of(made) } else { None }
 }
 
-fn tiles(pixels: usize, made: usize, tile: Tile) -> LaunchConfig {
-    grid([pixels.div_ceil(TILE_PIXELS), made.div_ceil(tile.channels())], THREADS)
+/// The tile of kernels that keep the parameters of all summed channels at hand, for maps of `channels`.
+pub fn fused_tile(channels: usize) -> Option<Tile> {
+    if channels <= MOST_FUSED { Tile::of(channels) } else { None }
 }
 
-/// `y = conv(x)` or `conv(relu(bn(x)))`, with the output's statistics where asked for.
+/// Tiles of pixels and of channels; `parameters` numbers in shared memory.
+pub fn tiles(pixels: usize, made: usize, tile: usize, parameters: usize) -> LaunchConfig {
+    let mut config = grid([pixels.div_ceil(TILE_PIXELS), made.div_ceil(tile)], THREADS);
+    config.shared_mem_bytes = (parameters * size_of::<f32>()) as u32;
+    config
+}
+
+/// How many tiles of pixels merge their shares first, so that neither level reads many: reduce.cuh's groups.
+fn group(pixels: usize, channel_tiles: usize) -> usize {
+    let tiles = pixels.div_ceil(TILE_PIXELS).max(1);
+    // each tile of channels takes a counter for each group and one more
+    let most = (COUNTERS / channel_tiles).saturating_sub(1).max(1);
+    tiles.div_ceil(tiles.isqrt().clamp(1, most))
+}
+
+/// A reduction over the tiles of a map.
+pub fn reduction(d: &Cuda, map: Shape, tile: Tile, partial: u64) -> Reduction {
+    let group = group(map.pixels(), map.c() / tile.channels());
+    Reduction::new(partial, counters(d), group as u32)
+}
+
+fn counters(d: &Cuda) -> u64 {
+    d.counters.device_ptr(&d.stream).0
+}
+
+/// Elements of a reduction's shares.
+fn shares(map: Shape, tile: Tile) -> usize {
+    let tiles = map.pixels().div_ceil(TILE_PIXELS);
+    let groups = tiles.div_ceil(group(map.pixels(), map.c() / tile.channels()));
+    (tiles + groups) * 2 * map.c()
+}
+
+/// `y = conv(x)`, with the output's statistics where asked for.
 pub fn forward(
     d: &Cuda,
     x: (u64, Shape),
-    norm: Option<Norm>,
     w: (u64, usize),
     conv: Conv,
     y: u64,
@@ -69,61 +110,125 @@ pub fn forward(
     workspace: u64,
 ) -> Result<()> {
     let ((x, shape), (w, c_out)) = (x, w);
-    let out = conv.output(shape, c_out);
-    let tile = tile(shape.c(), c_out);
-    let config = tiles(out.pixels(), c_out, tile);
-    let geometry = Geometry::new(shape, conv, c_out);
-    let moments = if measure.is_some() { workspace } else { 0 };
-    match norm {
-        None => {
-            let kernel = d.kernels.conv.of(d.math, tile);
-            launch!(d, "conv", kernel, config, y, moments, x, w, geometry)?;
-        }
-        Some(n) => {
-            let kernel = d.kernels.norm_relu_conv.of(d.math, tile);
-            let Norm { mean, rstd, gamma, beta } = n;
-            launch!(d, "norm_relu_conv", kernel, config, y, moments, x, mean, rstd, gamma, beta, w, geometry)?;
-        }
-    }
-    match measure {
-        Some(measure) => batch_norm::finalize(d, workspace, out.pixels().div_ceil(TILE_PIXELS), measure),
-        None => Ok(()),
-    }
+    let (out, geometry) = (conv.output(shape, c_out), Geometry::new(shape, conv, c_out));
+    let Some(tile) = tile(conv, shape.c(), c_out) else {
+        let config = tiles(out.pixels(), c_out, ANY_TILE, 0);
+        launch!(d, "conv", d.kernels.conv_any.of(d.math), config, y, x, w, geometry)?;
+        return measure.map_or(Ok(()), |m| batch_norm::stats(d, y, out, m, workspace));
+    };
+    let config = tiles(out.pixels(), c_out, tile.channels(), 0);
+    let (r, to) = (reduction(d, out, tile, workspace), Statistics::of(measure));
+    launch!(d, "conv", d.kernels.conv.of(d.math, tile), config, y, x, w, geometry, r, to)
+}
+
+/// `z2 = conv3x3(relu(bn(z1)))` by a tile of [`fused_tile`], with the output's statistics where asked for.
+pub fn norm_relu_forward(
+    d: &Cuda,
+    tile: Tile,
+    z1: (u64, Shape),
+    norm: Norm,
+    w: (u64, usize),
+    z2: u64,
+    measure: Option<Measure<'_, Cuda>>,
+    workspace: u64,
+) -> Result<()> {
+    let ((z1, shape), (w, c_out)) = (z1, w);
+    let out = Conv::SAME_3X3.output(shape, c_out);
+    let geometry = Geometry::new(shape, Conv::SAME_3X3, c_out);
+    let config = tiles(out.pixels(), c_out, tile.channels(), 3 * shape.c());
+    let (r, to) = (reduction(d, out, tile, workspace), Statistics::of(measure));
+    let kernel = d.kernels.norm_relu_conv.of(d.math, tile);
+    launch!(d, "norm_relu_conv", kernel, config, z2, z1, norm, w, geometry, r, to)
 }
 
 /// `grad_x = conv^T(grad_y)`.
 pub fn grad_x(d: &Cuda, grad_y: u64, w: (u64, usize), conv: Conv, grad_x: (u64, Shape)) -> Result<()> {
     let ((w, c_out), (grad_x, shape)) = (w, grad_x);
-    let tile = tile(c_out, shape.c());
-    let kernel = d.kernels.conv_grad_x.of(d.math, tile);
     let geometry = Geometry::new(shape, conv, c_out);
-    launch!(d, "conv_grad_x", kernel, tiles(shape.pixels(), shape.c(), tile), grad_x, grad_y, w, geometry)
+    let tile = if conv.stride == 1 { tile(conv, c_out, shape.c()) } else { None };
+    let kernel =
+        tile.map_or_else(|| d.kernels.conv_grad_x_any.of(d.math), |tile| d.kernels.conv_grad_x.of(d.math, tile));
+    let config = tiles(shape.pixels(), shape.c(), tile.map_or(ANY_TILE, Tile::channels), 0);
+    launch!(d, "conv_grad_x", kernel, config, grad_x, grad_y, w, geometry)
 }
 
-/// How the gradient by weights is cut: the tile, blocks of weights, splits of the pixels.
-fn weight_grid(x: Shape, conv: Conv, c_out: usize) -> (Tile, usize, usize) {
-    let tile = tile(x.c(), c_out);
-    let taps = conv.kernel * conv.kernel;
-    let blocks = taps * x.c().div_ceil(STEP) * c_out.div_ceil(tile.channels());
-    let chunks = conv.output(x, c_out).pixels().div_ceil(STAGE_PIXELS);
-    (tile, blocks, WEIGHT_BLOCKS.div_ceil(blocks).min(chunks).max(1))
+/// How the gradient by weights of so many convolutions is cut.
+struct WeightCut {
+    /// None: the general form.
+    tile: Option<Tile>,
+    /// Tiles of one convolution's weights.
+    blocks: usize,
+    /// Shares of the pixels.
+    splits: usize,
+    convolutions: usize,
+}
+
+impl WeightCut {
+    fn new(x: Shape, conv: Conv, c_out: usize, convolutions: usize) -> WeightCut {
+        let both = [Tile::By64, Tile::By32, Tile::By16]
+            .into_iter()
+            .find(|tile| [x.c(), c_out].iter().all(|c| c.is_multiple_of(tile.channels())));
+        // a stage holds 1024 numbers of each operand
+        let (side, pixels) = both.map_or((ANY_TILE, ANY_PIXELS), |tile| (tile.channels(), 1024 / tile.channels()));
+        let blocks = conv.kernel * conv.kernel * x.c().div_ceil(side) * c_out.div_ceil(side);
+        let chunks = conv.output(x, c_out).pixels().div_ceil(pixels);
+        let splits = WEIGHT_BLOCKS.div_ceil(blocks * convolutions).min(chunks).max(1);
+        WeightCut { tile: both, blocks, splits, convolutions }
+    }
+
+    fn grid(&self) -> LaunchConfig {
+        let mut config = grid([self.blocks, self.splits], THREADS);
+        config.grid_dim.2 = self.convolutions as u32;
+        config
+    }
+
+    fn partial(&self) -> usize {
+        let side = self.tile.map_or(ANY_TILE, Tile::channels);
+        self.convolutions * self.blocks * self.splits * side * side
+    }
 }
 
 /// `grad_w += dL/dw`.
 pub fn grad_w(d: &Cuda, x: (u64, Shape), grad_y: u64, conv: Conv, grad_w: (u64, usize), partial: u64) -> Result<()> {
     let ((x, shape), (grad_w, c_out)) = (x, grad_w);
-    let (tile, blocks, splits) = weight_grid(shape, conv, c_out);
-    let kernel = d.kernels.conv_grad_w.of(d.math, tile);
+    let cut = WeightCut::new(shape, conv, c_out, 1);
+    if cut.tile.is_some() {
+        let job = WeightJob::new(Operand::plain(x), Operand::plain(grad_y), grad_w);
+        return grad_w_jobs(d, [job].as_slice(), shape, conv, c_out, true, partial);
+    }
+    let kernel = d.kernels.conv_grad_w_any.of(d.math);
     let geometry = Geometry::new(shape, conv, c_out);
-    launch!(d, "conv_grad_w", kernel, grid([blocks, splits], THREADS), partial, x, grad_y, geometry)?;
-    let len = conv.kernel * conv.kernel * shape.c() * c_out;
-    launch!(d, "conv_grad_w", &d.kernels.conv_grad_w_total, over(len), grad_w, partial, splits as u32, len as u64)
+    launch!(d, "conv_grad_w", kernel, cut.grid(), grad_w, x, grad_y, geometry, partial, counters(d))
+}
+
+/// One or two gradients by weights of convolutions of the same shape, in one launch; `keep` adds to what is there. The
+/// channels are multiples of 16.
+pub fn grad_w_jobs(
+    d: &Cuda,
+    jobs: &[WeightJob],
+    x: Shape,
+    conv: Conv,
+    c_out: usize,
+    keep: bool,
+    partial: u64,
+) -> Result<()> {
+    let cut = WeightCut::new(x, conv, c_out, jobs.len());
+    let (Some(tile), [first, .., second] | [first @ second]) = (cut.tile, jobs) else {
+        unreachable!("callers have jobs, of channels that are multiples of 16")
+    };
+    let (kernel, geometry) = (d.kernels.conv_grad_w.of(d.math, tile), Geometry::new(x, conv, c_out));
+    let (first, second, keep) = (*first, *second, u32::from(keep));
+    launch!(d, "conv_grad_w", kernel, cut.grid(), first, second, geometry, partial, counters(d), keep)
 }
 
 /// Elements of workspace for all of them.
 pub fn workspace(x: Shape, conv: Conv, c_out: usize) -> usize {
-    let (_, _, splits) = weight_grid(x, conv, c_out);
-    let partial = splits * conv.kernel * conv.kernel * x.c() * c_out;
-    let moments = conv.output(x, c_out).pixels().div_ceil(TILE_PIXELS) * c_out * 3;
-    partial.max(moments)
+    let out = conv.output(x, c_out);
+    let statistics = tile(conv, x.c(), c_out).map_or_else(|| batch_norm::workspace(out), |tile| shares(out, tile));
+    WeightCut::new(x, conv, c_out, 1).partial().max(statistics)
+}
+
+/// Elements of workspace for a block's fused operations beyond those.
+pub fn block_workspace(map: Shape, tile: Tile) -> usize {
+    WeightCut::new(map, Conv::SAME_3X3, map.c(), 2).partial().max(shares(map, tile))
 }

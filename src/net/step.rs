@@ -42,9 +42,9 @@ impl<D: Device> Net<D> {
     }
 
     fn forward_pass(&mut self, d: &D) -> Result<()> {
-        self.stem(d, Statistics::MeasureAndRun)?;
-        sweep::forward(d, &self.spec.sweep, &mut self.stack, &mut self.work)?;
-        self.head(d)
+        d.phase("stem", || self.stem(d, Statistics::MeasureAndRun))?;
+        d.phase("blocks forward", || sweep::forward(d, &self.spec.sweep, &mut self.stack, &mut self.work))?;
+        d.phase("head", || self.head(d))
     }
 
     /// Loss and right answers on the loaded batch with running statistics; nothing moves. Waits for the device.
@@ -76,14 +76,14 @@ impl<D: Device> Net<D> {
     fn backward_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
         let Self { ends, ends_grad, work, pooled, grad_pooled, grad_logits, rate, outcome, .. } = self;
         let sgd = on_device(sgd, rate, outcome);
-        for (_, grad) in ends_grad.named_mut() {
-            d.fill(0.0, grad)?;
-        }
-        d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
-        d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
-        d.avg_pool_grad(grad_pooled, super::POOL, &mut work.grad)?;
-        sweep::backward(d, &self.spec.sweep, &mut self.stack, work, sgd)?;
-        self.stem_backward(d)
+        d.phase("head backward", || {
+            ends_grad.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+            d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
+            d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
+            d.avg_pool_grad(grad_pooled, super::POOL, &mut work.grad)
+        })?;
+        d.phase("blocks backward", || sweep::backward(d, &self.spec.sweep, &mut self.stack, work, sgd))?;
+        d.phase("stem backward", || self.stem_backward(d))
     }
 
     /// The stem's gradients from dL/dx_0, and the drift's distance, since x_0 is computed here anyway.
@@ -158,7 +158,7 @@ impl<D: Device> Net<D> {
     pub(super) fn train_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
         self.forward_pass(d)?;
         self.backward_pass(d, sgd)?;
-        self.update_pass(d, sgd)
+        d.phase("update", || self.update_pass(d, sgd))
     }
 
     /// Runs a pass, or has the device replay its recording.

@@ -361,6 +361,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             planned_peak_bytes: self.planned.total(),
             peak_bytes: self.memory.total(),
             rss_peak_bytes: report::rss_peak_bytes(),
+            device_memory: self.device.device_memory().map(Into::into),
         }
     }
 

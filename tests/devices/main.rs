@@ -19,8 +19,9 @@ mod threads;
 
 use rewind::shape::{Conv, Shape};
 
-/// Odd on purpose: C of 1, 3, 16, 32, 33, 64; H != W; N = 1; a last group of images that is not full.
-pub const MAPS: [Shape; 9] = [
+/// Odd on purpose: C of 1, 3, 16, 32, 33, 48, 64, 128; H != W; N = 1; a last group of images that is not full; a last tile of
+/// 64 pixels that is not full, behind several groups of tiles.
+pub const MAPS: [Shape; 12] = [
     Shape::map(1, 1, 1, 1),
     Shape::map(1, 5, 4, 1),
     Shape::map(3, 7, 9, 3),
@@ -30,6 +31,9 @@ pub const MAPS: [Shape; 9] = [
     Shape::map(2, 7, 6, 32),
     Shape::map(2, 9, 11, 64),
     Shape::map(1, 12, 35, 40),
+    Shape::map(1, 7, 9, 48),
+    Shape::map(2, 6, 5, 128),
+    Shape::map(3, 17, 21, 16),
 ];
 
 /// The net's two, and odd ones.

@@ -1,0 +1,152 @@
+//! What convolution kernels take besides plain addresses: the structs of kernels/operand.cuh, reduce.cuh and
+//! conv_grad_w.cu, passed by value.
+
+use cudarc::driver::DeviceRepr;
+
+use super::{Cuda, Tensor, at};
+use crate::device::{BN_EPS, BN_MOMENTUM};
+use crate::operands::{Affine, BnStats, Measure};
+
+/// A batch norm as addresses; all null for none.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Norm {
+    pub mean: u64,
+    pub rstd: u64,
+    pub gamma: u64,
+    pub beta: u64,
+}
+
+// SAFETY: four addresses, as operand.cuh declares; copied by value.
+unsafe impl DeviceRepr for Norm {}
+
+impl Norm {
+    pub fn new(stats: &BnStats<Cuda>, affine: &Affine<Cuda>) -> Norm {
+        Norm { mean: at(&stats.mean), rstd: at(&stats.rstd), gamma: at(&affine.gamma), beta: at(&affine.beta) }
+    }
+
+    const NONE: Norm = Norm { mean: 0, rstd: 0, gamma: 0, beta: 0 };
+}
+
+/// What a tile's operand is made of.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Operand {
+    map: u64,
+    z: u64,
+    norm: Norm,
+    sums_gamma: u64,
+    sums_beta: u64,
+    scale: f32,
+    pad: u32,
+}
+
+// SAFETY: eight addresses, a float and the padding that C adds, as operand.cuh declares; copied by value.
+unsafe impl DeviceRepr for Operand {}
+const _: () = assert!(size_of::<Operand>() == 72);
+
+impl Operand {
+    /// The map itself.
+    pub fn plain(map: u64) -> Operand {
+        Operand { map, z: 0, norm: Norm::NONE, sums_gamma: 0, sums_beta: 0, scale: 1.0, pad: 0 }
+    }
+
+    /// `relu(bn(z))`.
+    pub fn norm_relu(z: &Tensor, norm: Norm) -> Operand {
+        Operand { norm, ..Operand::plain(at(z)) }
+    }
+
+    /// Batch norm's gradient by its input, from that by its output.
+    pub fn bn_grad(grad: &Tensor, scale: f64, z: &Tensor, norm: Norm, sums: &Affine<Cuda>) -> Operand {
+        let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));
+        Operand { map: at(grad), z: at(z), norm, sums_gamma, sums_beta, scale: scale as f32, pad: 0 }
+    }
+}
+
+/// Where the shares of a reduction lie, its counters, and how many tiles make a group.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Reduction {
+    partial: u64,
+    counters: u64,
+    group: u32,
+    pad: u32,
+}
+
+// SAFETY: two addresses, a u32 and the padding that C adds, as reduce.cuh declares; copied by value.
+unsafe impl DeviceRepr for Reduction {}
+
+impl Reduction {
+    pub fn new(partial: u64, counters: u64, group: u32) -> Reduction {
+        Reduction { partial, counters, group, pad: 0 }
+    }
+}
+
+/// Where a batch's statistics go; all null for nowhere.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Statistics {
+    mean: u64,
+    rstd: u64,
+    running_mean: u64,
+    running_var: u64,
+    eps: f32,
+    weight: f32,
+}
+
+// SAFETY: four addresses and two floats, as reduce.cuh declares; copied by value.
+unsafe impl DeviceRepr for Statistics {}
+
+impl Statistics {
+    pub fn of(measure: Option<Measure<'_, Cuda>>) -> Statistics {
+        let (eps, weight) = (BN_EPS as f32, BN_MOMENTUM as f32);
+        let Some(Measure { stats, running }) = measure else {
+            return Statistics { mean: 0, rstd: 0, running_mean: 0, running_var: 0, eps, weight };
+        };
+        let (running_mean, running_var) = running.map_or((0, 0), |r| (at(&r.mean), at(&r.var)));
+        Statistics { mean: at(&stats.mean), rstd: at(&stats.rstd), running_mean, running_var, eps, weight }
+    }
+}
+
+/// Where batch norm's gradient sums go, scaled, and the gradient of its affine map.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct GradSums {
+    gamma: u64,
+    beta: u64,
+    grad_gamma: u64,
+    grad_beta: u64,
+    scale: f32,
+    keep: u32,
+}
+
+// SAFETY: four addresses, a float and a u32, as reduce.cuh declares; copied by value.
+unsafe impl DeviceRepr for GradSums {}
+
+impl GradSums {
+    /// `keep` adds to the gradient that is there.
+    pub fn new(sums: &mut Affine<Cuda>, grad: &mut Affine<Cuda>, scale: f64, keep: bool) -> GradSums {
+        let (gamma, beta) = (at(&sums.gamma), at(&sums.beta));
+        let (grad_gamma, grad_beta) = (at(&grad.gamma), at(&grad.beta));
+        GradSums { gamma, beta, grad_gamma, grad_beta, scale: scale as f32, keep: u32::from(keep) }
+    }
+}
+
+/// One convolution's gradient by its weights.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct WeightJob {
+    x: Operand,
+    grad: Operand,
+    grad_w: u64,
+}
+
+// SAFETY: two operands and an address, as conv_grad_w.cu declares; copied by value.
+unsafe impl DeviceRepr for WeightJob {}
+const _: () = assert!(size_of::<WeightJob>() == 152);
+
+impl WeightJob {
+    pub fn new(x: Operand, grad: Operand, grad_w: u64) -> WeightJob {
+        WeightJob { x, grad, grad_w }
+    }
+}
