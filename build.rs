@@ -1,37 +1,53 @@
 //! Embeds the CUDA kernels: compiled here where there is an nvcc, else the checked-in PTX of `kernels/ptx`.
 //!
-//! nvcc is `NVCC`, or in the `bin` folder of `CUDA_HOME` or `CUDA_PATH`, or on PATH. Having none is normal and silent.
+//! nvcc is `NVCC`, or in the `bin` folder of `CUDA_HOME` or `CUDA_PATH`, or on PATH. Having none is normal and silent. With
+//! one, machine code for the GPUs of `REWIND_CUDA_ARCHS` is embedded beside the PTX.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::sync::Mutex;
+use std::{env, fs, thread};
 
 /// The virtual architecture of the PTX: the oldest that has what the kernels use, so that every newer card takes it.
-const PTX_ARCH: &str = "compute_80";
+const PTX_ARCH: u32 = 80;
+/// Machine code beside it, where nobody says otherwise: Ampere (data centre, desktop), Ada, Hopper.
+const DEFAULT_ARCHS: &str = "80;86;89;90";
+const ARCHS: &str = "REWIND_CUDA_ARCHS";
 
 fn main() {
     println!("cargo::rerun-if-changed=kernels");
-    for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", "PATH"] {
+    for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", "PATH", ARCHS] {
         println!("cargo::rerun-if-env-changed={variable}");
     }
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let nvcc = find_nvcc();
-    let mut list = String::from("pub const PTX: &[(&str, &str)] = &[\n");
-    for source in sources() {
-        let name = source.file_stem().expect("a file").to_string_lossy().into_owned();
-        let ptx = out.join(format!("{name}.ptx"));
-        match &nvcc {
-            Some(nvcc) => compile(nvcc, &source, &ptx),
-            None => drop(fs::copy(format!("kernels/ptx/{name}.ptx"), &ptx).unwrap_or_else(|e| {
-                panic!("kernels/ptx/{name}.ptx cannot be read ({e}): it belongs to the sources, check them out again")
-            })),
-        }
-        list += &format!("    ({name:?}, include_str!({:?})),\n", ptx.display().to_string());
+    // without the CUDA device nothing is embedded
+    if env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return;
     }
-    list += "];\n";
-    let compiler = nvcc.map_or("the checked-in PTX".into(), |nvcc| format!("PTX compiled by {}", nvcc.display()));
-    list += &format!("/// Where the embedded kernels come from.\npub const ORIGIN: &str = {compiler:?};\n");
-    fs::write(out.join("images.rs"), list).expect("OUT_DIR can be written");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let named = named_archs().unwrap_or_else(|complaint| fail(&complaint));
+    let nvcc = find_nvcc().unwrap_or_else(|complaint| fail(&complaint));
+    let (archs, origin) = match &nvcc {
+        Some(nvcc) => {
+            let archs = archs_for(nvcc, named).unwrap_or_else(|complaint| fail(&complaint));
+            let targets: Vec<String> = archs.iter().map(|arch| format!("sm_{arch}")).chain(["PTX".into()]).collect();
+            let origin = format!("{}, compiled by {}", targets.join(", "), version(nvcc));
+            (archs, origin)
+        }
+        None => (vec![], "PTX, as checked in".to_string()),
+    };
+    let sources = sources();
+    match &nvcc {
+        Some(nvcc) => compile_all(nvcc, &sources, &archs, &out),
+        None => sources.iter().for_each(|source| copy_checked_in(source, &out)),
+    }
+    fs::write(out.join("images.rs"), listing(&sources, &archs, &out, &origin)).expect("OUT_DIR can be written");
+}
+
+/// Ends the build with one message.
+fn fail(message: &str) -> ! {
+    eprintln!("{message}");
+    std::process::exit(1);
 }
 
 fn sources() -> Vec<PathBuf> {
@@ -42,25 +58,145 @@ fn sources() -> Vec<PathBuf> {
     all
 }
 
-fn find_nvcc() -> Option<PathBuf> {
+fn stem(source: &Path) -> &str {
+    source.file_stem().and_then(OsStr::to_str).expect("kernels have plain names")
+}
+
+fn find_nvcc() -> Result<Option<PathBuf>, String> {
     let named = env::var_os("NVCC").filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(nvcc) = &named
         && !nvcc.is_file()
     {
-        panic!("NVCC is {}, which is no file: name the compiler itself, or unset NVCC", nvcc.display());
+        return Err(format!("NVCC is {}, which is no file: name the compiler itself, or unset NVCC", nvcc.display()));
     }
     let program = format!("nvcc{}", env::consts::EXE_SUFFIX);
-    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os).map(|home| Path::new(&home).join("bin"));
+    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os).filter(|home| !home.is_empty());
+    let homes = homes.map(|home| Path::new(&home).join("bin"));
     let path = env::var_os("PATH").unwrap_or_default();
-    named.or_else(|| homes.chain(env::split_paths(&path)).map(|folder| folder.join(&program)).find(|p| p.is_file()))
+    Ok(named.or_else(|| homes.chain(env::split_paths(&path)).map(|folder| folder.join(&program)).find(|p| p.is_file())))
 }
 
-fn compile(nvcc: &Path, source: &Path, ptx: &Path) {
-    let arch = format!("-arch={PTX_ARCH}");
-    let done = Command::new(nvcc).args(["-std=c++17", "-ptx", &arch, "-o"]).arg(ptx).arg(source).output();
-    let done = done.unwrap_or_else(|e| panic!("{} cannot be started: {e}", nvcc.display()));
-    if !done.status.success() {
-        let message = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
-        panic!("nvcc refuses {}:\n{message}", source.display());
+/// What `REWIND_CUDA_ARCHS` asks for: compute capabilities without the dot, `none` for PTX alone; nothing if it is not set.
+fn named_archs() -> Result<Option<Vec<u32>>, String> {
+    let Some(value) = env::var_os(ARCHS).filter(|v| !v.is_empty()) else { return Ok(None) };
+    let value = value.into_string().map_err(|_| format!("{ARCHS} is no text"))?;
+    if value.trim() == "none" {
+        return Ok(Some(vec![]));
     }
+    let entries = value.split(|c: char| c == ';' || c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
+    let mut archs = entries.map(arch).collect::<Result<Vec<u32>, String>>()?;
+    archs.sort_unstable();
+    archs.dedup();
+    Ok(Some(archs))
+}
+
+fn arch(entry: &str) -> Result<u32, String> {
+    match entry.parse::<u32>() {
+        Ok(arch) if arch < PTX_ARCH => {
+            Err(format!("{ARCHS} names {entry}, and the kernels need compute capability 8.0: name 80 or newer"))
+        }
+        Ok(arch) if arch < 1000 => Ok(arch),
+        _ => Err(format!(
+            "{ARCHS} holds \"{entry}\", which is no GPU architecture: give numbers such as {DEFAULT_ARCHS}, or none"
+        )),
+    }
+}
+
+/// The named architectures, or those of the default that this nvcc knows.
+fn archs_for(nvcc: &Path, named: Option<Vec<u32>>) -> Result<Vec<u32>, String> {
+    let listed = output(nvcc, &["--list-gpu-code"]).unwrap_or_default();
+    let known: Vec<u32> = listed.split_whitespace().filter_map(|w| w.strip_prefix("sm_")?.parse().ok()).collect();
+    // a compiler without that list complains by itself
+    let knows = |arch: &u32| known.is_empty() || known.contains(arch);
+    let Some(named) = named else {
+        return Ok(DEFAULT_ARCHS.split(';').filter_map(|arch| arch.parse().ok()).filter(knows).collect());
+    };
+    match named.iter().find(|arch| !knows(arch)) {
+        None => Ok(named),
+        Some(arch) => {
+            let known: Vec<String> = known.iter().filter(|&&arch| arch >= PTX_ARCH).map(u32::to_string).collect();
+            Err(format!("{ARCHS} names {arch}, which {} does not know: it knows {}", nvcc.display(), known.join(", ")))
+        }
+    }
+}
+
+/// `nvcc 13.0.88`, or its path where it does not tell.
+fn version(nvcc: &Path) -> String {
+    let text = output(nvcc, &["--version"]).unwrap_or_default();
+    let number = text.split_whitespace().rfind(|w| w.starts_with('V') && w.contains('.'));
+    number.map_or_else(|| nvcc.display().to_string(), |number| format!("nvcc {}", &number[1..]))
+}
+
+fn output(nvcc: &Path, arguments: &[&str]) -> Option<String> {
+    let done = Command::new(nvcc).args(arguments).output().ok().filter(|done| done.status.success())?;
+    Some(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+fn ptx_file(source: &Path, out: &Path) -> PathBuf {
+    out.join(format!("{}.ptx", stem(source)))
+}
+
+fn cubin_file(source: &Path, arch: u32, out: &Path) -> PathBuf {
+    out.join(format!("{}.sm_{arch}.cubin", stem(source)))
+}
+
+fn copy_checked_in(source: &Path, out: &Path) {
+    let held = format!("kernels/ptx/{}.ptx", stem(source));
+    if let Err(error) = fs::copy(&held, ptx_file(source, out)) {
+        fail(&format!("{held} cannot be read ({error}): it belongs to the sources, check them out again"));
+    }
+}
+
+/// Compiles every kernel file for every target, as many at a time as cargo allows.
+fn compile_all(nvcc: &Path, sources: &[PathBuf], archs: &[u32], out: &Path) {
+    let mut jobs = vec![];
+    for source in sources {
+        jobs.push((source, format!("-arch=compute_{PTX_ARCH}"), "-ptx", ptx_file(source, out)));
+        jobs.extend(archs.iter().map(|&a| (source, format!("-arch=sm_{a}"), "-cubin", cubin_file(source, a, out))));
+    }
+    let threads = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1).clamp(1, jobs.len());
+    let queue = Mutex::new(jobs.into_iter());
+    let work = || -> Result<(), String> {
+        loop {
+            let next = queue.lock().expect("no thread panics with the lock").next();
+            let Some((source, arch, form, to)) = next else { return Ok(()) };
+            compile(nvcc, source, &[&arch, form], &to)?;
+        }
+    };
+    let done: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        running.into_iter().map(|thread| thread.join().expect("compiling does not panic")).collect()
+    });
+    if let Some(complaint) = done.into_iter().find_map(Result::err) {
+        fail(&complaint);
+    }
+}
+
+fn compile(nvcc: &Path, source: &Path, target: &[&str], to: &Path) -> Result<(), String> {
+    let done = Command::new(nvcc).arg("-std=c++17").args(target).arg("-o").arg(to).arg(source).output();
+    let done = done.map_err(|e| format!("{} cannot be started: {e}", nvcc.display()))?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
+    Err(format!("nvcc refuses {} for {}:\n{message}", source.display(), target[0].trim_start_matches("-arch=")))
+}
+
+/// `images.rs`: every kernel file's PTX and machine code, and where they come from.
+fn listing(sources: &[PathBuf], archs: &[u32], out: &Path, origin: &str) -> String {
+    let mut list = String::from("pub const EMBEDDED: &[Embedded] = &[\n");
+    for source in sources {
+        let cubins: String = archs
+            .iter()
+            .map(|&arch| {
+                let (major, minor) = (arch / 10, arch % 10);
+                format!("(({major}, {minor}), include_bytes!({:?})), ", cubin_file(source, arch, out))
+            })
+            .collect();
+        let (name, ptx) = (stem(source), ptx_file(source, out));
+        list += &format!("    Embedded {{ file: {name:?}, ptx: include_str!({ptx:?}), cubins: &[{cubins}] }},\n");
+    }
+    list += &format!("];\n/// Which images are embedded, and who made them.\npub const ORIGIN: &str = {origin:?};\n");
+    let version = format!("{} (kernels: {origin})", env::var("CARGO_PKG_VERSION").expect("cargo sets it"));
+    list + &format!("/// The package's version, and the same of the kernels.\npub const VERSION: &str = {version:?};\n")
 }

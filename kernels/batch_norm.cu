@@ -1,61 +1,130 @@
 // Batch normalisation over N, H, W; P = N H W pixels, c fastest: maps [P, C], everything else [C].
 // Statistics: each block's share by Chan's merge, then the shares in order.  Oracle: src/reference/batch_norm.rs
-#include "common.cuh"
+//
+// Sums over pixels.  Mapping: grid (pixel blocks, channel tiles); a block's threads are (row, lane), a lane being W = 4
+// channels where C is a multiple of 4 and else one: a warp's request is consecutive. A thread takes every height-th pixel of
+// the block's share, kAhead of them at a time. Shared: 3 W KiB for moments, 2 W KiB for gradient sums.
+// Everything else goes over the elements of a map (elements.cuh). All are bandwidth-bound.
+#include "elements.cuh"
 
-// Threads of a block along channels: a warp covers 32 consecutive channels where there are as many.
-__device__ inline uint32_t channel_lanes(uint32_t channels) {
+// Pixels that a thread has in flight.
+constexpr int kAhead = 4;
+
+// Threads of a block along channels, for `groups` lanes' worth of them: a warp's, where there are as many.
+__device__ inline uint32_t channel_lanes(uint32_t groups) {
     uint32_t lanes = 1;
-    while (lanes < channels && lanes < kWarp) lanes *= 2;
+    while (lanes < groups && lanes < kWarp) lanes *= 2;
     return lanes;
 }
 
-// Moments of the block's pixels, a channel: moments[(b C + c) 3 ..] = count, mean, M2 of block b.
-// Mapping: threads are (pixel row, channel); grid (pixel blocks, channel tiles).   Shared: 3 KiB.
-extern "C" __global__ void __launch_bounds__(256)
-bn_moments(float* __restrict__ moments, const float* __restrict__ z, uint32_t pixels, uint32_t channels) {
-    __shared__ Moments rows[256];
-    uint32_t lanes = channel_lanes(channels), height = blockDim.x / lanes;
-    uint32_t row = threadIdx.x / lanes, c = blockIdx.y * lanes + threadIdx.x % lanes;
-    uint32_t share = (pixels + gridDim.x - 1) / gridDim.x, begin = blockIdx.x * share, end = min(pixels, begin + share);
-    Moments mine = {0.0f, 0.0f, 0.0f};
-    if (c < channels)
-        for (uint32_t p = begin + row; p < end; p += height) {
-            // One more number: Welford's step.
-            float v = z[uint64_t(p) * channels + c], delta = v - mine.mean;
-            mine.count += 1.0f;
-            mine.mean += delta / mine.count;
-            mine.m2 = fmaf(delta, v - mine.mean, mine.m2);
-        }
-    rows[threadIdx.x] = mine;
-    for (uint32_t half = height / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (row < half) rows[threadIdx.x] = merged(rows[threadIdx.x], rows[threadIdx.x + half * lanes]);
+// What a thread of such a block does.
+template <int W>
+struct Share {
+    uint32_t lanes, height, lane, row, channel, begin, end;
+    bool active;
+    __device__ Share(uint32_t pixels, uint32_t channels) {
+        lanes = channel_lanes((channels + W - 1) / W), height = blockDim.x / lanes;
+        lane = threadIdx.x % lanes, row = threadIdx.x / lanes;
+        channel = (blockIdx.y * lanes + lane) * W, active = channel < channels;
+        const uint32_t share = (pixels + gridDim.x - 1) / gridDim.x;
+        begin = blockIdx.x * share, end = min(pixels, begin + share);
     }
-    if (row == 0 && c < channels) {
-        float* out = moments + (uint64_t(blockIdx.x) * channels + c) * 3;
-        out[0] = rows[threadIdx.x].count, out[1] = rows[threadIdx.x].mean, out[2] = rows[threadIdx.x].m2;
+};
+
+// The block's sums of `mine` over its rows, in shared memory: channel W lane + k at results[256 k + lane], by a tree that is
+// the same in every run. One array a k, so that neighbouring threads meet neighbouring banks.
+template <int W, typename Sum, typename Merge>
+__device__ inline void merge_rows(const Share<W>& share, const Sum (&mine)[W], Sum* results, Merge merge) {
+    Sum* own = results + threadIdx.x;
+#pragma unroll
+    for (int k = 0; k < W; k++) own[k * 256] = mine[k];
+    for (uint32_t half = share.height / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (share.row < half)
+#pragma unroll
+            for (int k = 0; k < W; k++) own[k * 256] = merge(own[k * 256], own[k * 256 + half * share.lanes]);
+    }
+    __syncthreads();
+}
+
+// Writes the block's results, [C] structs of floats, as one run of consecutive floats.
+template <int W, typename Sum>
+__device__ inline void write_results(const Share<W>& share, const Sum* results, float* out, uint32_t channels) {
+    constexpr uint32_t kFloats = sizeof(Sum) / sizeof(float);
+    const uint32_t first = blockIdx.y * share.lanes * W, count = min(channels - first, share.lanes * W);
+    float* to = out + (uint64_t(blockIdx.x) * channels + first) * kFloats;
+    const float* from = reinterpret_cast<const float*>(results);
+    for (uint32_t i = threadIdx.x; i < count * kFloats; i += blockDim.x) {
+        const uint32_t c = i / kFloats, place = c % W * 256 + c / W;
+        to[i] = from[place * kFloats + i % kFloats];
     }
 }
 
+template <int W>
+__device__ inline void moments_of(float* out, const float* z, uint32_t pixels, uint32_t channels, Moments* results) {
+    const Share<W> share(pixels, channels);
+    Moments mine[W] = {};
+    if (share.active)
+        for (uint32_t p = share.begin + share.row; p < share.end; p += kAhead * share.height) {
+            Pack<W> values[kAhead];
+            uint32_t count = 0;
+#pragma unroll
+            for (int a = 0; a < kAhead; a++) {
+                const uint32_t pixel = p + a * share.height;
+                values[a] = pixel < share.end ? load<W>(z, uint64_t(pixel) * channels + share.channel) : Pack<W>{};
+                count += pixel < share.end;
+            }
+            const float each = 1.0f / float(count);
+#pragma unroll
+            for (int k = 0; k < W; k++) {
+                float sum = 0.0f, m2 = 0.0f;
+#pragma unroll
+                for (int a = 0; a < kAhead; a++) sum += values[a].v[k];
+                const float mean = sum * each;
+#pragma unroll
+                for (int a = 0; a < kAhead; a++) {
+                    const float delta = a < count ? values[a].v[k] - mean : 0.0f;
+                    m2 = fmaf(delta, delta, m2);
+                }
+                mine[k] = merged(mine[k], {float(count), mean, m2});
+            }
+        }
+    merge_rows<W>(share, mine, results, [](Moments a, Moments b) { return merged(a, b); });
+    write_results<W>(share, results, out, channels);
+}
+
+// Moments of the block's pixels, a channel: moments[(b C + c) 3 ..] = count, mean, M2 of block b.
+extern "C" __global__ void __launch_bounds__(256)
+bn_moments(float* __restrict__ moments, const float* __restrict__ z, uint32_t pixels, uint32_t channels) {
+    __shared__ Moments results[4 * 256];
+    if (channels % 4 == 0 && on_16_bytes(z))
+        moments_of<4>(moments, z, pixels, channels, results);
+    else
+        moments_of<1>(moments, z, pixels, channels, results);
+}
+
 // mean, rstd = 1/sqrt(M2 / count + eps); running (where given) moves by `weight`, its variance unbiased.
-// One warp a channel merges the parts in order.
+// Mapping: threads are (row, channel) as above, a row merging every height-th part in order.
 extern "C" __global__ void __launch_bounds__(256)
 bn_finalize(float* __restrict__ mean, float* __restrict__ rstd, float* __restrict__ running_mean, float* __restrict__ running_var,
             const float* __restrict__ moments, uint32_t parts, uint32_t channels, float eps, float weight) {
-    uint32_t c = global_id() / kWarp, lane = threadIdx.x % kWarp;
-    if (c >= channels) return;
-    Moments mine = {0.0f, 0.0f, 0.0f};
-    for (uint32_t b = lane; b < parts; b += kWarp) {
-        const float* part = moments + (uint64_t(b) * channels + c) * 3;
-        mine = merged(mine, {part[0], part[1], part[2]});
-    }
-    Moments all = warp_merged(mine);
-    if (lane != 0) return;
-    float variance = all.m2 / all.count;
+    __shared__ Moments results[256];
+    const Share<1> share(parts, channels);
+    Moments mine[1] = {};
+    if (share.active)
+        for (uint32_t b = share.row; b < parts; b += share.height) {
+            const float* part = moments + (uint64_t(b) * channels + share.channel) * 3;
+            mine[0] = merged(mine[0], {part[0], part[1], part[2]});
+        }
+    merge_rows<1>(share, mine, results, [](Moments a, Moments b) { return merged(a, b); });
+    if (share.row != 0 || !share.active) return;
+    const Moments all = results[share.lane];
+    const uint32_t c = share.channel;
+    const float variance = all.m2 / all.count;
     mean[c] = all.mean;
     rstd[c] = rsqrtf(variance + eps);
     if (running_mean) {
-        float unbiased = all.count > 1.0f ? all.m2 / (all.count - 1.0f) : variance;
+        const float unbiased = all.count > 1.0f ? all.m2 / (all.count - 1.0f) : variance;
         running_mean[c] += weight * (all.mean - running_mean[c]);
         running_var[c] += weight * (unbiased - running_var[c]);
     }
@@ -71,27 +140,32 @@ bn_running_stats(float* __restrict__ mean, float* __restrict__ rstd, const float
     }
 }
 
-// The normalised value of one element.
-__device__ inline float normalised(float z, uint32_t c, const float* mean, const float* rstd, const float* gamma, const float* beta) {
-    return fmaf(gamma[c] * rstd[c], z - mean[c], beta[c]);
+// The normalised values of a place: gamma (z - mean) rstd + beta.
+template <typename At>
+__device__ inline auto normalised(At at, const float* z, const float* mean, const float* rstd, const float* gamma,
+                                  const float* beta) {
+    const auto zs = at.load(z);
+    const auto means = at.per_channel(mean), rstds = at.per_channel(rstd);
+    const auto gammas = at.per_channel(gamma), betas = at.per_channel(beta);
+    return at.make([&](int k) { return fmaf(gammas.v[k] * rstds.v[k], zs.v[k] - means.v[k], betas.v[k]); });
 }
 
 // y = gamma (z - mean) rstd + beta
 extern "C" __global__ void __launch_bounds__(256)
 bn_apply(float* __restrict__ y, const float* __restrict__ z, const float* __restrict__ mean, const float* __restrict__ rstd,
          const float* __restrict__ gamma, const float* __restrict__ beta, uint64_t len, uint32_t channels) {
-    for (uint64_t i = global_id(); i < len; i += grid_size())
-        y[i] = normalised(z[i], i % channels, mean, rstd, gamma, beta);
+    each_channel_element(len, channels, on_16_bytes(y, z, mean, rstd, gamma, beta),
+                         [&](auto at) { at.store(y, normalised(at, z, mean, rstd, gamma, beta)); });
 }
 
 // y = max(0, bn(z))
 extern "C" __global__ void __launch_bounds__(256)
 norm_relu(float* __restrict__ y, const float* __restrict__ z, const float* __restrict__ mean, const float* __restrict__ rstd,
           const float* __restrict__ gamma, const float* __restrict__ beta, uint64_t len, uint32_t channels) {
-    for (uint64_t i = global_id(); i < len; i += grid_size()) {
-        float v = normalised(z[i], i % channels, mean, rstd, gamma, beta);
-        y[i] = v < 0.0f ? 0.0f : v;
-    }
+    each_channel_element(len, channels, on_16_bytes(y, z, mean, rstd, gamma, beta), [&](auto at) {
+        const auto values = normalised(at, z, mean, rstd, gamma, beta);
+        at.store(y, at.make([&](int k) { return values.v[k] < 0.0f ? 0.0f : values.v[k]; }));
+    });
 }
 
 // y = x + h bn(z): the residual Euler step, forward or reverse by the sign of h. y may be x.
@@ -99,54 +173,70 @@ extern "C" __global__ void __launch_bounds__(256)
 norm_step(float* y, const float* x, float h, const float* __restrict__ z, const float* __restrict__ mean,
           const float* __restrict__ rstd, const float* __restrict__ gamma, const float* __restrict__ beta, uint64_t len,
           uint32_t channels) {
-    for (uint64_t i = global_id(); i < len; i += grid_size())
-        y[i] = fmaf(h, normalised(z[i], i % channels, mean, rstd, gamma, beta), x[i]);
+    each_channel_element(len, channels, on_16_bytes(y, x, z, mean, rstd, gamma, beta), [&](auto at) {
+        const auto xs = at.load(x), values = normalised(at, z, mean, rstd, gamma, beta);
+        at.store(y, at.make([&](int k) { return fmaf(h, values.v[k], xs.v[k]); }));
+    });
+}
+
+template <int W>
+__device__ inline void grad_sums_of(float* out, const float* grad_y, const float* z, const float* mean, const float* rstd,
+                                    uint32_t pixels, uint32_t channels, float2* results) {
+    const Share<W> share(pixels, channels);
+    float2 mine[W] = {};
+    if (share.active) {
+        const Pack<W> means = load<W>(mean, share.channel), rstds = load<W>(rstd, share.channel);
+        for (uint32_t p = share.begin + share.row; p < share.end; p += kAhead * share.height) {
+            Pack<W> grads[kAhead], values[kAhead];
+#pragma unroll
+            for (int a = 0; a < kAhead; a++) {
+                const uint32_t pixel = p + a * share.height;
+                const uint64_t at = uint64_t(pixel) * channels + share.channel;
+                // a gradient of 0 adds nothing
+                grads[a] = pixel < share.end ? load<W>(grad_y, at) : Pack<W>{};
+                values[a] = pixel < share.end ? load<W>(z, at) : means;
+            }
+#pragma unroll
+            for (int a = 0; a < kAhead; a++)
+#pragma unroll
+                for (int k = 0; k < W; k++) {
+                    const float g = grads[a].v[k], zhat = (values[a].v[k] - means.v[k]) * rstds.v[k];
+                    mine[k] = {fmaf(g, zhat, mine[k].x), mine[k].y + g};
+                }
+        }
+    }
+    merge_rows<W>(share, mine, results, [](float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); });
+    write_results<W>(share, results, out, channels);
 }
 
 // The block's share of sum g zhat and sum g, a channel: partial[(b C + c) 2 ..]. zhat = (z - mean) rstd.
-// Mapping and shared memory as bn_moments.
 extern "C" __global__ void __launch_bounds__(256)
 bn_grad_sums_partial(float* __restrict__ partial, const float* __restrict__ grad_y, const float* __restrict__ z,
                      const float* __restrict__ mean, const float* __restrict__ rstd, uint32_t pixels, uint32_t channels) {
-    __shared__ float2 rows[256];
-    uint32_t lanes = channel_lanes(channels), height = blockDim.x / lanes;
-    uint32_t row = threadIdx.x / lanes, c = blockIdx.y * lanes + threadIdx.x % lanes;
-    uint32_t share = (pixels + gridDim.x - 1) / gridDim.x, begin = blockIdx.x * share, end = min(pixels, begin + share);
-    float2 mine = {0.0f, 0.0f};
-    if (c < channels)
-        for (uint32_t p = begin + row; p < end; p += height) {
-            uint64_t i = uint64_t(p) * channels + c;
-            float g = grad_y[i];
-            mine.x = fmaf(g, (z[i] - mean[c]) * rstd[c], mine.x);
-            mine.y += g;
-        }
-    rows[threadIdx.x] = mine;
-    for (uint32_t half = height / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (row < half) {
-            float2 other = rows[threadIdx.x + half * lanes];
-            rows[threadIdx.x].x += other.x, rows[threadIdx.x].y += other.y;
-        }
-    }
-    if (row == 0 && c < channels) {
-        float* out = partial + (uint64_t(blockIdx.x) * channels + c) * 2;
-        out[0] = rows[threadIdx.x].x, out[1] = rows[threadIdx.x].y;
-    }
+    __shared__ float2 results[4 * 256];
+    if (channels % 4 == 0 && on_16_bytes(grad_y, z, mean, rstd))
+        grad_sums_of<4>(partial, grad_y, z, mean, rstd, pixels, channels, results);
+    else
+        grad_sums_of<1>(partial, grad_y, z, mean, rstd, pixels, channels, results);
 }
 
-// sums_gamma = scale sum g zhat, sums_beta = scale sum g; one warp a channel adds the parts in order.
+// sums_gamma = scale sum g zhat, sums_beta = scale sum g. Mapping as bn_finalize.
 extern "C" __global__ void __launch_bounds__(256)
 bn_grad_sums_total(float* __restrict__ sums_gamma, float* __restrict__ sums_beta, const float* __restrict__ partial,
                    uint32_t parts, uint32_t channels, float scale) {
-    uint32_t c = global_id() / kWarp, lane = threadIdx.x % kWarp;
-    if (c >= channels) return;
-    float gamma = 0.0f, beta = 0.0f;
-    for (uint32_t b = lane; b < parts; b += kWarp) {
-        const float* part = partial + (uint64_t(b) * channels + c) * 2;
-        gamma += part[0], beta += part[1];
+    __shared__ float2 results[256];
+    const Share<1> share(parts, channels);
+    float2 mine[1] = {};
+    if (share.active)
+        for (uint32_t b = share.row; b < parts; b += share.height) {
+            const float2 part = reinterpret_cast<const float2*>(partial)[uint64_t(b) * channels + share.channel];
+            mine[0].x += part.x, mine[0].y += part.y;
+        }
+    merge_rows<1>(share, mine, results, [](float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); });
+    if (share.row == 0 && share.active) {
+        sums_gamma[share.channel] = scale * results[share.lane].x;
+        sums_beta[share.channel] = scale * results[share.lane].y;
     }
-    gamma = warp_sum(gamma), beta = warp_sum(beta);
-    if (lane == 0) sums_gamma[c] = scale * gamma, sums_beta[c] = scale * beta;
 }
 
 // grad_z = gamma rstd (scale grad_y - sums_beta / P - zhat sums_gamma / P): the exact VJP through the statistics.
@@ -155,11 +245,16 @@ bn_grad_z(float* __restrict__ grad_z, const float* __restrict__ grad_y, const fl
           const float* __restrict__ mean, const float* __restrict__ rstd, const float* __restrict__ gamma,
           const float* __restrict__ sums_gamma, const float* __restrict__ sums_beta, float scale, uint64_t len,
           uint32_t channels) {
-    float per_pixel = float(channels) / float(len);
-    for (uint64_t i = global_id(); i < len; i += grid_size()) {
-        uint32_t c = i % channels;
-        float zhat = (z[i] - mean[c]) * rstd[c];
-        float centred = fmaf(scale, grad_y[i], -per_pixel * fmaf(zhat, sums_gamma[c], sums_beta[c]));
-        grad_z[i] = gamma[c] * rstd[c] * centred;
-    }
+    const float per_pixel = float(channels) / float(len);
+    const bool quads = on_16_bytes(grad_z, grad_y, z, mean, rstd) && on_16_bytes(gamma, sums_gamma, sums_beta);
+    each_channel_element(len, channels, quads, [&](auto at) {
+        const auto grads = at.load(grad_y), zs = at.load(z);
+        const auto means = at.per_channel(mean), rstds = at.per_channel(rstd), gammas = at.per_channel(gamma);
+        const auto to_gamma = at.per_channel(sums_gamma), to_beta = at.per_channel(sums_beta);
+        at.store(grad_z, at.make([&](int k) {
+            const float zhat = (zs.v[k] - means.v[k]) * rstds.v[k];
+            const float through = per_pixel * fmaf(zhat, to_gamma.v[k], to_beta.v[k]);
+            return gammas.v[k] * rstds.v[k] * fmaf(scale, grads.v[k], -through);
+        }));
+    });
 }

@@ -1,38 +1,46 @@
-// Element by element: y = value, y = x, y = a x + b y, ReLU and its gradient, |x - y|^2, finiteness.
-// x, y [len].    Mapping: grid-stride, one element a thread.    Traffic: bandwidth-bound.    Oracle: src/reference
-#include "common.cuh"
-
-// Runs `one` on every element.
-template <typename Each>
-__device__ void each_element(uint64_t len, Each one) {
-    for (uint64_t i = global_id(); i < len; i += grid_size()) one(i);
-}
+// Element by element: y = value, y = x, y = a x + b y, ReLU and its gradient, |x - y|^2, finiteness, SGD.
+// x, y [len].    Mapping: grid-stride, four elements a thread (elements.cuh).    Shared: 128 bytes where a block sums.
+// Traffic: every operand once; bandwidth-bound.    Oracle: src/reference
+#include "elements.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) fill(float* __restrict__ y, float value, uint64_t len) {
-    each_element(len, [&](uint64_t i) { y[i] = value; });
+    each_element(len, on_16_bytes(y), [&](auto at) { at.store(y, at.make([&](int) { return value; })); });
 }
 
 extern "C" __global__ void __launch_bounds__(256) copy(float* __restrict__ y, const float* __restrict__ x, uint64_t len) {
-    each_element(len, [&](uint64_t i) { y[i] = x[i]; });
+    each_element(len, on_16_bytes(y, x), [&](auto at) { at.store(y, at.load(x)); });
 }
 
 // y = a x + b y; with b = 0 what y held does not matter.
 extern "C" __global__ void __launch_bounds__(256)
 axpby(float* __restrict__ y, const float* __restrict__ x, float a, float b, uint64_t len) {
+    const bool quads = on_16_bytes(y, x);
     if (b == 0.0f)
-        each_element(len, [&](uint64_t i) { y[i] = a * x[i]; });
+        each_element(len, quads, [&](auto at) {
+            const auto xs = at.load(x);
+            at.store(y, at.make([&](int k) { return a * xs.v[k]; }));
+        });
     else
-        each_element(len, [&](uint64_t i) { y[i] = fmaf(a, x[i], b * y[i]); });
+        each_element(len, quads, [&](auto at) {
+            const auto xs = at.load(x), ys = at.load(y);
+            at.store(y, at.make([&](int k) { return fmaf(a, xs.v[k], b * ys.v[k]); }));
+        });
 }
 
 // NaN stays NaN, as in PyTorch.
 extern "C" __global__ void __launch_bounds__(256) relu(float* __restrict__ y, uint64_t len) {
-    each_element(len, [&](uint64_t i) { y[i] = y[i] < 0.0f ? 0.0f : y[i]; });
+    each_element(len, on_16_bytes(y), [&](auto at) {
+        const auto ys = at.load(y);
+        at.store(y, at.make([&](int k) { return ys.v[k] < 0.0f ? 0.0f : ys.v[k]; }));
+    });
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 relu_grad(float* __restrict__ grad, const float* __restrict__ y, uint64_t len) {
-    each_element(len, [&](uint64_t i) { grad[i] = y[i] > 0.0f ? grad[i] : 0.0f; });
+    each_element(len, on_16_bytes(grad, y), [&](auto at) {
+        const auto ys = at.load(y), grads = at.load(grad);
+        at.store(grad, at.make([&](int k) { return ys.v[k] > 0.0f ? grads.v[k] : 0.0f; }));
+    });
 }
 
 // partial[2 b], partial[2 b + 1] = block b's share of sum (x - y)^2 and of sum y^2.
@@ -40,10 +48,14 @@ extern "C" __global__ void __launch_bounds__(256)
 squared_distance_partial(float* __restrict__ partial, const float* __restrict__ x, const float* __restrict__ y, uint64_t len) {
     __shared__ float sums[kWarp];
     float distance = 0.0f, norm = 0.0f;
-    each_element(len, [&](uint64_t i) {
-        float d = x[i] - y[i];
-        distance = fmaf(d, d, distance);
-        norm = fmaf(y[i], y[i], norm);
+    each_element(len, on_16_bytes(x, y), [&](auto at) {
+        const auto xs = at.load(x), ys = at.load(y);
+#pragma unroll
+        for (int k = 0; k < at.width; k++) {
+            const float d = xs.v[k] - ys.v[k];
+            distance = fmaf(d, d, distance);
+            norm = fmaf(ys.v[k], ys.v[k], norm);
+        }
     });
     distance = block_sum(distance, sums);
     norm = block_sum(norm, sums);
@@ -55,7 +67,10 @@ extern "C" __global__ void __launch_bounds__(256)
 squared_distance_total(float* __restrict__ out, const float* __restrict__ partial, uint32_t blocks) {
     __shared__ float sums[kWarp];
     float distance = 0.0f, norm = 0.0f;
-    for (uint32_t b = threadIdx.x; b < blocks; b += blockDim.x) distance += partial[2 * b], norm += partial[2 * b + 1];
+    for (uint32_t b = threadIdx.x; b < blocks; b += blockDim.x) {
+        const float2 share = reinterpret_cast<const float2*>(partial)[b];
+        distance += share.x, norm += share.y;
+    }
     distance = block_sum(distance, sums);
     norm = block_sum(norm, sums);
     if (threadIdx.x == 0) out[0] = distance, out[1] = norm;
@@ -65,19 +80,54 @@ squared_distance_total(float* __restrict__ out, const float* __restrict__ partia
 extern "C" __global__ void __launch_bounds__(256)
 any_not_finite(uint32_t* __restrict__ flag, const float* __restrict__ x, uint64_t len) {
     bool bad = false;
-    each_element(len, [&](uint64_t i) { bad |= !isfinite(x[i]); });
+    each_element(len, on_16_bytes(x), [&](auto at) {
+        const auto xs = at.load(x);
+#pragma unroll
+        for (int k = 0; k < at.width; k++) bad |= !isfinite(xs.v[k]);
+    });
     if (__syncthreads_or(bad) && threadIdx.x == 0) atomicOr(flag, 1u);
 }
 
+// A parameter tensor, its velocity and its gradient; src/cuda/sgd.rs declares the same structs.
+struct SgdTensor {
+    float* theta;
+    float* velocity;
+    const float* grad;
+    uint64_t len;
+};
+static_assert(sizeof(SgdTensor) == 32, "src/cuda/sgd.rs declares four u64");
+
+// The six of a residual block.
+struct SgdBlock {
+    SgdTensor tensor[6];
+};
+
 // v = momentum v + grad + weight_decay theta; theta -= lr[0] v; nothing where loss[0] is not finite.
-extern "C" __global__ void __launch_bounds__(256)
-sgd(float* __restrict__ theta, float* __restrict__ velocity, const float* __restrict__ grad, const float* __restrict__ lr,
-    const float* __restrict__ loss, float momentum, float decay, uint64_t len) {
+__device__ inline void sgd_step(SgdTensor t, const float* lr, const float* loss, float momentum, float decay) {
     if (!isfinite(*loss)) return;
     const float rate = *lr;
-    each_element(len, [&](uint64_t i) {
-        float v = fmaf(momentum, velocity[i], fmaf(decay, theta[i], grad[i]));
-        velocity[i] = v;
-        theta[i] = fmaf(-rate, v, theta[i]);
+    each_element(t.len, on_16_bytes(t.theta, t.velocity, t.grad), [&](auto at) {
+        const auto thetas = at.load(t.theta), velocities = at.load(t.velocity), grads = at.load(t.grad);
+        const auto moved = at.make([&](int k) {
+            return fmaf(momentum, velocities.v[k], fmaf(decay, thetas.v[k], grads.v[k]));
+        });
+        at.store(t.velocity, moved);
+        at.store(t.theta, at.make([&](int k) { return fmaf(-rate, moved.v[k], thetas.v[k]); }));
     });
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+sgd(SgdTensor tensor, const float* __restrict__ lr, const float* __restrict__ loss, float momentum, float decay) {
+    sgd_step(tensor, lr, loss, momentum, decay);
+}
+
+// A block's six tensors, one by grid row.
+extern "C" __global__ void __launch_bounds__(256)
+sgd_block(SgdBlock block, const float* __restrict__ lr, const float* __restrict__ loss, float momentum, float decay) {
+    // chosen by comparison: indexing a parameter by a variable would copy it to local memory
+    SgdTensor tensor = block.tensor[0];
+#pragma unroll
+    for (uint32_t k = 1; k < 6; k++)
+        if (blockIdx.y == k) tensor = block.tensor[k];
+    sgd_step(tensor, lr, loss, momentum, decay);
 }

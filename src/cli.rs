@@ -8,7 +8,7 @@ use crate::settings::Settings;
 
 /// Trains a deep residual network on CIFAR without storing its activations.
 #[derive(Clone, Debug, Default, clap::Parser)]
-#[command(name = "train_cifar", version, about = ABOUT, after_help = EXAMPLES)]
+#[command(name = "train_cifar", version, long_version = LONG_VERSION, about = ABOUT, after_help = EXAMPLES)]
 pub struct Cli {
     /// Settings that can also come from a config file.
     #[command(flatten)]
@@ -42,10 +42,19 @@ pub struct Cli {
     /// Print what was found of this machine's processor, driver and GPUs, and stop.
     #[arg(long, exclusive = true, help_heading = "Run")]
     pub doctor: bool,
+    /// Launch the GPU's kernels one by one in place of replaying recorded steps: for profilers.
+    #[arg(long, hide = true, help_heading = "Run")]
+    pub eager: bool,
     /// Print only the final table.
     #[arg(long, short, help_heading = "Run")]
     pub quiet: bool,
 }
+
+/// What `--version` tells; `-V` tells the number alone.
+#[cfg(feature = "cuda")]
+const LONG_VERSION: &str = crate::cuda::VERSION;
+#[cfg(not(feature = "cuda"))]
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (no GPU kernels: built without the feature cuda)");
 
 const ABOUT: &str = "\
 Trains a deep residual network on CIFAR without storing its activations.

@@ -11,6 +11,9 @@
 //! Every operation returns [`crate::Error::Shape`] when its operands do not fit together, and whatever the device's driver
 //! reports.
 
+use std::sync::Arc;
+
+use crate::data::{Dataset, Part, Place};
 use crate::error::Result;
 use crate::fused;
 use crate::operands::{
@@ -56,6 +59,34 @@ impl<D: Device> Clone for Sgd<'_, D> {
 
 impl<D: Device> Copy for Sgd<'_, D> {}
 
+/// Memory of the device's own, as its driver counts it for all processes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Bytes that the device has.
+    pub total_bytes: u64,
+    /// Bytes that were free when the device was opened: the driver's own context was there, kernels and tensors not yet.
+    pub free_at_open_bytes: u64,
+    /// Bytes that are free now.
+    pub free_now_bytes: u64,
+}
+
+impl DeviceMemory {
+    /// What this process took since the device was opened, if no other process took or gave any.
+    pub fn taken_bytes(&self) -> u64 {
+        self.free_at_open_bytes.saturating_sub(self.free_now_bytes)
+    }
+}
+
+/// Where in a pass over the data the next batch is. What differs between steps lies on the device, as in [`Sgd`].
+pub struct PassPosition<'a, D: Device> {
+    /// The step's number in the pass from 0, `[1]`: exact in every number type below 2^24.
+    pub step: &'a Tensor<D>,
+    /// The table that the pass goes by, `[1]`; a pass over the test images has none.
+    pub table: &'a Tensor<D>,
+    /// Images of every batch but the last.
+    pub batch: usize,
+}
+
 /// A machine that holds tensors and computes on them.
 pub trait Device: Sized + Sync {
     /// Number type of the tensors.
@@ -64,9 +95,16 @@ pub trait Device: Sized + Sync {
     type Region;
     /// A part of a region.
     type Buffer: Send + Sync;
+    /// Operations that [`Device::replay`] has recorded.
+    type Recording: Send;
+    /// A data set, and the epochs' tables, where the device reads them.
+    type Data: Send;
 
     /// State-shaped scratch tensors that the fused operations need on this device.
     const SCRATCH_MAPS: usize;
+    /// Steps that the device may be asked for before the results of the first are read: 1 where an operation that returned
+    /// is done, so that reading costs nothing.
+    const STEPS_AHEAD: usize;
 
     /// The device as a person names it.
     fn name(&self) -> String;
@@ -76,8 +114,20 @@ pub trait Device: Sized + Sync {
         crate::host::available_bytes()
     }
 
+    /// What the driver tells of the device's own memory; none where tensors lie in the host's. Asks the driver, so it is
+    /// for between steps.
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
+    }
+
     /// Runs `f` where the device's operations start without a detour: on the CPU a thread of its pool.
     fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        f()
+    }
+
+    /// Runs `f` as a part of a step that a profiler shows by this name, where the device has one.
+    fn phase<R>(&self, name: &'static str, f: impl FnOnce() -> R) -> R {
+        let _ = name;
         f()
     }
 
@@ -95,10 +145,50 @@ pub trait Device: Sized + Sync {
     /// The range lies within the region and overlaps no other buffer carved from it.
     unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer;
 
+    /// Runs the operations of `f`, which are the same on the same tensors in every call with the same `recorded`, and none of
+    /// which waits. A device that can, records them in the first call and only replays them in the later ones.
+    ///
+    /// # Errors
+    /// Those of `f`, and [`crate::Error::Device`] if what was recorded cannot be made ready or started.
+    fn replay(&self, recorded: &mut Option<Self::Recording>, f: impl FnOnce() -> Result<()>) -> Result<()> {
+        let _ = recorded;
+        f()
+    }
+
     /// Copies from the host. `from` holds as many elements as `to`.
     fn upload(&self, from: &[Self::Real], to: &mut Tensor<Self>) -> Result<()>;
     /// Copies to the host. `to` holds as many elements as `from`.
     fn download(&self, from: &Tensor<Self>, to: &mut [Self::Real]) -> Result<()>;
+
+    // --- data ---
+
+    /// Puts a data set where the device reads it, and takes room for [`crate::data::TABLES`] tables.
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<Self::Data>;
+    /// Has `write` fill a table, which no pass under way goes by. Does not wait for operations.
+    fn write_table(&self, data: &mut Self::Data, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()>;
+    /// Makes the steps to come go by this table: `chosen = table`, `[1]`.
+    fn choose_table(&self, data: &mut Self::Data, table: usize, chosen: &mut Tensor<Self>) -> Result<()>;
+    /// `images[n] = augment(pixels, change)` and `labels[n]` of what stands at place `step batch + n` of the pass. `images:
+    /// [N, 32, 32, 3]`, `labels: [N, 1, 1, 1]`; the same bits on all devices of one number type.
+    fn draw_batch(
+        &self,
+        data: &Self::Data,
+        part: Part,
+        position: PassPosition<'_, Self>,
+        images: &mut Tensor<Self>,
+        labels: &mut Tensor<Self>,
+    ) -> Result<()>;
+    /// `results[step mod R] = [loss, right answers, distance, norm]`, then `step += 1`: `always`, or only where the loss is
+    /// finite, so that after one that is not, every further step repeats that step. `results: [1, 1, R, 4]`, `outcome: [2]` is
+    /// [`Device::softmax_cross_entropy`]'s, `distance: [2]` [`Device::squared_distance`]'s and 0 without one, `step: [1]`.
+    fn record_step(
+        &self,
+        outcome: &Tensor<Self>,
+        distance: Option<&Tensor<Self>>,
+        always: bool,
+        results: &mut Tensor<Self>,
+        step_acc: &mut Tensor<Self>,
+    ) -> Result<()>;
 
     // --- element by element ---
 

@@ -3,6 +3,7 @@
 //! # Errors
 //! Every function returns [`crate::Error::Shape`] naming the operation, the shape expected and the one found.
 
+use crate::data::{CHANNELS, IMAGE};
 use crate::device::Device;
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch};
@@ -36,11 +37,34 @@ pub fn linear(op: &'static str, x: Shape, w: Shape, y: Shape) -> Result<()> {
     check(op, Shape::map(x.n(), 1, 1, w.c()), y)
 }
 
+/// A batch of images and their classes.
+pub fn batch(op: &'static str, images: Shape, labels: Shape) -> Result<()> {
+    check(op, Shape::map(images.n(), IMAGE, IMAGE, CHANNELS), images)?;
+    check(op, Shape::map(images.n(), 1, 1, 1), labels)
+}
+
+/// The results of steps, one step's outcome and its distance, and the step's number.
+pub fn results(op: &'static str, results: Shape, outcome: Shape, distance: Option<Shape>, step: Shape) -> Result<()> {
+    check(op, Shape([1, 1, results.w(), 4]), results)?;
+    check(op, Shape::vector(2), outcome)?;
+    distance.map_or(Ok(()), |found| check(op, Shape::vector(2), found))?;
+    check(op, Shape::vector(1), step)
+}
+
 /// Logits, their gradient, labels, and the pair of results.
 pub fn loss(op: &'static str, logits: Shape, grad_logits: Shape, labels: Shape, out: Shape) -> Result<()> {
     check(op, logits, grad_logits)?;
     check(op, Shape::map(logits.n(), 1, 1, 1), labels)?;
     check(op, Shape::vector(2), out)
+}
+
+/// The weights or gradients of a block of `c` channels, and its statistics.
+pub fn basic<D: Device>(op: &'static str, c: usize, theta: &BasicTheta<D>, stats: &BasicStats<D>) -> Result<()> {
+    let weight = Shape::weight(Conv::SAME_3X3.kernel, c, c);
+    check(op, weight, theta.conv1.shape())?;
+    check(op, weight, theta.conv2.shape())?;
+    norm(op, c, &stats.bn1, &theta.bn1)?;
+    norm(op, c, &stats.bn2, &theta.bn2)
 }
 
 /// A block's operands, for states of shape `map`.
@@ -56,13 +80,8 @@ pub fn block<D: Device>(
     for found in [&cache.z1, &cache.z2, &scratch.grad_u] {
         check(op, map, found.shape())?;
     }
-    let weight = Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c());
-    for theta in [theta, grad_theta] {
-        check(op, weight, theta.conv1.shape())?;
-        check(op, weight, theta.conv2.shape())?;
-        norm(op, map.c(), &stats.bn1, &theta.bn1)?;
-        norm(op, map.c(), &stats.bn2, &theta.bn2)?;
-    }
+    basic(op, map.c(), theta, stats)?;
+    basic(op, map.c(), grad_theta, stats)?;
     norm(op, map.c(), &stats.bn1, &scratch.sums1)?;
     norm(op, map.c(), &stats.bn2, &scratch.sums2)
 }

@@ -107,6 +107,24 @@ impl<T: Real, D: Device<Real = T, Buffer = HostBuffer<T>>> Tensor<D> {
     }
 }
 
+/// [`Device::record_step`] in the host's memory.
+pub(crate) fn record_step<T: Real>(
+    outcome: &[T],
+    distance: Option<&[T]>,
+    always: bool,
+    results: &mut [T],
+    step: &mut [T],
+) {
+    let (rows, _) = results.as_chunks_mut::<4>();
+    let at = step[0].to_f64() as usize % rows.len();
+    let none = [T::default(); 2];
+    let distance = distance.unwrap_or(&none);
+    rows[at] = [outcome[0], outcome[1], distance[0], distance[1]];
+    if always || outcome[0].to_f64().is_finite() {
+        step[0] = T::from_f64(step[0].to_f64() + 1.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

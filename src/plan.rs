@@ -63,9 +63,12 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
     plan.charge(Category::Scratch, caches_scratch + (D::SCRATCH_MAPS as u64 + 1) * map + 4 * vector);
     plan.charge(Category::Scratch, bytes(Shape::vector(workspace(d, spec))));
     plan.charge(Category::Scratch, pooled + logits + (2 + anchors) * pair);
+    plan.charge(Category::Scratch, bytes(Shape([1, 1, D::STEPS_AHEAD, 4])));
     // the stem's z, what the mode stores, and what the head keeps
     plan.charge(Category::Saved, caches_saved + (1 + states + segment) * map + pooled + logits);
+    // a batch, the step's number and the table's
     plan.charge(Category::Data, bytes(spec.images()) + bytes(Shape::map(spec.batch, 1, 1, 1)));
+    plan.charge(Category::Data, 2 * bytes(Shape::vector(1)));
     plan
 }
 

@@ -6,14 +6,16 @@ mod support;
 
 use rewind::config::Math;
 use rewind::cpu::Cpu;
+use rewind::cuda::Cuda;
+use rewind::data::{Batches, EpochSpec};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
-use rewind::net::{Net, NetSpec};
+use rewind::net::{Net, NetSpec, Pass, StepResult};
 use rewind::plan;
 use rewind::reference::Reference;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 use support::gpu::{emulator, gpu, no_faults, turn};
-use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, batch, liven, read, small, swept};
+use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, batch, liven, numbered, read, small, swept};
 
 const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
 
@@ -103,21 +105,133 @@ fn the_plan_is_what_is_taken_and_activations_are_flat() {
     }
 }
 
-#[test]
-fn a_step_allocates_nothing() {
-    let _turn = turn();
-    let Some(emulator) = emulator() else { return eprintln!("on a GPU nobody counts the driver's allocations") };
-    let cuda = gpu(Math::Tf32);
-    let sweep = SweepSpec::new(SCHEMES[0], Gradient::Corrected);
-    let mut net = Net::new(&cuda, NetSpec { sweep, ..small(sweep, 4, 16, 4) }, Init::Paper, 0).expect("net");
-    batch(&mut net, &cuda, 4);
-    net.train_step(&cuda, SGD).expect("step");
-    emulator.reset_statistics().expect("statistics");
-    for _ in 0..2 {
-        batch(&mut net, &cuda, 4);
-        net.train_step(&cuda, SGD).expect("step");
+/// A data set whose epochs end with a smaller batch, in training and in test.
+const TRAIN: usize = 15;
+const TEST: usize = 8;
+const BATCH: usize = 6;
+
+/// One epoch and its test on the data set that the device holds, each asked for as a whole before anything is read.
+fn epoch(d: &Cuda, net: &mut Net<Cuda>, number: usize, sgd: SgdStep) -> Vec<StepResult> {
+    let (train, test) = (Batches { images: TRAIN, batch: BATCH }, Batches { images: TEST, batch: BATCH });
+    net.set_learning_rate(d, sgd.lr).expect("set_learning_rate");
+    net.begin_pass(d, Pass::Train { table: number % 2 }, 0).expect("begin_pass");
+    for step in 0..train.count() {
+        net.ask_train_step(d, train.len(step), sgd).expect("ask_train_step");
+        if step == 0 {
+            draw(d, net, number + 1);
+        }
     }
-    let counted = emulator.statistics().expect("statistics");
-    assert!(counted.launches > 100, "{counted:?}");
-    assert_eq!(counted.allocations, 0, "{counted:?}");
+    let mut all: Vec<_> = net.results(d, 0, train.count()).expect("results").collect();
+    net.begin_pass(d, Pass::Test, 0).expect("begin_pass");
+    for step in 0..test.count() {
+        net.ask_test_step(d, test.len(step)).expect("ask_test_step");
+    }
+    all.extend(net.results(d, 0, test.count()).expect("results"));
+    all
+}
+
+fn draw<D: Device>(d: &D, net: &mut Net<D>, epoch: usize) {
+    let spec = EpochSpec { seed: 3, augment: true };
+    net.write_table(d, epoch % 2, |places| spec.draw(epoch as u64, places)).expect("write_table");
+}
+
+/// A net with live blocks that holds its data and has the first epoch drawn.
+fn held<D: Device>(d: &D, sweep: SweepSpec) -> Net<D> {
+    let mut net = Net::new(d, NetSpec { sweep, ..small(sweep, 3, 4, BATCH) }, Init::Paper, 1).expect("net");
+    liven(d, &mut net, false);
+    net.hold(d, numbered(TRAIN, TEST)).expect("hold");
+    draw(d, &mut net, 1);
+    net
+}
+
+#[test]
+fn a_replayed_run_has_the_bits_of_an_eager_one() {
+    let _turn = turn();
+    let (replayed, mut eager) = (gpu(Math::Fp32), gpu(Math::Fp32));
+    eager.set_eager(true);
+    let run = |d: &Cuda, sweep| {
+        let mut net = held(d, sweep);
+        let lr = |number| if number < 3 { 0.05 } else { 0.005 };
+        let results = (1..=4).map(|number| epoch(d, &mut net, number, SgdStep { lr: lr(number), ..SGD })).collect();
+        let tensors: Vec<_> = net.checkpointed().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect();
+        (results, tensors)
+    };
+    for update in [Update::InSweep, Update::After] {
+        for (scheme, gradient) in SCHEMES.into_iter().flat_map(|s| GRADIENTS.map(|g| (s, g))) {
+            let sweep = SweepSpec { update, ..SweepSpec::new(scheme, gradient) };
+            let (expected, tensors): (Vec<Vec<StepResult>>, _) = run(&eager, sweep);
+            assert!(expected.iter().flatten().all(|step| step.batch.loss.is_finite()), "{sweep:?}");
+            assert!(expected[0] != expected[1], "nothing was learnt by {sweep:?}");
+            let (found, found_tensors) = run(&replayed, sweep);
+            assert_eq!(found, expected, "{sweep:?}");
+            assert!(found_tensors == tensors, "{sweep:?}");
+            no_faults();
+        }
+    }
+}
+
+#[test]
+fn a_pass_on_the_device_is_the_pass_of_the_host() {
+    let _turn = turn();
+    let (cpu, cuda) = (Cpu::new(Some(2)).expect("cpu"), gpu(Math::Fp32));
+    let sweep = SweepSpec::new(SCHEMES[0], Gradient::Corrected);
+    let (mut net, mut oracle) = (held(&cuda, sweep), held(&cpu, sweep));
+    let found = epoch(&cuda, &mut net, 1, SGD);
+    let batches = Batches { images: TRAIN, batch: BATCH };
+    oracle.set_learning_rate(&cpu, SGD.lr).expect("set_learning_rate");
+    oracle.begin_pass(&cpu, Pass::Train { table: 1 }, 0).expect("begin_pass");
+    for (step, found) in found[..batches.count()].iter().enumerate() {
+        oracle.ask_train_step(&cpu, batches.len(step), SGD).expect("ask_train_step");
+        let expected = oracle.results(&cpu, step, 1).expect("results").next().expect("a result");
+        // the same images: another draw would be off by a tenth or more
+        let (a, b) = (found.batch.loss, expected.batch.loss);
+        assert!((a - b).abs() < 1e-3 * b, "step {step}: {a} and {b}");
+    }
+}
+
+#[test]
+fn after_a_loss_that_is_not_finite_nothing_moves() {
+    let _turn = turn();
+    let cuda = gpu(Math::Fp32);
+    let mut net = held(&cuda, SweepSpec::new(SCHEMES[0], Gradient::Corrected));
+    let sgd = SgdStep { lr: 1e18, ..SGD };
+    net.set_learning_rate(&cuda, sgd.lr).expect("set_learning_rate");
+    net.begin_pass(&cuda, Pass::Train { table: 1 }, 0).expect("begin_pass");
+    let parameters = |net: &Net<Cuda>| {
+        let all = net.checkpointed().into_iter().filter(|(name, _)| !name.contains("running"));
+        all.map(|(_, tensor)| read(&cuda, tensor).into_iter().map(f64::to_bits).collect()).collect::<Vec<Vec<u64>>>()
+    };
+    net.ask_train_step(&cuda, BATCH, sgd).expect("ask_train_step");
+    let expected = parameters(&net);
+    // more than the epoch has: all of them repeat the second
+    for _ in 0..4 {
+        net.ask_train_step(&cuda, BATCH, sgd).expect("ask_train_step");
+    }
+    let losses: Vec<f64> = net.results(&cuda, 0, 2).expect("results").map(|step| step.batch.loss).collect();
+    assert!(losses[0].is_finite() && !losses[1].is_finite(), "{losses:?}");
+    assert!(parameters(&net) == expected);
+    assert_eq!(net.first_non_finite(&cuda).expect("diagnosis"), "the state after block 0");
+    no_faults();
+}
+
+#[test]
+fn an_epoch_allocates_nothing_and_waits_only_to_read() {
+    let _turn = turn();
+    let Some(emulator) = emulator() else { return eprintln!("on a GPU nobody counts the driver's calls") };
+    let cuda = gpu(Math::Tf32);
+    for (scheme, gradient) in SCHEMES.into_iter().flat_map(|s| GRADIENTS.map(|g| (s, g))) {
+        let mut net = held(&cuda, SweepSpec::new(scheme, gradient));
+        // the first epoch records a full and a smaller batch of each pass
+        epoch(&cuda, &mut net, 1, SGD);
+        emulator.reset_statistics().expect("statistics");
+        epoch(&cuda, &mut net, 2, SGD);
+        let counted = emulator.statistics().expect("statistics");
+        let what = format!("{scheme} {gradient}: {counted:?}");
+        assert_eq!((counted.allocations, counted.host_allocations, counted.frees), (0, 0, 0), "{what}");
+        assert_eq!((counted.streams, counted.events, counted.modules), (0, 0, 0), "{what}");
+        // three training steps and two of the test, one look at each; the next epoch's table
+        assert_eq!((counted.graph_launches, counted.synchronisations), (5, 2), "{what}");
+        assert_eq!((counted.copies_to_host, counted.copies_to_device), (2, 1), "{what}");
+        assert!(counted.launches > 50, "{what}");
+    }
 }

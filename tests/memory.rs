@@ -11,9 +11,10 @@ use rewind::cpu::Cpu;
 use rewind::data::{Dataset, synthetic};
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec};
+use rewind::train::budget;
 use rewind::train::folder::RunFolder;
 use rewind::train::log::{Log, LogKind};
-use rewind::train::run::{self, Run};
+use rewind::train::run::Run;
 
 /// Counts allocations and live bytes of the whole process, all threads.
 struct Counting;
@@ -101,7 +102,7 @@ fn a_step_allocates_nothing_and_the_heap_holds_what_was_planned() {
             assert!(many < few + 3, "{scheme} {gradient}: 300 more steps made {} more allocations", many - few);
 
             // the data set was there before
-            let planned = run::planned(&cpu, &config(sweep, 1), &dataset).total() - dataset.bytes();
+            let planned = budget::planned(&cpu, &config(sweep, 1), &dataset).total() - dataset.bytes();
             println!("{scheme} {gradient}: planned {planned} bytes, peak of the heap {peak}");
             assert!(peak >= planned, "{scheme} {gradient}: planned {planned} bytes and the heap held {peak}");
             // names of tensors, the checkpoint's header and buffers, the picture: nothing that grows with the batch

@@ -3,33 +3,18 @@
 
 #[path = "support/cli.rs"]
 mod cli;
+#[path = "support/driver.rs"]
+mod driver;
 
-use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use cli::{Ended, Place};
+use driver::{has_gpu, with_driver};
+use rewind::train::checkpoint::Checkpoint;
 
 const SMALL: &str = "--data synthetic --depth 2 --channels 4 --batch 100 --max-steps 3 --quiet";
-
-fn has_gpu() -> bool {
-    Path::new("/dev/nvidiactl").exists()
-}
-
-/// Puts the emulator where the program's search for the driver's library finds it first.
-fn with_driver(place: &Place, mut command: Command) -> Command {
-    if !has_gpu() {
-        // cargo leaves the library beside the tests' executables
-        let deps = std::env::current_exe().expect("a path").parent().expect("a folder").to_path_buf();
-        let library = deps.join("librewind_emulator.so");
-        assert!(library.exists(), "{} is not there", library.display());
-        let folder = place.path("driver");
-        std::fs::create_dir(&folder).expect("a folder");
-        std::os::unix::fs::symlink(library, folder.join("libcuda.so")).expect("a link");
-        // the test set has 4000 images, which the checks would take minutes over
-        command.env("LD_LIBRARY_PATH", folder).env("REWIND_EMULATOR_CHECKS", "0").env("REWIND_EMULATOR_COUNTERS", "0");
-    }
-    command
-}
 
 #[test]
 fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
@@ -47,9 +32,98 @@ fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
         assert_eq!(gpu["memory"][category], cpu["memory"][category], "{category}");
     }
     assert_eq!(gpu["peak_bytes"], gpu["planned_peak_bytes"]);
+    assert!(cpu["device_memory"].is_null());
+    let device = &gpu["device_memory"];
+    let bytes = |key: &str| device[key].as_u64().expect("a number");
+    assert_eq!(bytes("taken_bytes"), bytes("free_at_open_bytes") - bytes("free_at_end_bytes"));
+    assert!(bytes("taken_bytes") > gpu["activation_peak_bytes"].as_u64().expect("a number"), "{device}");
+    assert!(ended.in_table("  device").contains("as its driver counts, of"), "{ended}");
     // three steps in f32 from the same weights and batches: of 4000 test images a few lie at the border
     let accuracy = |s: &serde_json::Value| s["test_accuracy"].as_f64().expect("a number");
     assert!((accuracy(&cpu) - accuracy(&gpu)).abs() < 0.01, "{} and {}", accuracy(&cpu), accuracy(&gpu));
+}
+
+/// Runs a line on the GPU.
+fn on_gpu(place: &Place, line: &str) -> Ended {
+    let line = if line.contains("--resume") { line.to_string() } else { format!("{line} --device cuda --math fp32") };
+    let command = with_driver(place, place.command(&line));
+    Ended::of(&line, { command }.spawn().expect("train_cifar starts"))
+}
+
+#[test]
+fn a_run_cut_and_resumed_has_the_bits_of_a_whole_one_and_of_an_eager_one() {
+    let place = Place::new();
+    let line = SMALL.replace("--max-steps 3", "--epochs 1");
+    for line in [
+        format!("{line} --max-steps 5 --out whole"),
+        format!("{line} --max-steps 5 --out eager --eager"),
+        format!("{line} --max-steps 2 --out cut"),
+        "--resume cut --max-steps 5 --quiet".to_string(),
+    ] {
+        let ended = on_gpu(&place, &line);
+        assert_eq!(ended.code, Some(0), "{ended}");
+    }
+    for other in ["eager", "cut"] {
+        place.assert_same_weights("whole", other);
+        for key in ["steps", "test_accuracy", "train_loss", "drift", "memory", "peak_bytes"] {
+            assert_eq!(place.summary("whole")[key], place.summary(other)[key], "{key} of {other}");
+        }
+        assert_eq!(place.names("whole"), place.names(other));
+    }
+}
+
+#[test]
+fn an_epoch_leaves_five_files_and_its_row() {
+    let place = Place::new();
+    let line = "--data synthetic --depth 2 --channels 1 --batch 4000 --epochs 1 --quiet";
+    place.succeed(&format!("{line} --device cpu --out cpu"));
+    let ended = on_gpu(&place, &format!("{line} --out gpu"));
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(place.names("gpu"), place.names("cpu"));
+    let loss = |folder: &str| -> f64 {
+        let row = place.rows(folder).pop().expect("a row");
+        row.split(',').nth(1).expect("a loss").parse().expect("a number")
+    };
+    // five steps in f32 from the same weights and batches
+    assert!((loss("cpu") - loss("gpu")).abs() < 1e-2, "{} and {}", loss("cpu"), loss("gpu"));
+    assert_eq!(place.summary("gpu")["steps"], 5);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_told_as_on_the_cpu() {
+    let place = Place::new();
+    let line = "--data synthetic --depth 3 --channels 4 --batch 100 --lr 1e18 --quiet";
+    let cpu = place.run(&format!("{line} --device cpu --out cpu"));
+    let gpu = on_gpu(&place, &format!("{line} --out gpu"));
+    assert_eq!((cpu.code, gpu.code), (Some(1), Some(1)), "{cpu}{gpu}");
+    for phrase in ["epoch 1, step 2", "the state after block 0", "the last checkpoint is kept"] {
+        assert!(gpu.error().contains(phrase), "{gpu}");
+    }
+    assert_eq!(gpu.error(), cpu.error());
+    assert_eq!(place.names("gpu"), ["checkpoint.safetensors", "config.toml", "metrics.csv"]);
+}
+
+#[test]
+fn ctrl_c_saves_what_was_trained() {
+    let place = Place::new();
+    let line = SMALL.replace("--max-steps 3", "--epochs 500 --device cuda --math fp32 --out out");
+    let child = { with_driver(&place, place.command(&line)) }.spawn().expect("train_cifar starts");
+    let start = Instant::now();
+    while !place.path("out/metrics.csv").exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "the run never began");
+        sleep(Duration::from_millis(2));
+    }
+    sleep(Duration::from_millis(500));
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupted.expect("kill can be run").success());
+    let ended = Ended::of(&line, child);
+    assert_eq!(ended.code, Some(130), "{ended}");
+    let steps = place.summary("out")["steps"].as_u64().expect("a number");
+    let checkpoint = Checkpoint::open(&place.path("out/checkpoint.safetensors")).expect("whole");
+    assert_eq!(checkpoint.state().progress.global_step, steps);
+    let resumed = on_gpu(&place, &format!("--resume out --max-steps {} --quiet", steps + 1));
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    assert_eq!(place.summary("out")["steps"], steps + 1);
 }
 
 #[test]
@@ -57,12 +131,12 @@ fn the_doctor_tells_what_it_found() {
     let place = Place::new();
     let ended = place.succeed("--doctor");
     assert!(ended.stdout.contains("cpu ") && ended.stdout.contains("kernels "), "{ended}");
-    assert!(has_gpu() || ended.stdout.contains("none (no libcuda)"), "{ended}");
+    assert!(has_gpu() || ended.stdout.contains("no NVIDIA driver (no libcuda)"), "{ended}");
     let command = with_driver(&place, place.command("--doctor"));
     let ended = Ended::of("--doctor", { command }.spawn().expect("train_cifar starts"));
     assert_eq!(ended.code, Some(0), "{ended}");
     let device = ended.stdout.lines().find(|l| l.starts_with("cuda:0")).expect("a device");
-    assert!(device.contains("compute capability") && device.ends_with("; usable"), "{ended}");
+    assert!(device.contains("compute capability") && device.contains("; usable, with "), "{ended}");
 }
 
 #[test]

@@ -19,12 +19,13 @@ use rewind::error::Error;
 use rewind::memory::{Bytes, human};
 use rewind::plan;
 use rewind::sweep::{Gradient, SweepSpec};
+use rewind::train::budget;
 use rewind::train::checkpoint::Checkpoint;
 use rewind::train::folder::{RunFolder, run_name};
 use rewind::train::log::{Log, LogKind};
 use rewind::train::progress::{Progress, best_epoch};
 use rewind::train::report::FinalTable;
-use rewind::train::run::{self, Ending, Run};
+use rewind::train::run::{Ending, Run};
 
 /// The shell's convention for a program that Ctrl-C stopped.
 const INTERRUPTED: u8 = 130;
@@ -141,9 +142,10 @@ impl Job<'_> {
     fn on_gpu(mut self, choice: DeviceChoice) -> anyhow::Result<ExitCode> {
         let ordinal = if let DeviceChoice::Cuda(ordinal) = choice { ordinal } else { 0 };
         match Cuda::open(ordinal, self.config.math) {
-            Ok(gpu) => {
+            Ok(mut gpu) => {
+                gpu.set_eager(self.cli.eager);
                 if !self.cli.plan {
-                    self.log.note(&format!("GPU kernels: {}", rewind::cuda::ORIGIN));
+                    self.log.note(&format!("GPU kernels: {} (embedded: {})", gpu.kernel_form(), rewind::cuda::ORIGIN));
                 }
                 self.on(&gpu)
             }
@@ -171,8 +173,8 @@ impl Job<'_> {
 
     fn on<D: Device<Real = f32>>(self, device: &D) -> anyhow::Result<ExitCode> {
         let Job { cli, config, dataset, resumed, mut log } = self;
-        run::check_limit(device, &config, &dataset)?;
-        let planned = run::planned(device, &config, &dataset);
+        budget::check_limit(device, &config, &dataset)?;
+        let planned = budget::planned(device, &config, &dataset);
         let stored = stored_backprop(device, &config, &dataset);
         if cli.plan {
             say(&plan_text(&config, &planned, &stored))?;
@@ -237,7 +239,7 @@ impl Job<'_> {
 /// What the same net would take with stored activations.
 fn stored_backprop<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
     let sweep = SweepSpec { update: config.sweep.update, ..SweepSpec::new(config.sweep.scheme, Gradient::Backprop) };
-    plan::network(d, &rewind::net::NetSpec { sweep, ..run::net_spec(config, dataset) })
+    plan::network(d, &rewind::net::NetSpec { sweep, ..budget::net_spec(config, dataset) })
 }
 
 fn plan_text(config: &RunConfig, planned: &Bytes, stored: &Bytes) -> String {

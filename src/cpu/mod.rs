@@ -11,6 +11,7 @@ mod conv;
 mod conv_grad;
 mod conv_grad_kernel;
 mod conv_kernel;
+mod data;
 mod elementwise;
 mod linear;
 mod loss;
@@ -24,14 +25,16 @@ mod workspace;
 pub use simd::Isa;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use self::conv::ConvBatch;
 use self::pixelwise::{BnApply, BnGradZ, Identity, Norm, NormRelu, NormStep, Output};
 use self::simd::Kernel;
-use crate::device::{Device, Sgd};
+use crate::data::{Dataset, Held, Part, Place};
+use crate::device::{Device, PassPosition, Sgd};
 use crate::error::{Error, Result};
 use crate::fit;
-use crate::host::{HostBuffer, HostRegion};
+use crate::host::{HostBuffer, HostRegion, record_step};
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape, check};
 use crate::tensor::Tensor as DeviceTensor;
@@ -94,8 +97,11 @@ impl Device for Cpu {
     type Real = f32;
     type Region = HostRegion<f32>;
     type Buffer = HostBuffer<f32>;
+    type Recording = ();
+    type Data = Held;
 
     const SCRATCH_MAPS: usize = 0;
+    const STEPS_AHEAD: usize = 1;
 
     fn name(&self) -> String {
         let threads = self.threads();
@@ -125,6 +131,47 @@ impl Device for Cpu {
     fn download(&self, from: &Tensor, to: &mut [f32]) -> Result<()> {
         fit::host("download", to.len(), from.shape())?;
         to.copy_from_slice(from.values());
+        Ok(())
+    }
+
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<Held> {
+        Ok(Held::new(dataset))
+    }
+
+    fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        write(data.table_mut(table));
+        Ok(())
+    }
+
+    fn choose_table(&self, _: &mut Held, table: usize, chosen: &mut Tensor) -> Result<()> {
+        self.fill(table as f64, chosen)
+    }
+
+    fn draw_batch(
+        &self,
+        data: &Held,
+        part: Part,
+        position: PassPosition<'_, Self>,
+        images: &mut Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        data::draw_batch(self, data, part, position, images.values_mut(), labels.values_mut());
+        Ok(())
+    }
+
+    fn record_step(
+        &self,
+        outcome: &Tensor,
+        distance: Option<&Tensor>,
+        always: bool,
+        results: &mut Tensor,
+        step_acc: &mut Tensor,
+    ) -> Result<()> {
+        let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
+        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        let distance = distance.map(Tensor::values);
+        record_step(outcome.values(), distance, always, results.values_mut(), step_acc.values_mut());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Batch normalisation's launches.
 
 use super::Cuda;
-use super::launch::{THREADS, grid, launch, warps};
+use super::launch::{THREADS, grid, launch};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::error::Result;
 use crate::operands::{Affine, BnStats, Measure};
@@ -21,14 +21,21 @@ pub fn workspace(z: Shape) -> usize {
     parts(z) * z.c() * 3
 }
 
-/// Channels that a block covers: a power of two up to a warp's lanes, as in batch_norm.cu.
-fn channel_tiles(channels: usize) -> usize {
-    channels.div_ceil(channels.next_power_of_two().min(32))
+/// Blocks along channels of the sums over pixels, as in batch_norm.cu: where their number and the addresses allow it, a lane
+/// has four channels.
+fn channel_tiles(channels: usize, addresses: &[u64]) -> usize {
+    let fours = channels.is_multiple_of(4) && addresses.iter().all(|address| address.is_multiple_of(16));
+    tiles(if fours { channels / 4 } else { channels })
+}
+
+/// Blocks for that many lanes: each has a power of two of them, up to a warp's.
+fn tiles(lanes: usize) -> usize {
+    lanes.div_ceil(lanes.next_power_of_two().min(32))
 }
 
 pub fn stats(d: &Cuda, z: u64, shape: Shape, measure: Measure<'_, Cuda>, workspace: u64) -> Result<()> {
     let parts = parts(shape);
-    let config = grid([parts, channel_tiles(shape.c())], THREADS);
+    let config = grid([parts, channel_tiles(shape.c(), &[z])], THREADS);
     let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
     launch!(d, "bn_moments", &d.kernels.bn_moments, config, workspace, z, pixels, channels)?;
     finalize(d, workspace, parts, measure)
@@ -45,7 +52,7 @@ pub fn finalize(d: &Cuda, moments: u64, parts: usize, measure: Measure<'_, Cuda>
         d,
         "bn_finalize",
         &d.kernels.bn_finalize,
-        warps(channels),
+        grid([1, tiles(channels)], THREADS),
         mean,
         rstd,
         running.0,
@@ -69,9 +76,9 @@ pub fn grad_sums(
     partial: u64,
 ) -> Result<()> {
     let parts = parts(shape);
-    let config = grid([parts, channel_tiles(shape.c())], THREADS);
-    let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
     let (mean, rstd) = (stats.mean.buffer.address(), stats.rstd.buffer.address());
+    let config = grid([parts, channel_tiles(shape.c(), &[grad_y, z, mean, rstd])], THREADS);
+    let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
     launch!(
         d,
         "bn_grad_sums",
@@ -90,7 +97,7 @@ pub fn grad_sums(
         d,
         "bn_grad_sums",
         &d.kernels.bn_grad_sums_total,
-        warps(shape.c()),
+        grid([1, tiles(shape.c())], THREADS),
         gamma,
         beta,
         partial,

@@ -1,65 +1,66 @@
-//! What `train_cifar --doctor` tells of the GPUs: the driver, each device, and whether the kernels load there.
+//! What `train_cifar --doctor` tells of the GPUs: what is embedded, the driver, each device, and whether it can be used.
 
-use cudarc::driver::{CudaContext, sys};
+use cudarc::driver::CudaContext;
+use cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as MULTIPROCESSORS;
 
 use super::error::explain;
+use super::images::{self, Form};
+use super::open::{device_count, driver_version, identity};
 use super::{Cuda, ORIGIN};
 use crate::config::Math;
+use crate::error::{Error, Result};
 use crate::memory::human;
 
 /// Lines of name and finding, for a person; nothing here fails.
 pub fn findings() -> Vec<(String, String)> {
     let line = |name: &str, found: String| (name.to_string(), found);
-    let mut lines = vec![line("kernels", ORIGIN.to_string())];
-    // SAFETY: looks for the driver's library and calls nothing in it.
-    if !unsafe { sys::is_culib_present() } {
-        lines.push(line("driver", "none (no libcuda): training runs on the CPU".into()));
-        return lines;
-    }
-    if let Err(error) = cudarc::driver::result::init() {
-        lines.push(line("driver", format!("there, but it does not start: {}", explain(error))));
-        return lines;
-    }
-    let mut version = 0;
-    // SAFETY: writes one integer.
-    let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
-    lines.push(line(
-        "driver",
-        match asked {
-            Ok(()) => format!("supports CUDA {}.{}", version / 1000, version % 1000 / 10),
-            Err(error) => explain(error),
-        },
-    ));
-    let count = match CudaContext::device_count() {
-        Ok(count) => count as usize,
+    let needed = images::needed(Form::Ptx);
+    let branch = needed.driver_branch().map_or(String::new(), |branch| format!(", driver {branch}"));
+    let mut lines =
+        vec![line("kernels", format!("{ORIGIN}; the PTX needs a driver for CUDA {needed} or newer{branch}"))];
+    match driver_version() {
+        Ok(version) => lines.push(line("driver", format!("supports CUDA {version}"))),
         Err(error) => {
-            lines.push(line("GPU", explain(error)));
-            0
+            lines.push(line("driver", format!("{}: training runs on the CPU", reason(error))));
+            return lines;
         }
-    };
-    for ordinal in 0..count {
-        lines.push(line(&format!("cuda:{ordinal}"), device(ordinal)));
     }
-    if count == 0 {
-        lines.push(line("GPU", "none that the driver lists: training runs on the CPU".into()));
+    match device_count() {
+        Ok(0) => lines.push(line("GPU", "none that the driver lists: training runs on the CPU".into())),
+        Ok(count) => lines.extend((0..count).map(|ordinal| line(&format!("cuda:{ordinal}"), device(ordinal)))),
+        Err(error) => lines.push(line("GPU", reason(error))),
     }
     lines
 }
 
 fn device(ordinal: usize) -> String {
-    let about = || {
+    let told = about(ordinal).unwrap_or_else(reason);
+    match Cuda::open(ordinal, Math::Tf32) {
+        Ok(gpu) => format!("{told}; usable, with {}", gpu.kernel_form()),
+        Err(error) => format!("{told}; not usable ({})", reason(error)),
+    }
+}
+
+fn about(ordinal: usize) -> Result<String> {
+    let (name, (major, minor)) = identity(ordinal)?;
+    let opened = || {
         let context = CudaContext::new(ordinal)?;
-        let (major, minor) = context.compute_capability()?;
-        let (free, total) = context.mem_get_info()?;
-        let [free, total] = [free, total].map(|bytes| human(bytes as u64));
-        Ok(format!("{}, compute capability {major}.{minor}, {free} of {total} free", context.name()?))
+        Ok((context.attribute(MULTIPROCESSORS)?, context.mem_get_info()?))
     };
-    let usable = match Cuda::open(ordinal, Math::Tf32) {
-        Ok(_) => "usable".to_string(),
-        Err(reason) => format!("not usable ({reason})"),
-    };
-    match about() {
-        Ok(about) => format!("{about}; {usable}"),
+    let rest = match opened() {
+        Ok((processors, (free, total))) => {
+            let [free, total] = [free, total].map(|bytes| human(bytes as u64));
+            format!("{processors} multiprocessors, {free} of {total} free")
+        }
         Err(error) => explain(error),
+    };
+    Ok(format!("{name}, compute capability {major}.{minor}, {rest}"))
+}
+
+/// An error without what was being done: that is plain here.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Device { reason, .. } => reason,
+        other => other.to_string(),
     }
 }

@@ -1,18 +1,10 @@
 //! The kernels, by name: looked up once when the device opens.
 
-use std::sync::Arc;
+use cudarc::driver::CudaFunction;
 
-use cudarc::driver::{CudaContext, CudaFunction};
-use cudarc::nvrtc::Ptx;
-
-use super::error::{driver, explain};
+use super::images::Images;
 use crate::config::Math;
-use crate::error::{Error, Result};
-
-mod images {
-    include!(concat!(env!("OUT_DIR"), "/images.rs"));
-}
-pub use images::ORIGIN;
+use crate::error::Result;
 
 macro_rules! kernels {
     ($($file:literal: $($name:ident)+;)+) => {
@@ -30,28 +22,31 @@ macro_rules! kernels {
             pub norm_relu_conv_sums: ByTile,
             pub bn_grad_conv_relu: ByTile,
             pub bn_grad_conv_acc: ByTile,
+            pub euler_step: ByChannels,
+            pub inverse_vjp: ByChannels,
         }
 
         impl Kernels {
-            /// Loads every image and looks every kernel up.
+            /// Looks every kernel up.
             ///
             /// # Errors
-            /// An image that the driver refuses, or a kernel that is missing, by name.
-            pub fn load(context: &Arc<CudaContext>) -> Result<Kernels> {
-                let images = Images::load(context)?;
+            /// A kernel that is missing, by name.
+            pub fn find(images: &Images) -> Result<Kernels> {
                 Ok(Kernels {
                     $($($name: images.find($file, stringify!($name))?,)+)+
-                    conv: ByTile::find(&images, "conv", "conv")?,
-                    conv_any: ByMath::find(&images, "conv", "conv", "any")?,
-                    norm_relu_conv: ByTile::find(&images, "conv", "norm_relu_conv")?,
-                    conv_grad_x: ByTile::find(&images, "conv", "conv_grad_x")?,
-                    conv_grad_x_any: ByMath::find(&images, "conv", "conv_grad_x", "any")?,
-                    conv_grad_w: ByTile::find(&images, "conv_grad_w", "conv_grad_w")?,
-                    conv_grad_w_any: ByMath::find(&images, "conv_grad_w", "conv_grad_w", "any")?,
-                    norm_relu_conv_step: ByTile::find(&images, "conv_block", "norm_relu_conv_step")?,
-                    norm_relu_conv_sums: ByTile::find(&images, "conv_block", "norm_relu_conv_sums")?,
-                    bn_grad_conv_relu: ByTile::find(&images, "conv_block", "bn_grad_conv_relu")?,
-                    bn_grad_conv_acc: ByTile::find(&images, "conv_block", "bn_grad_conv_acc")?,
+                    conv: ByTile::find(images, "conv", "conv")?,
+                    conv_any: ByMath::find(images, "conv", "conv", "any")?,
+                    norm_relu_conv: ByTile::find(images, "conv", "norm_relu_conv")?,
+                    conv_grad_x: ByTile::find(images, "conv", "conv_grad_x")?,
+                    conv_grad_x_any: ByMath::find(images, "conv", "conv_grad_x", "any")?,
+                    conv_grad_w: ByTile::find(images, "conv_grad_w", "conv_grad_w")?,
+                    conv_grad_w_any: ByMath::find(images, "conv_grad_w", "conv_grad_w", "any")?,
+                    norm_relu_conv_step: ByTile::find(images, "conv_block", "norm_relu_conv_step")?,
+                    norm_relu_conv_sums: ByTile::find(images, "conv_block", "norm_relu_conv_sums")?,
+                    bn_grad_conv_relu: ByTile::find(images, "conv_block", "bn_grad_conv_relu")?,
+                    bn_grad_conv_acc: ByTile::find(images, "conv_block", "bn_grad_conv_acc")?,
+                    euler_step: ByChannels::find(images, "small_block", "euler_step")?,
+                    inverse_vjp: ByChannels::find(images, "small_block", "inverse_vjp")?,
                 })
             }
         }
@@ -59,10 +54,13 @@ macro_rules! kernels {
 }
 
 kernels! {
-    "elementwise": fill copy axpby relu relu_grad squared_distance_partial squared_distance_total any_not_finite sgd;
+    "elementwise": fill copy axpby relu relu_grad squared_distance_partial squared_distance_total any_not_finite sgd
+        sgd_block;
     "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
         bn_grad_sums_total bn_grad_z;
+    "draw_batch": draw_batch;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
+    "record_step": record_step;
 }
 
 /// A kernel's forms by arithmetic.
@@ -122,31 +120,25 @@ impl ByTile {
     }
 }
 
-/// The loaded images by file name.
-struct Images(Vec<(&'static str, Arc<cudarc::driver::CudaModule>)>);
+/// A kernel of a whole block, by arithmetic and its 16 or 32 channels.
+pub struct ByChannels([[CudaFunction; 2]; 2]);
 
-impl Images {
-    fn load(context: &Arc<CudaContext>) -> Result<Images> {
-        let one = |&(name, ptx): &(&'static str, &str)| {
-            let module = context.load_module(Ptx::from_src(ptx)).map_err(|e| Error::Device {
-                what: "loading the kernels",
-                reason: format!("{name}: {}", explain(e)),
-            })?;
-            Ok((name, module))
+impl ByChannels {
+    fn find(images: &Images, file: &str, name: &str) -> Result<ByChannels> {
+        let of = |math: &str| -> Result<[CudaFunction; 2]> {
+            let one = |channels: &str| images.find(file, &format!("{name}_{math}_{channels}"));
+            Ok([one("16")?, one("32")?])
         };
-        images::PTX.iter().map(one).collect::<Result<_>>().map(Images)
+        Ok(ByChannels([of("tf32")?, of("fp32")?]))
     }
 
-    fn find(&self, file: &str, kernel: &str) -> Result<CudaFunction> {
-        let Some((_, module)) = self.0.iter().find(|(name, _)| *name == file) else {
-            let reason = format!("there is no image of {file}.cu in this build");
-            return Err(Error::Device { what: "looking a kernel up", reason });
-        };
-        module.load_function(kernel).map_err(|e| match driver("looking a kernel up", e) {
-            Error::Device { what, reason } => {
-                Error::Device { what, reason: format!("{kernel} of {file}.cu: {reason}") }
-            }
-            other => other,
-        })
+    /// The form for 16 channels, or for 32.
+    pub fn of(&self, math: Math, wide: bool) -> &CudaFunction {
+        &self.0[math as usize][usize::from(wide)]
+    }
+
+    /// All forms.
+    pub fn all(&self) -> impl Iterator<Item = &CudaFunction> {
+        self.0.iter().flatten()
     }
 }

@@ -2,7 +2,8 @@
 
 use cudarc::driver::LaunchConfig;
 
-/// Blocks of the kernels that go over all elements: enough to fill any card, each thread then strides.
+/// Blocks of the kernels that go over all elements: enough to fill any card, each thread then strides. elements.cuh counts on
+/// there being fewer than 2^24 threads.
 const MOST_BLOCKS: usize = 4096;
 /// Threads of their blocks.
 pub const THREADS: usize = 256;
@@ -16,6 +17,11 @@ pub fn grid(blocks: [usize; 2], threads: usize) -> LaunchConfig {
 /// For a kernel that goes over `len` elements.
 pub fn over(len: usize) -> LaunchConfig {
     grid([len.div_ceil(THREADS).min(MOST_BLOCKS), 1], THREADS)
+}
+
+/// For a kernel that goes over `len` elements, four a thread.
+pub fn over_fours(len: usize) -> LaunchConfig {
+    over(len.div_ceil(4))
 }
 
 /// For a kernel with a warp for each of `count` results.
@@ -34,3 +40,15 @@ macro_rules! launch {
     }};
 }
 pub(super) use launch;
+
+/// The same for a kernel whose blocks wait for each other: all of them must be resident at once.
+macro_rules! cooperate {
+    ($device:expr, $name:literal, $kernel:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
+        use cudarc::driver::PushKernelArg;
+        // SAFETY: as in `launch`.
+        let launched =
+            unsafe { $device.stream.launch_builder($kernel)$(.arg(&$argument))+.launch_cooperative($config) };
+        launched.map(drop).map_err(|e| $crate::cuda::error::driver($name, e))
+    }};
+}
+pub(super) use cooperate;

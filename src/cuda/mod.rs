@@ -1,4 +1,5 @@
-//! The CUDA device: f32 state, hand-written kernels (`kernels/*.cu`), launched through cudarc on one stream.
+//! The CUDA device: f32 state, hand-written kernels (`kernels/*.cu`), launched through cudarc on one stream;
+//! copies of data that nobody waits for go by a second one.
 //!
 //! Convolutions multiply on the tensor cores in TF32 or in full f32, as [`Math`] says; sums are f32 in both. No kernel uses
 //! float atomics and every sum has one order, so two runs give the same bits. No operation allocates or waits, but for
@@ -8,28 +9,42 @@ mod batch_norm;
 mod block;
 mod buffer;
 mod conv;
+mod data;
 pub mod doctor;
 mod error;
+mod graph;
+mod images;
 mod kernels;
 mod launch;
+mod nvtx;
 mod open;
 mod operand;
+mod pinned;
+mod sgd;
+mod small_block;
+mod version;
 
 use std::sync::Arc;
 
 use cudarc::driver::{CudaSlice, CudaStream};
 
 pub use self::buffer::{CudaBuffer, CudaRegion};
-pub use self::kernels::ORIGIN;
+pub use self::data::CudaData;
+pub use self::graph::Recording;
+pub use self::images::{ORIGIN, VERSION};
 
 use self::error::driver;
+use self::images::Form;
 use self::kernels::Kernels;
-use self::launch::{grid, launch, over, warps};
+use self::launch::{grid, launch, over, over_fours, warps};
 use self::operand::Norm;
 use crate::config::Math;
-use crate::device::{BN_EPS, Device, Sgd};
+use crate::data::{Dataset, Part, Place};
+use crate::device::{BN_EPS, Device, DeviceMemory, PassPosition, Sgd};
 use crate::error::Result;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
+use crate::operands::{
+    Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
+};
 use crate::shape::{Conv, Shape, check};
 use crate::tensor::Tensor as DeviceTensor;
 use crate::{fit, fused};
@@ -39,13 +54,21 @@ type Tensor = DeviceTensor<Cuda>;
 /// A GPU.
 pub struct Cuda {
     stream: Arc<CudaStream>,
+    /// For copies while the other one computes.
+    copies: Arc<CudaStream>,
     kernels: Kernels,
+    limits: small_block::Limits,
     math: Math,
     /// Where a kernel leaves whether it met a number that is not finite.
     flag: CudaSlice<u32>,
     /// Where blocks of a reduction count themselves: zero between launches.
     counters: CudaSlice<u32>,
     name: String,
+    /// The form in which the kernels were loaded.
+    form: Form,
+    /// What the driver told of its memory when the device was opened.
+    at_open: DeviceMemory,
+    eager: bool,
 }
 
 /// A tensor's address.
@@ -57,8 +80,11 @@ impl Device for Cuda {
     type Real = f32;
     type Region = CudaRegion;
     type Buffer = CudaBuffer;
+    type Recording = Recording;
+    type Data = CudaData;
 
     const SCRATCH_MAPS: usize = 2;
+    const STEPS_AHEAD: usize = 256;
 
     fn name(&self) -> String {
         self.name.clone()
@@ -66,6 +92,16 @@ impl Device for Cuda {
 
     fn available_bytes(&self) -> Option<u64> {
         self.stream.context().mem_get_info().ok().map(|(free, _)| free as u64)
+    }
+
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        let (free, _) = self.stream.context().mem_get_info().ok()?;
+        Some(DeviceMemory { free_now_bytes: free as u64, ..self.at_open })
+    }
+
+    fn phase<R>(&self, name: &'static str, f: impl FnOnce() -> R) -> R {
+        let _range = nvtx::Range::start(name);
+        f()
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -78,6 +114,10 @@ impl Device for Cuda {
 
     unsafe fn carve(&self, region: &CudaRegion, offset: usize, len: usize) -> CudaBuffer {
         region.carve(offset, len)
+    }
+
+    fn replay(&self, recorded: &mut Option<Recording>, f: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.eager { f() } else { graph::replay(&self.stream, recorded, f) }
     }
 
     fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
@@ -103,32 +143,70 @@ impl Device for Cuda {
         self.stream.synchronize().map_err(|e| driver("download", e))
     }
 
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<CudaData> {
+        CudaData::new(self, &dataset)
+    }
+
+    fn write_table(&self, data: &mut CudaData, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        data.write_table(self, table, write)
+    }
+
+    fn choose_table(&self, data: &mut CudaData, table: usize, chosen: &mut Tensor) -> Result<()> {
+        data.choose(self, table)?;
+        self.fill(table as f64, chosen)
+    }
+
+    fn draw_batch(
+        &self,
+        data: &CudaData,
+        part: Part,
+        position: PassPosition<'_, Self>,
+        images: &mut Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        data::draw_batch(self, data, part, position, images, labels)
+    }
+
+    fn record_step(
+        &self,
+        outcome: &Tensor,
+        distance: Option<&Tensor>,
+        always: bool,
+        results: &mut Tensor,
+        step_acc: &mut Tensor,
+    ) -> Result<()> {
+        let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
+        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        data::record_step(self, outcome, distance, always, results, step_acc)
+    }
+
     fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
         let len = y.shape().len();
-        launch!(self, "fill", &self.kernels.fill, over(len), at(y), value as f32, len as u64)
+        launch!(self, "fill", &self.kernels.fill, over_fours(len), at(y), value as f32, len as u64)
     }
 
     fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
         check("copy", x.shape(), y.shape())?;
         let len = y.shape().len();
-        launch!(self, "copy", &self.kernels.copy, over(len), at(y), at(x), len as u64)
+        launch!(self, "copy", &self.kernels.copy, over_fours(len), at(y), at(x), len as u64)
     }
 
     fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
         check("axpby", x.shape(), y_acc.shape())?;
         let len = x.shape().len();
-        launch!(self, "axpby", &self.kernels.axpby, over(len), at(y_acc), at(x), a as f32, b as f32, len as u64)
+        launch!(self, "axpby", &self.kernels.axpby, over_fours(len), at(y_acc), at(x), a as f32, b as f32, len as u64)
     }
 
     fn relu(&self, y: &mut Tensor) -> Result<()> {
         let len = y.shape().len();
-        launch!(self, "relu", &self.kernels.relu, over(len), at(y), len as u64)
+        launch!(self, "relu", &self.kernels.relu, over_fours(len), at(y), len as u64)
     }
 
     fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
         check("relu_grad", y.shape(), grad.shape())?;
         let len = y.shape().len();
-        launch!(self, "relu_grad", &self.kernels.relu_grad, over(len), at(grad), at(y), len as u64)
+        launch!(self, "relu_grad", &self.kernels.relu_grad, over_fours(len), at(grad), at(y), len as u64)
     }
 
     fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
@@ -156,7 +234,7 @@ impl Device for Cuda {
         let stream = self.stream.cu_stream();
         // SAFETY: the flag is four bytes of this device.
         unsafe { cudarc::driver::result::memset_d8_async(flag, 0, 4, stream) }.map_err(|e| driver("all_finite", e))?;
-        launch!(self, "all_finite", &self.kernels.any_not_finite, over(len), flag, at(x), len as u64)?;
+        launch!(self, "all_finite", &self.kernels.any_not_finite, over_fours(len), flag, at(x), len as u64)?;
         let mut found = [0u32];
         // SAFETY: as above; the host's copy is read after the stream is done.
         unsafe { cudarc::driver::result::memcpy_dtoh_async(&mut found, flag, stream) }
@@ -227,7 +305,7 @@ impl Device for Cuda {
         fit::norm("bn_apply", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.bn_apply);
-        launch!(self, "bn_apply", kernel, over(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+        launch!(self, "bn_apply", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
     }
 
     fn bn_grad_sums(
@@ -265,7 +343,7 @@ impl Device for Cuda {
             self,
             "bn_grad_z",
             &self.kernels.bn_grad_z,
-            over(len),
+            over_fours(len),
             at(grad_z),
             at(grad_y),
             at(z),
@@ -343,13 +421,23 @@ impl Device for Cuda {
     }
 
     fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
-        check("sgd", theta.shape(), grad.shape())?;
-        check("sgd", theta.shape(), velocity.shape())?;
-        let len = theta.shape().len();
-        let [momentum, decay] = [step.momentum, step.weight_decay].map(|v| v as f32);
-        let (theta, velocity, lr, loss) = (at(theta), at(velocity), at(step.lr), at(step.loss));
-        let (kernel, len) = (&self.kernels.sgd, len as u64);
-        launch!(self, "sgd", kernel, over(len as usize), theta, velocity, at(grad), lr, loss, momentum, decay, len)
+        sgd::one(self, step, grad, velocity, theta)
+    }
+
+    fn sgd_block(
+        &self,
+        step: Sgd<'_, Self>,
+        grad: &BasicTheta<Self>,
+        velocity: &mut BasicTheta<Self>,
+        theta: &mut BasicTheta<Self>,
+    ) -> Result<()> {
+        sgd::block(self, step, grad, velocity, theta)
+    }
+
+    fn block_workspace(&self, map: Shape) -> usize {
+        let primitives = self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map));
+        let chained = conv::fused_tile(map.c()).map_or(0, |tile| conv::block_workspace(map, tile));
+        primitives.max(chained).max(self.limits.workspace(map))
     }
 
     fn conv_stats(
@@ -392,11 +480,6 @@ impl Device for Cuda {
         conv::norm_relu_forward(self, tile, z1, norm, w, at(z2), measure, scratch.workspace.address())
     }
 
-    fn block_workspace(&self, map: Shape) -> usize {
-        let primitives = self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map));
-        conv::fused_tile(map.c()).map_or(primitives, |tile| primitives.max(conv::block_workspace(map, tile)))
-    }
-
     fn basic_vjp_outer(
         &self,
         grad_f: &Tensor,
@@ -432,36 +515,12 @@ impl Device for Cuda {
         }
     }
 
-    fn inverse_vjp(
-        &self,
-        h: f64,
-        carry: Carry,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        x: &mut Tensor,
-        x_rec: &mut Tensor,
-        cache: &mut BasicCache<Self>,
-        grad_x: &mut Tensor,
-        grad_theta: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
-    ) -> Result<()> {
-        fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
-        check("inverse_vjp", x.shape(), x_rec.shape())?;
-        check("inverse_vjp", x.shape(), grad_x.shape())?;
-        match conv::fused_tile(x.shape().c()) {
-            Some(tile) => {
-                block::inverse_vjp(self, tile, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
-            }
-            None => fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch),
-        }
-    }
-
     fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
         check("norm_relu", z.shape(), y.shape())?;
         fit::norm("norm_relu", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.norm_relu);
-        launch!(self, "norm_relu", kernel, over(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+        launch!(self, "norm_relu", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
     }
 
     fn norm_step(
@@ -490,9 +549,64 @@ impl Device for Cuda {
         check("norm_step_acc", z.shape(), x_acc.shape())?;
         self.step(at(x_acc), h, z, stats, affine, at(x_acc))
     }
+
+    fn euler_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &mut BasicStats<Self>,
+        running: Option<&mut BasicRunning<Self>>,
+        x: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        if let Some(form) = self.limits.form(x.shape()) {
+            fit::basic("euler_step", x.shape().c(), theta, stats)?;
+            let workspace = scratch.workspace.address();
+            return small_block::euler_step(self, form, h, theta, stats, running, at(x), workspace);
+        }
+        fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
+    }
+
+    fn inverse_vjp(
+        &self,
+        h: f64,
+        carry: Carry,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        x: &mut Tensor,
+        x_rec: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor,
+        grad_theta: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        if let Some(form) = self.limits.form(x.shape()) {
+            let workspace = scratch.workspace.address();
+            check("inverse_vjp", x.shape(), grad_x.shape())?;
+            fit::basic("inverse_vjp", x.shape().c(), theta, stats)?;
+            fit::basic("inverse_vjp", x.shape().c(), grad_theta, stats)?;
+            let (x, grad_x) = (at(x), at(grad_x));
+            return small_block::inverse_vjp(self, form, h, carry, theta, stats, x, grad_x, grad_theta, workspace);
+        }
+        fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+        check("inverse_vjp", x.shape(), x_rec.shape())?;
+        check("inverse_vjp", x.shape(), grad_x.shape())?;
+        match conv::fused_tile(x.shape().c()) {
+            Some(tile) => {
+                block::inverse_vjp(self, tile, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+            }
+            None => fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch),
+        }
+    }
 }
 
 impl Cuda {
+    /// Launches kernel by kernel in place of replaying recorded steps: the same bits, slower, as profilers want it.
+    pub fn set_eager(&mut self, eager: bool) {
+        self.eager = eager;
+    }
+
     /// `y = x + h bn(z)`; y may be x.
     fn step(&self, x: u64, h: f64, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: u64) -> Result<()> {
         fit::norm("norm_step", z.shape().c(), stats, affine)?;
@@ -502,7 +616,7 @@ impl Cuda {
             self,
             "norm_step",
             &self.kernels.norm_step,
-            over(len),
+            over_fours(len),
             y,
             x,
             h,

@@ -1,52 +1,125 @@
-//! Opening a GPU: is there a driver, is it new enough, is there a device; the kernels loaded and looked up.
+//! Opening a GPU: is there a driver, is it new enough, is there a device, is it new enough; the kernels loaded and looked up.
 
-use cudarc::driver::{CudaContext, sys};
+use cudarc::driver::{CudaContext, result, sys};
 
 use super::error::{driver, explain};
+use super::images::{self, Capability, Images, OLDEST};
 use super::kernels::Kernels;
+use super::small_block::Limits;
+use super::version::CudaVersion;
 use super::{Cuda, conv};
 use crate::config::Math;
+use crate::device::DeviceMemory;
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 
-/// The driver's version that the embedded PTX asks for: PTX 9.0 came with CUDA 13.0, whose first driver is 580.
-const NEEDED: i32 = 13000;
+fn refused(reason: String) -> Error {
+    Error::Device { what: "opening the GPU", reason }
+}
+
+/// The CUDA version that this machine's driver supports.
+///
+/// # Errors
+/// [`Error::Device`] if there is no driver.
+pub fn driver_version() -> Result<CudaVersion> {
+    // SAFETY: looks for the driver's library and calls nothing in it.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(refused("this machine has no NVIDIA driver (no libcuda)".into()));
+    }
+    let mut version = 0;
+    // SAFETY: writes one integer; may be called before all else.
+    let asked = unsafe { sys::cuDriverGetVersion(&mut version) }.result();
+    asked.map_err(|e| driver("asking the driver's version", e))?;
+    Ok(CudaVersion(version))
+}
+
+/// How many GPUs the driver lists; starts the driver.
+///
+/// # Errors
+/// [`Error::Device`] with the driver's reason.
+pub fn device_count() -> Result<usize> {
+    match result::init() {
+        Ok(()) => Ok(CudaContext::device_count().map_err(|e| driver("counting the GPUs", e))? as usize),
+        // so says the driver where it finds no GPU, or may show none
+        Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => Ok(0),
+        Err(error) => Err(driver("starting the driver", error)),
+    }
+}
+
+/// A GPU's name and compute capability, asked without opening it.
+///
+/// # Errors
+/// [`Error::Device`] with the driver's reason.
+pub fn identity(ordinal: usize) -> Result<(String, Capability)> {
+    use sys::CUdevice_attribute::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    let asked = || {
+        let device = result::device::get(ordinal as i32)?;
+        // SAFETY: the handle is the driver's own.
+        let of = |attribute| unsafe { result::device::get_attribute(device, attribute) };
+        Ok((result::device::get_name(device)?, (of(MAJOR)?, of(MINOR)?)))
+    };
+    asked().map_err(|e| driver("asking what the GPU is", e))
+}
 
 impl Cuda {
     /// Opens the GPU of this number.
     ///
     /// # Errors
-    /// [`Error::Device`] with the reason: no driver, one too old, no such device, or kernels that do not load.
+    /// [`Error::Device`] with the reason: no driver, one too old, no such device, one too old, or kernels that do not load.
     pub fn open(ordinal: usize, math: Math) -> Result<Self> {
-        let refused = |reason: String| Error::Device { what: "opening the GPU", reason };
-        // SAFETY: looks for the driver's library and calls nothing in it.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(refused("this machine has no NVIDIA driver (no libcuda)".into()));
+        let version = driver_version()?;
+        match device_count()? {
+            0 => return Err(refused("the driver lists no GPU".into())),
+            count if ordinal >= count => {
+                let last = count - 1;
+                let listed = if last == 0 { "cuda:0 alone".into() } else { format!("cuda:0 to cuda:{last}") };
+                return Err(refused(format!("there is no device {ordinal}: the driver lists {listed}")));
+            }
+            _ => {}
         }
-        cudarc::driver::result::init().map_err(|e| driver("starting the driver", e))?;
-        let mut version = 0;
-        // SAFETY: writes one integer.
-        unsafe { sys::cuDriverGetVersion(&mut version) }
-            .result()
-            .map_err(|e| driver("asking the driver's version", e))?;
-        if version < NEEDED {
-            let (major, minor) = (version / 1000, version % 1000 / 10);
+        let (name, capability) = identity(ordinal)?;
+        if capability < OLDEST {
+            let ((major, minor), (least, _)) = (capability, OLDEST);
             return Err(refused(format!(
-                "the driver supports CUDA {major}.{minor} and the kernels need 13.0: install driver 580 or newer"
+                "{name} has compute capability {major}.{minor}, and the kernels need {least}.0 (Ampere) or newer"
             )));
         }
-        let count = CudaContext::device_count().map_err(|e| refused(explain(e)))?;
-        if ordinal >= count as usize {
-            return Err(refused(format!("there is no device {ordinal}: the driver lists {count}")));
-        }
+        images::check_driver(version, images::best_form(capability))?;
         let context = CudaContext::new(ordinal).map_err(|e| driver("opening the GPU", e))?;
-        // SAFETY: all work goes to one stream, so nothing needs to be ordered by events.
+        // SAFETY: all operations go to one stream; what goes by the other is ordered by events of its own.
         unsafe { context.disable_event_tracking() };
-        let kernels = Kernels::load(&context)?;
+        let (free, total) = context.mem_get_info().map_err(|e| refused(explain(e)))?;
+        let [free, total] = [free, total].map(|bytes| bytes as u64);
+        let at_open = DeviceMemory { total_bytes: total, free_at_open_bytes: free, free_now_bytes: free };
+        let images = Images::load(&context, capability, version)?;
+        let kernels = Kernels::find(&images)?;
+        let limits = Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
+        let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let counters = stream.alloc_zeros(conv::COUNTERS).map_err(|e| driver("reserving memory", e))?;
-        let name = context.name().map_err(|e| driver("asking the GPU's name", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        Ok(Self { stream, kernels, math, flag, counters, name })
+        let (form, eager) = (images.form, false);
+        Ok(Self { stream, copies, kernels, limits, math, flag, counters, name, form, at_open, eager })
+    }
+
+    /// The same device with every block as a chain of launches, those on small maps too, which otherwise are one cooperative
+    /// launch: to compare the two.
+    #[must_use]
+    pub fn chained(mut self) -> Self {
+        self.limits = Limits::NONE;
+        self
+    }
+
+    /// Whether a residual block on such a map is one cooperative launch forward and one backward.
+    pub fn is_cooperative(&self, map: Shape) -> bool {
+        self.limits.form(map).is_some()
+    }
+
+    /// The form in which this GPU got its kernels, in words.
+    pub fn kernel_form(&self) -> String {
+        self.form.to_string()
     }
 }

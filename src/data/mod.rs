@@ -1,13 +1,14 @@
-//! Images: the data sets, their augmentation, and the loader that keeps the next batch ready.
+//! Images: the data sets, their augmentation, and the epochs' order.
 //!
-//! A data set stays in memory as the bytes of its files; a batch becomes `f32` only when it is drawn. Every random choice
+//! A data set stays as the bytes of its files where the device reads them; a batch becomes numbers only when it is drawn. Every random choice
 //! comes from a stream keyed by what it is for, so neither threads nor batch splits nor a resumed run can change one.
 
 pub mod augment;
 pub mod cifar;
 #[cfg(feature = "download")]
 pub mod download;
-pub mod loader;
+pub mod epoch;
+pub mod held;
 pub mod source;
 pub mod synthetic;
 
@@ -15,7 +16,8 @@ mod random;
 
 use sha2::{Digest, Sha256};
 
-pub use loader::{HostBatch, Loader, LoaderSpec};
+pub use epoch::{Batches, EpochSpec, Place};
+pub use held::{Held, Part, TABLES, held_bytes};
 
 /// Rows and columns of an image.
 pub const IMAGE: usize = 32;

@@ -2,9 +2,13 @@
 
 mod ends;
 mod names;
+mod pass;
+mod step;
 
 use self::ends::Ends;
-use crate::device::{Device, Sgd, SgdStep};
+pub use self::pass::Pass;
+use self::step::Recorded;
+use crate::device::Device;
 use crate::error::Result;
 use crate::init::{self, Draw, Init};
 use crate::memory::{Arena, Bytes, Category};
@@ -12,8 +16,8 @@ use crate::operands::{BasicRunning, BasicTheta, BnRunning, BnStats, Measure};
 use crate::plan;
 use crate::scheme::{Stack, Statistics, StepStats};
 use crate::shape::{Conv, Shape};
-use crate::sweep::{self, SweepSpec, Update, Work};
-use crate::tensor::{Real, Tensor};
+use crate::sweep::{self, SweepSpec, Work};
+use crate::tensor::Tensor;
 
 /// Side of the head's pooling windows.
 pub const POOL: usize = 4;
@@ -63,6 +67,15 @@ pub struct BatchResult {
     pub correct: usize,
 }
 
+/// What one step of a pass gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepResult {
+    /// Loss and right answers.
+    pub batch: BatchResult,
+    /// The drift at the end of the sweep, 0 in a test; none in modes that reconstruct nothing.
+    pub drift: Option<f64>,
+}
+
 /// What one backward sweep gave besides gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Drift {
@@ -97,6 +110,17 @@ pub struct Net<D: Device> {
     distance: Tensor<D>,
     /// The learning rate, `[1]`.
     rate: Tensor<D>,
+    /// The data set, once [`Net::hold`] has one.
+    data: Option<D::Data>,
+    /// The step's number in its pass, `[1]`.
+    step: Tensor<D>,
+    /// The table that a training pass goes by, `[1]`.
+    table: Tensor<D>,
+    /// What the last steps gave, `[1, 1, STEPS_AHEAD, 4]`, and its copy.
+    results: Tensor<D>,
+    results_read: Vec<D::Real>,
+    /// The passes that the device has recorded.
+    recorded: Vec<Recorded<D>>,
 }
 
 impl<D: Device> Net<D> {
@@ -140,6 +164,12 @@ impl<D: Device> Net<D> {
             outcome: arena.tensor(Category::Scratch, Shape::vector(2))?,
             distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
+            data: None,
+            step: arena.tensor(Category::Data, Shape::vector(1))?,
+            table: arena.tensor(Category::Data, Shape::vector(1))?,
+            results: arena.tensor(Category::Scratch, Shape([1, 1, D::STEPS_AHEAD, 4]))?,
+            results_read: vec![D::Real::default(); 4 * D::STEPS_AHEAD],
+            recorded: Vec::new(),
         };
         net.memory = arena.ledger().clone();
         net.initialise(d, init, seed)?;
@@ -180,16 +210,23 @@ impl<D: Device> Net<D> {
     /// # Errors
     /// If n is larger than the planned batch.
     pub fn load(&mut self, d: &D, images: &[D::Real], labels: &[D::Real]) -> Result<()> {
-        let n = labels.len();
+        self.set_batch(labels.len())?;
+        d.upload(images, &mut self.images)?;
+        d.upload(labels, &mut self.labels)
+    }
+
+    /// Uses the first `n` images of everything that a batch goes through.
+    fn set_batch(&mut self, n: usize) -> Result<()> {
+        if self.labels.shape().n() == n {
+            return Ok(());
+        }
         self.work.set_batch(n)?;
         let Self { stem_z, images: on_device, labels: labels_on_device, pooled, grad_pooled, .. } = self;
         for tensor in [stem_z, on_device, labels_on_device, pooled, grad_pooled] {
             tensor.set_batch(n)?;
         }
         self.logits.set_batch(n)?;
-        self.grad_logits.set_batch(n)?;
-        d.upload(images, &mut self.images)?;
-        d.upload(labels, &mut self.labels)
+        self.grad_logits.set_batch(n)
     }
 
     /// The stem: `work.x = x_0`.
@@ -209,116 +246,11 @@ impl<D: Device> Net<D> {
     }
 
     /// The head: pooling, linear layer, loss and its gradient.
-    fn head(&mut self, d: &D) -> Result<BatchResult> {
+    fn head(&mut self, d: &D) -> Result<()> {
         let Self { ends, work, pooled, logits, grad_logits, labels, outcome, .. } = self;
         d.avg_pool(&work.x, POOL, pooled)?;
         d.linear(pooled, &ends.head_w, &ends.head_b, logits)?;
-        d.softmax_cross_entropy(logits, labels, grad_logits, outcome)?;
-        let [loss, correct] = read_pair(d, outcome)?;
-        Ok(BatchResult { loss, correct: correct as usize })
-    }
-
-    /// The forward pass of training on the loaded batch. Running statistics move.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn forward(&mut self, d: &D) -> Result<BatchResult> {
-        self.stem(d, Statistics::MeasureAndRun)?;
-        sweep::forward(d, &self.spec.sweep, &mut self.stack, &mut self.work)?;
-        self.head(d)
-    }
-
-    /// Loss and right answers on the loaded batch with running statistics; nothing moves.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn evaluate(&mut self, d: &D) -> Result<BatchResult> {
-        self.stem(d, Statistics::Running)?;
-        sweep::infer(d, &mut self.stack, &mut self.work)?;
-        self.head(d)
-    }
-
-    /// All gradients of the batch that [`Net::forward`] has just seen. Blocks are updated on the way if updates are in the
-    /// sweep; [`Net::update`] does the rest.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn backward(&mut self, d: &D, sgd: SgdStep) -> Result<Drift> {
-        d.upload(&[D::Real::from_f64(sgd.lr)], &mut self.rate)?;
-        let Self { ends, ends_grad, work, pooled, grad_pooled, grad_logits, rate, outcome, .. } = self;
-        let sgd = on_device(sgd, rate, outcome);
-        for (_, grad) in ends_grad.named_mut() {
-            d.fill(0.0, grad)?;
-        }
-        d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
-        d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
-        d.avg_pool_grad(grad_pooled, POOL, &mut work.grad)?;
-        sweep::backward(d, &self.spec.sweep, &mut self.stack, work, sgd)?;
-        self.stem_backward(d)
-    }
-
-    /// The stem's gradients from dL/dx_0, and the drift, since x_0 is computed here anyway.
-    fn stem_backward(&mut self, d: &D) -> Result<Drift> {
-        let Self { ends, ends_grad, stem_stats, stem_z, work, images, distance, .. } = self;
-        let Work { x, x_rec, grad, anchor_distances, scratch, .. } = work;
-        let crate::operands::Scratch { grad_u: grad_z, sums1: sums, workspace, .. } = scratch;
-        let reconstructs = x_rec.is_some();
-        // the reconstruction stays in x; without one x is free
-        let (reconstruction, x_0) = match x_rec {
-            Some(x_rec) => (Some(&*x), x_rec),
-            None => (None, x),
-        };
-        d.norm_relu(stem_z, stem_stats, &ends.stem_bn, x_0)?;
-        if let Some(reconstruction) = reconstruction {
-            d.squared_distance(reconstruction, x_0, distance, workspace)?;
-        }
-        d.relu_grad(x_0, grad)?;
-        d.bn_grad_sums(grad, 1.0, stem_z, stem_stats, sums, workspace)?;
-        d.bn_grad_z(grad, 1.0, stem_z, stem_stats, &ends.stem_bn, sums, grad_z)?;
-        d.axpby(1.0, &sums.gamma, 1.0, &mut ends_grad.stem_bn.gamma)?;
-        d.axpby(1.0, &sums.beta, 1.0, &mut ends_grad.stem_bn.beta)?;
-        d.conv_grad_w(images, grad_z, Conv::STEM_5X5, &mut ends_grad.stem_conv, workspace)?;
-        let relative = |pair: [f64; 2]| (pair[0] / pair[1].max(f64::MIN_POSITIVE)).sqrt();
-        let stem = if reconstructs { Some(relative(read_pair(d, distance)?)) } else { None };
-        let mut anchors: Option<f64> = None;
-        for pair in anchor_distances {
-            anchors = Some(anchors.unwrap_or(0.0).max(relative(read_pair(d, pair)?)));
-        }
-        Ok(Drift { stem, anchors })
-    }
-
-    /// Applies SGD to everything that the sweep has not updated.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn update(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        d.upload(&[D::Real::from_f64(sgd.lr)], &mut self.rate)?;
-        let Self { ends, ends_grad, ends_velocity, stack, work, rate, outcome, .. } = self;
-        let sgd = on_device(sgd, rate, outcome);
-        let ends = ends_grad.named().into_iter().zip(ends_velocity.named_mut()).zip(ends.named_mut());
-        for (((_, grad), (_, velocity)), (_, theta)) in ends {
-            d.sgd(sgd, grad, velocity, theta)?;
-        }
-        if self.spec.sweep.update == Update::After {
-            for layer in 0..stack.depth() {
-                work.grads.apply(d, stack, layer, sgd)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One training step on the loaded batch. A loss that is not finite leaves the parameters as they were.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn train_step(&mut self, d: &D, sgd: SgdStep) -> Result<(BatchResult, Drift)> {
-        let result = self.forward(d)?;
-        if !result.loss.is_finite() {
-            return Ok((result, Drift::default()));
-        }
-        let drift = self.backward(d, sgd)?;
-        self.update(d, sgd)?;
-        Ok((result, drift))
+        d.softmax_cross_entropy(logits, labels, grad_logits, outcome)
     }
 
     /// Runs the loaded batch forward once more and names the first place whose values are not finite. Saved statistics are
@@ -347,14 +279,4 @@ impl<D: Device> Net<D> {
     pub fn logits(&self) -> &Tensor<D> {
         &self.logits
     }
-}
-
-fn on_device<'a, D: Device>(step: SgdStep, lr: &'a Tensor<D>, loss: &'a Tensor<D>) -> Sgd<'a, D> {
-    Sgd { lr, loss, momentum: step.momentum, weight_decay: step.weight_decay }
-}
-
-fn read_pair<D: Device>(d: &D, tensor: &Tensor<D>) -> Result<[f64; 2]> {
-    let mut pair = [D::Real::default(); 2];
-    d.download(tensor, &mut pair)?;
-    Ok(pair.map(Real::to_f64))
 }

@@ -3,15 +3,19 @@
 
 mod batch_norm;
 mod conv;
+mod data;
 mod elementwise;
 mod linear;
 mod loss;
 mod pool;
 
-use crate::device::{Device, Sgd};
+use std::sync::Arc;
+
+use crate::data::{Dataset, Held, Part, Place};
+use crate::device::{Device, PassPosition, Sgd};
 use crate::error::Result;
 use crate::fit;
-use crate::host::{HostBuffer, HostRegion};
+use crate::host::{HostBuffer, HostRegion, record_step};
 use crate::operands::{Affine, BnRunning, BnStats, Measure};
 use crate::shape::{Conv, Shape, check};
 use crate::tensor::Tensor as DeviceTensor;
@@ -26,8 +30,11 @@ impl Device for Reference {
     type Real = f64;
     type Region = HostRegion<f64>;
     type Buffer = HostBuffer<f64>;
+    type Recording = ();
+    type Data = Held;
 
     const SCRATCH_MAPS: usize = 2;
+    const STEPS_AHEAD: usize = 1;
 
     fn name(&self) -> String {
         "reference (f64)".into()
@@ -55,6 +62,47 @@ impl Device for Reference {
     fn download(&self, from: &Tensor, to: &mut [f64]) -> Result<()> {
         fit::host("download", to.len(), from.shape())?;
         to.copy_from_slice(from.values());
+        Ok(())
+    }
+
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<Held> {
+        Ok(Held::new(dataset))
+    }
+
+    fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        write(data.table_mut(table));
+        Ok(())
+    }
+
+    fn choose_table(&self, _: &mut Held, table: usize, chosen: &mut Tensor) -> Result<()> {
+        self.fill(table as f64, chosen)
+    }
+
+    fn draw_batch(
+        &self,
+        data: &Held,
+        part: Part,
+        position: PassPosition<'_, Self>,
+        images: &mut Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        data::draw_batch(data, part, position, images.values_mut(), labels.values_mut());
+        Ok(())
+    }
+
+    fn record_step(
+        &self,
+        outcome: &Tensor,
+        distance: Option<&Tensor>,
+        always: bool,
+        results: &mut Tensor,
+        step_acc: &mut Tensor,
+    ) -> Result<()> {
+        let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
+        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        let distance = distance.map(Tensor::values);
+        record_step(outcome.values(), distance, always, results.values_mut(), step_acc.values_mut());
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! How a run goes, while it goes: a bar on a terminal, plain lines elsewhere, nothing when quiet.
 //!
-//! [`Log::step`] is called every step and must cost nothing: until it is time to draw it compares two clock readings, and
+//! [`Log::steps`] may be called every step and must cost nothing: until it is time to draw it compares two clock readings, and
 //! plain lines are composed in a buffer that is kept.
 
 use std::fmt::{self, Write as _};
@@ -55,18 +55,20 @@ pub struct EpochExtent {
     pub steps_after: u64,
 }
 
-/// One step, for the log.
+/// The steps since the last report, for the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepReport {
-    /// The step in its epoch, counted from 1.
+pub struct StepsReport {
+    /// The last of them in its epoch, counted from 1.
     pub step: usize,
-    /// Images of this step.
+    /// How many there are.
+    pub steps: usize,
+    /// Images of them.
     pub images: usize,
     /// Mean loss of the epoch so far.
     pub loss: f64,
     /// Fraction classified correctly in the epoch so far.
     pub accuracy: f64,
-    /// Drift of this step; none in modes that reconstruct nothing.
+    /// Drift of the last step; none in modes that reconstruct nothing.
     pub drift: Option<f64>,
     /// Peak bytes of state, scratch and saved.
     pub activation_peak_bytes: u64,
@@ -131,10 +133,10 @@ impl Log {
         }
     }
 
-    /// A step is done. Allocates nothing unless it is time to draw.
-    pub fn step(&mut self, report: &StepReport) {
-        self.run.add(report.images);
-        self.epoch.add(report.images);
+    /// Steps are done. Allocates nothing unless it is time to draw.
+    pub fn steps(&mut self, report: &StepsReport) {
+        self.run.add(report.steps, report.images);
+        self.epoch.add(report.steps, report.images);
         if self.kind == LogKind::Quiet {
             return;
         }
@@ -147,7 +149,7 @@ impl Log {
         let left = steps.saturating_sub(report.step) as u64;
         let times = TimeLeft { epoch: self.epoch.time_for(left, now), run: self.run.time_for(left + steps_after, now) };
         let images_per_second = self.epoch.images_per_second(now);
-        let StepReport { step, loss, accuracy, .. } = *report;
+        let StepsReport { step, loss, accuracy, .. } = *report;
         self.text.clear();
         let mut compose = |args: fmt::Arguments<'_>| self.text.write_fmt(args).expect("a string takes any text");
         match &self.bar {
@@ -277,8 +279,8 @@ mod tests {
 
     const EXTENT: EpochExtent = EpochExtent { epoch: 2, epochs: 3, done: 0, steps: 100, steps_after: 100 };
 
-    fn report(step: usize, drift: Option<f64>) -> StepReport {
-        StepReport { step, images: 256, loss: 1.5, accuracy: 0.25, drift, activation_peak_bytes: 3 << 19 }
+    fn report(step: usize, drift: Option<f64>) -> StepsReport {
+        StepsReport { step, steps: 1, images: 256, loss: 1.5, accuracy: 0.25, drift, activation_peak_bytes: 3 << 19 }
     }
 
     fn written(kind: LogKind, every: Duration, talk: impl FnOnce(&mut Log)) -> String {
@@ -294,8 +296,8 @@ mod tests {
     fn lines_say_what_the_bar_says() {
         let text = written(LogKind::Lines, Duration::ZERO, |log| {
             log.epoch_start(EXTENT);
-            log.step(&report(7, Some(1.5e-4)));
-            log.step(&report(8, None));
+            log.steps(&report(7, Some(1.5e-4)));
+            log.steps(&report(8, None));
         });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
@@ -311,7 +313,7 @@ mod tests {
     fn steps_are_silent_between_two_drawings() {
         let text = written(LogKind::Lines, Duration::from_secs(3600), |log| {
             log.epoch_start(EXTENT);
-            (1..=100).for_each(|step| log.step(&report(step, None)));
+            (1..=100).for_each(|step| log.steps(&report(step, None)));
             log.epoch_end(&row(2));
             log.note("a word");
         });
@@ -324,7 +326,7 @@ mod tests {
     fn quiet_says_nothing_and_a_bar_writes_no_step_lines() {
         let talk = |log: &mut Log| {
             log.epoch_start(EXTENT);
-            log.step(&report(1, None));
+            log.steps(&report(1, None));
             log.note("a word");
         };
         assert_eq!(written(LogKind::Quiet, Duration::ZERO, talk), "");

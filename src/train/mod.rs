@@ -1,11 +1,13 @@
-//! What a run does and leaves: the training loop in [`run`], and the files of its folder.
+//! What a run takes in [`budget`], does and leaves: the training loop in [`run`], and the files of its folder.
 //!
 //! [`folder`] claims the folder, [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and
 //! restores a run's [`progress`], [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went.
 
 pub mod atomic;
+pub mod budget;
 pub mod checkpoint;
 pub mod curves;
+mod flight;
 pub mod folder;
 pub mod log;
 pub mod pace;

@@ -16,8 +16,8 @@ impl Pace {
         Self { since: Instant::now(), steps: 0, images: 0 }
     }
 
-    pub(super) fn add(&mut self, images: usize) {
-        self.steps += 1;
+    pub(super) fn add(&mut self, steps: usize, images: usize) {
+        self.steps += steps as u64;
         self.images += images as u64;
     }
 

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::atomic::write_atomically;
 use super::pace::Clock;
 use super::progress::EpochRow;
+use crate::device::DeviceMemory;
 use crate::error::{Error, Result};
 use crate::memory::{Bytes, Category};
 use crate::scheme::Scheme;
@@ -69,7 +70,8 @@ pub struct Summary {
     pub best_test_accuracy: Option<f64>,
     /// Mean training loss of the last epoch.
     pub train_loss: Option<f64>,
-    /// Median seconds a step, in this session.
+    /// Median seconds a step, in this session. A GPU's steps are not timed singly: each counts as the mean of those between
+    /// two looks at their results.
     pub step_seconds_median: Option<f64>,
     /// Training images a second, in this session.
     pub images_per_second: Option<f64>,
@@ -86,6 +88,29 @@ pub struct Summary {
     pub peak_bytes: u64,
     /// Peak bytes that the system counts for the process, where it tells.
     pub rss_peak_bytes: Option<u64>,
+    /// What the driver tells of the device's own memory; none where there is no such device.
+    pub device_memory: Option<DeviceMemoryReport>,
+}
+
+/// The device's memory as its driver counts it, for all processes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceMemoryReport {
+    /// Bytes that the device has.
+    pub total_bytes: u64,
+    /// Bytes that were free when it was opened, before kernels and tensors.
+    pub free_at_open_bytes: u64,
+    /// Bytes that were free when this summary was written, all memory taken.
+    pub free_at_end_bytes: u64,
+    /// The difference: kernels, arena and what the driver put around them, if no other process took or gave memory.
+    pub taken_bytes: u64,
+}
+
+impl From<DeviceMemory> for DeviceMemoryReport {
+    fn from(now: DeviceMemory) -> Self {
+        let DeviceMemory { total_bytes, free_at_open_bytes, free_now_bytes } = now;
+        let taken_bytes = now.taken_bytes();
+        Self { total_bytes, free_at_open_bytes, free_at_end_bytes: free_now_bytes, taken_bytes }
+    }
 }
 
 fn all_categories<S: Serializer>(bytes: &Bytes, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -165,6 +190,10 @@ impl fmt::Display for FinalTable<'_> {
         if let Some(rss) = s.rss_peak_bytes {
             line("  process", &format!("{}   as the system counts", mib(rss)))?;
         }
+        if let Some(device) = s.device_memory {
+            let total = mib(device.total_bytes);
+            line("  device", &format!("{}   as its driver counts, of {}", mib(device.taken_bytes), total.trim()))?;
+        }
         Ok(())
     }
 }
@@ -209,6 +238,7 @@ mod tests {
             peak_bytes: memory.total(),
             memory,
             rss_peak_bytes: None,
+            device_memory: None,
         }
     }
 
@@ -238,13 +268,13 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let keys = "device dataset scheme gradient depth channels batch seed epochs steps test_accuracy best_test_accuracy \
                     train_loss step_seconds_median images_per_second drift memory activation_peak_bytes planned_peak_bytes \
-                    peak_bytes rss_peak_bytes";
+                    peak_bytes rss_peak_bytes device_memory";
         for key in keys.split_whitespace() {
             assert!(json.get(key).is_some(), "no {key} in {json}");
         }
         assert_eq!(json.as_object().unwrap().len(), keys.split_whitespace().count());
         assert_eq!(json["scheme"], "euler");
-        assert!(json["drift"].is_null());
+        assert!(json["drift"].is_null() && json["device_memory"].is_null());
         assert_eq!(json["memory"]["state"], 3 << 20);
         assert_eq!(json["memory"]["gradients"], 0);
         assert_eq!(json["memory"].as_object().unwrap().len(), Category::ALL.len());
@@ -268,14 +298,19 @@ mod tests {
         ] {
             assert!(text.contains(expected), "no {expected:?} in\n{text}");
         }
-        assert!(!text.contains("\ndrift") && !text.contains("process"), "{text}");
+        assert!(!text.contains("\ndrift") && !text.contains("process") && !text.contains("driver"), "{text}");
         summary.drift = Some(1.5e-4);
         summary.rss_peak_bytes = Some(100 << 20);
+        let device = DeviceMemory { total_bytes: 8 << 30, free_at_open_bytes: 7 << 30, free_now_bytes: 6 << 30 };
+        summary.device_memory = Some(device.into());
         summary.test_accuracy = None;
         let text = table(&summary);
-        for expected in
-            ["not measured: no epoch is done", "drift               1.5e-4 of |x_0|", "  process               100.00"]
-        {
+        for expected in [
+            "not measured: no epoch is done",
+            "drift               1.5e-4 of |x_0|",
+            "  process               100.00",
+            "  device               1024.00   as its driver counts, of 8192.00\n",
+        ] {
             assert!(text.contains(expected), "no {expected:?} in\n{text}");
         }
     }

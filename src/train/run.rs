@@ -3,22 +3,22 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use super::atomic::write_atomically;
+use super::budget::{net_spec, planned};
 use super::checkpoint::{self, Checkpoint, DatasetId, RunState};
 use super::curves::write_curves;
+use super::flight::Flight;
 use super::folder::RunFolder;
-use super::log::{EpochExtent, Log, StepReport};
+use super::log::{EpochExtent, Log, StepsReport};
 use super::progress::{EpochRow, EpochSums, Progress, best_epoch};
 use super::report::{self, Summary, write_metrics};
 use crate::config::RunConfig;
-use crate::data::{Dataset, HostBatch, IMAGE_LEN, Loader, LoaderSpec};
+use crate::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
 use crate::device::{Device, SgdStep};
 use crate::error::{Error, Result};
 use crate::memory::{Bytes, Category};
-use crate::net::{BatchResult, Net, NetSpec};
-use crate::plan;
+use crate::net::{BatchResult, Net, Pass, StepResult};
 use crate::schedule::learning_rate;
 use crate::shape::Shape;
 
@@ -31,61 +31,18 @@ pub enum Ending {
     Interrupted,
 }
 
-/// The network that a config and a data set ask for.
-pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
-    NetSpec {
-        depth: config.depth,
-        channels: config.channels,
-        batch: config.batch,
-        image: crate::data::IMAGE,
-        image_channels: crate::data::CHANNELS,
-        classes: dataset.classes,
-        sweep: config.sweep,
-    }
-}
-
-/// Bytes that the data takes outside the device's arena: the data set itself and the loader's batches.
-pub fn host_data_bytes(config: &RunConfig, dataset: &Dataset) -> u64 {
-    dataset.bytes() + Loader::bytes(config.batch, dataset.train.len())
-}
-
-/// The whole plan of a run: the network's and the data's.
-pub fn planned<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
-    let mut bytes = plan::network(d, &net_spec(config, dataset));
-    bytes.charge(Category::Data, host_data_bytes(config, dataset));
-    bytes
-}
-
-/// Refuses a plan that is over `--memory-limit` or over what the device has left.
-///
-/// # Errors
-/// [`Error::PlanOverLimit`] with the table and the largest depth that would fit.
-pub fn check_limit<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
-    let allowed = config.memory_limit.map(|bytes| (bytes, "--memory-limit is"));
-    let available = d.available_bytes().map(|bytes| (bytes, "the free memory is"));
-    let Some((limit, source_of_limit)) = allowed.into_iter().chain(available).min_by_key(|(bytes, _)| *bytes) else {
-        return Ok(());
-    };
-    let bytes = planned(d, config, dataset);
-    if bytes.total() <= limit {
-        return Ok(());
-    }
-    let spec = net_spec(config, dataset);
-    let extra = host_data_bytes(config, dataset);
-    let advice = match plan::largest_depth(d, &spec, extra, limit) {
-        Some(depth) => format!("the largest depth that fits is --depth {depth}"),
-        None => "not even the shallowest net fits; lower --batch or --channels".into(),
-    };
-    Err(Error::PlanOverLimit { planned: bytes.total(), limit, source_of_limit, advice, table: bytes.table() })
-}
-
 /// One training run on one device.
 pub struct Run<'a, D: Device<Real = f32>> {
     device: &'a D,
     config: RunConfig,
     dataset: DatasetId,
     net: Net<D>,
-    loader: Loader,
+    /// What an epoch's table is drawn from, and the last epoch that was.
+    epochs: EpochSpec,
+    drawn: usize,
+    train: Batches,
+    test: Batches,
+    flight: Flight,
     progress: Progress,
     memory: Bytes,
     planned: Bytes,
@@ -122,15 +79,20 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         }
         let planned = planned(device, &config, &dataset);
         let mut memory = net.memory().clone();
-        memory.charge(Category::Data, host_data_bytes(&config, &dataset));
-        let loader =
-            Loader::new(dataset, LoaderSpec { seed: config.seed, batch: config.batch, augment: config.augment })?;
-        let steps = config.epochs.unwrap_or(0).saturating_mul(loader.train_batches());
+        memory.charge(Category::Data, held_bytes(&dataset));
+        let train = Batches::of_training(dataset.train.len(), config.batch)?;
+        let test = Batches { images: dataset.test.len(), ..train };
+        net.hold(device, dataset)?;
+        let steps = config.epochs.unwrap_or(0).saturating_mul(train.count());
         Ok(Self {
             device,
             dataset: id,
             net,
-            loader,
+            epochs: EpochSpec { seed: config.seed, augment: config.augment },
+            drawn: 0,
+            train,
+            test,
+            flight: Flight::new(D::STEPS_AHEAD),
             progress,
             memory,
             planned,
@@ -178,19 +140,37 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     /// Trains what is left of the current epoch and tests; false if the run was stopped before the epoch was done.
     fn train_epoch(&mut self, log: &mut Log) -> Result<bool> {
         let Progress { epoch, step_in_epoch, .. } = self.progress;
-        let (epochs, steps) = (self.config.epochs.unwrap_or(0), self.loader.train_batches());
+        let (epochs, steps) = (self.config.epochs.unwrap_or(0), self.train.count());
         let number = epoch + 1;
         let steps_after = ((epochs - number) * steps) as u64;
         log.epoch_start(EpochExtent { epoch: number, epochs, done: step_in_epoch, steps, steps_after });
         let sgd = self.sgd();
-        self.loader.start_train_epoch(number as u64, step_in_epoch);
-        while self.progress.step_in_epoch < steps {
-            if self.stop.load(Ordering::Relaxed)
-                || self.config.max_steps.is_some_and(|max| self.progress.global_step >= max)
-            {
-                return Ok(false);
+        self.draw(number)?;
+        self.net.set_learning_rate(self.device, sgd.lr)?;
+        self.net.begin_pass(self.device, Pass::Train { table: number % TABLES }, step_in_epoch)?;
+        self.flight.begin();
+        loop {
+            let next = self.progress.step_in_epoch + self.flight.steps();
+            let asked = self.progress.global_step + self.flight.steps() as u64;
+            let over = next == steps
+                || self.stop.load(Ordering::Relaxed)
+                || self.config.max_steps.is_some_and(|max| asked >= max);
+            // A step of fewer images might pass where the one before it failed, and then be taken for that one.
+            if over || self.flight.is_full() || self.train.len(next) < self.config.batch {
+                self.look(log)?;
             }
-            self.step(sgd, log)?;
+            if over {
+                break;
+            }
+            self.net.ask_train_step(self.device, self.train.len(next), sgd)?;
+            self.flight.add();
+            // the device has something to do meanwhile
+            if number < epochs {
+                self.draw(number + 1)?;
+            }
+        }
+        if self.progress.step_in_epoch < steps {
+            return Ok(false);
         }
         let Some(test) = self.test()? else { return Ok(false) };
         let row = self.epoch_row(number, sgd.lr, test);
@@ -208,38 +188,54 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         SgdStep { lr, momentum: *momentum, weight_decay: *weight_decay }
     }
 
-    /// One step. Allocates nothing, unless the log draws.
-    fn step(&mut self, sgd: SgdStep, log: &mut Log) -> Result<()> {
-        let asked = Instant::now();
-        let batch = self.loader.next_batch().expect("an epoch is asked for as many batches as it has");
-        let images = batch.n;
-        let start = Instant::now();
-        load(self.device, &mut self.net, batch)?;
-        let (result, drift) = self.net.train_step(self.device, sgd)?;
-        let seconds = start.elapsed().as_secs_f64();
-        if !result.loss.is_finite() {
-            return Err(Error::NotFinite {
-                epoch: self.progress.epoch + 1,
-                step: self.progress.step_in_epoch + 1,
-                loss: result.loss,
-                place: self.net.first_non_finite(self.device)?,
-            });
+    /// Draws an epoch into its table, unless it was drawn before.
+    fn draw(&mut self, epoch: usize) -> Result<()> {
+        if self.drawn < epoch {
+            let epochs = self.epochs;
+            self.net.write_table(self.device, epoch % TABLES, |places| epochs.draw(epoch as u64, places))?;
+            self.drawn = epoch;
         }
-        if self.step_seconds.len() < self.step_seconds.capacity() {
-            self.step_seconds.push(seconds);
+        Ok(())
+    }
+
+    /// Waits for the steps in flight and takes in their results, in order. Allocates nothing, unless the log draws.
+    fn look(&mut self, log: &mut Log) -> Result<()> {
+        let (first, count) = (self.progress.step_in_epoch, self.flight.steps());
+        if count == 0 {
+            return Ok(());
+        }
+        let results = self.net.results(self.device, first, count)?;
+        let seconds = self.flight.land();
+        let progress = &mut self.progress;
+        let (mut images, mut failed, mut last_drift) = (0, None, None);
+        for StepResult { batch: BatchResult { loss, correct }, drift } in results {
+            let n = self.train.len(progress.step_in_epoch);
+            if !loss.is_finite() {
+                failed = Some(loss);
+                break;
+            }
+            if self.step_seconds.len() < self.step_seconds.capacity() {
+                self.step_seconds.push(seconds);
+            }
+            progress.sums.add(n, loss, correct as u64, drift, seconds);
+            progress.step_in_epoch += 1;
+            progress.global_step += 1;
+            images += n;
+            last_drift = drift;
         }
         self.images_trained += images as u64;
-        let progress = &mut self.progress;
-        let wall = asked.elapsed().as_secs_f64();
-        progress.sums.add(images, result.loss, result.correct as u64, drift.stem, wall);
-        progress.step_in_epoch += 1;
-        progress.global_step += 1;
-        log.step(&StepReport {
+        if let Some(loss) = failed {
+            let (epoch, step) = (progress.epoch + 1, progress.step_in_epoch + 1);
+            let place = self.net.first_non_finite(self.device)?;
+            return Err(Error::NotFinite { epoch, step, loss, place });
+        }
+        log.steps(&StepsReport {
             step: progress.step_in_epoch,
+            steps: count,
             images,
             loss: progress.sums.mean_loss(),
             accuracy: progress.sums.accuracy(),
-            drift: drift.stem,
+            drift: last_drift,
             activation_peak_bytes: self.memory.activations(),
         });
         Ok(())
@@ -250,19 +246,27 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     /// # Errors
     /// Whatever the device reports.
     pub fn test(&mut self) -> Result<Option<Test>> {
-        self.loader.start_test();
-        let (mut loss, mut correct, mut images) = (0.0, 0, 0);
-        while let Some(batch) = self.loader.next_batch() {
+        self.net.begin_pass(self.device, Pass::Test, 0)?;
+        self.flight.begin();
+        let (mut loss, mut correct, mut read) = (0.0, 0, 0);
+        while read < self.test.count() {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let n = batch.n;
-            load(self.device, &mut self.net, batch)?;
-            let BatchResult { loss: mean, correct: right } = self.net.evaluate(self.device)?;
-            loss += mean * n as f64;
-            correct += right;
-            images += n;
+            let next = read + self.flight.steps();
+            if next < self.test.count() && !self.flight.is_full() {
+                self.net.ask_test_step(self.device, self.test.len(next))?;
+                self.flight.add();
+                continue;
+            }
+            for step in self.net.results(self.device, read, self.flight.steps())? {
+                loss += step.batch.loss * self.test.len(read) as f64;
+                correct += step.batch.correct;
+                read += 1;
+            }
+            self.flight.land();
         }
+        let images = self.test.images;
         Ok(Some(Test { loss: loss / images as f64, accuracy: correct as f64 / images as f64, images }))
     }
 
@@ -301,7 +305,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     fn not_finite_in(&self, name: &str) -> Error {
         let Progress { epoch, step_in_epoch, ref sums, ref history, .. } = self.progress;
         let (epoch, step, loss) = match (step_in_epoch, history.last()) {
-            (0, Some(row)) => (epoch, self.loader.train_batches(), row.train_loss),
+            (0, Some(row)) => (epoch, self.train.count(), row.train_loss),
             _ => (epoch + 1, step_in_epoch, sums.mean_loss()),
         };
         Error::NotFinite { epoch, step, loss, place: name.into() }
@@ -357,6 +361,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             planned_peak_bytes: self.planned.total(),
             peak_bytes: self.memory.total(),
             rss_peak_bytes: report::rss_peak_bytes(),
+            device_memory: self.device.device_memory().map(Into::into),
         }
     }
 
@@ -375,10 +380,6 @@ pub struct Test {
     pub accuracy: f64,
     /// Images tested.
     pub images: usize,
-}
-
-fn load<D: Device<Real = f32>>(d: &D, net: &mut Net<D>, batch: &HostBatch) -> Result<()> {
-    net.load(d, &batch.images[..batch.n * IMAGE_LEN], &batch.labels[..batch.n])
 }
 
 /// A tensor's shape as a checkpoint names it: vectors and matrices without the leading ones.

@@ -208,6 +208,65 @@ fn fused_block_operations_match_the_reference() {
     }
 }
 
+/// Maps that a GPU keeps in shared memory for a whole block: one pixel; several images to a multiprocessor, fewer on the
+/// last; more than a round of tiles, at 16 and at 32 channels.
+const SMALL_MAPS: [Shape; 6] = [
+    Shape::map(1, 1, 1, 16),
+    Shape::map(1, 1, 3, 32),
+    Shape::map(135, 3, 2, 16),
+    Shape::map(133, 2, 3, 32),
+    Shape::map(1, 17, 18, 16),
+    Shape::map(1, 17, 17, 32),
+];
+
+#[test]
+fn blocks_on_small_maps_match_the_reference() {
+    for map in SMALL_MAPS {
+        let of = |all: &Outputs, name: &str| {
+            let (_, values) = all.iter().find(|(other, _)| *other == name).expect("same outputs");
+            block_bound(map, values)
+        };
+        // as above: one pixel has variance 0
+        if map.pixels() > 1 {
+            let expected = euler_step(&Reference, map, Body::Definition);
+            compare!(format!("euler_step {map}"), euler_step(map, Body::Own), |name: &str| of(&expected, name));
+        }
+        for carry in [Carry::Reconstruction, Carry::Correction] {
+            let expected = inverse_vjp(&Reference, map, carry, Body::Definition);
+            let what = format!("inverse_vjp {carry:?} {map}");
+            compare!(what, inverse_vjp(map, carry, Body::Own), |name: &str| of(&expected, name));
+        }
+    }
+}
+
+/// The GPU's one launch against the chain that defines it, which multiplies the same factors: sums differ by their order
+/// alone. In TF32 a factor that lies within an f32 rounding of the middle of two TF32 numbers may also go to either: so few of a
+/// sum's terms that they move it by less than 2^-10, a TF32 number's last place, of the largest result.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[test]
+fn blocks_on_small_maps_match_their_definitions() {
+    for (cuda, _) in crate::bed::cudas() {
+        let _turn = crate::support::gpu::turn();
+        let factors = if cuda.name().contains("tf32") { 1.0 / 1024.0 } else { 0.0 };
+        for map in SMALL_MAPS.into_iter().filter(|map| map.pixels() > 1) {
+            let inverse = |carry, body| inverse_vjp(cuda, map, carry, body);
+            let pairs = [
+                (euler_step(cuda, map, Body::Own), euler_step(cuda, map, Body::Definition)),
+                (inverse(Carry::Correction, Body::Own), inverse(Carry::Correction, Body::Definition)),
+                (inverse(Carry::Reconstruction, Body::Own), inverse(Carry::Reconstruction, Body::Definition)),
+            ];
+            for (own, definition) in pairs {
+                for ((name, own), (_, definition)) in own.iter().zip(&definition) {
+                    let largest = definition.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+                    let tolerance = block_bound(map, definition)[0] + factors * largest;
+                    assert_close(&format!("{name} of {map} on {}", cuda.name()), own, definition, |_| tolerance);
+                }
+            }
+        }
+        crate::support::gpu::no_faults();
+    }
+}
+
 #[test]
 fn fused_operations_match_their_definitions() {
     for cpu in cpus() {
@@ -233,5 +292,44 @@ fn fused_operations_match_their_definitions() {
                 }
             }
         }
+    }
+}
+
+/// Kernels that a block's forward step and its inverse step with pullback launch.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+fn launches(cuda: &rewind::cuda::Cuda, emulator: &rewind_emulator::Emulator, map: Shape) -> [u64; 2] {
+    let mut bed = Bed::new(cuda);
+    let mut b = Block::new(&mut bed, map);
+    let Block { x, x_rec, grad, theta, stats, cache, grad_theta, scratch } = &mut b;
+    let count = |run: &mut dyn FnMut() -> rewind::error::Result<()>| {
+        let before = emulator.statistics().expect("statistics").launches;
+        run().expect("a block's operation");
+        emulator.statistics().expect("statistics").launches - before
+    };
+    [
+        count(&mut || cuda.euler_step(0.125, theta, stats, None, x, cache, scratch)),
+        count(&mut || {
+            let carry = Carry::Correction;
+            cuda.inverse_vjp(0.125, carry, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+        }),
+    ]
+}
+
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[test]
+fn a_block_on_a_small_map_is_one_launch() {
+    use crate::support::gpu;
+    let _turn = gpu::turn();
+    let Some(emulator) = gpu::emulator() else { return eprintln!("on a GPU nobody counts the launches") };
+    for (cuda, _) in crate::bed::cudas() {
+        for map in MAPS.into_iter().filter(|map| matches!(map.c(), 16 | 32)).chain(SMALL_MAPS) {
+            assert_eq!(launches(cuda, &emulator, map), [1, 1], "{map}");
+        }
+        // channels that the form does not take, and an image that does not fit
+        for map in [Shape::map(2, 5, 4, 8), Shape::map(1, 4, 3, 64), Shape::map(1, 40, 40, 32)] {
+            let [forward, inverse] = launches(cuda, &emulator, map);
+            assert!(forward > 1 && inverse > 1, "{map}: {forward} and {inverse} launches");
+        }
+        gpu::no_faults();
     }
 }

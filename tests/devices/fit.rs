@@ -1,12 +1,14 @@
 //! Operands that do not fit together are refused by name, on every device, before anything is written.
 
-use rewind::device::{Device, Sgd};
+use rewind::data::Part;
+use rewind::device::{Device, PassPosition, Sgd};
 use rewind::error::{Error, Result};
 use rewind::operands::Measure;
 use rewind::reference::Reference;
 use rewind::shape::{Conv, Shape};
 
 use crate::bed::{Bed, cpus};
+use crate::support::numbered;
 
 fn refused(op: &str, result: Result<()>) {
     match result {
@@ -51,6 +53,12 @@ fn misfits<D: Device>(d: &D) {
     let mut grad = bed.empty(logits.shape());
     refused("softmax_cross_entropy", d.softmax_cross_entropy(&logits, &labels, &mut grad, &mut pair));
     let step = Sgd { lr: &bias, loss: &bias, momentum: 0.9, weight_decay: 0.0 };
+    let (mut images, mut pair_of_labels) = (bed.empty(Shape::map(2, 32, 32, 1)), bed.empty(Shape::map(2, 1, 1, 1)));
+    let data = d.hold(numbered(4, 2)).expect("hold");
+    let at = |batch| PassPosition { step: &bias, table: &bias, batch };
+    refused("draw_batch", d.draw_batch(&data, Part::Test, at(2), &mut images, &mut pair_of_labels));
+    let mut rows = bed.empty(Shape([1, 1, 3, 2]));
+    refused("record_step", d.record_step(&pair, None, false, &mut rows, &mut pair_of_labels));
     refused("sgd", d.sgd(step, &a, &mut wide, &mut b));
 }
 

@@ -9,6 +9,7 @@ mod batch_norm;
 mod bed;
 mod block;
 mod conv;
+mod data;
 mod elementwise;
 mod fit;
 mod head;

@@ -4,8 +4,11 @@
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 pub mod gpu;
 
+use std::sync::Arc;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rewind::data::{Dataset, IMAGE_LEN, Split};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
@@ -94,6 +97,15 @@ pub fn batch<D: Device>(net: &mut Net<D>, d: &D, n: usize) {
     let images = rounded::<D>(&uniform(7, shape.len()));
     let labels: Vec<f64> = (0..n).map(|i| (i % net.spec().classes) as f64).collect();
     net.load(d, &images, &rounded::<D>(&labels)).expect("load");
+}
+
+/// A data set of `train` and `test` images of ten classes, each image's bytes its own.
+pub fn numbered(train: usize, test: usize) -> Arc<Dataset> {
+    let split = |seed, n: usize| Split {
+        pixels: uniform(seed, n * IMAGE_LEN).iter().map(|v| (128.0 + 128.0 * v) as u8).collect(),
+        labels: (0..n).map(|i| (i * 7 % 10) as u8).collect(),
+    };
+    Arc::new(Dataset { name: "numbered".into(), classes: 10, train: split(11, train), test: split(12, test) })
 }
 
 /// All gradients by name.

@@ -1,11 +1,9 @@
 //! The one device, as its profile describes it.
 
 use super::code::{Code, Result};
+use super::settings;
 use super::state::{Driver, driver, initialise};
 use crate::profile::Profile;
-
-/// CUDA 13.0
-const VERSION: i32 = 13000;
 
 fn with_device<R>(ordinal: i32, work: impl FnOnce(&Driver) -> Result<R>) -> Result<R> {
     driver(|d| if ordinal == 0 { work(d) } else { Err(Code::INVALID_DEVICE) })
@@ -71,7 +69,7 @@ exports! {
         if flags == 0 { initialise() } else { Err(Code::INVALID_VALUE) }
     }
     fn cuDriverGetVersion(out: Out<i32>) {
-        out.put(VERSION)
+        out.put(settings::driver_version()?)
     }
     fn cuDeviceGet(out: Out<i32>, ordinal: i32) {
         with_device(ordinal, |_| out.put(0))

@@ -40,11 +40,33 @@ pub fn options() -> Result<Options> {
 
 /// The GPU and the options chosen or, without a choice, those of the environment.
 pub fn chosen() -> Result<(&'static Profile, Options)> {
+    if !variable("REWIND_EMULATOR_DEVICES", true, switch)? {
+        return Err(Code::NO_DEVICE);
+    }
     let profile = match choice(|c| c.profile) {
         Some(profile) => profile,
         None => variable("REWIND_EMULATOR_GPU", &H100_SXM, Profile::named)?,
     };
-    Ok((profile, options()?))
+    Ok((altered(profile)?, options()?))
+}
+
+/// The version that the driver gives itself: `REWIND_EMULATOR_DRIVER`, such as `12.8`, or CUDA 13.0.
+pub fn driver_version() -> Result<i32> {
+    let (major, minor) = variable("REWIND_EMULATOR_DRIVER", (13, 0), two_numbers)?;
+    Ok((1000 * major + 10 * minor) as i32)
+}
+
+/// The profile, but for what the environment says of compute capability and memory: to see how programs take it.
+fn altered(profile: &'static Profile) -> Result<&'static Profile> {
+    let compute_capability = variable("REWIND_EMULATOR_CAPABILITY", profile.compute_capability, two_numbers)?;
+    let memory_bytes = variable("REWIND_EMULATOR_MEMORY", profile.memory_bytes, |n| n.parse().ok())?;
+    let altered = Profile { compute_capability, memory_bytes, ..profile.clone() };
+    if altered == *profile { Ok(profile) } else { Ok(Box::leak(Box::new(altered))) }
+}
+
+fn two_numbers(value: &str) -> Option<(u32, u32)> {
+    let (major, minor) = value.split_once('.')?;
+    Some((major.parse().ok().filter(|&n| n < 1000)?, minor.parse().ok().filter(|&n| n < 10)?))
 }
 
 /// A variable's meaning. One that is set and means nothing is refused: a silent default would hide the mistake.

@@ -1,0 +1,181 @@
+//! What one block of a training step asks of an H100, counted by the emulator: a lower bound of each kernel's time and what
+//! it would be short of. Nothing here is a measured time: `cargo bench --bench kernels_bound`, `-- paper` for one shape,
+//! `-- --write` to renew `benches/kernels_bound.csv`.
+//!
+//! A block-step is one Euler step of the forward pass with measured statistics, `inverse_vjp`, and the block's update. Its
+//! floor is 7 passes over the state forward and 20 backward, in L2 where the working set fits and else in DRAM, or 5
+//! evaluations on the tensor cores, whichever takes longer.
+
+mod bed;
+
+use std::fmt::Write as _;
+
+use bed::Bed;
+use rewind::config::Math;
+use rewind::cuda::Cuda;
+use rewind::device::{Device, Sgd};
+use rewind::operands::Carry;
+use rewind::shape::{Conv, Shape};
+use rewind_emulator::Emulator;
+use rewind_emulator::counters::LaunchCounts;
+use rewind_emulator::machine::Options;
+use rewind_emulator::profile::H100_SXM;
+use rewind_emulator::report::{CAVEATS, Resource, bounds};
+
+/// The paper's, and two that do not fit into the cache.
+const SHAPES: [(&str, Shape); 3] = [
+    ("paper", Shape::map(256, 10, 10, 16)),
+    ("wide", Shape::map(128, 32, 32, 64)),
+    ("deep", Shape::map(64, 14, 14, 256)),
+];
+
+/// Passes over the state of a block-step, forward and backward.
+const PASSES: u64 = 7 + 20;
+/// Tensors that a block's backward step works on: x, x~, z1, z2, g, and the cotangent between the convolutions.
+const WORKING_SET: u64 = 6;
+/// Evaluations' worth of multiply-adds: one forward, two evaluations and a VJP of two backward.
+const EVALUATIONS: u64 = 5;
+/// A line of PTX is part of a main loop if it moves at least this share of its kernel's sectors.
+const MAIN_LOOP_SHARE: f64 = 0.05;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let wanted = |name: &str| {
+        let named: Vec<_> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+        named.is_empty() || named.iter().any(|a| a.as_str() == name)
+    };
+    let emulator = rewind_emulator::install().expect("the emulator is built with the benches");
+    emulator.set_gpu(&H100_SXM).expect("before the driver starts");
+    // what is checked is the tests' affair
+    let options = emulator.options().expect("the emulator answers");
+    emulator.set_options(&Options { checks: false, counters: true, ..options }).expect("the emulator answers");
+    println!("Lower bounds on {}, not measurements. What they leave out:", H100_SXM.device);
+    CAVEATS.iter().for_each(|caveat| println!("  - {caveat}"));
+    let mut csv = String::from(HEADER);
+    for (name, map) in SHAPES.into_iter().filter(|(name, _)| wanted(name)) {
+        for form in Form::ALL {
+            let cuda = form.open();
+            if let Some(launches) = block_step(&emulator, &cuda, form, map) {
+                report(name, map, form, &launches, &mut csv);
+            }
+        }
+    }
+    if arguments.iter().any(|a| a == "--write") {
+        std::fs::write("benches/kernels_bound.csv", csv).expect("the folder can be written");
+    }
+}
+
+/// How the block is launched.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Chained,
+    Cooperative,
+}
+
+impl Form {
+    const ALL: [Form; 2] = [Form::Chained, Form::Cooperative];
+
+    fn name(self) -> &'static str {
+        match self {
+            Form::Chained => "chained",
+            Form::Cooperative => "cooperative",
+        }
+    }
+
+    fn open(self) -> Cuda {
+        let cuda = Cuda::open(0, Math::Tf32).expect("the emulator is a GPU");
+        if self == Form::Chained { cuda.chained() } else { cuda }
+    }
+}
+
+/// The launches of one block-step; none if the form does not serve the map.
+fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, map: Shape) -> Option<Vec<LaunchCounts>> {
+    if form == Form::Cooperative && !cuda.is_cooperative(map) {
+        return None;
+    }
+    let mut bed = Bed::new(cuda, map);
+    emulator.reset_counters().expect("the emulator answers");
+    let Bed { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss } = &mut bed;
+    let h = 0.125;
+    cuda.euler_step(h, theta, stats, Some(running), x, cache, scratch).expect("euler_step");
+    cuda.inverse_vjp(h, Carry::Correction, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+        .expect("inverse_vjp");
+    let step = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
+    cuda.sgd_block(step, grad_theta, velocity, theta).expect("sgd_block");
+    cuda.synchronize().expect("no fault");
+    Some(emulator.launches().expect("the emulator answers"))
+}
+
+const HEADER: &str = "shape,form,launch,kernel,blocks,threads,tensor_mflop,fp32_mflop,unique_bytes,sectors_per_128_bytes,\
+                      conflict_share,barriers,bound_us,binding\n";
+
+/// Sectors for every 128 bytes that a warp asked for, on the worst line of a main loop; 4 is the least that whole rows take.
+fn worst_sectors(counts: &LaunchCounts) -> f64 {
+    let all: u64 = counts.accesses.values().map(|a| a.sectors).sum();
+    let main = counts.accesses.values().filter(|a| a.sectors as f64 >= MAIN_LOOP_SHARE * all as f64);
+    main.map(|a| 128.0 * a.sectors as f64 / a.bytes as f64).fold(0.0, f64::max)
+}
+
+fn report(name: &str, map: Shape, form: Form, launches: &[LaunchCounts], csv: &mut String) {
+    let bytes = 4 * map.len() as u64;
+    let in_cache = WORKING_SET * bytes <= u64::from(H100_SXM.l2_bytes);
+    println!("\n{name} {map}, {}:", form.name());
+    println!(
+        "{:<34}{:>8}{:>12}{:>11}{:>13}{:>13}{:>11}{:>10}  binding",
+        "kernel", "blocks", "tensor MF", "fp32 MF", "unique MiB", "sectors/128", "conflicts", "bound us"
+    );
+    let (mut unique, mut total_us) = (0, 0.0);
+    for (i, counts) in launches.iter().enumerate() {
+        let bounds = bounds(counts, &H100_SXM);
+        // what fits stays in L2 from one kernel to the next
+        let cached = |&(resource, _): &(&Resource, &f64)| !(in_cache && *resource == Resource::Dram);
+        let (binding, us) = bounds
+            .microseconds
+            .iter()
+            .filter(cached)
+            .max_by(|a, b| a.1.total_cmp(b.1))
+            .map_or(("none", 0.0), |(resource, us)| (resource.name(), *us));
+        let kernel = &counts.launch.kernel;
+        let (tensor, fp32) = (counts.flop.tensor() as f64 / 1e6, counts.flop.fp32 as f64 / 1e6);
+        let wavefronts = counts.shared.wavefronts().max(1);
+        let conflicts = counts.shared.conflicts() as f64 / wavefronts as f64;
+        let sectors = worst_sectors(counts);
+        unique += counts.global.unique_bytes;
+        total_us += us;
+        println!(
+            "{kernel:<34}{:>8}{tensor:>12.1}{fp32:>11.1}{:>13.2}{sectors:>13.2}{:>10.1}%{us:>10.2}  {binding}",
+            counts.launch.blocks(),
+            counts.global.unique_bytes as f64 / f64::from(1 << 20),
+            100.0 * conflicts,
+        );
+        // writing to a string cannot fail
+        let _ = writeln!(
+            csv,
+            "{name},{},{i},{kernel},{},{},{tensor:.3},{fp32:.3},{},{sectors:.3},{conflicts:.4},{},{us:.3},{binding}",
+            form.name(),
+            counts.launch.blocks(),
+            counts.launch.threads(),
+            counts.global.unique_bytes,
+            counts.barriers,
+        );
+    }
+    let bandwidth = if in_cache { H100_SXM.l2_bandwidth } else { H100_SXM.dram_bandwidth() };
+    let evaluation = 2 * Conv::SAME_3X3.flop(map, map.c());
+    let memory_us = (PASSES * bytes) as f64 / bandwidth * 1e6;
+    let math_us = (EVALUATIONS * evaluation) as f64 / H100_SXM.tensor.tf32 * 1e6;
+    let floor_us = memory_us.max(math_us);
+    println!(
+        "block-step: {} launches; unique bytes {:.2} of {PASSES} passes; bound {total_us:.1} us, {:.2} of the floor of \
+         {floor_us:.1} us ({})",
+        launches.len(),
+        unique as f64 / (PASSES * bytes) as f64,
+        total_us / floor_us,
+        if math_us > memory_us {
+            "tensor cores"
+        } else if in_cache {
+            "L2"
+        } else {
+            "DRAM"
+        }
+    );
+}

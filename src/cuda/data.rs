@@ -1,0 +1,159 @@
+//! The data set in the GPU's memory, and the epochs' tables, which come over a stream of their own while the GPU computes.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr};
+
+use super::error::{driver, reserve};
+use super::launch::{grid, launch, over};
+use super::pinned::Pinned;
+use super::{Cuda, Tensor, at};
+use crate::data::{Dataset, Part, Place, TABLES};
+use crate::device::PassPosition;
+use crate::error::{Error, Result};
+
+/// Bytes of a piece of the data set on its way to the device.
+const PIECE: usize = 4 << 20;
+
+/// Pixels and classes of a split.
+struct Images {
+    pixels: CudaSlice<u8>,
+    classes: CudaSlice<u8>,
+}
+
+/// A data set on the device.
+pub struct CudaData {
+    train: Images,
+    test: Images,
+    tables: CudaSlice<u64>,
+    places: usize,
+    /// Where the host writes the next table.
+    next: Pinned<Place>,
+    /// The table's copy is done.
+    written: [CudaEvent; TABLES],
+    /// The steps that read the table are done.
+    released: [CudaEvent; TABLES],
+    chosen: Option<usize>,
+}
+
+const _: () = assert!(size_of::<Place>() == size_of::<u64>());
+
+fn address<T>(memory: &CudaSlice<T>, stream: &CudaStream) -> u64 {
+    memory.device_ptr(stream).0
+}
+
+impl CudaData {
+    pub(super) fn new(d: &Cuda, dataset: &Dataset) -> Result<Self> {
+        let context = d.stream.context();
+        let places = dataset.train.len();
+        let event = || context.new_event(None).map_err(|e| driver("making an event", e));
+        let mut piece = Pinned::new(context, PIECE)?;
+        let mut split = |split: &crate::data::Split| {
+            let pixels = send(d, &split.pixels, &mut piece)?;
+            Ok::<_, Error>(Images { pixels, classes: send(d, &split.labels, &mut piece)? })
+        };
+        let (train, test) = (split(&dataset.train)?, split(&dataset.test)?);
+        let tables = room::<u64>(&d.stream, TABLES * places)?;
+        let data = Self {
+            train,
+            test,
+            tables,
+            places,
+            next: Pinned::new(context, places)?,
+            written: [event()?, event()?],
+            released: [event()?, event()?],
+            chosen: None,
+        };
+        // From here on the two streams are ordered by events. The data set and the reservations are for both.
+        for stream in [&d.copies, &d.stream] {
+            stream.synchronize().map_err(|e| driver("copying the data set to the GPU", e))?;
+        }
+        Ok(data)
+    }
+
+    /// Has `write` fill a table, and sends it once no step reads the former one.
+    pub(super) fn write_table(&mut self, d: &Cuda, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        let failed = |e| driver("sending an epoch's table to the GPU", e);
+        write(self.next.values_mut()?);
+        d.copies.wait(&self.released[table]).map_err(failed)?;
+        let to = address(&self.tables, &d.stream) + (table * self.places * size_of::<Place>()) as u64;
+        // SAFETY: the tables' memory has room for `places` places from there, see `new`.
+        unsafe { self.next.copy_to(self.places, to, &d.copies) }?;
+        self.written[table].record(&d.copies).map_err(failed)
+    }
+
+    /// Makes the steps to come wait for the table, and lets the one before go.
+    pub(super) fn choose(&mut self, d: &Cuda, table: usize) -> Result<()> {
+        let failed = |e| driver("choosing an epoch's table", e);
+        if let Some(former) = self.chosen.replace(table) {
+            self.released[former].record(&d.stream).map_err(failed)?;
+        }
+        d.stream.wait(&self.written[table]).map_err(failed)
+    }
+}
+
+fn room<T: cudarc::driver::DeviceRepr>(stream: &Arc<CudaStream>, len: usize) -> Result<CudaSlice<T>> {
+    // SAFETY: plain numbers, written before any kernel reads them.
+    unsafe { stream.alloc::<T>(len.max(1)) }.map_err(|e| reserve(len * size_of::<T>() / size_of::<f32>(), e))
+}
+
+/// Takes room for the bytes and copies them piece by piece.
+fn send(d: &Cuda, bytes: &[u8], piece: &mut Pinned<u8>) -> Result<CudaSlice<u8>> {
+    let memory = room::<u8>(&d.stream, bytes.len())?;
+    let start = address(&memory, &d.stream);
+    // the room is there once the stream that took it says so
+    d.copies.join(&d.stream).map_err(|e| driver("copying the data set to the GPU", e))?;
+    for (number, part) in bytes.chunks(PIECE).enumerate() {
+        piece.values_mut()?[..part.len()].copy_from_slice(part);
+        // SAFETY: the memory holds all bytes, and the part begins at this one.
+        unsafe { piece.copy_to(part.len(), start + (number * PIECE) as u64, &d.copies) }?;
+    }
+    Ok(memory)
+}
+
+pub fn draw_batch(
+    d: &Cuda,
+    data: &CudaData,
+    part: Part,
+    position: PassPosition<'_, Cuda>,
+    images: &mut Tensor,
+    labels: &mut Tensor,
+) -> Result<()> {
+    let (split, tables) = match part {
+        Part::Train => (&data.train, address(&data.tables, &d.stream)),
+        Part::Test => (&data.test, 0),
+    };
+    let (pixels, classes) = (address(&split.pixels, &d.stream), address(&split.classes, &d.stream));
+    let (config, n) = (over(images.shape().len()), images.shape().n() as u32);
+    let PassPosition { step, table, batch } = position;
+    launch!(
+        d,
+        "draw_batch",
+        &d.kernels.draw_batch,
+        config,
+        at(images),
+        at(labels),
+        pixels,
+        classes,
+        tables,
+        at(step),
+        at(table),
+        batch as u32,
+        n,
+        data.places as u32
+    )
+}
+
+pub fn record_step(
+    d: &Cuda,
+    outcome: &Tensor,
+    distance: Option<&Tensor>,
+    always: bool,
+    results: &mut Tensor,
+    step: &mut Tensor,
+) -> Result<()> {
+    let (rows, distance) = (results.shape().w() as u32, distance.map_or(0, at));
+    let kernel = &d.kernels.record_step;
+    let config = grid([1, 1], 32);
+    launch!(d, "record_step", kernel, config, at(results), at(step), at(outcome), distance, rows, u32::from(always))
+}

@@ -1,0 +1,252 @@
+//! A residual block on small maps as one cooperative launch: which maps take this form, and its two launches.
+//!
+//! A block of the launch keeps its images in shared memory, so that all blocks must be resident at once. There is at most one
+//! a multiprocessor: what fits a multiprocessor's shared memory decides, and no occupancy has to be asked for.
+
+use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
+use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
+
+use super::kernels::Kernels;
+use super::launch::cooperate;
+use super::{Cuda, at};
+use crate::device::{BN_EPS, BN_MOMENTUM};
+use crate::error::Result;
+use crate::operands::{BasicRunning, BasicStats, BasicTheta, Carry};
+use crate::shape::Shape;
+
+/// Threads of a block, floats of scratch: the constants of small_map.cuh and small_sums.cuh.
+const THREADS: usize = 288;
+const SCRATCH: usize = 768;
+
+/// What decides whether a map takes this form; read once when the device opens.
+pub struct Limits {
+    multiprocessors: usize,
+    /// Shared memory that a block may have; 0 where the device launches nothing cooperatively.
+    shared_bytes: usize,
+}
+
+impl Limits {
+    /// No map takes this form.
+    pub const NONE: Limits = Limits { multiprocessors: 0, shared_bytes: 0 };
+
+    /// Asks the device, and lets the kernels have its shared memory.
+    pub fn read(context: &CudaContext, kernels: &Kernels) -> std::result::Result<Limits, DriverError> {
+        use CUdevice_attribute as Of;
+        let multiprocessors = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
+        let cooperates = context.attribute(Of::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
+        let shared = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        for kernel in kernels.euler_step.all().chain(kernels.inverse_vjp.all()) {
+            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            kernel.set_attribute(attribute, shared)?;
+        }
+        Ok(Limits { multiprocessors, shared_bytes: if cooperates { shared as usize } else { 0 } })
+    }
+}
+
+/// How a map is laid on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    map: Shape,
+    /// Images of a block; the last one may have fewer.
+    images: usize,
+}
+
+impl Form {
+    fn blocks(self) -> usize {
+        self.map.n().div_ceil(self.images)
+    }
+
+    /// Shared memory of a block with this many maps: the layout of `Block` in small_block.cu.
+    fn shared_bytes(self, maps: usize) -> usize {
+        let (rows, c) = (self.images * self.map.h() * self.map.w(), self.map.c());
+        let floats = maps * rows * c + 18 * c * c + SCRATCH + 12 * c + rows.next_multiple_of(16);
+        floats * size_of::<f32>()
+    }
+
+    fn config(self, maps: usize) -> LaunchConfig {
+        LaunchConfig {
+            grid_dim: (self.blocks() as u32, 1, 1),
+            block_dim: (THREADS as u32, 1, 1),
+            shared_mem_bytes: self.shared_bytes(maps) as u32,
+        }
+    }
+
+    fn extents(self) -> Extents {
+        let [n, h, w, _] = self.map.0.map(|v| v as u32);
+        Extents { n, h, w, images: self.images as u32 }
+    }
+}
+
+/// Maps that `inverse_vjp` and `euler_step` keep in shared memory.
+const VJP_MAPS: usize = 4;
+const STEP_MAPS: usize = 3;
+
+impl Limits {
+    /// The form for a map, if it takes it: as few images to a block as leave one block to a multiprocessor.
+    pub fn form(&self, map: Shape) -> Option<Form> {
+        let form = Form { map, images: map.n().div_ceil(self.multiprocessors.max(1)) };
+        // The kernels count elements in 32 bits.
+        let counted = !map.is_empty() && map.len() <= u32::MAX as usize;
+        let fits = matches!(map.c(), 16 | 32) && counted && form.shared_bytes(VJP_MAPS) <= self.shared_bytes;
+        fits.then_some(form)
+    }
+
+    /// Elements of workspace for a map and for every smaller batch of it, some of which may take this form where the map
+    /// does not: two sums of both norms and both convolutions' gradients a block.
+    pub fn workspace(&self, map: Shape) -> usize {
+        let c = map.c();
+        let blocks = if self.form(map.with_batch(1)).is_some() { map.n().min(self.multiprocessors) } else { 0 };
+        blocks * (4 * c + 18 * c * c)
+    }
+}
+
+/// The struct of small_block.cu.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Extents {
+    n: u32,
+    h: u32,
+    w: u32,
+    images: u32,
+}
+
+/// Addresses of a block's weights or of their gradients, as in small_block.cu.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Theta {
+    conv1: u64,
+    gamma1: u64,
+    beta1: u64,
+    conv2: u64,
+    gamma2: u64,
+    beta2: u64,
+}
+
+/// Addresses of both norms' mean and rstd, or running mean and variance, as in small_block.cu; 0 where there are none.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+struct Norms {
+    mean1: u64,
+    scale1: u64,
+    mean2: u64,
+    scale2: u64,
+}
+
+// SAFETY: plain numbers in the order of small_block.cu, which asserts the sizes too; copied by value.
+unsafe impl DeviceRepr for Extents {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Theta {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Norms {}
+const _: () = assert!(size_of::<Extents>() == 16 && size_of::<Theta>() == 48 && size_of::<Norms>() == 32);
+
+impl Theta {
+    fn of(theta: &BasicTheta<Cuda>) -> Theta {
+        let [conv1, gamma1, beta1, conv2, gamma2, beta2] = theta.named().map(|(_, tensor)| at(tensor));
+        Theta { conv1, gamma1, beta1, conv2, gamma2, beta2 }
+    }
+}
+
+impl Norms {
+    fn stats(stats: &BasicStats<Cuda>) -> Norms {
+        let (bn1, bn2) = (&stats.bn1, &stats.bn2);
+        Norms { mean1: at(&bn1.mean), scale1: at(&bn1.rstd), mean2: at(&bn2.mean), scale2: at(&bn2.rstd) }
+    }
+
+    fn running(running: &BasicRunning<Cuda>) -> Norms {
+        let (bn1, bn2) = (&running.bn1, &running.bn2);
+        Norms { mean1: at(&bn1.mean), scale1: at(&bn1.var), mean2: at(&bn2.mean), scale2: at(&bn2.var) }
+    }
+}
+
+/// `x += h f(x)`, f's statistics measured on the batch.
+pub fn euler_step(
+    d: &Cuda,
+    form: Form,
+    h: f64,
+    theta: &BasicTheta<Cuda>,
+    stats: &mut BasicStats<Cuda>,
+    running: Option<&mut BasicRunning<Cuda>>,
+    x: u64,
+    workspace: u64,
+) -> Result<()> {
+    let kernel = d.kernels.euler_step.of(d.math, form.map.c() == 32);
+    let (stats, running) = (Norms::stats(stats), running.map_or_else(Norms::default, |r| Norms::running(r)));
+    let [h, eps, weight] = [h, BN_EPS, BN_MOMENTUM].map(|v| v as f32);
+    let (config, theta, extents) = (form.config(STEP_MAPS), Theta::of(theta), form.extents());
+    cooperate!(d, "euler_step", kernel, config, x, stats, running, workspace, theta, h, eps, weight, extents)
+}
+
+/// The inverse step and the VJP, with given statistics.
+pub fn inverse_vjp(
+    d: &Cuda,
+    form: Form,
+    h: f64,
+    carry: Carry,
+    theta: &BasicTheta<Cuda>,
+    stats: &BasicStats<Cuda>,
+    x: u64,
+    grad_x: u64,
+    grad_theta: &mut BasicTheta<Cuda>,
+    workspace: u64,
+) -> Result<()> {
+    let kernel = d.kernels.inverse_vjp.of(d.math, form.map.c() == 32);
+    let (theta, grad_theta, stats) = (Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats));
+    let (config, h, extents) = (form.config(VJP_MAPS), h as f32, form.extents());
+    let correct = u32::from(carry == Carry::Correction);
+    cooperate!(d, "inverse_vjp", kernel, config, x, grad_x, grad_theta, workspace, theta, stats, h, correct, extents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const H100: Limits = Limits { multiprocessors: 132, shared_bytes: 227 << 10 };
+    const A100: Limits = Limits { multiprocessors: 108, shared_bytes: 163 << 10 };
+    const RTX_4090: Limits = Limits { multiprocessors: 128, shared_bytes: 99 << 10 };
+
+    #[test]
+    fn the_papers_map_fits_every_card() {
+        let map = Shape::map(256, 10, 10, 16);
+        for (card, images, blocks) in [(&H100, 2, 128), (&A100, 3, 86), (&RTX_4090, 2, 128)] {
+            let form = card.form(map).expect("fits");
+            assert_eq!((form.images, form.blocks()), (images, blocks));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_takes_another_form() {
+        for card in [H100, A100, RTX_4090] {
+            for map in [
+                Shape::map(4096, 10, 10, 16),
+                Shape::map(1, 64, 64, 16),
+                Shape::map(1, 40, 40, 32),
+                Shape::map(2, 10, 10, 8),
+                Shape::map(2, 10, 10, 64),
+                Shape::map(0, 10, 10, 16),
+            ] {
+                assert_eq!(card.form(map), None, "{map}");
+            }
+        }
+        let without = Limits { multiprocessors: 132, shared_bytes: 0 };
+        assert_eq!(without.form(Shape::map(1, 2, 2, 16)), None);
+    }
+
+    #[test]
+    fn every_batch_has_room_in_the_workspace_of_a_larger_one() {
+        for card in [H100, A100, RTX_4090] {
+            for (map, c) in [(Shape::map(1, 10, 10, 16), 16), (Shape::map(1, 7, 6, 32), 32)] {
+                let mut planned = 0;
+                for n in 1..2000 {
+                    let map = map.with_batch(n);
+                    assert!(card.workspace(map) >= planned, "{map}");
+                    planned = card.workspace(map);
+                    if let Some(form) = card.form(map) {
+                        assert!(form.blocks() * (4 * c + 18 * c * c) <= planned, "{map}");
+                        assert!(form.blocks() <= card.multiprocessors && form.images * form.blocks() >= n, "{map}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One training step: forward, backward, update. What a step asks of the device never waits for it, so that the device can
+//! record a step and replay it; results are read afterwards.
+
+use super::{BatchResult, Drift, Net};
+use crate::device::{Device, Sgd, SgdStep};
+use crate::error::Result;
+use crate::scheme::Statistics;
+use crate::shape::Conv;
+use crate::sweep::{self, Update, Work};
+use crate::tensor::{Real, Tensor};
+
+/// What a device runs at one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A training step on the batch that was loaded.
+    Loaded,
+    /// One on the batch that it draws.
+    Train,
+    /// The test of the batch that it draws.
+    Test,
+}
+
+/// One recorded pass, and what of it the recording has fixed.
+pub(super) struct Recorded<D: Device> {
+    kind: Kind,
+    /// Images of the batch: every shape follows from it.
+    n: usize,
+    /// The optimiser's numbers that are not on the device.
+    momentum: f64,
+    weight_decay: f64,
+    recording: Option<D::Recording>,
+}
+
+impl<D: Device> Net<D> {
+    /// The forward pass of training on the loaded batch. Running statistics move. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn forward(&mut self, d: &D) -> Result<BatchResult> {
+        self.forward_pass(d)?;
+        self.batch_result(d)
+    }
+
+    fn forward_pass(&mut self, d: &D) -> Result<()> {
+        d.phase("stem", || self.stem(d, Statistics::MeasureAndRun))?;
+        d.phase("blocks forward", || sweep::forward(d, &self.spec.sweep, &mut self.stack, &mut self.work))?;
+        d.phase("head", || self.head(d))
+    }
+
+    /// Loss and right answers on the loaded batch with running statistics; nothing moves. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn evaluate(&mut self, d: &D) -> Result<BatchResult> {
+        self.test_pass(d)?;
+        self.batch_result(d)
+    }
+
+    pub(super) fn test_pass(&mut self, d: &D) -> Result<()> {
+        self.stem(d, Statistics::Running)?;
+        sweep::infer(d, &mut self.stack, &mut self.work)?;
+        self.head(d)
+    }
+
+    /// All gradients of the batch that [`Net::forward`] has just seen. Blocks are updated on the way if updates are in the
+    /// sweep; [`Net::update`] does the rest. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn backward(&mut self, d: &D, sgd: SgdStep) -> Result<Drift> {
+        self.set_learning_rate(d, sgd.lr)?;
+        self.backward_pass(d, sgd)?;
+        self.drift(d)
+    }
+
+    fn backward_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
+        let Self { ends, ends_grad, work, pooled, grad_pooled, grad_logits, rate, outcome, .. } = self;
+        let sgd = on_device(sgd, rate, outcome);
+        d.phase("head backward", || {
+            ends_grad.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+            d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
+            d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
+            d.avg_pool_grad(grad_pooled, super::POOL, &mut work.grad)
+        })?;
+        d.phase("blocks backward", || sweep::backward(d, &self.spec.sweep, &mut self.stack, work, sgd))?;
+        d.phase("stem backward", || self.stem_backward(d))
+    }
+
+    /// The stem's gradients from dL/dx_0, and the drift's distance, since x_0 is computed here anyway.
+    fn stem_backward(&mut self, d: &D) -> Result<()> {
+        let Self { ends, ends_grad, stem_stats, stem_z, work, images, distance, .. } = self;
+        let Work { x, x_rec, grad, scratch, .. } = work;
+        let crate::operands::Scratch { grad_u: grad_z, sums1: sums, workspace, .. } = scratch;
+        // the reconstruction stays in x; without one x is free
+        let (reconstruction, x_0) = match x_rec {
+            Some(x_rec) => (Some(&*x), x_rec),
+            None => (None, x),
+        };
+        d.norm_relu(stem_z, stem_stats, &ends.stem_bn, x_0)?;
+        if let Some(reconstruction) = reconstruction {
+            d.squared_distance(reconstruction, x_0, distance, workspace)?;
+        }
+        d.relu_grad(x_0, grad)?;
+        d.bn_grad_sums(grad, 1.0, stem_z, stem_stats, sums, workspace)?;
+        d.bn_grad_z(grad, 1.0, stem_z, stem_stats, &ends.stem_bn, sums, grad_z)?;
+        d.axpby(1.0, &sums.gamma, 1.0, &mut ends_grad.stem_bn.gamma)?;
+        d.axpby(1.0, &sums.beta, 1.0, &mut ends_grad.stem_bn.beta)?;
+        d.conv_grad_w(images, grad_z, Conv::STEM_5X5, &mut ends_grad.stem_conv, workspace)
+    }
+
+    /// Applies SGD to everything that the sweep has not updated.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn update(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
+        self.set_learning_rate(d, sgd.lr)?;
+        self.update_pass(d, sgd)
+    }
+
+    fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
+        let Self { ends, ends_grad, ends_velocity, stack, work, rate, outcome, .. } = self;
+        let sgd = on_device(sgd, rate, outcome);
+        let ends = ends_grad.named().into_iter().zip(ends_velocity.named_mut()).zip(ends.named_mut());
+        for (((_, grad), (_, velocity)), (_, theta)) in ends {
+            d.sgd(sgd, grad, velocity, theta)?;
+        }
+        if self.spec.sweep.update == Update::After {
+            for layer in 0..stack.depth() {
+                work.grads.apply(d, stack, layer, sgd)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the learning rate on the device, where the recorded steps read it.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn set_learning_rate(&mut self, d: &D, lr: f64) -> Result<()> {
+        // not an upload: that may wait for the device
+        d.fill(lr, &mut self.rate)
+    }
+
+    /// One training step on the loaded batch. A loss that is not finite leaves the parameters as they were. Waits for the
+    /// device. Where a recording is replayed, what `work.x` and `work.x_rec` hold afterwards is undefined: a sweep may have
+    /// exchanged them.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn train_step(&mut self, d: &D, sgd: SgdStep) -> Result<(BatchResult, Drift)> {
+        self.set_learning_rate(d, sgd.lr)?;
+        self.replayed(d, Kind::Loaded, sgd, |net| net.train_pass(d, sgd))?;
+        let result = self.batch_result(d)?;
+        let drift = if result.loss.is_finite() { self.drift(d)? } else { Drift::default() };
+        Ok((result, drift))
+    }
+
+    pub(super) fn train_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
+        self.forward_pass(d)?;
+        self.backward_pass(d, sgd)?;
+        d.phase("update", || self.update_pass(d, sgd))
+    }
+
+    /// Runs a pass, or has the device replay its recording.
+    pub(super) fn replayed(
+        &mut self,
+        d: &D,
+        kind: Kind,
+        sgd: SgdStep,
+        pass: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let n = self.labels.shape().n();
+        let SgdStep { momentum, weight_decay, .. } = sgd;
+        let key = (kind, n, momentum, weight_decay);
+        let known = self.recorded.iter().position(|r| (r.kind, r.n, r.momentum, r.weight_decay) == key);
+        let at = known.unwrap_or_else(|| {
+            self.recorded.push(Recorded { kind, n, momentum, weight_decay, recording: None });
+            self.recorded.len() - 1
+        });
+        let mut recording = self.recorded[at].recording.take();
+        let done = d.replay(&mut recording, || pass(self));
+        self.recorded[at].recording = recording;
+        done
+    }
+
+    fn batch_result(&self, d: &D) -> Result<BatchResult> {
+        let [loss, correct] = read_pair(d, &self.outcome)?;
+        Ok(BatchResult { loss, correct: correct as usize })
+    }
+
+    /// The drift of the last backward sweep.
+    fn drift(&self, d: &D) -> Result<Drift> {
+        let reconstructs = self.work.x_rec.is_some();
+        let stem = if reconstructs { Some(relative(read_pair(d, &self.distance)?)) } else { None };
+        let mut anchors: Option<f64> = None;
+        for pair in &self.work.anchor_distances {
+            anchors = Some(anchors.unwrap_or(0.0).max(relative(read_pair(d, pair)?)));
+        }
+        Ok(Drift { stem, anchors })
+    }
+}
+
+/// `|a - b| / |b|` from the squares of the two norms.
+pub(super) fn relative(pair: [f64; 2]) -> f64 {
+    (pair[0] / pair[1].max(f64::MIN_POSITIVE)).sqrt()
+}
+
+fn on_device<'a, D: Device>(step: SgdStep, lr: &'a Tensor<D>, loss: &'a Tensor<D>) -> Sgd<'a, D> {
+    Sgd { lr, loss, momentum: step.momentum, weight_decay: step.weight_decay }
+}
+
+fn read_pair<D: Device>(d: &D, tensor: &Tensor<D>) -> Result<[f64; 2]> {
+    let mut pair = [D::Real::default(); 2];
+    d.download(tensor, &mut pair)?;
+    Ok(pair.map(Real::to_f64))
+}
