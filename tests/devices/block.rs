@@ -216,7 +216,7 @@ const SMALL_MAPS: [Shape; 6] = [
     Shape::map(135, 3, 2, 16),
     Shape::map(133, 2, 3, 32),
     Shape::map(1, 17, 18, 16),
-    Shape::map(1, 17, 19, 32),
+    Shape::map(1, 16, 18, 32),
 ];
 
 #[test]

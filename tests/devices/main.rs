@@ -68,6 +68,7 @@ macro_rules! compare {
         #[cfg(all(feature = "cuda", target_os = "linux"))]
         for (cuda, looser) in crate::bed::cudas() {
             let found = crate::support::gpu::in_any_order(|| $operation(cuda, $($argument),*));
+            crate::bed::assert_near(&format!("{} on {}", $what, cuda.name()), &found, &expected);
             check(&cuda.name(), found, *looser);
         }
     }};
