@@ -8,6 +8,19 @@
 #pragma once
 #include "mma.cuh"
 
+// 16 bytes from global to shared memory without passing registers.
+__device__ inline void copy16(float* to, const float* from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+__device__ inline void copies_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// mma.cuh's product, of TF32 numbers that are kept as f32.
+__device__ inline void mma_tf32(float (&d)[4], float a0, float a1, float a2, float a3, float b0, float b1) {
+    const uint32_t a[4] = {__float_as_uint(a0), __float_as_uint(a1), __float_as_uint(a2), __float_as_uint(a3)};
+    const uint32_t b[2] = {__float_as_uint(b0), __float_as_uint(b1)};
+    mma_tf32(d, a, b);
+}
+
 // One warp a tap in the gradient by weights.
 constexpr uint32_t kWarps = 9, kThreads = kWarps * kWarp;
 
@@ -58,7 +71,7 @@ __device__ inline float4 quad_of(const float* map, uint32_t row, uint32_t quad) 
 
 // A factor of a product: rounded once, when it is stored, as it is read nine times.
 template <bool TF32>
-__device__ inline float factor(float v) { return TF32 ? to_tf32(v) : v; }
+__device__ inline float factor(float v) { return TF32 ? __uint_as_float(to_tf32(v)) : v; }
 template <bool TF32>
 __device__ inline float4 factor(float4 v) {
     return {factor<TF32>(v.x), factor<TF32>(v.y), factor<TF32>(v.z), factor<TF32>(v.w)};

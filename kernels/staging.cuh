@@ -1,12 +1,10 @@
 // How numbers come from global to shared memory and from there into products: asynchronous copies, swizzled places, fragments
 // of mma.sync.
 #pragma once
-#include "common.cuh"
+#include "mma.cuh"
 
 // Channels of a step of a product.
 constexpr uint32_t kStep = 16;
-
-__device__ inline uint32_t shared_address(const void* p) { return uint32_t(__cvta_generic_to_shared(p)); }
 
 // 16 bytes from global to shared memory without passing registers; `bytes` is 16, or 0 for zeros.
 // Through the first-level cache: the taps of a tile, and the blocks beside it, read the same again soon.
@@ -17,18 +15,6 @@ __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" :
 template <int PENDING>
 __device__ inline void copies_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
-}
-
-__device__ inline uint32_t to_tf32(float v) {
-    uint32_t bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
-    return bits;
-}
-
-__device__ inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 // Four 8 x 4 matrices of f32, as pairs of 16-bit numbers: lane l hands in row l % 8 of matrix l / 8 and gets word l % 4
