@@ -37,6 +37,8 @@ const WORKING_SET: u64 = 6;
 const EVALUATIONS: u64 = 5;
 /// A line of PTX is part of a main loop if it moves at least this share of its kernel's sectors.
 const MAIN_LOOP_SHARE: f64 = 0.05;
+/// Bytes of a lane's widest access.
+const WIDEST_ACCESS: u64 = 16;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -110,9 +112,11 @@ const HEADER: &str = "shape,form,launch,kernel,blocks,threads,tensor_mflop,fp32_
                       conflict_share,barriers,bound_us,binding\n";
 
 /// Sectors for every 128 bytes that a warp asked for, on the worst line of a main loop; 4 is the least that whole rows take.
+/// Lines that a single lane runs do not count: they wait at a grid's barrier, as often as it takes.
 fn worst_sectors(counts: &LaunchCounts) -> f64 {
     let all: u64 = counts.accesses.values().map(|a| a.sectors).sum();
-    let main = counts.accesses.values().filter(|a| a.sectors as f64 >= MAIN_LOOP_SHARE * all as f64);
+    let rows = counts.accesses.values().filter(|a| a.bytes > WIDEST_ACCESS * a.requests);
+    let main = rows.filter(|a| a.sectors as f64 >= MAIN_LOOP_SHARE * all as f64);
     main.map(|a| 128.0 * a.sectors as f64 / a.bytes as f64).fold(0.0, f64::max)
 }
 
