@@ -10,6 +10,7 @@ use rewind::cuda::Cuda;
 use rewind::data::{Batches, EpochSpec};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
+use rewind::memory::Category;
 use rewind::net::{Net, NetSpec, Pass, StepResult};
 use rewind::plan;
 use rewind::reference::Reference;
@@ -89,11 +90,15 @@ fn any_order_of_blocks_and_warps_trains_to_the_same_bits() {
 #[test]
 fn the_plan_is_what_is_taken_and_activations_are_flat() {
     let _turn = turn();
-    let cuda = gpu(Math::Tf32);
+    let (cpu, cuda) = (Cpu::new(Some(2)).expect("cpu"), gpu(Math::Tf32));
     for sweep in all_sweeps() {
         let spec = NetSpec { sweep, ..small(sweep, 3, 16, 5) };
         let net = Net::new(&cuda, spec, Init::Paper, 0).expect("net");
         assert_eq!(net.memory(), &plan::network(&cuda, &spec), "{spec:?}");
+        let on_cpu = plan::network(&cpu, &spec);
+        for category in Category::ALL.into_iter().filter(|category| *category != Category::Scratch) {
+            assert_eq!(net.memory().of(category), on_cpu.of(category), "{category} of {spec:?}");
+        }
     }
     for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Light] {
         let sweep = SweepSpec::new(SCHEMES[0], gradient);
