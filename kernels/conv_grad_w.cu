@@ -13,6 +13,7 @@ struct WeightJob {
     Operand x, grad;
     float* grad_w;
 };
+static_assert(sizeof(WeightJob) == 152, "src/cuda/operand.rs declares the same");
 
 template <uint32_t T, bool TF32>
 __device__ void grad_w_kernel(const WeightJob& job, const ConvGeometry& g, float* partial, uint32_t* counters, uint32_t keep) {

@@ -21,6 +21,7 @@ struct Operand {
     const float *sums_gamma, *sums_beta;
     float scale;
 };
+static_assert(sizeof(Norm) == 32 && sizeof(Operand) == 72, "src/cuda/operand.rs declares the same");
 
 // Batch norm's gradient as scale' g + slope (z - mean) + offset, a channel:
 //     grad_z = gamma rstd (scale g - sums_beta / M - (z - mean) rstd sums_gamma / M)

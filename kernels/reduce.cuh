@@ -12,6 +12,7 @@ struct Reduction {
     // Tiles a group.
     uint32_t group;
 };
+static_assert(sizeof(Reduction) == 24, "src/cuda/operand.rs declares the same");
 
 // Whether this block is the last of `count` to come here; it then sees what the others wrote before. Every thread gets the
 // answer. The counter is left at zero.
@@ -126,6 +127,7 @@ struct Statistics {
     float *mean, *rstd, *running_mean, *running_var;
     float eps, weight;
 };
+static_assert(sizeof(Statistics) == 40, "src/cuda/operand.rs declares the same");
 
 // mean, rstd = 1/sqrt(M2 / count + eps); running (where given) moves by `weight`, its variance unbiased.
 __device__ inline void finish_statistics(const Statistics& to, uint32_t c, Moments all) {
@@ -146,6 +148,7 @@ struct GradSums {
     float scale;
     uint32_t keep;
 };
+static_assert(sizeof(GradSums) == 40, "src/cuda/operand.rs declares the same");
 
 __device__ inline void finish_sums(const GradSums& to, uint32_t c, float2 all) {
     const float gamma = to.scale * all.x, beta = to.scale * all.y;

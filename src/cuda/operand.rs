@@ -19,6 +19,7 @@ pub struct Norm {
 
 // SAFETY: four addresses, as operand.cuh declares; copied by value.
 unsafe impl DeviceRepr for Norm {}
+const _: () = assert!(size_of::<Norm>() == 32);
 
 impl Norm {
     pub fn new(stats: &BnStats<Cuda>, affine: &Affine<Cuda>) -> Norm {
@@ -75,6 +76,7 @@ pub struct Reduction {
 
 // SAFETY: two addresses, a u32 and the padding that C adds, as reduce.cuh declares; copied by value.
 unsafe impl DeviceRepr for Reduction {}
+const _: () = assert!(size_of::<Reduction>() == 24);
 
 impl Reduction {
     pub fn new(partial: u64, counters: u64, group: u32) -> Reduction {
@@ -96,6 +98,7 @@ pub struct Statistics {
 
 // SAFETY: four addresses and two floats, as reduce.cuh declares; copied by value.
 unsafe impl DeviceRepr for Statistics {}
+const _: () = assert!(size_of::<Statistics>() == 40);
 
 impl Statistics {
     pub fn of(measure: Option<Measure<'_, Cuda>>) -> Statistics {
@@ -122,6 +125,7 @@ pub struct GradSums {
 
 // SAFETY: four addresses, a float and a u32, as reduce.cuh declares; copied by value.
 unsafe impl DeviceRepr for GradSums {}
+const _: () = assert!(size_of::<GradSums>() == 40);
 
 impl GradSums {
     /// `keep` adds to the gradient that is there.
