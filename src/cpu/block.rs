@@ -5,11 +5,10 @@ use rayon::prelude::*;
 
 use super::batch_norm::{self, add_grad_sums, merge_grad_sums};
 use super::conv::{self, ConvBatch};
-use super::conv_grad::{add_3x3, add_partials};
-use super::conv_kernel::{ConvImage, Convolve};
-use super::elementwise::{ReluGrad, axpby};
-use super::padded::Pad;
-use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output, Pixelwise};
+use super::conv_grad::{GradBatch, add_partials};
+use super::elementwise::axpby;
+use super::epilogue::{Add, Overwrite, WherePositive};
+use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output};
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
 use crate::device::Device;
@@ -21,38 +20,33 @@ use crate::shape::{Conv, Shape, check};
 /// Workspace of every operation of this file, and of the fused convolutions of a block.
 pub fn workspace(cpu: &Cpu, map: Shape) -> usize {
     let c = map.c();
-    let conv = ConvBatch::forward(map, Conv::SAME_3X3, c).image;
-    let pads = cpu.threads() * carved(conv.padded.len());
-    let reverse = 2 * carved(conv.packed_len()) + pads + carved(Groups::bound(map.n()) * 2 * c);
+    let conv = ConvBatch::forward(map, Conv::SAME_3X3, c);
+    let scratch = cpu.threads() * carved(conv.scratch_len());
+    let reverse = 2 * carved(conv.packed_len()) + scratch + carved(Groups::bound(map.n()) * 2 * c);
+    let pullback = Pullback::new(map);
     let groups = Groups::bound_for_weights(map.n(), map.len(), 9 * c * c);
-    let images = cpu.threads() * carved(map.image_len());
-    let outer = carved(conv.packed_len()) + pads + images + carved(groups * 9 * c * c) + carved(groups * 2 * c);
+    let scratch = cpu.threads() * carved(pullback.scratch_len());
+    let outer = carved(pullback.conv.packed_len()) + scratch + carved(groups * 9 * c * c) + carved(groups * 2 * c);
     let primitives = conv::workspace(cpu, map, Conv::SAME_3X3, c).max(batch_norm::workspace(map));
     primitives.max(reverse).max(outer)
 }
 
-/// One image's share of a pass: its convolutions and the thread's scratch.
-struct Image<'a> {
-    cpu: &'a Cpu,
-    conv: ConvImage,
-    pad: &'a mut [f32],
+/// The two gradients of one of a block's convolutions.
+struct Pullback {
+    conv: ConvBatch,
+    grad: GradBatch,
 }
 
-impl Image<'_> {
-    /// Writes a function of an image into the padded copy, whose borders are zero.
-    fn pad(&mut self, f: impl Pixelwise) {
-        let (h, w) = (self.conv.h, self.conv.w);
-        self.cpu.run(Pad { f, h, w, layout: self.conv.padded, to: self.pad });
+impl Pullback {
+    fn new(map: Shape) -> Self {
+        let c = map.c();
+        let (conv, grad) = (ConvBatch::transposed(map, Conv::SAME_3X3, c), GradBatch::new(map, Conv::SAME_3X3, c));
+        Self { conv, grad }
     }
 
-    /// Convolves the padded copy.
-    fn convolve(&self, packed: &[f32], y: &mut [f32]) {
-        self.cpu.run(Convolve { geometry: self.conv, padded: self.pad, packed, y });
-    }
-
-    /// `y = f` or `y += f`.
-    fn map(&self, f: impl Pixelwise, output: Output, y: &mut [f32]) {
-        self.cpu.run(Map { f, output, y, c: self.conv.c_out });
+    /// Elements of a thread's scratch, which serves one gradient after the other.
+    fn scratch_len(&self) -> usize {
+        self.conv.scratch_len().max(self.grad.scratch_len())
     }
 }
 
@@ -91,11 +85,10 @@ fn outer_pass(
     let (c, len, weights) = (map.c(), map.image_len(), theta.conv2.shape().len());
     let groups = Groups::for_weights(map.n(), map.len(), weights);
     let chunk = groups.size * len;
-    let transposed = ConvBatch::transposed(map, Conv::SAME_3X3, c);
+    let pullback = Pullback::new(map);
     let mut carver = Carver::new(workspace);
-    let packed = transposed.pack(cpu, theta.conv2.values(), &mut carver);
-    let pads = carver.take_per_thread(cpu.threads(), transposed.image.padded.len());
-    let images = carver.take_per_thread(cpu.threads(), len);
+    let packed = pullback.conv.pack(cpu, theta.conv2.values(), &mut carver);
+    let scratch = carver.take_per_thread(cpu.threads(), pullback.scratch_len());
     let partial_w = carver.take(groups.count * weights);
     let partial_sums = carver.take(groups.count * 2 * c);
     let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
@@ -113,21 +106,16 @@ fn outer_pass(
             .with_max_len(1)
             .for_each(|(grad_u, grad_w, sums, z1, z2, grad_f)| {
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let (pad, a) = unsafe { (pads.get(), images.get()) };
-                pad.fill(0.0);
+                let scratch = unsafe { scratch.get() };
                 grad_w.fill(0.0);
                 sums.fill(0.0);
-                let mut image = Image { cpu, conv: transposed.image, pad };
-                let inputs = z1.chunks_exact(len).zip(z2.chunks_exact(len)).zip(grad_f.chunks_exact(len));
-                for (grad_u, ((z1, z2), grad_y)) in grad_u.chunks_exact_mut(len).zip(inputs) {
-                    image.map(NormRelu { z: z1, norm: norm1 }, Output::Overwrite, a);
-                    let terms = map.pixels();
-                    image.pad(BnGradZ { grad_y, scale: scale as f32, z: z2, norm: norm2, sums: sums2_view, terms });
-                    add_3x3(cpu, map, image.conv, map.h(), a, image.pad, grad_w);
-                    image.convolve(packed, grad_u);
-                    cpu.run(ReluGrad { y: a, grad: grad_u });
-                    add_grad_sums(cpu, grad_u, z1, &stats.bn1, sums);
-                }
+                let (images, terms) = (z1.len() / len, map.pixels());
+                let a = NormRelu { z: z1, norm: norm1 };
+                let grad_z2 =
+                    BnGradZ { grad_y: grad_f, scale: scale as f32, z: z2, norm: norm2, sums: sums2_view, terms };
+                pullback.conv.convolve_group(cpu, grad_z2, packed, WherePositive(a), grad_u, scratch);
+                pullback.grad.add_group(cpu, images, a, grad_z2, grad_w, scratch);
+                add_grad_sums(cpu, grad_u, z1, &stats.bn1, sums);
             });
         merge_grad_sums(partial_sums, 1.0, sums1);
         add_partials(partial_w, grad_theta_acc.conv2.values_mut());
@@ -168,14 +156,13 @@ fn inner_pass(
 ) {
     let Scratch { grad_u, sums1, workspace, .. } = scratch;
     let map = x.shape();
-    let (c, len, weights) = (map.c(), map.image_len(), theta.conv1.shape().len());
+    let (len, weights) = (map.image_len(), theta.conv1.shape().len());
     let groups = Groups::for_weights(map.n(), map.len(), weights);
     let chunk = groups.size * len;
-    let transposed = ConvBatch::transposed(map, Conv::SAME_3X3, c);
+    let pullback = Pullback::new(map);
     let mut carver = Carver::new(workspace);
-    let packed = transposed.pack(cpu, theta.conv1.values(), &mut carver);
-    let pads = carver.take_per_thread(cpu.threads(), transposed.image.padded.len());
-    let images = carver.take_per_thread(cpu.threads(), len);
+    let packed = pullback.conv.pack(cpu, theta.conv1.values(), &mut carver);
+    let scratch = carver.take_per_thread(cpu.threads(), pullback.scratch_len());
     let partial_w = carver.take(groups.count * weights);
     let norm = Norm::new(&stats.bn1, &theta.bn1);
     let sums = [sums1.gamma.values(), sums1.beta.values()];
@@ -191,17 +178,12 @@ fn inner_pass(
             .with_max_len(1)
             .for_each(|(grad_x, grad_w, x, z1, grad_u)| {
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let (pad, through_conv) = unsafe { (pads.get(), images.get()) };
-                pad.fill(0.0);
+                let scratch = unsafe { scratch.get() };
                 grad_w.fill(0.0);
-                let mut image = Image { cpu, conv: transposed.image, pad };
-                let inputs = x.chunks_exact(len).zip(z1.chunks_exact(len)).zip(grad_u.chunks_exact(len));
-                for (grad_x, ((x, z), grad_y)) in grad_x.chunks_exact_mut(len).zip(inputs) {
-                    image.pad(BnGradZ { grad_y, scale: 1.0, z, norm, sums, terms: map.pixels() });
-                    add_3x3(cpu, map, image.conv, map.h(), x, image.pad, grad_w);
-                    image.convolve(packed, through_conv);
-                    image.map(Identity(through_conv), Output::Accumulate, grad_x);
-                }
+                let (images, terms) = (x.len() / len, map.pixels());
+                let grad_z1 = BnGradZ { grad_y: grad_u, scale: 1.0, z: z1, norm, sums, terms };
+                pullback.conv.convolve_group(cpu, grad_z1, packed, Add, grad_x, scratch);
+                pullback.grad.add_group(cpu, images, Identity(x), grad_z1, grad_w, scratch);
             });
         add_partials(partial_w, grad_theta_acc.conv1.values_mut());
     });
@@ -230,7 +212,7 @@ fn reverse_pass(
     let mut carver = Carver::new(workspace);
     let w1 = forward.pack(cpu, theta.conv1.values(), &mut carver);
     let w2 = forward.pack(cpu, theta.conv2.values(), &mut carver);
-    let pads = carver.take_per_thread(cpu.threads(), forward.image.padded.len());
+    let scratch = carver.take_per_thread(cpu.threads(), forward.scratch_len());
     let partial_sums = carver.take(groups.count * 2 * c);
     let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
     let back = -h as f32;
@@ -247,33 +229,22 @@ fn reverse_pass(
             .with_max_len(1)
             .for_each(|(x, x_rec, z1, z2, sums, grad_x)| {
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let pad = unsafe { pads.get() };
-                pad.fill(0.0);
+                let scratch = unsafe { scratch.get() };
                 sums.fill(0.0);
-                let mut image = Image { cpu, conv: forward.image, pad };
-                // One convolution for all images of the group, then the next: its weights stay in the first-level cache.
                 // The maps between lie where those of the second evaluation go.
-                for (x, z1) in x.chunks_exact(len).zip(z1.chunks_exact_mut(len)) {
-                    image.pad(Identity(x));
-                    image.convolve(w1, z1);
-                }
-                for (z1, z2) in z1.chunks_exact(len).zip(z2.chunks_exact_mut(len)) {
-                    image.pad(NormRelu { z: z1, norm: norm1 });
-                    image.convolve(w2, z2);
-                }
-                image.map(NormStep { x, h: back, z: z2, norm: norm2 }, Output::Overwrite, x_rec);
-                for (x_rec, z1) in x_rec.chunks_exact(len).zip(z1.chunks_exact_mut(len)) {
-                    image.pad(Identity(x_rec));
-                    image.convolve(w1, z1);
-                }
-                for (z1, z2) in z1.chunks_exact(len).zip(z2.chunks_exact_mut(len)) {
-                    image.pad(NormRelu { z: z1, norm: norm1 });
-                    image.convolve(w2, z2);
-                }
+                let mut evaluate = |x: &[f32], z1: &mut [f32], z2: &mut [f32]| {
+                    forward.convolve_group(cpu, Identity(x), w1, Overwrite, z1, scratch);
+                    forward.convolve_group(cpu, NormRelu { z: z1, norm: norm1 }, w2, Overwrite, z2, scratch);
+                };
+                evaluate(x, z1, z2);
+                let step = NormStep { x, h: back, z: z2, norm: norm2 };
+                cpu.run(Map { f: step, from: 0, output: Output::Overwrite, y: x_rec, c });
+                evaluate(x_rec, z1, z2);
                 match carry {
                     Carry::Reconstruction => x.copy_from_slice(x_rec),
                     Carry::Correction => {
-                        image.map(BnApply { z: z2, norm: norm2, scale: back }, Output::Accumulate, x);
+                        let f = BnApply { z: z2, norm: norm2, scale: back };
+                        cpu.run(Map { f, from: 0, output: Output::Accumulate, y: x, c });
                     }
                 }
                 add_grad_sums(cpu, grad_x, z2, &stats.bn2, sums);

@@ -1,12 +1,15 @@
-//! Convolution and its gradient for x, which is a convolution of `grad_y` by the turned kernel.
+//! Convolution and its gradient for x, which is a convolution of `grad_y` by the turned kernel: a 3x3 one of stride 1 by
+//! Winograd's algorithm, any other by its definition.
 
 use rayon::prelude::*;
 
 use super::batch_norm::merge_moments;
 use super::channel_sums::Moments;
 use super::conv_kernel::{ConvImage, Convolve, Direction, Pack};
+use super::epilogue::{Epilogue, Finish, Overwrite};
 use super::padded::{Pad, Padded, WIDE_BLOCK};
 use super::pixelwise::Pixelwise;
+use super::winograd::Winograd;
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, conv_grad};
 use crate::operands::Measure;
@@ -25,6 +28,8 @@ pub struct ConvBatch {
     pub h: usize,
     /// Columns of the input.
     pub w: usize,
+    /// The algorithm with fewer multiplications, where it serves.
+    winograd: Option<Winograd>,
 }
 
 impl ConvBatch {
@@ -36,7 +41,8 @@ impl ConvBatch {
         let padded = Padded { h: x.h() + 2 * p, w: x.w() + 2 * p, c: x.c(), block, origin: p as isize, dilation: 1 };
         let (h, w) = (conv.out(x.h()), conv.out(x.w()));
         let image = ConvImage { padded, kernel, stride, h, w, c_out };
-        Self { image, direction: Direction::Forward, n: x.n(), h: x.h(), w: x.w() }
+        let winograd = Winograd::serves(x, conv, c_out).then(|| Winograd::forward(x, c_out));
+        Self { image, direction: Direction::Forward, n: x.n(), h: x.h(), w: x.w(), winograd }
     }
 
     /// `grad_x`, of shape `x`, from `grad_y`: with stride s, `grad_y`'s pixels lie s apart with zeros between, and the
@@ -53,7 +59,8 @@ impl ConvBatch {
             dilation: conv.stride,
         };
         let image = ConvImage { padded, kernel, stride: 1, h: x.h(), w: x.w(), c_out: x.c() };
-        Self { image, direction: Direction::Transposed, n: x.n(), h: conv.out(x.h()), w: conv.out(x.w()) }
+        let winograd = Winograd::serves(x, conv, c_out).then(|| Winograd::transposed(x, c_out));
+        Self { image, direction: Direction::Transposed, n: x.n(), h: conv.out(x.h()), w: conv.out(x.w()), winograd }
     }
 
     /// Elements of one image of the input.
@@ -68,16 +75,59 @@ impl ConvBatch {
 
     /// Workspace of [`convolve`].
     pub fn workspace(&self, cpu: &Cpu) -> usize {
-        carved(self.image.packed_len())
-            + cpu.threads() * carved(self.image.padded.len())
+        carved(self.packed_len())
+            + cpu.threads() * carved(self.scratch_len())
             + carved(Groups::bound(self.n) * 2 * self.image.c_out)
+    }
+
+    /// Elements of the packed weights.
+    pub fn packed_len(&self) -> usize {
+        self.winograd.map_or(self.image.packed_len(), |w| w.packed_len())
     }
 
     /// Packs the weights.
     pub fn pack<'a>(&self, cpu: &Cpu, w: &[f32], carver: &mut Carver<'a>) -> &'a [f32] {
-        let packed = carver.take(self.image.packed_len());
-        cpu.run(Pack { geometry: self.image, direction: self.direction, w, packed });
+        let packed = carver.take(self.packed_len());
+        match self.winograd {
+            Some(winograd) => winograd.pack(cpu, w, packed),
+            None => cpu.run(Pack { geometry: self.image, direction: self.direction, w, packed }),
+        }
         packed
+    }
+
+    /// Elements of a thread's scratch.
+    pub fn scratch_len(&self) -> usize {
+        let direct = || carved(self.image.padded.len()) + carved(self.image.output_len());
+        self.winograd.map_or_else(direct, |w| w.scratch_len())
+    }
+
+    /// Convolves a function of a group of images, `[n, H, W, C_in]`, into `y: [n, H, W, C_out]`, on the calling thread.
+    pub fn convolve_group<F: Pixelwise, E: Epilogue>(
+        &self,
+        cpu: &Cpu,
+        f: F,
+        packed: &[f32],
+        epilogue: E,
+        y: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        if let Some(winograd) = self.winograd {
+            return winograd.convolve(cpu, f, packed, epilogue, y, scratch);
+        }
+        let (image, c) = (self.image, self.image.c_out);
+        let (pad, values) = scratch.split_at_mut(carved(image.padded.len()));
+        let pad = &mut pad[..image.padded.len()];
+        let values = &mut values[..image.output_len()];
+        pad.fill(0.0);
+        for (i, y) in y.chunks_exact_mut(image.output_len()).enumerate() {
+            cpu.run(Pad { f, from: i * self.input_len(), h: self.h, w: self.w, layout: image.padded, to: pad });
+            if E::OVERWRITES {
+                cpu.run(Convolve { geometry: image, padded: pad, packed, y });
+            } else {
+                cpu.run(Convolve { geometry: image, padded: pad, packed, y: values });
+                cpu.run(Finish { epilogue, values, y, from: i * image.output_len(), c });
+            }
+        }
     }
 }
 
@@ -89,9 +139,6 @@ pub fn workspace(cpu: &Cpu, x: Shape, conv: Conv, c_out: usize) -> usize {
 }
 
 /// Convolves a function of `x`, and measures the output where asked for.
-///
-/// Each image is written with zeros around it into its thread's scratch, which is where the function is applied, and
-/// convolved from there.
 #[allow(clippy::too_many_arguments)]
 pub fn convolve<'a, F: Pixelwise>(
     cpu: &Cpu,
@@ -103,12 +150,11 @@ pub fn convolve<'a, F: Pixelwise>(
     measure: Option<Measure<'_, Cpu>>,
     workspace: &mut [f32],
 ) {
-    let ConvBatch { image, n, h: rows, w: columns, .. } = conv;
-    let groups = Groups::new(n);
-    let (x_len, y_len, c_out) = (conv.input_len(), image.output_len(), image.c_out);
+    let groups = Groups::new(conv.n);
+    let (x_len, y_len, c_out) = (conv.input_len(), conv.image.output_len(), conv.image.c_out);
     let mut carver = Carver::new(workspace);
     let packed = conv.pack(cpu, w, &mut carver);
-    let pads = carver.take_per_thread(cpu.threads(), image.padded.len());
+    let scratch = carver.take_per_thread(cpu.threads(), conv.scratch_len());
     let partials = carver.take(groups.count * 2 * c_out);
     let measured = measure.is_some();
     cpu.install(|| {
@@ -117,14 +163,12 @@ pub fn convolve<'a, F: Pixelwise>(
             .with_max_len(1)
             .for_each(|(y, partial, x)| {
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let pad = unsafe { pads.get() };
-                pad.fill(0.0);
-                let (mean, m2) = partial.split_at_mut(c_out);
-                for (i, (x, y)) in x.chunks_exact(x_len).zip(y.chunks_exact_mut(y_len)).enumerate() {
-                    cpu.run(Pad { f: of(x), h: rows, w: columns, layout: image.padded, to: pad });
-                    cpu.run(Convolve { geometry: image, padded: pad, packed, y });
-                    if measured {
-                        cpu.run(Moments { z: y, before: i * image.h * image.w, mean, m2 });
+                let scratch = unsafe { scratch.get() };
+                conv.convolve_group(cpu, of(x), packed, Overwrite, y, scratch);
+                if measured {
+                    let (mean, m2) = partial.split_at_mut(c_out);
+                    for (i, z) in y.chunks_exact(y_len).enumerate() {
+                        cpu.run(Moments { z, before: i * conv.image.h * conv.image.w, mean, m2 });
                     }
                 }
             });

@@ -5,34 +5,86 @@ use rayon::prelude::*;
 use super::Cpu;
 use super::conv::ConvBatch;
 use super::conv_grad_kernel::{GradW3x3, GradWAny};
-use super::conv_kernel::ConvImage;
 use super::padded::Pad;
-use super::pixelwise::Identity;
+use super::pixelwise::{Identity, Map, Output, Pixelwise};
+use super::winograd::{GradW, Winograd};
 use super::workspace::{Carver, Groups, carved};
 use crate::shape::{Conv, Shape};
 
-/// Which image is read from a padded copy.
+/// The weight gradient of a batch's convolution.
+#[derive(Clone, Copy)]
+pub struct GradBatch {
+    plan: Plan,
+    x: Shape,
+    y: Shape,
+}
+
+/// How one group's gradient is computed.
 #[derive(Clone, Copy)]
 enum Plan {
-    /// A 3x3 kernel of stride 1: `grad_y`.
+    /// A 3x3 kernel of stride 1 and padding 1: Winograd's algorithm.
+    Winograd(GradW),
+    /// A 3x3 kernel of stride 1: `grad_y` is read from a padded copy.
     GradY(ConvBatch),
-    /// Any other: x.
+    /// Any other: x is.
     X(ConvBatch),
 }
 
-impl Plan {
-    fn new(x: Shape, conv: Conv, c_out: usize) -> Self {
+impl GradBatch {
+    pub fn new(x: Shape, conv: Conv, c_out: usize) -> Self {
         // With more padding than the kernel is wide, the copy would leave pixels of grad_y out.
-        if conv.kernel == 3 && conv.stride == 1 && conv.padding <= 2 {
-            Self::GradY(ConvBatch::transposed(x, conv, c_out))
+        let plan = if Winograd::serves(x, conv, c_out) {
+            Plan::Winograd(GradW::new(x, c_out))
+        } else if conv.kernel == 3 && conv.stride == 1 && conv.padding <= 2 {
+            Plan::GradY(ConvBatch::transposed(x, conv, c_out))
         } else {
-            Self::X(ConvBatch::forward(x, conv, c_out))
+            Plan::X(ConvBatch::forward(x, conv, c_out))
+        };
+        Self { plan, x, y: conv.output(x, c_out) }
+    }
+
+    /// Elements of a thread's scratch.
+    pub fn scratch_len(&self) -> usize {
+        match self.plan {
+            Plan::Winograd(grad) => grad.scratch_len(),
+            Plan::GradY(conv) => carved(conv.image.padded.len()) + carved(self.x.image_len()),
+            Plan::X(conv) => carved(conv.image.padded.len()) + carved(self.y.image_len()),
         }
     }
 
-    fn image(self) -> ConvImage {
-        match self {
-            Self::GradY(conv) | Self::X(conv) => conv.image,
+    /// `grad_w += ` the gradient of a group of `images`, for functions of x and of `grad_y`, on the calling thread.
+    pub fn add_group<X: Pixelwise, G: Pixelwise>(
+        &self,
+        cpu: &Cpu,
+        images: usize,
+        x: X,
+        grad_y: G,
+        grad_w: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let conv = match self.plan {
+            Plan::Winograd(grad) => return grad.add(cpu, images, x, grad_y, grad_w, scratch),
+            Plan::GradY(conv) | Plan::X(conv) => conv,
+        };
+        let (x_len, y_len) = (self.x.image_len(), self.y.image_len());
+        let layout = conv.image.padded;
+        let (pad, plain) = scratch.split_at_mut(carved(layout.len()));
+        let pad = &mut pad[..layout.len()];
+        pad.fill(0.0);
+        for i in 0..images {
+            let (h, w) = (conv.h, conv.w);
+            if let Plan::GradY(_) = self.plan {
+                let plain = &mut plain[..x_len];
+                cpu.run(Pad { f: grad_y, from: i * y_len, h, w, layout, to: pad });
+                cpu.run(Map { f: x, from: i * x_len, output: Output::Overwrite, y: plain, c: self.x.c() });
+                let (h, w, c_in, grad_rows) = (self.x.h(), self.x.w(), self.x.c(), h);
+                cpu.run(GradW3x3 { h, w, c_in, layout, grad_rows, x: plain, grad_y: pad, grad_w });
+            } else {
+                let plain = &mut plain[..y_len];
+                cpu.run(Pad { f: x, from: i * x_len, h, w, layout, to: pad });
+                cpu.run(Map { f: grad_y, from: i * y_len, output: Output::Overwrite, y: plain, c: self.y.c() });
+                cpu.run(GradWAny { geometry: conv.image, padded: pad, grad_y: plain, grad_w });
+            }
         }
     }
 }
@@ -40,8 +92,8 @@ impl Plan {
 /// Workspace of [`conv_grad_w`].
 pub fn workspace(cpu: &Cpu, x: Shape, conv: Conv, c_out: usize) -> usize {
     let weights = Shape::weight(conv.kernel, x.c(), c_out).len();
-    let copy = Plan::new(x, conv, c_out).image().padded.len();
-    cpu.threads() * carved(copy) + carved(Groups::bound_for_weights(x.n(), x.len(), weights) * weights)
+    let scratch = GradBatch::new(x, conv, c_out).scratch_len();
+    cpu.threads() * carved(scratch) + carved(Groups::bound_for_weights(x.n(), x.len(), weights) * weights)
 }
 
 /// `grad_w += ...`: a partial gradient for each group of images, then their sum.
@@ -56,13 +108,12 @@ pub fn conv_grad_w(
     c_out: usize,
     workspace: &mut [f32],
 ) {
-    let plan = Plan::new(shape, conv, c_out);
-    let image = plan.image();
+    let grad = GradBatch::new(shape, conv, c_out);
     let weights = grad_w_acc.len();
     let groups = Groups::for_weights(shape.n(), shape.len(), weights);
-    let (x_len, y_len) = (shape.image_len(), conv.output(shape, c_out).image_len());
+    let (x_len, y_len) = (shape.image_len(), grad.y.image_len());
     let mut carver = Carver::new(workspace);
-    let pads = carver.take_per_thread(cpu.threads(), image.padded.len());
+    let scratch = carver.take_per_thread(cpu.threads(), grad.scratch_len());
     let partials = carver.take(groups.count * weights);
     cpu.install(|| {
         (partials.par_chunks_mut(weights), x.par_chunks(groups.size * x_len), grad_y.par_chunks(groups.size * y_len))
@@ -70,38 +121,13 @@ pub fn conv_grad_w(
             .with_max_len(1)
             .for_each(|(grad_w, x, grad_y)| {
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let pad = unsafe { pads.get() };
-                pad.fill(0.0);
+                let scratch = unsafe { scratch.get() };
                 grad_w.fill(0.0);
-                for (x, grad_y) in x.chunks_exact(x_len).zip(grad_y.chunks_exact(y_len)) {
-                    match plan {
-                        Plan::GradY(ConvBatch { h, w, .. }) => {
-                            cpu.run(Pad { f: Identity(grad_y), h, w, layout: image.padded, to: pad });
-                            add_3x3(cpu, shape, image, h, x, pad, grad_w);
-                        }
-                        Plan::X(ConvBatch { h, w, .. }) => {
-                            cpu.run(Pad { f: Identity(x), h, w, layout: image.padded, to: pad });
-                            cpu.run(GradWAny { geometry: image, padded: pad, grad_y, grad_w });
-                        }
-                    }
-                }
+                let images = x.len() / x_len;
+                grad.add_group(cpu, images, Identity(x), Identity(grad_y), grad_w, scratch);
             });
         add_partials(partials, grad_w_acc);
     });
-}
-
-/// `grad_w += ` one image's gradient; `pad` holds `grad_y` as the convolution for `grad_x`, `image`, reads it.
-pub fn add_3x3(
-    cpu: &Cpu,
-    x_shape: Shape,
-    image: ConvImage,
-    grad_rows: usize,
-    x: &[f32],
-    pad: &[f32],
-    grad_w: &mut [f32],
-) {
-    let (h, w, c_in) = (x_shape.h(), x_shape.w(), x_shape.c());
-    cpu.run(GradW3x3 { h, w, c_in, layout: image.padded, grad_rows, x, grad_y: pad, grad_w });
 }
 
 /// Weights of one task of [`add_partials`].

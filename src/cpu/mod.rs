@@ -13,6 +13,7 @@ mod conv_grad_kernel;
 mod conv_kernel;
 mod data;
 mod elementwise;
+mod epilogue;
 mod linear;
 mod loss;
 mod padded;
@@ -20,6 +21,7 @@ mod pixelwise;
 mod pool;
 mod sgd;
 mod simd;
+mod winograd;
 mod workspace;
 
 pub use simd::Isa;

@@ -65,6 +65,8 @@ impl Padded {
 /// it must be zero.
 pub struct Pad<'a, F> {
     pub f: F,
+    /// The function's element at the image's first.
+    pub from: usize,
     pub h: usize,
     pub w: usize,
     pub layout: Padded,
@@ -77,16 +79,16 @@ impl<F: Pixelwise> Kernel for Pad<'_, F> {
         let layout = self.layout;
         assert_eq!(self.to.len(), layout.len());
         assert!(layout.block == WIDE_BLOCK || layout.block == NARROW_BLOCK && layout.c <= NARROW_BLOCK);
-        self.f.check(self.h * self.w * layout.c, layout.c);
+        self.f.check(self.from + self.h * self.w * layout.c, layout.c);
         for c in (0..layout.c).step_by(S::LANES) {
             let n = S::LANES.min(layout.c - c);
             // SAFETY: the sizes were checked above; channels `c .. c + n` exist and lie in one block, since LANES divides
             // the wide block and a narrow one holds all channels.
             unsafe {
                 if n == S::LANES {
-                    pad_channels::<S, F, true>(s, &self.f, self.h, self.w, layout, self.to, c, n);
+                    pad_channels::<S, F, true>(s, &self.f, self.from, self.h, self.w, layout, self.to, c, n);
                 } else {
-                    pad_channels::<S, F, false>(s, &self.f, self.h, self.w, layout, self.to, c, n);
+                    pad_channels::<S, F, false>(s, &self.f, self.from, self.h, self.w, layout, self.to, c, n);
                 }
             }
         }
@@ -94,12 +96,13 @@ impl<F: Pixelwise> Kernel for Pad<'_, F> {
 }
 
 /// # Safety
-/// `f` holds an image `[h, w, layout.c]`, `to` its padded copy, and channels `c .. c + n` exist and lie in one block.
+/// `f` holds an image `[h, w, layout.c]` from element `from` on, `to` its padded copy, and channels `c .. c + n` exist and lie in one block.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn pad_channels<S: Simd, F: Pixelwise, const FULL: bool>(
     s: S,
     f: &F,
+    from: usize,
     h: usize,
     w: usize,
     layout: Padded,
@@ -114,7 +117,7 @@ unsafe fn pad_channels<S: Simd, F: Pixelwise, const FULL: bool>(
         let p = f.channels(s, c, n);
         let start = to.as_mut_ptr().add(c / layout.block * layout.plane() + c % layout.block);
         for y in layout.inside(h, layout.h) {
-            let mut at = (y * w + columns.start) * layout.c + c;
+            let mut at = from + (y * w + columns.start) * layout.c + c;
             let mut to = layout.position(y) * layout.row() + layout.position(columns.start) * layout.block;
             for _ in columns.clone() {
                 s.store_if::<FULL>(start.add(to), f.value::<S, FULL>(s, p, at, n), n);
@@ -135,7 +138,7 @@ mod tests {
         let mut to = vec![0.0; layout.len()];
         let isa = Isa::detect();
         // SAFETY: detected.
-        unsafe { isa.run(Pad { f: Identity(x), h, w, layout, to: &mut to }) };
+        unsafe { isa.run(Pad { f: Identity(x), from: 0, h, w, layout, to: &mut to }) };
         to
     }
 

@@ -18,7 +18,7 @@ pub trait Pixelwise: Copy {
     /// What depends on the channel alone, for one vector of channels.
     type Channels<S: Simd>: Copy;
 
-    /// Panics unless the operands hold `len` elements of `c` channels each.
+    /// Panics unless the operands hold `len` elements or more, of `c` channels.
     fn check(&self, len: usize, c: usize);
 
     /// The parameters of channels `c .. c + n`.
@@ -42,7 +42,7 @@ impl Pixelwise for Identity<'_> {
     type Channels<S: Simd> = ();
 
     fn check(&self, len: usize, _: usize) {
-        assert_eq!(self.0.len(), len);
+        assert!(self.0.len() >= len);
     }
 
     #[inline(always)]
@@ -123,7 +123,7 @@ impl Pixelwise for BnApply<'_> {
 
     fn check(&self, len: usize, c: usize) {
         self.norm.check(c);
-        assert_eq!(self.z.len(), len);
+        assert!(self.z.len() >= len);
     }
 
     #[inline(always)]
@@ -151,7 +151,7 @@ impl Pixelwise for NormRelu<'_> {
 
     fn check(&self, len: usize, c: usize) {
         self.norm.check(c);
-        assert_eq!(self.z.len(), len);
+        assert!(self.z.len() >= len);
     }
 
     #[inline(always)]
@@ -181,7 +181,7 @@ impl Pixelwise for NormStep<'_> {
 
     fn check(&self, len: usize, c: usize) {
         self.norm.check(c);
-        assert!(self.x.len() == len && self.z.len() == len);
+        assert!(self.x.len() >= len && self.z.len() >= len);
     }
 
     #[inline(always)]
@@ -227,7 +227,7 @@ impl Pixelwise for BnGradZ<'_> {
     fn check(&self, len: usize, c: usize) {
         self.norm.check(c);
         assert!(self.sums.iter().all(|p| p.len() == c));
-        assert!(self.grad_y.len() == len && self.z.len() == len);
+        assert!(self.grad_y.len() >= len && self.z.len() >= len);
     }
 
     #[inline(always)]
@@ -270,6 +270,8 @@ pub enum Output {
 /// Applies a function to every pixel of `y: [P, C]`.
 pub struct Map<'a, F> {
     pub f: F,
+    /// The function's element at y's first.
+    pub from: usize,
     pub output: Output,
     pub y: &'a mut [f32],
     pub c: usize,
@@ -279,17 +281,25 @@ impl<F: Pixelwise> Kernel for Map<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         assert!(self.c > 0 && self.y.len().is_multiple_of(self.c));
-        self.f.check(self.y.len(), self.c);
+        self.f.check(self.from + self.y.len(), self.c);
         // One vector of channels after the other, so that its parameters stay in registers.
         for c in (0..self.c).step_by(S::LANES) {
             let n = S::LANES.min(self.c - c);
             // SAFETY: `check` passed above, and `c + n` is at most C.
             unsafe {
                 match (n == S::LANES, self.output) {
-                    (true, Output::Overwrite) => map_channels::<S, F, true, false>(s, self.f, self.y, self.c, c, n),
-                    (true, Output::Accumulate) => map_channels::<S, F, true, true>(s, self.f, self.y, self.c, c, n),
-                    (false, Output::Overwrite) => map_channels::<S, F, false, false>(s, self.f, self.y, self.c, c, n),
-                    (false, Output::Accumulate) => map_channels::<S, F, false, true>(s, self.f, self.y, self.c, c, n),
+                    (true, Output::Overwrite) => {
+                        map_channels::<S, F, true, false>(s, self.f, self.from, self.y, self.c, c, n)
+                    }
+                    (true, Output::Accumulate) => {
+                        map_channels::<S, F, true, true>(s, self.f, self.from, self.y, self.c, c, n)
+                    }
+                    (false, Output::Overwrite) => {
+                        map_channels::<S, F, false, false>(s, self.f, self.from, self.y, self.c, c, n)
+                    }
+                    (false, Output::Accumulate) => {
+                        map_channels::<S, F, false, true>(s, self.f, self.from, self.y, self.c, c, n)
+                    }
                 }
             }
         }
@@ -308,17 +318,18 @@ pub fn map_batch<F: Pixelwise>(
     cpu.install(|| {
         y.par_chunks_mut(chunk).enumerate().for_each(|(i, y)| {
             let f = of(i * chunk..i * chunk + y.len());
-            cpu.run(Map { f, output, y, c: shape.c() });
+            cpu.run(Map { f, from: 0, output, y, c: shape.c() });
         });
     });
 }
 
 /// # Safety
-/// `f.check(y.len(), stride)` passed and `c + n <= stride`.
+/// `f.check(from + y.len(), stride)` passed and `c + n <= stride`.
 #[inline(always)]
 unsafe fn map_channels<S: Simd, F: Pixelwise, const FULL: bool, const ADD: bool>(
     s: S,
     f: F,
+    from: usize,
     y: &mut [f32],
     stride: usize,
     c: usize,
@@ -329,7 +340,7 @@ unsafe fn map_channels<S: Simd, F: Pixelwise, const FULL: bool, const ADD: bool>
         let p = f.channels(s, c, n);
         for at in (c..y.len()).step_by(stride) {
             let to = y.as_mut_ptr().add(at);
-            let mut v = f.value::<S, FULL>(s, p, at, n);
+            let mut v = f.value::<S, FULL>(s, p, from + at, n);
             if ADD {
                 v = s.add(s.load_if::<FULL>(to, n), v);
             }

@@ -28,6 +28,14 @@ pub trait Simd: Copy {
     const TILE_PIXELS: usize;
     /// Input channels (3x3) or taps (any kernel) in a tile of the weight gradient; 8 or 4.
     const TILE_TAPS: usize;
+    /// Vectors of output channels in one step of Winograd's product; 1, 2 or 4.
+    const PRODUCT_VECTORS: usize;
+    /// Sums in flight there, in vectors.
+    const PRODUCT_SUMS: usize;
+    /// Input channels by vectors of output channels of one step of Winograd's weight gradient: 16 x 1, 8 or 4 x 2 or 1.
+    const OUTER_CHANNELS: usize;
+    /// See `OUTER_CHANNELS`.
+    const OUTER_VECTORS: usize;
     /// One vector.
     type V: Copy;
 

@@ -23,6 +23,10 @@ impl Simd for Neon {
     const TILE_ROWS: usize = 2;
     const TILE_PIXELS: usize = 10;
     const TILE_TAPS: usize = 8;
+    const PRODUCT_VECTORS: usize = 4;
+    const PRODUCT_SUMS: usize = 16;
+    const OUTER_CHANNELS: usize = 8;
+    const OUTER_VECTORS: usize = 2;
     type V = float32x4_t;
 
     #[inline(always)]

@@ -33,6 +33,10 @@ impl Simd for Portable {
     // Eight SSE registers of accumulators on the x86 baseline.
     const TILE_PIXELS: usize = 4;
     const TILE_TAPS: usize = 4;
+    const PRODUCT_VECTORS: usize = 1;
+    const PRODUCT_SUMS: usize = 4;
+    const OUTER_CHANNELS: usize = 4;
+    const OUTER_VECTORS: usize = 1;
     type V = F8;
 
     #[inline(always)]

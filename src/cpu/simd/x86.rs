@@ -42,6 +42,10 @@ impl Simd for Avx512 {
     // 20 accumulators, 6 weights, and registers for the broadcasts.
     const TILE_PIXELS: usize = 10;
     const TILE_TAPS: usize = 8;
+    const PRODUCT_VECTORS: usize = 2;
+    const PRODUCT_SUMS: usize = 24;
+    const OUTER_CHANNELS: usize = 16;
+    const OUTER_VECTORS: usize = 1;
     type V = __m512;
 
     #[inline(always)]
@@ -129,6 +133,10 @@ impl Simd for Avx2 {
     // 10 accumulators, 3 weights, and registers for the broadcasts.
     const TILE_PIXELS: usize = 10;
     const TILE_TAPS: usize = 4;
+    const PRODUCT_VECTORS: usize = 2;
+    const PRODUCT_SUMS: usize = 8;
+    const OUTER_CHANNELS: usize = 4;
+    const OUTER_VECTORS: usize = 2;
     type V = __m256;
 
     #[inline(always)]
