@@ -12,7 +12,7 @@ use rewind::tensor::Tensor;
 
 use crate::bed::uniform;
 use crate::harness::{Bench, bytes, flop, label};
-use crate::step::dataset;
+use crate::training::dataset;
 
 /// The images of a batch.
 pub const IMAGES: Shape = Shape::map(256, 32, 32, 3);

@@ -21,6 +21,8 @@ pub enum Work {
     Convolutions(u64),
     /// Reading and writing so many maps.
     Maps(u64),
+    /// Reading and writing so many vectors of channels.
+    Vectors(u64),
     /// Reading and writing so many sets of a block's two weights.
     Weights(u64),
 }
@@ -30,6 +32,7 @@ impl Work {
         match self {
             Self::Convolutions(n) => flop(n * Conv::SAME_3X3.flop(map, map.c())),
             Self::Maps(n) => bytes(n, map),
+            Self::Vectors(n) => bytes(n, Shape::vector(map.c())),
             Self::Weights(n) => bytes(2 * n, Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c())),
         }
     }

@@ -18,6 +18,8 @@ mod harness;
 mod machine;
 mod norms;
 mod step;
+#[path = "../training/mod.rs"]
+mod training;
 
 use std::time::Duration;
 

@@ -10,6 +10,8 @@ pub fn all<D: Device>(bench: &mut Bench<'_, D>) {
         let measure = Measure { stats: &mut b.stats.bn1, running: Some(&mut b.running.bn1) };
         d.bn_stats(&b.x, measure, &mut b.scratch.workspace)
     });
+    bench
+        .on_maps("bn_running_stats", "", Work::Vectors(4), |d, b| d.bn_running_stats(&b.running.bn1, &mut b.stats.bn1));
     bench.on_maps("bn_apply", "", Work::Maps(2), |d, b| {
         d.bn_apply(&b.cache.z1, &b.stats.bn1, &b.theta.bn1, &mut b.x_rec)
     });
