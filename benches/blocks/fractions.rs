@@ -63,7 +63,7 @@ impl Session {
             let percent = fraction.map_or("-".into(), |f| format!("{:.0} %", 100.0 * f));
             let (micros, giga) = (seconds * 1e6, rate / 1e9);
             // writing to a string cannot fail
-            let _ = writeln!(table, "{id:<56} {micros:>12.1} us {giga:>8.1} {unit:<7} {percent:>6}");
+            let _ = writeln!(table, "{id:<56} {micros:>13.3} us {giga:>8.1} {unit:<7} {percent:>6}");
             let fraction = fraction.map_or(String::new(), |f| format!("{f:.4}"));
             let _ = writeln!(csv, "{id},{seconds:e},{giga:.3},{unit},{fraction}");
         }
