@@ -26,21 +26,15 @@ pub struct Bed<D: Device> {
 impl<D: Device> Bed<D> {
     /// Uniform random operands of the size that they have in a net.
     pub fn new(d: &D, map: Shape) -> Self {
-        let workspace = d.block_workspace(map);
+        let workspace = d.block_workspace(map).max(d.squared_distance_workspace(map));
         // 8 maps, 3 sets of weights, and the padding of some 50 small tensors
         let elements = 8 * map.len() + 3 * 2 * 9 * map.c() * map.c() + 64 * (map.c() + 16) + workspace;
         let bytes = (size_of::<D::Real>() * elements) as u64;
         let mut arena = Arena::new(d, bytes).expect("memory");
-        let mut seed = 1u64;
+        let mut seed = 1;
         let mut tensor = |shape: Shape, offset: f64, scale: f64| {
-            let values: Vec<D::Real> = (0..shape.len())
-                .map(|_| {
-                    seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    D::Real::from_f64(offset + scale * ((seed >> 40) as f64 / f64::from(1 << 23) - 1.0))
-                })
-                .collect();
             let mut tensor = arena.tensor(Category::State, shape).expect("room");
-            d.upload(&values, &mut tensor).expect("upload");
+            uniform(d, &mut seed, offset, scale, &mut tensor);
             tensor
         };
         let c = map.c();
@@ -64,4 +58,15 @@ impl<D: Device> Bed<D> {
         let scratch = Scratch::new(&mut arena, map, 2, workspace).expect("room");
         Self { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss }
     }
+}
+
+/// Fills a tensor uniformly from `offset - scale` to `offset + scale`, and moves the seed on.
+pub fn uniform<D: Device>(d: &D, seed: &mut u64, offset: f64, scale: f64, tensor: &mut Tensor<D>) {
+    let values: Vec<D::Real> = (0..tensor.shape().len())
+        .map(|_| {
+            *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            D::Real::from_f64(offset + scale * ((*seed >> 40) as f64 / f64::from(1 << 23) - 1.0))
+        })
+        .collect();
+    d.upload(&values, tensor).expect("upload");
 }

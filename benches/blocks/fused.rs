@@ -1,0 +1,104 @@
+//! The fused operations, each beside its definition in primitives.
+
+use rewind::device::{Device, Sgd};
+use rewind::fused;
+use rewind::operands::{BasicCache, Carry, Measure};
+use rewind::shape::Conv;
+
+use crate::bed::Bed;
+use crate::harness::{Bench, Work};
+
+const CONV: Conv = Conv::SAME_3X3;
+
+pub fn all<D: Device>(bench: &mut Bench<'_, D>) {
+    forward(bench);
+    backward(bench);
+}
+
+fn forward<D: Device>(bench: &mut Bench<'_, D>) {
+    bench.on_maps("conv_stats", "", Work::Convolutions(1), |d, b| {
+        let measure = Some(Measure { stats: &mut b.stats.bn1, running: None });
+        let (z, workspace) = (&mut b.cache.z1, &mut b.scratch.workspace);
+        d.conv_stats(&b.x, &b.theta.conv1, CONV, z, measure, workspace)
+    });
+    bench.on_maps("conv_stats", "_primitives", Work::Convolutions(1), |d, b| {
+        let measure = Some(Measure { stats: &mut b.stats.bn1, running: None });
+        let (z, workspace) = (&mut b.cache.z1, &mut b.scratch.workspace);
+        fused::conv_stats(d, &b.x, &b.theta.conv1, CONV, z, measure, workspace)
+    });
+    bench.on_maps("norm_relu_conv_stats", "", Work::Convolutions(1), |d, b| {
+        let Bed { theta, stats, cache: BasicCache { z1, z2 }, scratch, .. } = b;
+        let measure = Some(Measure { stats: &mut stats.bn2, running: None });
+        d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure, scratch)
+    });
+    bench.on_maps("norm_relu_conv_stats", "_primitives", Work::Convolutions(1), |d, b| {
+        let Bed { theta, stats, cache: BasicCache { z1, z2 }, scratch, .. } = b;
+        let measure = Some(Measure { stats: &mut stats.bn2, running: None });
+        fused::norm_relu_conv_stats(d, z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure, scratch)
+    });
+    bench.on_maps("norm_relu", "", Work::Maps(2), |d, b| {
+        d.norm_relu(&b.cache.z1, &b.stats.bn1, &b.theta.bn1, &mut b.x_rec)
+    });
+    bench.on_maps("norm_relu", "_primitives", Work::Maps(2), |d, b| {
+        fused::norm_relu(d, &b.cache.z1, &b.stats.bn1, &b.theta.bn1, &mut b.x_rec)
+    });
+    bench.on_maps("norm_step", "", Work::Maps(3), |d, b| {
+        d.norm_step(&b.x, 0.125, &b.cache.z2, &b.stats.bn2, &b.theta.bn2, &mut b.x_rec)
+    });
+    bench.on_maps("norm_step", "_primitives", Work::Maps(3), |d, b| {
+        fused::norm_step(d, &b.x, 0.125, &b.cache.z2, &b.stats.bn2, &b.theta.bn2, &mut b.x_rec)
+    });
+    bench.on_maps("norm_step_acc", "", Work::Maps(3), |d, b| {
+        let (z, stats, affine) = (&b.cache.z2, &b.stats.bn2, &b.theta.bn2);
+        d.norm_step_acc(1e-9, z, stats, affine, &mut b.x_rec, &mut b.scratch)
+    });
+    bench.on_maps("norm_step_acc", "_primitives", Work::Maps(3), |d, b| {
+        let (z, stats, affine) = (&b.cache.z2, &b.stats.bn2, &b.theta.bn2);
+        fused::norm_step_acc(d, 1e-9, z, stats, affine, &mut b.x_rec, &mut b.scratch)
+    });
+    // a step so small that the state stays put over the iterations
+    bench.on_maps("euler_step", "", Work::Convolutions(2), |d, b| {
+        let Bed { x, theta, stats, running, cache, scratch, .. } = b;
+        d.euler_step(1e-9, theta, stats, Some(running), x, cache, scratch)
+    });
+    bench.on_maps("euler_step", "_primitives", Work::Convolutions(2), |d, b| {
+        let Bed { x, theta, stats, running, cache, scratch, .. } = b;
+        fused::euler_step(d, 1e-9, theta, stats, Some(running), x, cache, scratch)
+    });
+}
+
+fn backward<D: Device>(bench: &mut Bench<'_, D>) {
+    bench.on_maps("basic_vjp_outer", "", Work::Convolutions(2), |d, b| {
+        let Bed { grad, theta, stats, cache, grad_theta, scratch, .. } = b;
+        d.basic_vjp_outer(grad, 0.125, theta, stats, cache, grad_theta, scratch)
+    });
+    bench.on_maps("basic_vjp_outer", "_primitives", Work::Convolutions(2), |d, b| {
+        let Bed { grad, theta, stats, cache, grad_theta, scratch, .. } = b;
+        fused::basic_vjp_outer(d, grad, 0.125, theta, stats, cache, grad_theta, scratch)
+    });
+    bench.on_maps("basic_vjp_inner", "", Work::Convolutions(2), |d, b| {
+        let Bed { x, x_rec, theta, stats, cache, grad_theta, scratch, .. } = b;
+        d.basic_vjp_inner(x, theta, stats, cache, grad_theta, x_rec, scratch)
+    });
+    bench.on_maps("basic_vjp_inner", "_primitives", Work::Convolutions(2), |d, b| {
+        let Bed { x, x_rec, theta, stats, cache, grad_theta, scratch, .. } = b;
+        fused::basic_vjp_inner(d, x, theta, stats, cache, grad_theta, x_rec, scratch)
+    });
+    // as small a step as above
+    bench.on_maps("inverse_vjp", "", Work::Convolutions(8), |d, b| {
+        let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, .. } = b;
+        d.inverse_vjp(1e-9, Carry::Correction, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+    });
+    bench.on_maps("inverse_vjp", "_primitives", Work::Convolutions(8), |d, b| {
+        let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, .. } = b;
+        fused::inverse_vjp(d, 1e-9, Carry::Correction, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+    });
+    bench.on_maps("sgd_block", "", Work::Weights(5), |d, b| {
+        let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };
+        d.sgd_block(step, &b.grad_theta, &mut b.velocity, &mut b.theta)
+    });
+    bench.on_maps("sgd_block", "_primitives", Work::Weights(5), |d, b| {
+        let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };
+        fused::sgd_block(d, step, &b.grad_theta, &mut b.velocity, &mut b.theta)
+    });
+}
