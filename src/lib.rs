@@ -33,9 +33,11 @@
 //! | [`device`], [`fused`], [`operands`], [`fit`] | the vocabulary of operations, the fused ones' definitions, what fits what |
 //! | [`reference`](mod@reference), [`cpu`], `cuda` | f64 in plain loops, the oracle; f32 with SIMD and threads; GPUs |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
-//! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on |
+//! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on
+//! | [`chart`] | panels of curves: training's, and the benches' | |
 #![warn(missing_docs)]
 
+pub mod chart;
 pub mod cli;
 pub mod config;
 pub mod cpu;

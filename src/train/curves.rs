@@ -1,50 +1,37 @@
 //! `curves.svg`: the rows of metrics.csv, drawn.
 //!
-//! Panels side by side: loss, accuracy and, where the mode reconstructs, drift on a logarithmic axis. Colours are of the
-//! Okabe-Ito palette, which colour-blind readers can tell apart, and the two curves of a panel differ in their marks too.
+//! Panels side by side: loss, accuracy and, where the mode reconstructs, drift on a logarithmic axis. The two
+//! curves of a panel differ in their marks too.
 
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
 
-use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::SeriesLabelPosition::{LowerRight, UpperRight};
 use plotters::prelude::*;
 
 use super::atomic::write_atomically;
 use super::progress::EpochRow;
+use crate::chart::{BLUE, Curve, Drawn, GREEN, Panel, VERMILLION};
 use crate::error::{Error, Result};
 
-const BLUE: RGBColor = RGBColor(0, 114, 178);
-const VERMILLION: RGBColor = RGBColor(213, 94, 0);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
 /// Width and height in pixels, shared by the panels.
 const SIZE: (u32, u32) = (1000, 420);
 /// Up to so many epochs each has its mark.
 const MARKED_ROWS: usize = 40;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
-type Drawn<'a> = std::result::Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
-
 /// One curve of a panel; values that are not finite are left out.
-struct Curve {
-    name: &'static str,
+fn curve(
+    name: &str,
     colour: RGBColor,
     hollow: bool,
-    points: Vec<(f64, f64)>,
-}
-
-impl Curve {
-    fn new(
-        name: &'static str,
-        colour: RGBColor,
-        hollow: bool,
-        history: &[EpochRow],
-        value: impl Fn(&EpochRow) -> Option<f64>,
-    ) -> Self {
-        let point = |row: &EpochRow| value(row).filter(|v| v.is_finite()).map(|v| (row.epoch as f64, v));
-        Self { name, colour, hollow, points: history.iter().filter_map(point).collect() }
-    }
+    history: &[EpochRow],
+    value: impl Fn(&EpochRow) -> Option<f64>,
+) -> Curve {
+    let point = |row: &EpochRow| value(row).filter(|v| v.is_finite()).map(|v| (row.epoch as f64, v));
+    let line: Vec<_> = history.iter().filter_map(point).collect();
+    let marks = if line.len() <= MARKED_ROWS { line.clone() } else { Vec::new() };
+    Curve { name: name.into(), colour, hollow, line, marks }
 }
 
 /// Draws curves.svg anew from all rows. `title` names the run.
@@ -63,8 +50,7 @@ fn draw(title: &str, history: &[EpochRow]) -> std::result::Result<String, String
 }
 
 fn draw_panels<'a>(svg: &'a mut String, title: &str, history: &[EpochRow]) -> Drawn<'a> {
-    let curve =
-        |name, colour, hollow, value: fn(&EpochRow) -> Option<f64>| Curve::new(name, colour, hollow, history, value);
+    let curve = |name, colour, hollow, value: fn(&EpochRow) -> Option<f64>| curve(name, colour, hollow, history, value);
     let loss =
         [curve("train", BLUE, true, |r| Some(r.train_loss)), curve("test", VERMILLION, false, |r| Some(r.test_loss))];
     let accuracy = [
@@ -73,86 +59,39 @@ fn draw_panels<'a>(svg: &'a mut String, title: &str, history: &[EpochRow]) -> Dr
     ];
     // A logarithmic axis has no place for 0.
     let drift = [curve("drift", GREEN, false, |r| r.drift.filter(|&d| d > 0.0))];
-    let panels = if drift[0].points.is_empty() { 2 } else { 3 };
+    let panels = if drift[0].line.is_empty() { 2 } else { 3 };
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let root = root.titled(title, ("sans-serif", 22))?;
     let areas = root.split_evenly((1, panels));
     let epochs = epoch_range(history);
+    let panel = |caption, y_desc, y_label, legend| Panel {
+        caption,
+        x_desc: "epoch",
+        x_label: &|epoch| if epoch.fract() == 0.0 { format!("{epoch}") } else { String::new() },
+        y_desc,
+        y_label,
+        y_room: 64,
+        legend,
+    };
     let linear = |v: &f64| short(*v);
-    panel(&areas[0], ["Loss", "mean cross-entropy"], &loss, UpperRight, epochs.clone(), linear_range(&loss), &linear)?;
-    panel(
+    panel("Loss", "mean cross-entropy", &linear, Some(UpperRight)).draw(
+        &areas[0],
+        &loss,
+        epochs.clone(),
+        linear_range(&loss),
+    )?;
+    panel("Accuracy", "% correct", &linear, Some(LowerRight)).draw(
         &areas[1],
-        ["Accuracy", "% correct"],
         &accuracy,
-        LowerRight,
         epochs.clone(),
         linear_range(&accuracy),
-        &linear,
     )?;
     if let Some(area) = areas.get(2) {
         let range = logarithmic_range(&drift).log_scale();
-        let texts = ["Drift", "|x~_0 - x_0| / |x_0|"];
-        panel(area, texts, &drift, LowerRight, epochs, range, &|v| format!("{v:.0e}"))?;
+        panel("Drift", "|x~_0 - x_0| / |x_0|", &|v| format!("{v:.0e}"), None).draw(area, &drift, epochs, range)?;
     }
     root.present()
-}
-
-fn panel<'a, Y>(
-    area: &Area<'a>,
-    [caption, unit]: [&str; 2],
-    curves: &[Curve],
-    legend: SeriesLabelPosition,
-    epochs: Range<f64>,
-    values: Y,
-    label: &dyn Fn(&f64) -> String,
-) -> Drawn<'a>
-where
-    Y: AsRangedCoord<Value = f64>,
-    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
-    let mut chart = ChartBuilder::on(area)
-        .margin(10)
-        .caption(caption, ("sans-serif", 18))
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d(epochs, values)?;
-    chart
-        .configure_mesh()
-        .x_desc("epoch")
-        .y_desc(unit)
-        .x_labels(8)
-        .y_labels(8)
-        .x_label_formatter(&|epoch| if epoch.fract() == 0.0 { format!("{epoch}") } else { String::new() })
-        .y_label_formatter(label)
-        .label_style(("sans-serif", 15))
-        .bold_line_style(BLACK.mix(0.15))
-        .light_line_style(TRANSPARENT)
-        .draw()?;
-    for curve in curves {
-        let style = ShapeStyle { color: curve.colour.to_rgba(), filled: !curve.hollow, stroke_width: 2 };
-        let mark = move |at| Circle::new(at, 3, style);
-        chart.draw_series(LineSeries::new(curve.points.iter().copied(), style))?.label(curve.name).legend(
-            move |(x, y)| {
-                let line = PathElement::new([(x, y), (x + 24, y)], style);
-                EmptyElement::at((0, 0)) + line + Circle::new((x + 12, y), 3, style)
-            },
-        );
-        if curve.points.len() <= MARKED_ROWS {
-            chart.draw_series(curve.points.iter().copied().map(mark))?;
-        }
-    }
-    if curves.len() > 1 {
-        chart
-            .configure_series_labels()
-            .position(legend)
-            .label_font(("sans-serif", 15))
-            .legend_area_size(32)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.3))
-            .draw()?;
-    }
-    Ok(())
 }
 
 /// From the first epoch to the last, with half an epoch's room where there is only one.
@@ -164,7 +103,7 @@ fn epoch_range(history: &[EpochRow]) -> Range<f64> {
 
 /// The smallest and the largest value, if there is any.
 fn extremes(curves: &[Curve]) -> Option<(f64, f64)> {
-    let mut values = curves.iter().flat_map(|c| &c.points).map(|&(_, v)| v);
+    let mut values = curves.iter().flat_map(|c| &c.line).map(|&(_, v)| v);
     let first = values.next()?;
     Some(values.fold((first, first), |(low, high), v| (low.min(v), high.max(v))))
 }

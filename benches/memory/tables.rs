@@ -1,0 +1,80 @@
+//! The cells as text: three tables for people, one CSV for programs.
+
+use std::fmt::Write as _;
+
+use rewind::memory::{Category, human};
+
+use crate::cell::{Cell, Mode};
+use crate::measure::STEPS;
+
+/// A row a depth, a column a mode.
+pub fn text(cells: &[Cell]) -> String {
+    let mut text = String::new();
+    let mark = |cell: &Cell| if cell.measured.is_some() { '*' } else { ' ' };
+    table(&mut text, "activations at their peak: state + scratch + saved", cells, |cell| {
+        format!("{}{}", human(cell.planned.activations()), mark(cell))
+    });
+    table(
+        &mut text,
+        "everything in the plan: and parameters, gradients, optimiser, statistics, one batch",
+        cells,
+        |cell| format!("{}{}", human(cell.planned.total()), mark(cell)),
+    );
+    table(&mut text, "the whole process: its peak resident set", cells, |cell| {
+        let process = cell.measured.as_ref().and_then(|measured| measured.process_bytes);
+        process.map_or("- ".into(), |bytes| format!("{} ", human(bytes)))
+    });
+    let measured = cells.iter().filter(|cell| cell.measured.is_some()).count();
+    // writing to a string cannot fail
+    let _ = writeln!(
+        text,
+        "\n* measured ({measured} of {} cells): {STEPS} training steps took what was planned, to the byte; the rest is planned",
+        cells.len()
+    );
+    text
+}
+
+fn table(text: &mut String, title: &str, cells: &[Cell], entry: impl Fn(&Cell) -> String) {
+    let _ = write!(text, "\n{title}\n{:>5}", "depth");
+    for mode in Mode::ALL {
+        let _ = write!(text, "  {mode:>17} ");
+    }
+    for row in cells.chunk_by(|a, b| a.spec.depth == b.spec.depth) {
+        let _ = write!(text, "\n{:>5}", row[0].spec.depth);
+        for cell in row {
+            let _ = write!(text, "  {:>18}", entry(cell));
+        }
+    }
+    text.push('\n');
+}
+
+/// A line a cell; what was not measured is empty.
+pub fn csv(cells: &[Cell]) -> String {
+    let mut csv = String::from("scheme,depth,gradient,anchors,channels,batch,threads");
+    for category in Category::ALL {
+        let _ = write!(csv, ",planned_{category}");
+    }
+    csv.push_str(
+        ",planned_activations,planned_total,measured_steps,measured_activations,measured_total,process_peak\n",
+    );
+    for Cell { spec, planned, measured, .. } in cells {
+        let (net, sweep) = (spec.net(), spec.sweep);
+        let _ = write!(csv, "{},{},{},{},", sweep.scheme, spec.depth, sweep.gradient, or_empty(sweep.anchors));
+        let _ = write!(csv, "{},{},{}", net.channels, net.batch, spec.threads);
+        for category in Category::ALL {
+            let _ = write!(csv, ",{}", planned.of(category));
+        }
+        let _ = write!(csv, ",{},{},", planned.activations(), planned.total());
+        let steps = measured.as_ref().map(|_| STEPS);
+        let activations = measured.as_ref().map(|measured| measured.ledger.activations());
+        let total = measured.as_ref().map(|measured| measured.ledger.total());
+        let process = measured.as_ref().and_then(|measured| measured.process_bytes);
+        let _ =
+            writeln!(csv, "{},{},{},{}", or_empty(steps), or_empty(activations), or_empty(total), or_empty(process));
+    }
+    csv
+}
+
+fn or_empty<T: ToString>(value: Option<T>) -> String {
+    value.map_or(String::new(), |value| value.to_string())
+}
