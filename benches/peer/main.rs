@@ -7,6 +7,7 @@
 //! CIFAR-10 (176 MiB), the peer's a sixth of it.
 
 mod facts;
+mod load;
 mod measured;
 mod ours;
 mod results;
@@ -19,8 +20,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Parser;
+use load::NOTICEABLE;
 use ours::Ours;
 use results::{Results, table};
+use rewind::cli::sentence;
 use rows::{ROWS, Row};
 use sitting::Sitting;
 use torch::Torch;
@@ -63,7 +66,16 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match compare(&Options::parse()) {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => {
+            eprintln!("error: {}", sentence(&error));
+            return ExitCode::from(2);
+        }
+        // --help comes this way
+        Err(text) => text.exit(),
+    };
+    match compare(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -108,6 +120,13 @@ fn compare(options: &Options) -> Result<()> {
     if !all.is_empty() {
         println!("\nAll comparisons of this sitting, {rounds} rounds each:");
         table(&all);
+    }
+    if results.disturbed > 0 {
+        println!(
+            "\n{} runs shared the machine with programs that took more than {NOTICEABLE} of a core (other_cores in peer_runs.csv): \
+             repeat the sitting on an idle machine.",
+            results.disturbed
+        );
     }
     println!("\npeer_runs.csv, peer_summary.csv and peer_machine.csv are in {}", folder.display());
     Ok(())

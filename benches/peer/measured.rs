@@ -17,6 +17,8 @@ pub struct Measured {
     pub step_ms: f64,
     /// Peak of resident memory of the whole process, as the system counts it.
     pub peak_rss_bytes: Option<u64>,
+    /// Cores that other programs kept busy meanwhile, where the system tells.
+    pub other_cores: Option<f64>,
 }
 
 /// The middle of the values; of an even number the mean of the middle two.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rewind::sweep::Gradient;
 
+use crate::load::Load;
 use crate::measured::Measured;
 use crate::rows::{Net, Side};
 
@@ -55,6 +56,7 @@ impl Ours<'_> {
         }
         command.arg("--data").arg(self.data).arg("--out").arg(&run);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let load = Load::start();
         let child = command.spawn().context("cannot start train_cifar")?;
         let interrupted = wait_and_interrupt(child, &run, seconds)?;
         let summary = std::fs::read_to_string(run.join("summary.json")).map_err(|_| anyhow::anyhow!(interrupted))?;
@@ -70,6 +72,7 @@ impl Ours<'_> {
             threads,
             steps,
             step_ms: 1e3 * step_seconds,
+            other_cores: load.others(),
             peak_rss_bytes: summary["rss_peak_bytes"].as_u64(),
         })
     }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use rewind::memory::human;
 use rewind::sweep::Gradient;
 
+use crate::load::NOTICEABLE;
 use crate::measured::{Measured, extent, median};
 
 /// Everything measured so far, and the folder that holds it.
@@ -14,6 +15,8 @@ pub struct Results {
     folder: PathBuf,
     runs: String,
     summary: String,
+    /// Runs during which other programs were busy.
+    pub disturbed: usize,
 }
 
 /// What is compared.
@@ -67,10 +70,11 @@ impl Results {
         }
         let results = Self {
             folder: folder.into(),
-            runs: "id,round,program,gradient,setting,threads,steps,step_ms_median,peak_rss_bytes\n".into(),
+            runs: "id,round,program,gradient,setting,threads,steps,step_ms_median,peak_rss_bytes,other_cores\n".into(),
             summary:
                 "id,what,ours,peer,unit,ours_median,peer_median,ratio_median,ratio_min,ratio_max,at_least,aim,rounds\n"
                     .into(),
+            disturbed: 0,
         };
         results.put("peer_machine.csv", &machine)?;
         Ok(results)
@@ -83,19 +87,21 @@ impl Results {
 
     /// Notes one run, and tells it as progress. Round 0 is the search for the best setting.
     pub fn run(&mut self, id: &str, round: usize, run: &Measured) -> Result<()> {
-        let Measured { side, gradient, setting, threads, steps, step_ms, peak_rss_bytes } = run;
+        let Measured { side, gradient, setting, threads, steps, step_ms, peak_rss_bytes, other_cores } = run;
         let rss = peak_rss_bytes.map_or(String::new(), |bytes| bytes.to_string());
+        let others = other_cores.map_or(String::new(), |cores| format!("{cores:.2}"));
+        self.disturbed += usize::from(other_cores.is_some_and(|cores| cores > NOTICEABLE));
         let program = side.name();
         let _ = writeln!(
             self.runs,
-            "{id},{round},{program},{gradient},{},{threads},{steps},{step_ms:.3},{rss}",
+            "{id},{round},{program},{gradient},{},{threads},{steps},{step_ms:.3},{rss},{others}",
             quoted(setting)
         );
         self.put("peer_runs.csv", &self.runs)?;
         let of = if round == 0 { "setting".into() } else { format!("round {round}") };
         let process = peak_rss_bytes.map_or(String::new(), |bytes| format!(", {} resident at peak", human(bytes)));
         println!(
-            "  {of:<9}{program:<7} {:<10}{step_ms:>9.1} ms a step, {steps} steps on {threads} threads{process}{}",
+            "  {of:<9}{program:<7} {:<10}{step_ms:>9.1} ms a step, {steps} steps, threads {threads}{process}{}",
             gradient.to_string(),
             if setting.is_empty() { String::new() } else { format!(" ({setting})") }
         );

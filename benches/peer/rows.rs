@@ -1,4 +1,4 @@
-//! What is compared with what: issue by issue a shape, our gradient mode, the peer's, and the ratio that is asked for.
+//! What is compared with what: for each shape our gradient mode, the peer's, and the ratio that is asked for.
 
 use rewind::scheme::Scheme;
 use rewind::sweep::Gradient;

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, bail, ensure};
 use rewind::sweep::Gradient;
 
+use crate::load::Load;
 use crate::measured::Measured;
 use crate::rows::{Net, Side};
 
@@ -85,6 +86,7 @@ impl Torch {
         ];
         arguments.extend(options.into_iter().flat_map(|(flag, value)| [flag.to_string(), value]));
         arguments.extend(setting.flags.iter().map(ToString::to_string));
+        let load = Load::start();
         let ended = self.script(&arguments)?;
         let told: serde_json::Value = serde_json::from_slice(&ended.stdout).context("torch_tiny.py's line of JSON")?;
         let number = |key: &str| told[key].as_f64().with_context(|| format!("no {key} in torch_tiny.py's line"));
@@ -95,6 +97,7 @@ impl Torch {
             threads: self.threads,
             steps: number("steps")? as usize,
             step_ms: number("ms_median")?,
+            other_cores: load.others(),
             peak_rss_bytes: Some((1e6 * number("peak_rss_mb")?) as u64),
         })
     }
