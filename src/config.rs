@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::init::Init;
+use crate::net::Stem;
 use crate::scheme::Scheme;
 use crate::settings::Settings;
 use crate::sweep::{Gradient, SweepSpec};
@@ -104,6 +105,8 @@ pub struct RunConfig {
     pub depth: usize,
     /// Channels of every block.
     pub channels: usize,
+    /// The convolution before the blocks.
+    pub stem: Stem,
     /// Scheme and gradient mode.
     pub sweep: SweepSpec,
     /// How the weights start.
@@ -141,6 +144,7 @@ impl Default for RunConfig {
             augment: true,
             depth: 8,
             channels: 16,
+            stem: Stem::Strided5x5,
             sweep: SweepSpec::new(Scheme::Euler, Gradient::Corrected),
             init: Init::Paper,
             epochs: None,
@@ -289,6 +293,7 @@ mod tests {
         config.threads = Some(3);
         config.max_steps = Some(7);
         config.augment = false;
+        config.stem = Stem::Same3x3;
         assert_eq!(read(&config), config);
         assert_eq!(read(&config).epochs, Some(90));
     }

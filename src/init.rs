@@ -106,7 +106,7 @@ pub fn block<D: Device>(
 mod tests {
     use crate::device::Device;
     use crate::init::Init;
-    use crate::net::{Net, NetSpec};
+    use crate::net::{Net, NetSpec, Stem};
     use crate::reference::Reference;
     use crate::scheme::Scheme;
     use crate::sweep::{Gradient, SweepSpec};
@@ -114,7 +114,8 @@ mod tests {
     /// Every parameter of a fresh net by name.
     fn drawn(depth: usize, init: Init, seed: u64) -> Vec<(String, Vec<f64>)> {
         let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
-        let spec = NetSpec { depth, channels: 3, batch: 1, image: 32, image_channels: 3, classes: 10, sweep };
+        let (stem, image) = (Stem::Strided5x5, 32);
+        let spec = NetSpec { depth, channels: 3, batch: 1, stem, image, image_channels: 3, classes: 10, sweep };
         let net = Net::new(&Reference, spec, init, seed).expect("net");
         let read = |tensor: &crate::tensor::Tensor<Reference>| {
             let mut values = vec![0.0; tensor.shape().len()];

@@ -21,7 +21,7 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
     let pair = bytes(Shape::vector(2));
 
     let block = 2 * bytes(Shape::weight(Conv::SAME_3X3.kernel, spec.channels, spec.channels)) + 4 * vector;
-    let stem = bytes(Shape::weight(Conv::STEM_5X5.kernel, spec.image_channels, spec.channels)) + 2 * vector;
+    let stem = bytes(spec.stem_weight()) + 2 * vector;
     let head = bytes(Shape([1, 1, spec.pooled().image_len(), spec.classes])) + bytes(Shape::vector(spec.classes));
     let gradient_blocks = match sweep.update {
         Update::InSweep => stages,
@@ -76,7 +76,7 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
 pub fn workspace<D: Device>(d: &D, spec: &NetSpec) -> usize {
     let map = spec.map();
     [
-        d.conv_workspace(spec.images(), Conv::STEM_5X5, spec.channels),
+        d.conv_workspace(spec.images(), spec.stem.conv(), spec.channels),
         d.conv_workspace(map, Conv::SAME_3X3, spec.channels),
         d.block_workspace(map),
         d.bn_workspace(map),

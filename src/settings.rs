@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::config::{DeviceChoice, Math, RunConfig};
 use crate::init::Init;
 use crate::memory::parse_bytes;
+use crate::net::Stem;
 use crate::scheme::Scheme;
 use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 
@@ -32,6 +33,9 @@ pub struct Settings {
     /// Channels of every block [default: 16].
     #[arg(long, value_name = "C", help_heading = "Network")]
     pub channels: Option<usize>,
+    /// Stem: 5x5 (stride 3: 10 x 10 maps) or 3x3 (32 x 32 maps) [default: 5x5].
+    #[arg(long, value_name = "STEM", hide_possible_values = true, help_heading = "Network")]
+    pub stem: Option<Stem>,
     /// How blocks step: euler (ResNet) or heun (HeunNet) [default: euler].
     #[arg(long, value_name = "SCHEME", hide_possible_values = true, help_heading = "Network")]
     pub scheme: Option<Scheme>,
@@ -106,6 +110,7 @@ impl Settings {
             augment: self.augment.unwrap_or(base.augment),
             depth: self.depth.unwrap_or(base.depth),
             channels: self.channels.unwrap_or(base.channels),
+            stem: self.stem.unwrap_or(base.stem),
             sweep: SweepSpec {
                 scheme: self.scheme.unwrap_or(sweep.scheme),
                 gradient: self.gradient.unwrap_or(sweep.gradient),
@@ -140,6 +145,7 @@ impl From<&RunConfig> for Settings {
             augment: Some(config.augment),
             depth: Some(config.depth),
             channels: Some(config.channels),
+            stem: Some(config.stem),
             scheme: Some(sweep.scheme),
             init: Some(config.init),
             gradient: Some(sweep.gradient),

@@ -3,13 +3,15 @@
 mod support;
 
 use rewind::cpu::{Cpu, Isa};
-use rewind::device::SgdStep;
+use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
-use rewind::net::{Net, NetSpec};
+use rewind::net::{Net, NetSpec, Stem};
 use rewind::plan;
 use rewind::reference::Reference;
+use rewind::scheme::Scheme;
+use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
-use support::{EPS_F32, SCHEMES, all_sweeps, assert_close, batch, liven, read, small, swept};
+use support::{EPS_F32, SCHEMES, all_sweeps, assert_close, batch, gradients, liven, read, small, swept};
 
 const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
 
@@ -30,6 +32,31 @@ fn every_sweep_agrees_with_the_reference() {
                 let tolerance = 8.0 * 600f64.sqrt() * EPS_F32 * 60.0 * largest.max(1e-3);
                 assert_close(&format!("{name} by {sweep:?} on {isa:?}"), found, expected, |_| tolerance);
             }
+        }
+    }
+}
+
+#[test]
+fn the_3x3_stem_agrees_with_the_reference() {
+    fn gradients_of<D: Device>(d: &D, sweep: SweepSpec) -> Vec<(String, Vec<f64>)> {
+        let spec = NetSpec { stem: Stem::Same3x3, ..small(sweep, 3, 5, 2) };
+        assert_eq!(spec.map(), Shape::map(2, 32, 32, 5));
+        let mut net = Net::new(d, spec, Init::Paper, 1).expect("net");
+        liven(d, &mut net, false);
+        batch(&mut net, d, 2);
+        net.forward(d).expect("forward");
+        net.backward(d, SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 }).expect("backward");
+        gradients(d, &net)
+    }
+    let cpu = cpu(2);
+    for gradient in [Gradient::Backprop, Gradient::Adjoint] {
+        let sweep = SweepSpec::new(Scheme::Euler, gradient);
+        let (found, expected) = (gradients_of(&cpu, sweep), gradients_of(&Reference, sweep));
+        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+            // as above, and sums of the 2048 pixels of two images
+            let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+            let tolerance = 8.0 * 2048f64.sqrt() * EPS_F32 * 60.0 * largest.max(1e-3);
+            assert_close(&format!("{name} by {gradient}"), found, expected, |_| tolerance);
         }
     }
 }
@@ -97,7 +124,8 @@ fn the_plan_is_what_is_taken() {
     for cpu in [cpu(1), cpu(2), cpu(7)] {
         for sweep in all_sweeps() {
             for (depth, channels, n) in [(2, 3, 5), (7, 16, 2), (3, 33, 70)] {
-                let spec = NetSpec { sweep, ..small(sweep, depth, channels, n) };
+                let stem = if depth == 2 { Stem::Same3x3 } else { Stem::Strided5x5 };
+                let spec = NetSpec { stem, sweep, ..small(sweep, depth, channels, n) };
                 let net = Net::new(&cpu, spec, Init::Paper, 0).expect("net");
                 assert_eq!(net.memory(), &plan::network(&cpu, &spec), "{} threads: {spec:?}", cpu.threads());
             }

@@ -57,6 +57,19 @@ fn a_run_cut_in_mid_epoch_goes_on_to_the_same_bits_with_other_threads() {
 }
 
 #[test]
+fn a_run_with_the_3x3_stem_goes_on_to_the_same_bits() {
+    let place = Place::new();
+    let run = "--data synthetic --depth 2 --channels 2 --batch 100 --stem 3x3 --threads 2";
+    place.succeed(&format!("{run} --max-steps 4 --out whole"));
+    place.succeed(&format!("{run} --max-steps 2 --out cut"));
+    place.succeed("--resume cut --max-steps 4");
+    place.assert_same_run("whole", "cut");
+    assert!(place.text("cut/config.toml").contains("stem = \"3x3\""));
+    let refused = place.run("--resume cut --stem 5x5");
+    assert!(refused.code == Some(2) && refused.stderr.contains("which was trained --stem 3x3"), "{refused}");
+}
+
+#[test]
 fn more_epochs_may_be_asked_for() {
     let place = Place::new();
     place.succeed(&format!("{TINY} --epochs 2 --out whole"));

@@ -6,7 +6,7 @@ mod support;
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::memory::Category;
-use rewind::net::{Net, NetSpec};
+use rewind::net::{Net, NetSpec, Stem};
 use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
@@ -245,7 +245,8 @@ fn updates_in_the_sweep_give_the_bits_of_updates_after_it() {
 fn the_plan_is_what_is_taken() {
     for sweep in all_sweeps() {
         for (depth, channels, n) in [(2, 3, 5), (7, 16, 2)] {
-            let spec = NetSpec { sweep, ..small(sweep, depth, channels, n) };
+            let stem = if depth == 2 { Stem::Same3x3 } else { Stem::Strided5x5 };
+            let spec = NetSpec { stem, sweep, ..small(sweep, depth, channels, n) };
             let net = Net::new(D, spec, Init::Paper, 0).expect("net");
             assert_eq!(net.memory(), &plan::network(D, &spec), "{spec:?}");
         }

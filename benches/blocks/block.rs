@@ -9,7 +9,7 @@ use rewind::Result;
 use rewind::device::{Device, Sgd};
 use rewind::init::Init;
 use rewind::memory::{Arena, Category};
-use rewind::net::{Net, NetSpec};
+use rewind::net::{Net, NetSpec, Stem};
 use rewind::scheme::Scheme;
 use rewind::shape::{Conv, Shape};
 use rewind::sweep::{self, Gradient, SweepSpec};
@@ -45,7 +45,16 @@ impl<D: Device<Real = f32>> Sweep<D> {
     fn new(d: &D, sweep: SweepSpec, map: Shape) -> Self {
         let depth = STEPS + sweep.scheme.stages() - 1;
         let image = (map.h() - 1) * Conv::STEM_5X5.stride + Conv::STEM_5X5.kernel - 2 * Conv::STEM_5X5.padding;
-        let spec = NetSpec { depth, channels: map.c(), batch: map.n(), image, image_channels: 3, classes: 10, sweep };
+        let spec = NetSpec {
+            depth,
+            channels: map.c(),
+            batch: map.n(),
+            stem: Stem::Strided5x5,
+            image,
+            image_channels: 3,
+            classes: 10,
+            sweep,
+        };
         assert_eq!(spec.map(), map);
         let mut net = Net::new(d, spec, Init::Paper, 0).expect("memory");
         // f is 0 in a fresh net

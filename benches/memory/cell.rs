@@ -7,7 +7,7 @@ use rewind::config::RunConfig;
 use rewind::data::{self, synthetic};
 use rewind::device::Device;
 use rewind::memory::{Bytes, Category};
-use rewind::net::NetSpec;
+use rewind::net::{NetSpec, Stem};
 use rewind::plan;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec};
@@ -60,6 +60,7 @@ impl CellSpec {
             depth: self.depth,
             channels,
             batch,
+            stem: Stem::Strided5x5,
             image: data::IMAGE,
             image_channels: data::CHANNELS,
             classes: synthetic::CLASSES.len(),

@@ -7,7 +7,7 @@ use rewind::Result;
 use rewind::config::RunConfig;
 use rewind::data::{Batches, CHANNELS, Dataset, EpochSpec, IMAGE, synthetic};
 use rewind::device::{Device, SgdStep};
-use rewind::net::{Net, NetSpec, Pass};
+use rewind::net::{Net, NetSpec, Pass, Stem};
 use rewind::sweep::SweepSpec;
 
 /// So small a learning rate that no gradient mode leaves the finite numbers, however long it is measured.
@@ -23,7 +23,7 @@ pub fn dataset() -> Arc<Dataset> {
 pub fn default_net(depth: usize, sweep: SweepSpec) -> NetSpec {
     let RunConfig { channels, batch, .. } = RunConfig::default();
     let classes = synthetic::CLASSES.len();
-    NetSpec { depth, channels, batch, image: IMAGE, image_channels: CHANNELS, classes, sweep }
+    NetSpec { depth, channels, batch, stem: Stem::Strided5x5, image: IMAGE, image_channels: CHANNELS, classes, sweep }
 }
 
 /// A net in the middle of an epoch.

@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::memory::{Arena, Category};
 use crate::operands::Affine;
-use crate::shape::{Conv, Shape};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// The parameters at the net's two ends, or their gradients, or their velocities.
@@ -19,8 +19,7 @@ pub(super) struct Ends<D: Device> {
 impl<D: Device> Ends<D> {
     pub fn new(arena: &mut Arena<'_, D>, category: Category, spec: &NetSpec) -> Result<Self> {
         Ok(Self {
-            stem_conv: arena
-                .tensor(category, Shape::weight(Conv::STEM_5X5.kernel, spec.image_channels, spec.channels))?,
+            stem_conv: arena.tensor(category, spec.stem_weight())?,
             stem_bn: Affine::new(arena, category, spec.channels)?,
             head_w: arena.tensor(category, Shape([1, 1, spec.pooled().image_len(), spec.classes]))?,
             head_b: arena.tensor(category, Shape::vector(spec.classes))?,

@@ -3,10 +3,12 @@
 mod ends;
 mod names;
 mod pass;
+mod stem;
 mod step;
 
 use self::ends::Ends;
 pub use self::pass::Pass;
+pub use self::stem::Stem;
 use self::step::Recorded;
 use crate::device::Device;
 use crate::error::Result;
@@ -15,7 +17,7 @@ use crate::memory::{Arena, Bytes, Category};
 use crate::operands::{BasicRunning, BasicTheta, BnRunning, BnStats, Measure};
 use crate::plan;
 use crate::scheme::{Stack, Statistics, StepStats};
-use crate::shape::{Conv, Shape};
+use crate::shape::Shape;
 use crate::sweep::{self, SweepSpec, Work};
 use crate::tensor::Tensor;
 
@@ -31,6 +33,8 @@ pub struct NetSpec {
     pub channels: usize,
     /// Largest batch.
     pub batch: usize,
+    /// The convolution before the stack.
+    pub stem: Stem,
     /// Rows and columns of an image.
     pub image: usize,
     /// Channels of an image.
@@ -49,7 +53,12 @@ impl NetSpec {
 
     /// The state x, `[N, H, W, C]`.
     pub fn map(&self) -> Shape {
-        Conv::STEM_5X5.output(self.images(), self.channels)
+        self.stem.conv().output(self.images(), self.channels)
+    }
+
+    /// The stem's weights, `[K, K, C_in, C_out]`.
+    pub fn stem_weight(&self) -> Shape {
+        Shape::weight(self.stem.conv().kernel, self.image_channels, self.channels)
     }
 
     /// What the head's linear layer sees, `[N, H / 4, W / 4, C]`.
@@ -177,7 +186,7 @@ impl<D: Device> Net<D> {
     }
 
     fn initialise(&mut self, d: &D, init: Init, seed: u64) -> Result<()> {
-        let stem_fan_in = Conv::STEM_5X5.kernel.pow(2) * self.spec.image_channels;
+        let stem_fan_in = self.spec.stem.conv().kernel.pow(2) * self.spec.image_channels;
         let head_fan_in = self.spec.pooled().image_len();
         init::kaiming_uniform(d, seed, Draw::Stem, stem_fan_in, &mut self.ends.stem_conv)?;
         init::affine(d, 1.0, 0.0, &mut self.ends.stem_bn)?;
@@ -231,7 +240,7 @@ impl<D: Device> Net<D> {
 
     /// The stem: `work.x = x_0`.
     fn stem(&mut self, d: &D, statistics: Statistics) -> Result<()> {
-        let Self { ends, stem_running, stem_stats, stem_z, work, images, .. } = self;
+        let Self { spec, ends, stem_running, stem_stats, stem_z, work, images, .. } = self;
         let measure = match statistics {
             Statistics::Running => {
                 d.bn_running_stats(stem_running, stem_stats)?;
@@ -241,7 +250,7 @@ impl<D: Device> Net<D> {
             Statistics::Measure => Some(Measure { stats: stem_stats, running: None }),
             Statistics::MeasureAndRun => Some(Measure { stats: stem_stats, running: Some(stem_running) }),
         };
-        d.conv_stats(images, &ends.stem_conv, Conv::STEM_5X5, stem_z, measure, &mut work.scratch.workspace)?;
+        d.conv_stats(images, &ends.stem_conv, spec.stem.conv(), stem_z, measure, &mut work.scratch.workspace)?;
         d.norm_relu(stem_z, stem_stats, &ends.stem_bn, &mut work.x)
     }
 

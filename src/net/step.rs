@@ -5,7 +5,6 @@ use super::{BatchResult, Drift, Net};
 use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
 use crate::scheme::Statistics;
-use crate::shape::Conv;
 use crate::sweep::{self, Update, Work};
 use crate::tensor::{Real, Tensor};
 
@@ -88,7 +87,7 @@ impl<D: Device> Net<D> {
 
     /// The stem's gradients from dL/dx_0, and the drift's distance, since x_0 is computed here anyway.
     fn stem_backward(&mut self, d: &D) -> Result<()> {
-        let Self { ends, ends_grad, stem_stats, stem_z, work, images, distance, .. } = self;
+        let Self { spec, ends, ends_grad, stem_stats, stem_z, work, images, distance, .. } = self;
         let Work { x, x_rec, grad, scratch, .. } = work;
         let crate::operands::Scratch { grad_u: grad_z, sums1: sums, workspace, .. } = scratch;
         // the reconstruction stays in x; without one x is free
@@ -105,7 +104,7 @@ impl<D: Device> Net<D> {
         d.bn_grad_z(grad, 1.0, stem_z, stem_stats, &ends.stem_bn, sums, grad_z)?;
         d.axpby(1.0, &sums.gamma, 1.0, &mut ends_grad.stem_bn.gamma)?;
         d.axpby(1.0, &sums.beta, 1.0, &mut ends_grad.stem_bn.beta)?;
-        d.conv_grad_w(images, grad_z, Conv::STEM_5X5, &mut ends_grad.stem_conv, workspace)
+        d.conv_grad_w(images, grad_z, spec.stem.conv(), &mut ends_grad.stem_conv, workspace)
     }
 
     /// Applies SGD to everything that the sweep has not updated.

@@ -14,6 +14,7 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
         depth: config.depth,
         channels: config.channels,
         batch: config.batch,
+        stem: config.stem,
         image: crate::data::IMAGE,
         image_channels: crate::data::CHANNELS,
         classes: dataset.classes,

@@ -246,7 +246,9 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] naming both nets.
     pub fn check_net(&self, config: &RunConfig) -> Result<()> {
-        let net = |c: &RunConfig| format!("--depth {} --channels {} --scheme {}", c.depth, c.channels, c.sweep.scheme);
+        let net = |RunConfig { depth, channels, stem, sweep, .. }: &RunConfig| {
+            format!("--depth {depth} --channels {channels} --stem {stem} --scheme {}", sweep.scheme)
+        };
         let (held, wanted) = (net(&self.state.config), net(config));
         if held != wanted {
             return Err(self.error(format!("it holds a net of {held}, and this run's net is {wanted}")));

@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use rewind::data::{Dataset, IMAGE_LEN, Split};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
-use rewind::net::{Net, NetSpec};
+use rewind::net::{Net, NetSpec, Stem};
 use rewind::scheme::Scheme;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 use rewind::tensor::{Real, Tensor};
@@ -64,7 +64,8 @@ pub fn rounded<D: Device>(values: &[f64]) -> Vec<D::Real> {
 /// A small net on 32 x 32 x 3 images with 10 classes, its gradients kept.
 pub fn small(sweep: SweepSpec, depth: usize, channels: usize, batch: usize) -> NetSpec {
     let sweep = SweepSpec { update: Update::After, ..sweep };
-    NetSpec { depth, channels, batch, image: 32, image_channels: 3, classes: 10, sweep }
+    let (stem, image) = (Stem::Strided5x5, 32);
+    NetSpec { depth, channels, batch, stem, image, image_channels: 3, classes: 10, sweep }
 }
 
 /// Gives every block a second batch norm that is not zero, so that all gradients are alive. The blocks' weights lie on a
