@@ -32,6 +32,9 @@ pub trait Pixelwise: Copy {
     /// # Safety
     /// `check` passed, and the elements exist.
     unsafe fn value<S: Simd, const FULL: bool>(&self, s: S, p: Self::Channels<S>, at: usize, n: usize) -> S::V;
+
+    /// Asks for the cache lines of element `at`, which need not exist.
+    fn prefetch<S: Simd>(&self, s: S, at: usize);
 }
 
 /// `x`.
@@ -52,6 +55,11 @@ impl Pixelwise for Identity<'_> {
     unsafe fn value<S: Simd, const FULL: bool>(&self, s: S, (): (), at: usize, n: usize) -> S::V {
         // SAFETY: the elements exist, as the caller promises.
         unsafe { s.load_if::<FULL>(self.0.as_ptr().add(at), n) }
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, at: usize) {
+        s.prefetch(self.0.as_ptr().wrapping_add(at));
     }
 }
 
@@ -137,6 +145,11 @@ impl Pixelwise for BnApply<'_> {
         // SAFETY: the elements exist, as the caller promises.
         p.apply(s, unsafe { s.load_if::<FULL>(self.z.as_ptr().add(at), n) })
     }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, at: usize) {
+        s.prefetch(self.z.as_ptr().wrapping_add(at));
+    }
 }
 
 /// `relu(bn(z))`.
@@ -164,6 +177,11 @@ impl Pixelwise for NormRelu<'_> {
     unsafe fn value<S: Simd, const FULL: bool>(&self, s: S, p: AffineChannels<S>, at: usize, n: usize) -> S::V {
         // SAFETY: the elements exist, as the caller promises.
         s.relu(p.apply(s, unsafe { s.load_if::<FULL>(self.z.as_ptr().add(at), n) }))
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, at: usize) {
+        s.prefetch(self.z.as_ptr().wrapping_add(at));
     }
 }
 
@@ -196,6 +214,12 @@ impl Pixelwise for NormStep<'_> {
         let (x, z) =
             unsafe { (s.load_if::<FULL>(self.x.as_ptr().add(at), n), s.load_if::<FULL>(self.z.as_ptr().add(at), n)) };
         s.add(x, p.apply(s, z))
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, at: usize) {
+        s.prefetch(self.x.as_ptr().wrapping_add(at));
+        s.prefetch(self.z.as_ptr().wrapping_add(at));
     }
 }
 
@@ -255,6 +279,12 @@ impl Pixelwise for BnGradZ<'_> {
             (s.load_if::<FULL>(self.grad_y.as_ptr().add(at), n), s.load_if::<FULL>(self.z.as_ptr().add(at), n))
         };
         s.fma(g, p.g0, s.fma(s.sub(z, p.mean), p.z0, p.shift))
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, at: usize) {
+        s.prefetch(self.grad_y.as_ptr().wrapping_add(at));
+        s.prefetch(self.z.as_ptr().wrapping_add(at));
     }
 }
 

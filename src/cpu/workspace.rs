@@ -11,6 +11,11 @@ use super::simd::MAX_LANES;
 /// Most groups of a batch: enough to keep 64 threads busy, few enough that merging costs nothing.
 const MOST_GROUPS: usize = 64;
 
+/// Images that share one pass over the weights, which lie in the second-level cache.
+const GROUP: usize = 4;
+/// Groups that a small batch is cut into rather than into larger ones.
+const FEWEST_GROUPS: usize = 8;
+
 /// A batch cut into groups of neighbouring images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
@@ -21,9 +26,9 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// At most `most` groups of `images`.
+    /// At most `most` groups of `images`; of [`GROUP`] images at least, as long as that leaves [`FEWEST_GROUPS`].
     fn at_most(most: usize, images: usize) -> Self {
-        let size = images.div_ceil(most).max(1);
+        let size = images.div_ceil(most).max(GROUP.min(images.div_ceil(FEWEST_GROUPS))).max(1);
         Self { size, count: images.div_ceil(size) }
     }
 
@@ -39,7 +44,7 @@ impl Groups {
     }
 
     /// For passes whose partial sums are gradients of `weights` elements, with maps of `map` elements: at least 16 groups,
-    /// more where all partial sums together take no more than two maps.
+    /// more where all partial sums together take no more than half a map.
     pub fn for_weights(images: usize, map: usize, weights: usize) -> Self {
         Self::at_most(Self::most_for_weights(map, weights), images)
     }
@@ -51,7 +56,7 @@ impl Groups {
 
     // Grows with the batch, as a bound for smaller batches must.
     fn most_for_weights(map: usize, weights: usize) -> usize {
-        (2 * map / weights.max(1)).clamp(16, MOST_GROUPS)
+        (map / (2 * weights).max(1)).clamp(16, MOST_GROUPS)
     }
 
     /// Images of group `g` of a batch of `images`.

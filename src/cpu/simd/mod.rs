@@ -32,9 +32,9 @@ pub trait Simd: Copy {
     const PRODUCT_VECTORS: usize;
     /// Sums in flight there, in vectors.
     const PRODUCT_SUMS: usize;
-    /// Input channels by vectors of output channels of one step of Winograd's weight gradient: 16 x 1, 8 or 4 x 2 or 1.
-    const OUTER_CHANNELS: usize;
-    /// See `OUTER_CHANNELS`.
+    /// Sums in flight of Winograd's weight gradient, in vectors; 16, 8 or 4.
+    const OUTER_SUMS: usize;
+    /// Vectors of output channels there, at most; 1 or 2.
     const OUTER_VECTORS: usize;
     /// One vector.
     type V: Copy;
@@ -58,6 +58,12 @@ pub trait Simd: Copy {
     /// # Safety
     /// `to` is valid for writes of `n` elements.
     unsafe fn store_part(self, to: *mut f32, v: Self::V, n: usize);
+
+    /// Asks for a cache line that is read soon, where the machine has such a thing.
+    #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        let _ = from;
+    }
 
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;

@@ -25,7 +25,7 @@ impl Simd for Neon {
     const TILE_TAPS: usize = 8;
     const PRODUCT_VECTORS: usize = 4;
     const PRODUCT_SUMS: usize = 16;
-    const OUTER_CHANNELS: usize = 8;
+    const OUTER_SUMS: usize = 16;
     const OUTER_VECTORS: usize = 2;
     type V = float32x4_t;
 

@@ -35,7 +35,7 @@ impl Simd for Portable {
     const TILE_TAPS: usize = 4;
     const PRODUCT_VECTORS: usize = 1;
     const PRODUCT_SUMS: usize = 4;
-    const OUTER_CHANNELS: usize = 4;
+    const OUTER_SUMS: usize = 4;
     const OUTER_VECTORS: usize = 1;
     type V = F8;
 

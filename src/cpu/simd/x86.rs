@@ -44,8 +44,8 @@ impl Simd for Avx512 {
     const TILE_TAPS: usize = 8;
     const PRODUCT_VECTORS: usize = 2;
     const PRODUCT_SUMS: usize = 24;
-    const OUTER_CHANNELS: usize = 16;
-    const OUTER_VECTORS: usize = 1;
+    const OUTER_SUMS: usize = 16;
+    const OUTER_VECTORS: usize = 2;
     type V = __m512;
 
     #[inline(always)]
@@ -76,6 +76,12 @@ impl Simd for Avx512 {
     unsafe fn store_part(self, to: *mut f32, v: __m512, n: usize) {
         // SAFETY: see above the impl; masked lanes are not written.
         unsafe { _mm512_mask_storeu_ps(to, mask16(n), v) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        // SAFETY: a prefetch reads nothing; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]
@@ -135,7 +141,7 @@ impl Simd for Avx2 {
     const TILE_TAPS: usize = 4;
     const PRODUCT_VECTORS: usize = 2;
     const PRODUCT_SUMS: usize = 8;
-    const OUTER_CHANNELS: usize = 4;
+    const OUTER_SUMS: usize = 8;
     const OUTER_VECTORS: usize = 2;
     type V = __m256;
 
@@ -167,6 +173,12 @@ impl Simd for Avx2 {
     unsafe fn store_part(self, to: *mut f32, v: __m256, n: usize) {
         // SAFETY: see above the impl; masked lanes are not written.
         unsafe { _mm256_maskstore_ps(to, mask8(n), v) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        // SAFETY: a prefetch reads nothing; any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
     #[inline(always)]

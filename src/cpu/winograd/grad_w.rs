@@ -111,32 +111,35 @@ impl Kernel for Outer<'_> {
         assert!(self.tiles * BLOCK <= self.block && self.sums.len() == self.points * point);
         assert!(self.x.len() == self.points * x_point && self.grad_y.len() == self.points * y_point);
         for p in 0..self.points {
-            for i in (0..self.c_in).step_by(S::OUTER_CHANNELS) {
-                let mut o = 0;
-                while o < self.c_out {
-                    // SAFETY: the slices' lengths were checked above; OUTER_CHANNELS divides the block, and so does a
-                    // vector, so that the channels lie in one block each; `sums` has room for whole blocks.
-                    o += unsafe {
+            let mut o = 0;
+            while o < self.c_out {
+                // Two vectors share a broadcast; one alone takes more channels, to have as many sums in flight.
+                let wide = S::OUTER_VECTORS > 1 && o + S::LANES < self.c_out;
+                let mut i = 0;
+                while i < self.c_in {
+                    // SAFETY: the slices' lengths were checked above; K divides the block, and so does a vector, so that
+                    // the channels lie in one block each; `sums` has room for whole blocks.
+                    i += unsafe {
                         let x = self.x.as_ptr().add(p * x_point + i / BLOCK * self.block + i % BLOCK);
                         let y = self.grad_y.as_ptr().add(p * y_point);
                         let sums = self.sums.as_mut_ptr().add(p * point + i * row + o);
-                        let wide = S::OUTER_VECTORS > 1 && o + S::LANES < self.c_out;
-                        match (S::OUTER_CHANNELS, wide) {
-                            (16, _) => self.micro::<S, 16, 1>(s, x, y, sums, row, o),
-                            (8, true) => self.micro::<S, 8, 2>(s, x, y, sums, row, o),
+                        match (S::OUTER_SUMS, wide) {
+                            (16, true) => self.micro::<S, 8, 2>(s, x, y, sums, row, o),
+                            (16, false) => self.micro::<S, 16, 1>(s, x, y, sums, row, o),
+                            (8, true) => self.micro::<S, 4, 2>(s, x, y, sums, row, o),
                             (8, false) => self.micro::<S, 8, 1>(s, x, y, sums, row, o),
-                            (_, true) => self.micro::<S, 4, 2>(s, x, y, sums, row, o),
-                            (_, false) => self.micro::<S, 4, 1>(s, x, y, sums, row, o),
+                            _ => self.micro::<S, 4, 1>(s, x, y, sums, row, o),
                         }
                     };
                 }
+                o += S::LANES * if wide { 2 } else { 1 };
             }
         }
     }
 }
 
 impl Outer<'_> {
-    /// K input channels by N vectors of output channels from `o` on. Returns how many output channels.
+    /// K input channels by N vectors of output channels from `o` on. Returns K.
     ///
     /// # Safety
     /// `x` points to the K channels of the first tile, `grad_y` to its first block, `sums` to the two channels' place.
@@ -184,6 +187,6 @@ impl Outer<'_> {
                 }
             }
         }
-        N * S::LANES
+        K
     }
 }

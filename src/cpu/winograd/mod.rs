@@ -37,8 +37,6 @@ use crate::shape::{Conv, Shape};
 
 /// Channels of a block of a transformed map.
 const BLOCK: usize = MAX_LANES;
-/// The product takes tiles by fours.
-const TILE_STEP: usize = 4;
 
 /// How one axis of a map is cut into tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +180,7 @@ impl Flight {
 
     /// Elements between two blocks of channels.
     fn block(&self, kind: usize) -> usize {
-        self.tiles[kind].next_multiple_of(TILE_STEP) * BLOCK
+        self.tiles[kind] * BLOCK
     }
 
     /// Elements between two points.
