@@ -28,11 +28,11 @@ pub struct Ours<'a> {
 }
 
 impl Ours<'_> {
-    /// Trains for `net.seconds`, or longer until there are enough steps.
-    pub fn run(&self, net: Net, gradient: Gradient, threads: usize) -> Result<Measured> {
+    /// Trains on `data` for `net.seconds`, or longer until there are enough steps.
+    pub fn run(&self, net: Net, gradient: Gradient, data: &Path, threads: usize) -> Result<Measured> {
         let mut seconds = net.seconds;
         loop {
-            let measured = self.timed(net, gradient, threads, seconds)?;
+            let measured = self.timed(net, gradient, data, threads, seconds)?;
             if measured.steps >= self.min_steps {
                 return Ok(measured);
             }
@@ -42,7 +42,7 @@ impl Ours<'_> {
         }
     }
 
-    fn timed(&self, net: Net, gradient: Gradient, threads: usize, seconds: f64) -> Result<Measured> {
+    fn timed(&self, net: Net, gradient: Gradient, data: &Path, threads: usize, seconds: f64) -> Result<Measured> {
         let place = tempfile::tempdir().context("cannot make a temporary folder")?;
         let run = place.path().join("run");
         let (scheme, gradient_name) = (net.scheme.to_string(), gradient.to_string());
@@ -54,7 +54,7 @@ impl Ours<'_> {
         {
             command.args([flag, &value.to_string()]);
         }
-        command.arg("--data").arg(self.data).arg("--out").arg(&run);
+        command.arg("--data").arg(data).arg("--out").arg(&run);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let load = Load::start();
         let child = command.spawn().context("cannot start train_cifar")?;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rewind::memory::human;
-use rewind::sweep::Gradient;
 
 use crate::load::NOTICEABLE;
 use crate::measured::{Measured, extent, median};
@@ -48,7 +47,7 @@ pub struct Ratio {
     pub id: String,
     pub what: What,
     /// Our mode.
-    pub ours: Gradient,
+    pub ours: String,
     /// The peer's mode and setting.
     pub peer: String,
     /// Ours and the peer's, medians.
@@ -119,7 +118,7 @@ impl Results {
                 "{},{},{},{},{},{ours:.3},{peer:.3},{middle:.4},{low:.4},{high:.4},{},{},{}",
                 r.id,
                 r.what.name(),
-                r.ours,
+                quoted(&r.ours),
                 quoted(&r.peer),
                 r.what.unit(),
                 r.at_least,
@@ -140,16 +139,16 @@ impl Results {
 /// Ratios beside what is asked of them.
 pub fn table(ratios: &[Ratio]) {
     println!(
-        "{:<22}{:<11}{:<34}{:>11}{:>11}  {:<5}{:>7}{:>16}{:>10}{:>5}",
+        "{:<24}{:<23}{:<34}{:>11}{:>11}  {:<5}{:>7}{:>16}{:>10}{:>5}",
         "shape", "rewind", "torch", "rewind", "torch", "", "ratio", "min to max", "at least", "aim"
     );
     for r in ratios {
         let (middle, (low, high)) = (median(&r.ratios), extent(&r.ratios));
         let (ours, peer) = r.values;
         println!(
-            "{:<22}{:<11}{:<34}{ours:>11.1}{peer:>11.1}  {:<5}{middle:>7.2}{:>16}{:>10}{:>5}  {}",
+            "{:<24}{:<23}{:<34}{ours:>11.1}{peer:>11.1}  {:<5}{middle:>7.2}{:>16}{:>10}{:>5}  {}",
             r.id,
-            r.ours.to_string(),
+            r.ours,
             r.peer,
             r.what.unit(),
             format!("{low:.2} to {high:.2}"),

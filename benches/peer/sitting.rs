@@ -1,5 +1,7 @@
 //! One sitting: the search for the peer's best setting, the rounds, and what only ours is asked for.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use rewind::scheme::Scheme;
 use rewind::sweep::Gradient;
@@ -28,11 +30,10 @@ pub struct Sitting<'a> {
     pub results: &'a mut Results,
 }
 
-/// The peer's fastest setting for a gradient, and the least memory that any setting took.
+/// The peer's fastest setting for a gradient.
 struct Best {
     gradient: Gradient,
     setting: Setting,
-    leanest: Measured,
 }
 
 impl Sitting<'_> {
@@ -51,7 +52,7 @@ impl Sitting<'_> {
         for round in 1..=self.rounds {
             for (side, gradient) in ROUND.into_iter().filter(|run| row.needs(*run)) {
                 let run = match side {
-                    Side::Ours => self.ours.run(net, gradient, self.threads)?,
+                    Side::Ours => self.ours.run(net, gradient, self.ours.data, self.threads)?,
                     Side::Peer => {
                         let of = best.iter().find(|b| b.gradient == gradient);
                         let setting = of.context("every mode of the peer has its best setting")?.setting;
@@ -62,10 +63,7 @@ impl Sitting<'_> {
                 runs.push(run);
             }
         }
-        let mut ratios: Vec<Ratio> = row.comparisons.iter().map(|c| step_ratio(&id, &runs, c)).collect();
-        if net.depth == MEMORY_DEPTH {
-            ratios.extend(memory_ratios(&id, &runs, &best));
-        }
+        let ratios: Vec<Ratio> = row.comparisons.iter().map(|c| step_ratio(&id, &runs, c)).collect();
         self.results.ratios(&ratios)?;
         Ok(ratios)
     }
@@ -84,11 +82,10 @@ impl Sitting<'_> {
             }
         }
         let fastest = found.iter().min_by(|(_, a), (_, b)| a.step_ms.total_cmp(&b.step_ms));
-        let leanest = found.iter().min_by_key(|(_, run)| run.peak_rss_bytes);
-        let (Some((setting, _)), Some((_, leanest))) = (fastest, leanest) else {
+        let Some((setting, _)) = fastest else {
             bail!("PyTorch ran {id} in no setting, see above");
         };
-        Ok(Best { gradient, setting: *setting, leanest: leanest.clone() })
+        Ok(Best { gradient, setting: *setting })
     }
 
     fn length(&self, net: Net) -> Length {
@@ -110,7 +107,7 @@ impl Sitting<'_> {
         let mut speeds = vec![Vec::new(); counts.len()];
         for round in 1..=rounds {
             for (threads, speeds) in counts.iter().zip(&mut speeds) {
-                let run = self.ours.run(net, Gradient::Adjoint, *threads)?;
+                let run = self.ours.run(net, Gradient::Adjoint, self.ours.data, *threads)?;
                 self.results.run(id, round, &run)?;
                 speeds.push(net.batch as f64 / run.step_ms * 1e3);
             }
@@ -124,6 +121,55 @@ impl Sitting<'_> {
         Ok(())
     }
 
+    /// Both, adjoint, at depth 256: peaks of resident memory of whole processes; ours on each data set, the peer in every
+    /// setting. Both programs keep their data set in memory, which is most of what ours takes.
+    pub fn memory(&mut self, id: &str) -> Result<Vec<Ratio>> {
+        let net = Net { seconds: SHORT, ..narrow(Scheme::Euler, MEMORY_DEPTH, SHORT) };
+        println!("\n{id}: adjoint, {}", net.id());
+        let rounds = self.rounds.min(OWN_ROUNDS);
+        let sets = [("built-in set", Path::new("synthetic")), ("CIFAR-10", self.ours.data)];
+        let mut ours = sets.map(|_| Vec::new());
+        let mut peer = SETTINGS.map(|_| Vec::new());
+        let length = Length { seconds: SHORT, min_steps: 2, warmup: 1 };
+        let mib = |run: &Measured| run.peak_rss_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+        for round in 1..=rounds {
+            for ((_, data), peaks) in sets.iter().zip(&mut ours) {
+                let run = self.ours.run(net, Gradient::Adjoint, data, self.threads)?;
+                self.results.run(id, round, &run)?;
+                peaks.extend(mib(&run));
+            }
+            for (setting, peaks) in SETTINGS.iter().zip(&mut peer) {
+                match self.torch.run(net, Gradient::Adjoint, *setting, length) {
+                    Ok(run) => {
+                        self.results.run(id, round, &run)?;
+                        peaks.extend(mib(&run));
+                    }
+                    Err(error) => println!("  setting  torch  adjoint ({}) left out: {error:#}", setting.name),
+                }
+            }
+        }
+        let mut ratios = Vec::new();
+        for ((set, _), ours) in sets.iter().zip(&ours) {
+            for (setting, peer) in SETTINGS.iter().zip(&peer) {
+                if ours.is_empty() || ours.len() != peer.len() {
+                    continue;
+                }
+                ratios.push(Ratio {
+                    id: net.id(),
+                    what: What::Memory,
+                    ours: format!("adjoint, {set}"),
+                    peer: format!("adjoint ({})", setting.name),
+                    values: (median(ours), median(peer)),
+                    ratios: peer.iter().zip(ours).map(|(peer, ours)| peer / ours).collect(),
+                    at_least: MEMORY.0,
+                    aim: MEMORY.1,
+                });
+            }
+        }
+        self.results.ratios(&ratios)?;
+        Ok(ratios)
+    }
+
     /// Ours, adjoint: the time of a block at four depths. The stem, the head and the drawing of the batch are in it, so that
     /// a shallow net's blocks look dearer.
     pub fn linear_in_depth(&mut self, id: &str) -> Result<()> {
@@ -133,7 +179,7 @@ impl Sitting<'_> {
         for round in 1..=rounds {
             for (depth, steps) in LINEAR_DEPTHS.into_iter().zip(&mut steps) {
                 let net = self.shortened(narrow(Scheme::Euler, depth, 3.0));
-                let run = self.ours.run(net, Gradient::Adjoint, self.threads)?;
+                let run = self.ours.run(net, Gradient::Adjoint, self.ours.data, self.threads)?;
                 self.results.run(id, round, &run)?;
                 steps.push(run.step_ms);
             }
@@ -163,39 +209,11 @@ fn step_ratio(id: &str, runs: &[Measured], c: &Comparison) -> Ratio {
     Ratio {
         id: id.into(),
         what: What::Step,
-        ours: c.ours,
+        ours: c.ours.to_string(),
         peer: format!("{} ({})", c.peer, peer.first().map_or("", |run| run.setting)),
         values: (median(&ours_ms), median(&peer_ms)),
         ratios: peer_ms.iter().zip(&ours_ms).map(|(peer, ours)| peer / ours).collect(),
         at_least: c.at_least,
         aim: c.aim,
     }
-}
-
-/// The peer's peak of resident memory over ours, in its fastest setting and in its leanest; none where the system does not
-/// tell.
-fn memory_ratios(id: &str, runs: &[Measured], best: &[Best]) -> Vec<Ratio> {
-    let mib = |run: &Measured| run.peak_rss_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
-    let peaks = |side| -> Vec<f64> { of(runs, side, Gradient::Adjoint).into_iter().filter_map(mib).collect() };
-    let (ours, fastest) = (peaks(Side::Ours), peaks(Side::Peer));
-    let Some(best) = best.iter().find(|best| best.gradient == Gradient::Adjoint) else { return Vec::new() };
-    // the short run of the search: one figure for every round
-    let leanest: Vec<f64> = mib(&best.leanest).map_or(Vec::new(), |peak| vec![peak; ours.len()]);
-    let mut ratios = Vec::new();
-    for (name, peer) in [(best.setting.name, fastest), (best.leanest.setting, leanest)] {
-        let known = !ours.is_empty() && ours.len() == peer.len();
-        if known && ratios.iter().all(|r: &Ratio| !r.peer.contains(name)) {
-            ratios.push(Ratio {
-                id: id.into(),
-                what: What::Memory,
-                ours: Gradient::Adjoint,
-                peer: format!("{} ({name})", Gradient::Adjoint),
-                values: (median(&ours), median(&peer)),
-                ratios: peer.iter().zip(&ours).map(|(peer, ours)| peer / ours).collect(),
-                at_least: MEMORY.0,
-                aim: MEMORY.1,
-            });
-        }
-    }
-    ratios
 }

@@ -17,6 +17,8 @@
 mod grad_w;
 mod output;
 mod product;
+#[cfg(test)]
+mod tests;
 mod transform;
 mod weights;
 mod window;
