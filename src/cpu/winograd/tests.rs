@@ -134,7 +134,7 @@ const RMS: f64 = 0.577;
 /// The largest distance from `expected`, in standard deviations of the error that independent roundings make: `terms`
 /// products a result, each with as many roundings as the transforms' three stages of two passes and its sum have.
 fn deviations(actual: &[f32], expected: &[f64], terms: usize, tiles: (usize, usize)) -> f64 {
-    let amplified = [tiles.0, tiles.1].map(|m| amplification(m)).iter().product::<f64>();
+    let amplified = [tiles.0, tiles.1].map(amplification).iter().product::<f64>();
     let roundings = (24 + terms) as f64;
     let deviation = f64::from(f32::EPSILON) / 2.0 * roundings.sqrt() * amplified * (terms as f64).sqrt() * RMS * RMS;
     let distance = |(a, e): (&f32, &f64)| (f64::from(*a) - e).abs();
