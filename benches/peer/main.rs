@@ -129,7 +129,7 @@ fn compare(options: &Options) -> Result<()> {
         sitting.linear_in_depth(LINEAR)?;
     }
     if !all.is_empty() {
-        println!("\nAll comparisons of this sitting, {rounds} rounds each:");
+        println!("\nAll comparisons of this sitting, of {rounds} rounds at most:");
         table(&all);
     }
     if results.disturbed > 0 {
