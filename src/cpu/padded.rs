@@ -96,7 +96,8 @@ impl<F: Pixelwise> Kernel for Pad<'_, F> {
 }
 
 /// # Safety
-/// `f` holds an image `[h, w, layout.c]` from element `from` on, `to` its padded copy, and channels `c .. c + n` exist and lie in one block.
+/// `f` holds an image `[h, w, layout.c]` from element `from` on, `to` its padded copy, and channels `c .. c + n` exist and
+/// lie in one block.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 unsafe fn pad_channels<S: Simd, F: Pixelwise, const FULL: bool>(

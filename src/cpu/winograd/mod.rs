@@ -311,7 +311,7 @@ impl Winograd {
     }
 }
 
-/// The kinds' extents as constants: calls `$self.$method::<.., ROWS, COLUMNS>` for the kind of `$rows` x `$columns`.
+/// The kinds' extents as constants: calls the macro `$f` with those of the kind of `$rows` x `$columns`.
 macro_rules! of_extents {
     ($rows:expr, $columns:expr, $f:ident) => {
         match ($rows, $columns) {
