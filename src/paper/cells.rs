@@ -18,6 +18,9 @@ use crate::train::pace::Clock;
 /// Tables and pictures are made anew at most so often while cells come in.
 const PUBLISH_EVERY: Duration = Duration::from_secs(10);
 
+/// A cell that was computed is told of unless another was just before.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
 /// The settings of one cell: everything that its result depends on.
 pub trait Cell: Serialize {
     /// What a cell gives.
@@ -120,7 +123,7 @@ impl Cells {
         }
         let mut done = Vec::with_capacity(cells.len());
         let (start, mut published, mut worked) = (Instant::now(), Instant::now(), 0.0);
-        let mut ending = Ending::Complete;
+        let (mut noted, mut ending) = (None::<Instant>, Ending::Complete);
         for (cell, found) in cells.iter().zip(found) {
             if let Some(result) = found {
                 done.push((cell, result));
@@ -139,7 +142,10 @@ impl Cells {
             worked += cell.work();
             let seconds = start.elapsed().as_secs_f64();
             let left = Clock(seconds / worked.max(f64::MIN_POSITIVE) * (to_do - worked));
-            log.note(&format!("cell {}/{}, {}: {left} left", done.len(), cells.len(), cell.key()));
+            if noted.is_none_or(|noted| noted.elapsed() > NOTE_EVERY) {
+                log.note(&format!("cell {}/{}, {}: {left} left", done.len(), cells.len(), cell.key()));
+                noted = Some(Instant::now());
+            }
             if published.elapsed() > PUBLISH_EVERY {
                 publish(&done)?;
                 published = Instant::now();

@@ -16,7 +16,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// The experiments of "Do Residual Neural Networks discretize Neural Ordinary Differential Equations?"
 #[derive(Debug, Parser)]
-#[command(name = "paper", version, after_help = NOTES)]
+#[command(name = "paper", version, after_help = NOTES, arg_required_else_help = false)]
 struct Cli {
     #[command(subcommand)]
     experiment: Experiment,

@@ -26,7 +26,7 @@ const QUICK_STOP_LOSS: f64 = 1e-6;
 const FULL_STOP_LOSS: f64 = 1e-10;
 /// As in the paper's code.
 const MOST_STEPS: usize = 10_000;
-/// A matrix of this many rows fills a cache line's worth of registers; beyond, a cell takes hours.
+/// The cost grows as the cube; beyond, a cell takes hours.
 const DIM_MAX: usize = 64;
 
 #[derive(Debug, clap::Args)]

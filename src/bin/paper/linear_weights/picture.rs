@@ -1,7 +1,9 @@
-//! Three panels: weights against depth at some steps, the gaps between neighbours against depth, and the distance from the limit.
+//! Four panels: weights against depth at some steps for two starts, the gaps between neighbours against depth, and the distance from the limit.
 
 use plotters::prelude::*;
-use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in};
+use rewind::chart::{
+    Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in,
+};
 use rewind::paper::linear::start::Start;
 use rewind::paper::spread::Spread;
 
@@ -9,8 +11,9 @@ use super::Done;
 use super::tables::{Quantity, by_depth, pictured, slopes};
 
 /// Width and height in pixels, shared by the panels.
-const SIZE: (u32, u32) = (1560, 520);
-const SNAPSHOT_COLOURS: [RGBColor; 6] = [SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE];
+const SIZE: (u32, u32) = (1120, 900);
+/// Of the start, then in the order of time.
+const SNAPSHOT_COLOURS: [RGBColor; 7] = [BLACK, SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE];
 
 /// The SVG.
 pub fn draw(done: &Done<'_>) -> Result<String, String> {
@@ -22,20 +25,22 @@ pub fn draw(done: &Done<'_>) -> Result<String, String> {
 fn panels<'a>(svg: &'a mut String, done: &Done<'_>) -> Drawn<'a> {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let root = root.titled("Deep linear residual nets under gradient flow", ("sans-serif", 24))?;
+    let root = root.titled("Deep linear nets x <- x + theta_n x / N under gradient flow", ("sans-serif", 24))?;
     let root = root.titled(&subtitle(done), ("sans-serif", 15))?;
-    let areas = root.split_evenly((1, 3));
-    weights(&areas[0], done)?;
+    let areas = root.split_evenly((2, 2));
+    weights(&areas[0], done, Start::Zero)?;
+    weights(&areas[1], done, Start::Smooth)?;
     let roughness: Vec<Curve> = Start::ALL
         .into_iter()
         .zip([BLUE, GREEN, VERMILLION])
         .filter_map(|(start, colour)| over_depth(done, start, Quantity::Roughness, "", colour, start == Start::Rough))
         .collect();
     against_depth(
-        &areas[1],
+        &areas[2],
         "Gaps between neighbouring layers",
         "N max |theta_n+1 - theta_n|, largest of all steps",
         &roughness,
+        SeriesLabelPosition::UpperLeft,
     )?;
     let limit: Vec<Curve> = [
         (Start::Zero, Quantity::Weights, "weights", BLUE, false),
@@ -47,10 +52,11 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>) -> Drawn<'a> {
     .filter_map(|(start, quantity, what, colour, hollow)| over_depth(done, start, quantity, what, colour, hollow))
     .collect();
     against_depth(
-        &areas[2],
+        &areas[3],
         "Distance from the limit ODE's solution",
         "Frobenius norm, largest of all layers and steps",
         &limit,
+        SeriesLabelPosition::LowerLeft,
     )?;
     root.present()
 }
@@ -60,8 +66,8 @@ fn subtitle(done: &Done<'_>) -> String {
     let Some((spec, _)) = done.first() else { return String::new() };
     let seeds = by_depth(done, Start::Zero, Quantity::Roughness).iter().map(|(_, spread)| spread.seeds).max();
     format!(
-        "x <- x + theta_n x / N, {d} x {d} weights, target at distance {} from the identity, time step {}, to a loss of {:e}; \
-         curves against N: mean of {} seeds, band: quartiles",
+        "{d} x {d} weights, target at distance {} from the identity, time step {}, to a loss of {:e}; over N: mean of {} seeds, \
+         band: quartiles",
         spec.distance,
         spec.time_step,
         spec.stop_loss,
@@ -70,13 +76,13 @@ fn subtitle(done: &Done<'_>) -> String {
     )
 }
 
-/// The first panel: a curve a snapshot.
-fn weights<'a>(area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>, done: &Done<'_>) -> Drawn<'a> {
-    let Some((spec, flow)) = pictured(done) else { return Ok(()) };
-    // where there are more than colours, those of the end
-    let shown = &flow.snapshots[flow.snapshots.len().saturating_sub(SNAPSHOT_COLOURS.len())..];
+/// A start's weights against depth, a curve a snapshot.
+fn weights<'a>(area: &Area<'a>, done: &Done<'_>, start: Start) -> Drawn<'a> {
+    let Some((spec, flow)) = pictured(done, start) else { return Ok(()) };
+    // the start, and of the rest as many as there are colours, from the end
+    let (first, rest) = flow.snapshots.split_at(1);
+    let shown = first.iter().chain(&rest[rest.len().saturating_sub(SNAPSHOT_COLOURS.len() - 1)..]);
     let curves: Vec<Curve> = shown
-        .iter()
         .zip(SNAPSHOT_COLOURS)
         .map(|(snapshot, colour)| {
             let points = snapshot.weights.iter().enumerate();
@@ -92,19 +98,19 @@ fn weights<'a>(area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>, done:
         .collect();
     let values = curves.iter().flat_map(|curve| &curve.line).map(|point| point.1);
     let (low, high) = values.fold((0.0f64, 0.0f64), |(low, high), v| (low.min(v), high.max(v)));
-    // the names take the lower part
-    let room = (high - low).max(1e-3);
-    let caption = format!("Weights against depth, N = {}, {} start", spec.depth, spec.start);
+    // the names take the right part
+    let (depth, room) = (spec.depth as f64, 0.05 * (high - low).max(1e-3));
+    let caption = format!("Weights against depth: {start} start, N = {}, seed {}", spec.depth, spec.seed);
     Panel {
         caption: &caption,
         x_desc: "layer n",
-        x_label: &|layer| format!("{layer:.0}"),
+        x_label: &|layer| if *layer <= depth { format!("{layer:.0}") } else { String::new() },
         y_desc: if spec.dim > 1 { "theta_n, row 1, column 2" } else { "theta_n" },
-        y_label: &|weight| format!("{weight:.2}"),
+        y_label: &|weight| format!("{:.2}", weight + 0.0),
         y_room: 72,
-        legend: Some(SeriesLabelPosition::LowerLeft),
+        legend: Some(SeriesLabelPosition::UpperRight),
     }
-    .draw(area, &curves, 0.0..spec.depth as f64, low - 0.75 * room..high + 0.05 * room)
+    .draw(area, &curves, 0.0..1.6 * depth, low - room..high + room)
 }
 
 /// A start's quantity against depth; none where no cell has it, or where all are 0, which has no logarithm.
@@ -133,10 +139,11 @@ fn over_depth(
 
 /// A panel on logarithmic axes.
 fn against_depth<'a>(
-    area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
+    area: &Area<'a>,
     caption: &str,
     y_desc: &str,
     curves: &[Curve],
+    legend: SeriesLabelPosition,
 ) -> Drawn<'a> {
     let points = curves.iter().flat_map(|curve| &curve.line);
     let depths = powers_around(points.clone().map(|point| point.0), 2.0);
@@ -151,7 +158,7 @@ fn against_depth<'a>(
         y_desc,
         y_label: &|value| format!("{value:.0e}"),
         y_room: 72,
-        legend: Some(SeriesLabelPosition::UpperRight),
+        legend: Some(legend),
     }
     .draw(&area.margin(0, 0, 0, 12), curves, x, y)
 }

@@ -120,32 +120,37 @@ pub fn csv(done: &Done<'_>) -> String {
     );
     for (spec, flow) in done {
         let FlowSpec { depth, dim, start, seed, distance, time_step, .. } = spec;
-        let limit = |value: fn(&FromLimit) -> f64| flow.limit.as_ref().map_or(String::new(), |l| value(l).to_string());
-        let _ = write!(csv, "{dim},{start},{seed},{depth},{distance},{time_step},{},{},", flow.steps, flow.converged);
-        let _ = write!(csv, "{},{},{},", flow.first_loss, flow.last_loss, flow.first_roughness);
-        let _ = write!(csv, "{},{},", flow.last_roughness, flow.most_roughness);
+        let limit =
+            |value: fn(&FromLimit) -> f64| flow.limit.as_ref().map_or(String::new(), |l| format!("{:?}", value(l)));
+        let _ =
+            write!(csv, "{dim},{start},{seed},{depth},{distance:?},{time_step:?},{},{},", flow.steps, flow.converged);
+        let _ = write!(csv, "{:?},{:?},{:?},", flow.first_loss, flow.last_loss, flow.first_roughness);
+        let _ = write!(csv, "{:?},{:?},", flow.last_roughness, flow.most_roughness);
         let _ = writeln!(csv, "{},{}", limit(|from| from.weights), limit(|from| from.states));
     }
     csv
 }
 
-/// A line a layer of the snapshots that the picture shows.
+/// A line a layer of the snapshots that the picture shows some of.
 pub fn weights_csv(done: &Done<'_>) -> String {
     let mut csv = String::from("start,seed,depth,step,loss,layer,weight\n");
-    let Some((spec, flow)) = pictured(done) else { return csv };
-    for snapshot in &flow.snapshots {
-        for (layer, weight) in snapshot.weights.iter().enumerate() {
-            let FlowSpec { start, seed, depth, .. } = spec;
-            let _ = writeln!(csv, "{start},{seed},{depth},{},{},{layer},{weight}", snapshot.step, snapshot.loss);
+    for (spec, flow) in Start::ALL.into_iter().filter_map(|start| pictured(done, start)) {
+        for snapshot in &flow.snapshots {
+            for (layer, weight) in snapshot.weights.iter().enumerate() {
+                let FlowSpec { start, seed, depth, .. } = spec;
+                let _ =
+                    writeln!(csv, "{start},{seed},{depth},{},{:?},{layer},{weight:?}", snapshot.step, snapshot.loss);
+            }
         }
     }
     csv
 }
 
-/// The flow whose weights are shown: the paper's start and first seed, at the depth next to the paper's 100.
-pub fn pictured<'a>(done: &'a Done<'_>) -> Option<&'a (&'a FlowSpec, Flow)> {
+/// The flow whose weights are shown, at the depth next to the paper's 100: of the seeds, the one that ends least smooth.
+pub fn pictured<'a>(done: &'a Done<'_>, start: Start) -> Option<&'a (&'a FlowSpec, Flow)> {
     const DEPTH: usize = 128;
-    done.iter().find(|(spec, _)| spec.start == Start::Zero && spec.depth == DEPTH)
+    let candidates = done.iter().filter(|(spec, _)| spec.start == start && spec.depth == DEPTH);
+    candidates.max_by(|(_, a), (_, b)| a.last_roughness.total_cmp(&b.last_roughness))
 }
 
 pub fn summary(done: &Done<'_>) -> Value {
