@@ -110,7 +110,7 @@ fn weights<'a>(area: &Area<'a>, done: &Done<'_>, start: Start) -> Drawn<'a> {
         y_room: 72,
         legend: Some(SeriesLabelPosition::UpperRight),
     }
-    .draw(area, &curves, 0.0..1.6 * depth, low - room..high + room)
+    .draw(area, &curves, 0.0..1.75 * depth, low - room..high + room)
 }
 
 /// A start's quantity against depth; none where no cell has it, or where all are 0, which has no logarithm.
