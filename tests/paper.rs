@@ -14,7 +14,7 @@ fn linear_weights_leaves_tables_pictures_and_slopes() {
     let place = Place::new();
     let ended = place.paper(LINEAR);
     assert_eq!(ended.code, Some(0), "{ended}");
-    assert!(ended.stdout.contains("zero start, mean of 1 seeds"), "{ended}");
+    assert!(ended.stdout.contains("zero start, mean over seeds (1)"), "{ended}");
     let expected =
         ["cells", "linear-weights.csv", "linear-weights.png", "linear-weights.svg", "summary.json", "weights.csv"];
     assert_eq!(place.names("out/linear-weights"), expected);
@@ -46,6 +46,28 @@ fn linear_weights_leaves_tables_pictures_and_slopes() {
 }
 
 #[test]
+fn gradient_error_compares_every_mode_at_every_depth() {
+    let place = Place::new();
+    let line = "gradient-error --quick --seeds 1 --batch 4 --depth-to 8 --data synthetic --threads 2 --quiet --out out";
+    let ended = place.paper(line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let expected =
+        ["blocks.csv", "cells", "gradient-error.csv", "gradient-error.png", "gradient-error.svg", "summary.json"];
+    assert_eq!(place.names("out/gradient-error"), expected);
+    // two depths, schemes, weights, statistics and precisions; eight modes
+    assert_eq!(place.names("out/gradient-error/cells").len(), 32);
+    assert_eq!(place.text("out/gradient-error/gradient-error.csv").lines().count(), 1 + 32 * 8);
+    assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + 16 * 8 * (4 + 8));
+    let summary = place.summary("out/gradient-error");
+    for curve in summary["curves"].as_array().expect("curves") {
+        let slope = curve["error"]["log_log_slope"].as_f64().expect("two depths");
+        assert!(slope < 0.0, "{curve:#}");
+    }
+    let squared = place.paper(&format!("{line} --metric squared"));
+    assert!(squared.stdout.contains("mean over tensors"), "{squared}");
+}
+
+#[test]
 fn senseless_requests_exit_2_and_damaged_cells_1() {
     let place = Place::new();
     for (line, phrase) in [
@@ -56,6 +78,10 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
         ("linear-weights --time-step -1", "--time-step -1"),
         ("linear-weights --distance NaN", "--distance NaN"),
         ("linear-weights --seeds 0", "--seeds 0"),
+        ("gradient-error --data synthetic --batch 0", "--batch 0"),
+        ("gradient-error --data synthetic --depth-to 3", "--depth-to 3"),
+        ("gradient-error --metric cubic", "--metric"),
+        ("gradient-error --threads 0", "--threads 0"),
     ] {
         let ended = place.paper(line);
         assert_eq!(ended.code, Some(2), "{ended}");

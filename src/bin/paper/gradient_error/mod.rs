@@ -23,7 +23,7 @@ use crate::common::{Common, written};
 const NAME: &str = "gradient-error";
 const DEPTHS: [usize; 7] = [4, 8, 16, 32, 64, 128, 256];
 /// The reference is slow: f64 stops at these depths.
-const QUICK_F64_DEPTH: usize = 16;
+const QUICK_F64_DEPTH: usize = 32;
 const FULL_F64_DEPTH: usize = 64;
 const QUICK_SEEDS: u64 = 2;
 const FULL_SEEDS: u64 = 5;

@@ -58,7 +58,7 @@ fn subtitle(done: &Done<'_>) -> String {
     let seeds = done.iter().map(|(spec, _)| spec.seed + 1).max().unwrap_or(0);
     let data = spec.data.split(' ').next().unwrap_or_default();
     format!(
-        "{data}, batch {}, {} channels, saved statistics; line and band: f32, mean and quartiles of {seeds} seeds; rings: f64",
+        "{data}, batch {}, {} channels, saved statistics; line and band: f32, mean and quartiles over seeds ({seeds}); rings: f64",
         spec.batch, spec.channels
     )
 }

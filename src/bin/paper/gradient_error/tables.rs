@@ -82,7 +82,7 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
         // writing to a string cannot fail
         let _ = write!(
             text,
-            "\n{scheme}, {} weights, {} statistics, {}, mean of {seeds} seeds\n{:>11}",
+            "\n{scheme}, {} weights, {} statistics, {}, mean over seeds ({seeds})\n{:>11}",
             init_name(init),
             statistics(bn_stats),
             precision.name(),

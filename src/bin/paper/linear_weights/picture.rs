@@ -66,7 +66,7 @@ fn subtitle(done: &Done<'_>) -> String {
     let Some((spec, _)) = done.first() else { return String::new() };
     let seeds = by_depth(done, Start::Zero, Quantity::Roughness).iter().map(|(_, spread)| spread.seeds).max();
     format!(
-        "{d} x {d} weights, target at distance {} from the identity, time step {}, to a loss of {:e}; over N: mean of {} seeds, \
+        "{d} x {d} weights, target at distance {} from the identity, time step {}, to a loss of {:e}; over N: mean over seeds ({}), \
          band: quartiles",
         spec.distance,
         spec.time_step,

@@ -87,7 +87,7 @@ pub fn text(done: &Done<'_>) -> String {
         let columns = Quantity::ALL.map(|quantity| by_depth(done, start, quantity));
         let Some(seeds) = columns[0].iter().map(|(_, spread)| spread.seeds).max() else { continue };
         // writing to a string cannot fail
-        let _ = write!(text, "\n{start} start, mean of {seeds} seeds\n{:>8}", "depth N");
+        let _ = write!(text, "\n{start} start, mean over seeds ({seeds})\n{:>8}", "depth N");
         for quantity in Quantity::ALL {
             let _ = write!(text, "  {:>27}", quantity.heading());
         }
