@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::train::atomic::write_atomically;
 
 /// The folder of an experiment.
@@ -48,7 +48,7 @@ impl Results {
     #[cfg(feature = "paper")]
     pub fn picture(&self, name: &str, svg: std::result::Result<String, String>) -> Result<()> {
         let (svg_path, png_path) = (self.folder.join(format!("{name}.svg")), self.folder.join(format!("{name}.png")));
-        let failed = |path: &Path, e: String| Error::io("draw", path)(std::io::Error::other(e));
+        let failed = |path: &Path, e: String| crate::error::Error::io("draw", path)(std::io::Error::other(e));
         let svg = svg.map_err(|e| failed(&svg_path, e))?;
         let png = crate::raster::png(&svg).map_err(|e| failed(&png_path, e))?;
         write_atomically(&svg_path, |w| w.write_all(svg.as_bytes()))?;
