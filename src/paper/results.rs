@@ -28,7 +28,7 @@ impl Results {
     /// A CSV, complete with its header.
     ///
     /// # Errors
-    /// [`Error::Io`]; the former file is then as it was. So in the others.
+    /// [`Error::Io`](crate::error::Error::Io); the former file is then as it was. So in the others.
     pub fn table(&self, name: &str, csv: &str) -> Result<()> {
         write_atomically(&self.folder.join(format!("{name}.csv")), |w| w.write_all(csv.as_bytes()))
     }
