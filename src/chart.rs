@@ -2,6 +2,8 @@
 //!
 //! Colours are of the Okabe-Ito palette, which colour-blind readers can tell apart.
 
+use std::ops::Range;
+
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
@@ -36,6 +38,23 @@ pub struct Curve {
     pub line: Vec<(f64, f64)>,
     /// The points that have a mark, on the line or off it.
     pub marks: Vec<(f64, f64)>,
+    /// How far the values behind the line spread: where, from, to. None where there is one value a point.
+    pub band: Vec<(f64, f64, f64)>,
+}
+
+/// Whole powers of `base` around the values, for a logarithmic axis; around 1 where there is no value.
+pub fn powers_around(values: impl Iterator<Item = f64> + Clone, base: f64) -> Range<f64> {
+    // a hair's breadth for values that are whole powers
+    let exponents = values.filter(|value| *value > 0.0 && value.is_finite()).map(|value| value.log(base));
+    let low = (exponents.clone().fold(f64::INFINITY, f64::min) + 1e-9).floor();
+    let high = (exponents.fold(f64::NEG_INFINITY, f64::max) - 1e-9).ceil();
+    if low.is_finite() { base.powf(low)..base.powf(high.max(low + 1.0)) } else { 1.0..base }
+}
+
+/// The powers of `base` in a range of [`powers_around`].
+pub fn powers_in(range: &Range<f64>, base: f64) -> Vec<f64> {
+    let last = range.end * (1.0 + 1e-9);
+    std::iter::successors(Some(range.start), |power| Some(power * base)).take_while(|power| *power <= last).collect()
 }
 
 /// The texts around a panel.
@@ -86,6 +105,12 @@ impl Panel<'_> {
             .bold_line_style(BLACK.mix(0.15))
             .light_line_style(TRANSPARENT)
             .draw()?;
+        for curve in curves.iter().filter(|curve| !curve.band.is_empty()) {
+            let there = curve.band.iter().map(|(x, low, _)| (*x, *low));
+            let back = curve.band.iter().rev().map(|(x, _, high)| (*x, *high));
+            let outline: Vec<_> = there.chain(back).collect();
+            chart.draw_series([Polygon::new(outline, curve.colour.mix(0.18))])?;
+        }
         for curve in curves {
             let style = ShapeStyle { color: curve.colour.to_rgba(), filled: !curve.hollow, stroke_width: 2 };
             chart.draw_series(LineSeries::new(curve.line.iter().copied(), style))?.label(&curve.name).legend(

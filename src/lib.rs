@@ -34,7 +34,9 @@
 //! | [`reference`](mod@reference), [`cpu`], `cuda` | f64 in plain loops, the oracle; f32 with SIMD and threads; GPUs |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
 //! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on
-//! | [`chart`] | panels of curves: training's, and the benches' | |
+//! | [`chart`], `raster` | panels of curves: training's, the benches' and `paper`'s; an SVG as a PNG |
+//! | [`paper`] | the paper's experiments, in cells that are computed once |
+//! | [`terminal`] | what the binaries say, and how Ctrl-C stops them |
 #![warn(missing_docs)]
 
 pub mod chart;
@@ -54,7 +56,10 @@ pub mod init;
 pub mod memory;
 pub mod net;
 pub mod operands;
+pub mod paper;
 pub mod plan;
+#[cfg(feature = "paper")]
+pub mod raster;
 pub mod reference;
 pub mod schedule;
 pub mod scheme;
@@ -62,6 +67,7 @@ pub mod settings;
 pub mod shape;
 pub mod sweep;
 pub mod tensor;
+pub mod terminal;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -1,9 +1,7 @@
 //! The cells as a picture: two panels on logarithmic axes, activations and the whole process, a curve a mode.
 
-use std::ops::Range;
-
 use plotters::prelude::*;
-use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION};
+use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in};
 use rewind::memory::human;
 use rewind::scheme::Scheme;
 
@@ -40,7 +38,9 @@ fn panels<'a>(svg: &'a mut String, cells: &[Cell]) -> Drawn<'a> {
     let root = root.titled(&subtitle(cells), ("sans-serif", 15))?;
     let areas = root.split_evenly((1, 2));
     let all = [&activations[..], &process[..]].concat();
-    let (depths, bytes) = (extent(&all, |point| point.0, 2.0), extent(&all, |point| point.1, BYTES_STEP));
+    let points = all.iter().flat_map(|curve| curve.line.iter().chain(&curve.marks));
+    let depths = powers_around(points.clone().map(|point| point.0), 2.0);
+    let bytes = powers_around(points.map(|point| point.1), BYTES_STEP);
     let texts = [
         (
             "Activations: state, scratch, saved",
@@ -61,8 +61,8 @@ fn panels<'a>(svg: &'a mut String, cells: &[Cell]) -> Drawn<'a> {
             y_room: 84,
             legend,
         };
-        let x = depths.clone().log_scale().with_key_points(powers(&depths, 2.0));
-        let y = bytes.clone().log_scale().with_key_points(powers(&bytes, BYTES_STEP));
+        let x = depths.clone().log_scale().with_key_points(powers_in(&depths, 2.0));
+        let y = bytes.clone().log_scale().with_key_points(powers_in(&bytes, BYTES_STEP));
         // the last depth's label is wider than the panel's own margin
         panel.draw(&area.margin(0, 0, 0, 12), curves, x, y)?;
     }
@@ -99,24 +99,11 @@ fn curves(cells: &[Cell], planned: impl Fn(&Cell) -> u64, taken: impl Fn(&Cell) 
                 same.name = format!("{}, {mode}", same.name);
                 same.marks.extend(marks);
             }
-            None => curves.push(Curve { name: mode.to_string(), colour, hollow: false, marks: marks.collect(), line }),
+            None => {
+                let (name, marks, band) = (mode.to_string(), marks.collect(), Vec::new());
+                curves.push(Curve { name, colour, hollow: false, marks, line, band });
+            }
         }
     }
     curves
-}
-
-/// Whole powers of `base` around the values.
-fn extent(curves: &[Curve], value: impl Fn(&(f64, f64)) -> f64, base: f64) -> Range<f64> {
-    let exponents =
-        || curves.iter().flat_map(|curve| curve.line.iter().chain(&curve.marks)).map(|p| value(p).log(base));
-    // a hair's breadth for values that are whole powers
-    let low = (exponents().fold(f64::INFINITY, f64::min) + 1e-9).floor();
-    let high = (exponents().fold(f64::NEG_INFINITY, f64::max) - 1e-9).ceil();
-    base.powf(low)..base.powf(high)
-}
-
-/// The powers of `base` in a range of [`extent`].
-fn powers(range: &Range<f64>, base: f64) -> Vec<f64> {
-    let last = range.end * (1.0 + 1e-9);
-    std::iter::successors(Some(range.start), |power| Some(power * base)).take_while(|power| *power <= last).collect()
 }

@@ -1,12 +1,9 @@
 //! Trains a deep residual network on CIFAR without storing its activations.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
-use clap::Parser;
 use rewind::cli::{self, Cli};
 use rewind::config::{DeviceChoice, RunConfig};
 use rewind::cpu::Cpu;
@@ -19,6 +16,7 @@ use rewind::error::Error;
 use rewind::memory::{Bytes, human};
 use rewind::plan;
 use rewind::sweep::{Gradient, SweepSpec};
+use rewind::terminal::{self, INTERRUPTED, say};
 use rewind::train::budget;
 use rewind::train::checkpoint::Checkpoint;
 use rewind::train::folder::{RunFolder, run_name};
@@ -27,53 +25,10 @@ use rewind::train::progress::{Progress, best_epoch};
 use rewind::train::report::FinalTable;
 use rewind::train::run::{Ending, Run};
 
-/// The shell's convention for a program that Ctrl-C stopped.
-const INTERRUPTED: u8 = 130;
-
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
-            let _ = explain(&Error::Usage(cli::sentence(&error)).into());
-            return ExitCode::from(2);
-        }
-        // --help and --version come this way
-        Err(text) => text.exit(),
-    };
-    match start(&cli) {
-        Ok(code) => code,
-        Err(error) => {
-            // a terminal that is gone is no reason to panic
-            let _ = explain(&error);
-            ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
-        }
-    }
-}
-
-/// One sentence on standard error; before it the table of a plan that is too large.
-fn explain(error: &anyhow::Error) -> io::Result<()> {
-    let mut stderr = io::stderr().lock();
-    match error.downcast_ref::<Error>() {
-        // the library's sentences hold their cause already
-        Some(own) => {
-            if let Error::PlanOverLimit { table, .. } = own {
-                write!(stderr, "{table}")?;
-            }
-            writeln!(stderr, "error: {own}")
-        }
-        None => writeln!(stderr, "error: {error:#}"),
-    }
-}
-
-/// Prints results. A reader that closed the pipe has seen enough.
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e).context("cannot write to standard output"),
-        _ => Ok(()),
-    }
+    terminal::run(start)
 }
 
 fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -186,14 +141,7 @@ impl Job<'_> {
             log.note("this run has done what was asked for; give more with --epochs");
         }
 
-        ctrlc::set_handler(|| {
-            // the second Ctrl-C does not wait for the step and the checkpoint
-            if STOP.swap(true, Ordering::Relaxed) {
-                std::process::exit(i32::from(INTERRUPTED));
-            }
-        })
-        .context("cannot watch for Ctrl-C")?;
-
+        terminal::watch_for_interrupt(&STOP)?;
         let checkpoint = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
         log.note(&format!(
             "{} on {}: depth {}, {}, gradient {}; activations {} (backprop: {})",

@@ -31,7 +31,7 @@ fn curve(
     let point = |row: &EpochRow| value(row).filter(|v| v.is_finite()).map(|v| (row.epoch as f64, v));
     let line: Vec<_> = history.iter().filter_map(point).collect();
     let marks = if line.len() <= MARKED_ROWS { line.clone() } else { Vec::new() };
-    Curve { name: name.into(), colour, hollow, line, marks }
+    Curve { name: name.into(), colour, hollow, line, marks, band: Vec::new() }
 }
 
 /// Draws curves.svg anew from all rows. `title` names the run.

@@ -27,7 +27,12 @@ impl Place {
 
     /// `train_cifar` with the words of `line`, to be started here.
     pub fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_train_cifar"));
+        self.command_of(env!("CARGO_BIN_EXE_train_cifar"), line)
+    }
+
+    /// As [`Place::command`], for another program.
+    pub fn command_of(&self, program: &str, line: &str) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.0.path()).args(line.split_whitespace());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -36,6 +41,12 @@ impl Place {
     /// Runs it to its end.
     pub fn run(&self, line: &str) -> Ended {
         Ended::of(line, self.command(line).spawn().expect("train_cifar starts"))
+    }
+
+    /// Runs `paper` to its end.
+    #[cfg(feature = "paper")]
+    pub fn paper(&self, line: &str) -> Ended {
+        Ended::of(line, self.command_of(env!("CARGO_BIN_EXE_paper"), line).spawn().expect("paper starts"))
     }
 
     /// As [`Place::run`], and it must succeed.
