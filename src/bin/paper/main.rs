@@ -2,6 +2,7 @@
 
 mod common;
 mod depth;
+mod failure;
 mod gradient_error;
 mod linear_weights;
 
@@ -41,6 +42,8 @@ enum Experiment {
     GradientError(gradient_error::Arguments),
     /// Test error against depth for each scheme and gradient mode, trained from scratch (Fig. 4).
     Depth(depth::Arguments),
+    /// Nets that are close to no ODE: where reconstruction fails, what the drift said, what repairs it (Fig. 3b).
+    Failure(failure::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             Experiment::LinearWeights(arguments) => linear_weights::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::GradientError(arguments) => gradient_error::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::Depth(arguments) => depth::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Failure(arguments) => failure::run(arguments, &cli.common, &mut log, &STOP)?,
         };
         if ending == Ending::Interrupted {
             log.note("stopped; the same command goes on from here");
