@@ -51,6 +51,23 @@ impl Group {
         }
     }
 
+    /// The one that stands for the group.
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Adjoint => Method::Adjoint,
+            Self::Corrected => Method::Corrected,
+            Self::Anchored => Method::AnchorsEach,
+        }
+    }
+
+    pub const fn short_name(self) -> &'static str {
+        match self {
+            Self::Adjoint => "adjoint",
+            Self::Corrected => "corrected",
+            Self::Anchored => "anchors",
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Adjoint => "adjoint, fixed-point, light",

@@ -12,7 +12,7 @@ use rewind::paper::spread::Spread;
 use super::super::Done;
 use super::super::subject::Subject;
 use super::super::tables::{METHODS, of};
-use super::{COLUMNS, canvas, curve};
+use super::{COLUMNS, LEGEND, canvas, curve, legend};
 
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (400, 330);
@@ -33,12 +33,13 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>) -> Drawn<'a> {
     let columns = subjects.len().clamp(1, COLUMNS);
     let rows = subjects.len().div_ceil(columns).max(1);
     let size = (PANEL.0 * columns.max(2) as u32, PANEL.1 * rows as u32);
-    let note = "a disc a run, a ring a run that diverged (as guessing), line: mean";
+    let note = "accuracy after the last epoch";
     let root = canvas(svg, done, size, "What training reached on nets that are close to no ODE", note)?;
     let methods: Vec<Method> =
         METHODS.into_iter().filter(|method| done.iter().any(|(trial, _)| trial.method == *method)).collect();
     let most = done.iter().map(|(_, outcome)| outcome.accuracy()).fold(0.0, f64::max);
-    for (subject, area) in subjects.into_iter().zip(root.split_evenly((rows, columns))) {
+    let (panels, names) = root.split_horizontally(root.dim_in_pixel().0 - LEGEND);
+    for (subject, area) in subjects.into_iter().zip(panels.split_evenly((rows, columns))) {
         let row = |at: usize| (methods.len() - at) as f64;
         let curves: Vec<Curve> =
             methods.iter().enumerate().flat_map(|(at, method)| marks(done, subject, *method, row(at))).collect();
@@ -52,13 +53,19 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>) -> Drawn<'a> {
             y_room: NAMES,
             legend: None,
         }
-        .draw(
-            &area,
-            &curves,
-            0.0..(1.1 * most).max(20.0),
-            Rows(methods.len()),
-        )?;
+        .draw(&area, &curves, 0.0..(1.1 * most).max(20.0), Rows(methods.len()))?;
     }
+    let sample = |name: &str, hollow, line: bool| {
+        let at = vec![(0.0, 0.0)];
+        let (line, marks) = if line { (at, Vec::new()) } else { (Vec::new(), at) };
+        Curve { name: name.into(), hollow, line, marks, ..curve(Method::Backprop) }
+    };
+    let marks = [
+        sample("a run", false, false),
+        sample("diverged, as guessing", true, false),
+        sample("mean over seeds", false, true),
+    ];
+    legend(&names, &marks)?;
     root.present()
 }
 

@@ -7,8 +7,8 @@ use rewind::train::drift::WINDOW;
 
 use super::super::Done;
 use super::super::subject::Subject;
-use super::super::tables::{METHODS, level_for, levels, of};
-use super::{COLUMNS, canvas, curve};
+use super::super::tables::{Group, METHODS, level_for, levels, of};
+use super::{COLUMNS, LEGEND, canvas, curve, legend};
 
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (430, 360);
@@ -38,11 +38,19 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     let steps = WINDOW as f64..points().map(|point| point.0).fold(10.0 * WINDOW as f64, f64::max);
     let drifts = powers_around(points().map(|point| point.1).collect::<Vec<_>>().into_iter(), 10.0);
     let levels = levels(done, allowed);
-    for ((subject, mut curves), area) in curves.into_iter().zip(root.split_evenly((rows, columns))) {
-        for (method, name) in [(Method::Adjoint, "level of adjoint"), (Method::Corrected, "level of corrected")] {
-            let Some(level) = level_for(&levels, method) else { continue };
+    let (panels, names) = root.split_horizontally(root.dim_in_pixel().0 - LEGEND);
+    let mut named: Vec<Curve> = Vec::new();
+    for ((subject, mut curves), area) in curves.into_iter().zip(panels.split_evenly((rows, columns))) {
+        for group in Group::ALL {
+            let Some(level) = level_for(&levels, group.method()) else { continue };
             let line = vec![(steps.start, level), (steps.end, level)];
-            curves.push(Curve { name: format!("{name} {level:.1e}"), line, marks: Vec::new(), ..curve(method) });
+            let name = format!("level of {}: {level:.1e}", group.short_name());
+            curves.push(Curve { name, line, ..curve(group.method()) });
+        }
+        for curve in &curves {
+            if named.iter().all(|other| other.name != curve.name) {
+                named.push(Curve { marks: Vec::new(), ..curve.clone() });
+            }
         }
         Panel {
             caption: &subject.to_string(),
@@ -60,6 +68,7 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
             drifts.clone().log_scale().with_key_points(powers_in(&drifts, 10.0)),
         )?;
     }
+    legend(&names, &named)?;
     root.present()
 }
 

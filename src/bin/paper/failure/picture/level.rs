@@ -7,13 +7,15 @@ use rewind::chart::{Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::paper::method::Method;
 
 use super::super::Done;
-use super::super::tables::{Group, METHODS, levels, lost};
-use super::{canvas, curve, style};
+use super::super::tables::{METHODS, levels, lost};
+use super::{LEGEND, canvas, curve, legend, style};
 
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (620, 520);
 /// Drifts below and above are drawn at the edge.
 const DRIFTS: Range<f64> = 1e-5..10.0;
+/// Errors above are drawn at the edge.
+const MOST_ERROR: f64 = 100.0;
 
 /// The SVG.
 pub fn draw(done: &Done<'_>, allowed: f64) -> Result<String, String> {
@@ -25,7 +27,8 @@ pub fn draw(done: &Done<'_>, allowed: f64) -> Result<String, String> {
 fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     let note = format!("bad: more than {allowed} points lost; vertical lines: levels below which no run is bad");
     let root = canvas(svg, done, (2 * PANEL.0, PANEL.1), "What the drift tells of a training run", &note)?;
-    let areas = root.split_evenly((1, 2));
+    let (panels, names) = root.split_horizontally(root.dim_in_pixel().0 - LEGEND);
+    let areas = panels.split_evenly((1, 2));
     let methods: Vec<Method> = METHODS.into_iter().filter(|method| method.reconstructs()).collect();
     let at = |method: Method, values: &dyn Fn(usize) -> Vec<(f64, f64)>| {
         let runs = (0..done.len()).filter(|index| done[*index].0.method == method);
@@ -44,17 +47,13 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     let y = low - 2.0..high + 4.0;
     for (group, level) in levels(done, allowed) {
         let Some(drift) = level.level else { continue };
-        let (colour, _) = style(match group {
-            Group::Adjoint => Method::Adjoint,
-            Group::Corrected => Method::Corrected,
-            Group::Anchored => Method::AnchorsEach,
-        });
+        let (colour, _) = style(group.method());
         let line = vec![(inside(drift), y.start), (inside(drift), y.end)];
-        let name = format!("level {drift:.1e}: {}", group.name());
+        let name = format!("level of {}: {drift:.1e}", group.short_name());
         curves.push(Curve { name, colour, line, ..curve(Method::Backprop) });
     }
     curves.push(Curve {
-        name: format!("{allowed} points"),
+        name: format!("{allowed} points, the most allowed"),
         colour: BLACK,
         line: vec![(DRIFTS.start, allowed), (DRIFTS.end, allowed)],
         ..curve(Method::Backprop)
@@ -66,9 +65,10 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
         y_desc: "test accuracy lost, points",
         y_label: &|lost| format!("{:.0}", lost + 0.0),
         y_room: 60,
-        legend: Some(SeriesLabelPosition::UpperLeft),
+        legend: None,
     }
     .draw(&areas[0], &curves, DRIFTS.log_scale().with_key_points(powers_in(&DRIFTS, 10.0)), y)?;
+    legend(&names, &curves)?;
 
     let errors = |index: usize| {
         let probes = done[index].1.probes.iter().filter(|probe| probe.drift > 0.0 && probe.error > 0.0);
@@ -84,7 +84,7 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
         y_desc: "|g - g*| / |g*|, all blocks",
         y_label: &|error| format!("{error:.0e}"),
         y_room: 72,
-        legend: Some(SeriesLabelPosition::LowerRight),
+        legend: None,
     }
     .draw(
         &areas[1],
@@ -94,9 +94,6 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     )?;
     root.present()
 }
-
-/// Errors above are drawn at the edge.
-const MOST_ERROR: f64 = 100.0;
 
 fn inside(drift: f64) -> f64 {
     drift.clamp(DRIFTS.start, DRIFTS.end)

@@ -5,7 +5,7 @@ pub mod drift;
 pub mod level;
 
 use plotters::prelude::*;
-use rewind::chart::{Area, BLUE, Curve, GREEN, ORANGE, PURPLE, SKY, VERMILLION};
+use rewind::chart::{Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, SKY, VERMILLION};
 use rewind::config::RunConfig;
 use rewind::paper::method::Method;
 
@@ -15,6 +15,10 @@ use super::Done;
 const COLUMNS: usize = 4;
 /// Height of the titles.
 const TITLES: u32 = 70;
+/// Width of the names beside the panels.
+const LEGEND: u32 = 210;
+/// Height of a name.
+const LINE: i32 = 24;
 
 /// Colour, and whether marks are rings.
 const fn style(method: Method) -> (RGBColor, bool) {
@@ -37,7 +41,23 @@ fn curve(method: Method) -> Curve {
     Curve { name: method.to_string(), colour, hollow, line: Vec::new(), marks: Vec::new(), band: Vec::new() }
 }
 
-/// A canvas of panels under a title; what all runs have in common stands below it.
+/// The curves' names, each with its style, beside the panels that share them.
+fn legend<'a>(area: &Area<'a>, curves: &[Curve]) -> Drawn<'a> {
+    for (curve, row) in curves.iter().zip(2..) {
+        let style = ShapeStyle { color: curve.colour.to_rgba(), filled: !curve.hollow, stroke_width: 2 };
+        let y = LINE * row;
+        if !curve.line.is_empty() {
+            area.draw(&PathElement::new([(8, y), (32, y)], style))?;
+        }
+        if !curve.marks.is_empty() {
+            area.draw(&Circle::new((20, y), 4, style))?;
+        }
+        area.draw(&Text::new(curve.name.clone(), (40, y - 8), ("sans-serif", 15)))?;
+    }
+    Ok(())
+}
+
+/// A canvas of panels under a title, with room for the names at the right; what all runs have in common stands below it.
 fn canvas<'a>(
     svg: &'a mut String,
     done: &Done<'_>,
@@ -45,7 +65,7 @@ fn canvas<'a>(
     title: &str,
     note: &str,
 ) -> Result<Area<'a>, DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
-    let root = SVGBackend::with_string(svg, (width, TITLES + height)).into_drawing_area();
+    let root = SVGBackend::with_string(svg, (width + LEGEND, TITLES + height)).into_drawing_area();
     root.fill(&WHITE)?;
     let root = root.titled(title, ("sans-serif", 24))?;
     let Some((trial, _)) = done.first() else { return Ok(root) };
