@@ -11,7 +11,7 @@ use crate::memory::{Arena, Category};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// How a residual network steps from x_n to x_{n+1}, with h = 1/N.
+/// How a residual network steps from x_n to x_{n+1}, with the step size h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
@@ -44,6 +44,39 @@ impl fmt::Display for Scheme {
         f.pad(match self {
             Self::Euler => "euler",
             Self::Heun => "heun",
+        })
+    }
+}
+
+/// The step size h.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum StepSize {
+    /// `h = 1/N`, the method's: the deeper the net, the closer it is to an ODE and the smaller the error of going back.
+    #[default]
+    #[serde(rename = "1/N")]
+    #[value(name = "1/N", alias = "1/n")]
+    OverDepth,
+    /// `h = 1`, a plain residual network, which is close to no ODE at any depth.
+    #[serde(rename = "1")]
+    #[value(name = "1")]
+    One,
+}
+
+impl StepSize {
+    /// h at N residual functions.
+    pub const fn h(self, depth: usize) -> f64 {
+        match self {
+            Self::OverDepth => 1.0 / depth as f64,
+            Self::One => 1.0,
+        }
+    }
+}
+
+impl fmt::Display for StepSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::OverDepth => "1/N",
+            Self::One => "1",
         })
     }
 }
@@ -251,10 +284,27 @@ pub struct HeunCotangents<D: Device> {
     pub a_1: Tensor<D>,
 }
 
+/// What a residual stack is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackSpec {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// Residual functions N.
+    pub depth: usize,
+    /// The step size.
+    pub step_size: StepSize,
+    /// The state x, `[N, H, W, C]`.
+    pub map: Shape,
+    /// Whether the forward pass's statistics are kept for the sweep.
+    pub keeps_statistics: bool,
+}
+
 /// All blocks of the residual stack, by kind of memory.
 pub struct Stack<D: Device, F: Field<D> = Basic> {
     /// The scheme.
     pub scheme: Scheme,
+    /// The step size.
+    pub h: f64,
     /// Weights, one a block.
     pub theta: Vec<F::Theta>,
     /// The optimiser's velocities, one a block.
@@ -279,18 +329,19 @@ pub enum Statistics {
 }
 
 impl<D: Device, F: Field<D>> Stack<D, F> {
-    /// A stack of `depth` blocks on states of this shape, uninitialised. `saves` says whether a sweep wants the forward pass's
-    /// statistics.
+    /// A new stack, uninitialised but for its step size.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, scheme: Scheme, depth: usize, map: Shape, saves: bool) -> Result<Self> {
-        let saved = if saves { scheme.steps(depth) } else { 0 };
+    pub fn new(arena: &mut Arena<'_, D>, spec: StackSpec) -> Result<Self> {
+        let StackSpec { scheme, depth, step_size, map, keeps_statistics } = spec;
+        let saved = if keeps_statistics { scheme.steps(depth) } else { 0 };
         let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
             (0..depth).map(|_| F::theta(arena, category, map)).collect()
         };
         Ok(Self {
             scheme,
+            h: step_size.h(depth),
             theta: blocks(arena, Category::Parameters)?,
             velocity: blocks(arena, Category::Optimiser)?,
             running: (0..depth).map(|_| F::running(arena, map)).collect::<Result<_>>()?,
@@ -301,11 +352,6 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
     /// Number of residual functions N.
     pub fn depth(&self) -> usize {
         self.theta.len()
-    }
-
-    /// Step size 1/N.
-    pub fn h(&self) -> f64 {
-        1.0 / self.depth() as f64
     }
 
     /// Number of steps.
@@ -324,8 +370,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
         statistics: Statistics,
         spare: &'a mut StepStats<D, F>,
     ) -> Result<Step<'a, D, F>> {
-        let h = self.h();
-        let Self { theta, running, saved, .. } = self;
+        let Self { h, theta, running, saved, .. } = self;
         let keeps = match statistics {
             Statistics::MeasureAndRun => !saved.is_empty(),
             Statistics::Saved => true,
@@ -344,7 +389,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
             Statistics::Saved | Statistics::Running => Normalise::Given,
         };
         Ok(Step {
-            h,
+            h: *h,
             first: Stage { theta: &theta[n], stats: first, normalise: normalise(running_n.first_mut()) },
             second: second.as_mut().map(|stats| Stage {
                 theta: &theta[n + 1],

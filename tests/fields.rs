@@ -9,7 +9,7 @@ use rewind::field::{Field, FieldBytes, FieldScratch, Normalise, Tensors};
 use rewind::init::Init;
 use rewind::memory::{Arena, Category};
 use rewind::reference::Reference;
-use rewind::scheme::{Scheme, Stack, StepCache};
+use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
 use rewind::sweep::{self, BnStatistics, Gradient, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
@@ -33,7 +33,14 @@ impl<D: Device, F: Field<D>> Bed<D, F> {
     fn new(d: &D, sweep: SweepSpec, depth: usize) -> Self {
         let arena = &mut Arena::new(d, ARENA).expect("arena");
         let workspace = F::workspace(d, MAP).max(d.squared_distance_workspace(MAP));
-        let mut stack = Stack::<D, F>::new(arena, sweep.scheme, depth, MAP, sweep.keeps_statistics()).expect("stack");
+        let spec = StackSpec {
+            scheme: sweep.scheme,
+            depth,
+            step_size: StepSize::OverDepth,
+            map: MAP,
+            keeps_statistics: sweep.keeps_statistics(),
+        };
+        let mut stack = Stack::<D, F>::new(arena, spec).expect("stack");
         for (n, (theta, running)) in stack.theta.iter_mut().zip(&mut stack.running).enumerate() {
             F::initialise(d, Init::Paper, 3, n, theta, running).expect("weights");
             // the paper's start is f = 0

@@ -16,7 +16,7 @@ use crate::init::{self, Draw, Init};
 use crate::memory::{Arena, Bytes, Category};
 use crate::operands::{BasicTheta, BnRunning, BnStats, Measure};
 use crate::plan;
-use crate::scheme::{Stack, Statistics};
+use crate::scheme::{Stack, StackSpec, Statistics, StepSize};
 use crate::shape::Shape;
 use crate::sweep::{self, SweepSpec, Work};
 use crate::tensor::Tensor;
@@ -41,6 +41,8 @@ pub struct NetSpec {
     pub image_channels: usize,
     /// Classes.
     pub classes: usize,
+    /// The step size of every step.
+    pub step_size: StepSize,
     /// How the gradient is computed.
     pub sweep: SweepSpec,
 }
@@ -54,6 +56,18 @@ impl NetSpec {
     /// The state x, `[N, H, W, C]`.
     pub fn map(&self) -> Shape {
         self.stem.conv().output(self.images(), self.channels)
+    }
+
+    /// The residual stack.
+    pub fn stack(&self) -> StackSpec {
+        let Self { depth, step_size, sweep, .. } = *self;
+        StackSpec {
+            scheme: sweep.scheme,
+            depth,
+            step_size,
+            map: self.map(),
+            keeps_statistics: sweep.keeps_statistics(),
+        }
     }
 
     /// The stem's weights, `[K, K, C_in, C_out]`.
@@ -141,7 +155,7 @@ impl<D: Device> Net<D> {
         let planned = plan::network(d, &spec);
         let arena = &mut Arena::new(d, planned.total())?;
         let map = spec.map();
-        let (channels, depth, scheme) = (spec.channels, spec.depth, spec.sweep.scheme);
+        let (channels, depth) = (spec.channels, spec.depth);
         let logits = Shape::map(spec.batch, 1, 1, spec.classes);
         let mut net = Self {
             spec,
@@ -152,7 +166,7 @@ impl<D: Device> Net<D> {
             stem_running: BnRunning::new(arena, channels)?,
             stem_stats: BnStats::new(arena, Category::Statistics, channels)?,
             stem_z: arena.tensor(Category::Saved, map)?,
-            stack: Stack::new(arena, scheme, depth, map, spec.sweep.keeps_statistics())?,
+            stack: Stack::new(arena, spec.stack())?,
             work: Work::new(arena, &spec.sweep, depth, map, plan::workspace(d, &spec))?,
             images: arena.tensor(Category::Data, spec.images())?,
             labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
