@@ -157,8 +157,9 @@ mod tests {
 
     use super::*;
     use crate::config::{DeviceChoice, Math};
+    use crate::init::Init;
     use crate::net::Stem;
-    use crate::scheme::Scheme;
+    use crate::scheme::{Scheme, StepSize};
     use crate::sweep::{BnStatistics, Gradient, Update};
 
     fn parse(line: &str) -> std::result::Result<Cli, clap::Error> {
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn every_setting_has_a_flag() {
         let config = resolved(
-            "--data synthetic --no-augment --depth 4 --channels 3 --stem 3x3 --scheme heun --init smooth --gradient adjoint \
+            "--data synthetic --no-augment --depth 4 --channels 3 --stem 3x3 --scheme heun --step-size 1 --init plain --gradient adjoint \
              --fixed-point 2 --anchors 3 --bn-stats batch --update after --epochs 6 --batch 7 --lr 0.25 --momentum 0 \
              --weight-decay 0 --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
             None,
@@ -213,7 +214,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.data.as_deref(), Some("synthetic"));
         assert_eq!((config.augment, config.depth, config.channels), (false, 4, 3));
-        assert_eq!(config.stem, Stem::Same3x3);
+        assert_eq!((config.stem, config.step_size, config.init), (Stem::Same3x3, StepSize::One, Init::Plain));
         assert_eq!((config.sweep.scheme, config.sweep.gradient), (Scheme::Heun, Gradient::Adjoint));
         assert_eq!((config.sweep.fixed_point, config.sweep.anchors), (2, Some(3)));
         assert_eq!((config.sweep.bn_stats, config.sweep.update), (BnStatistics::Batch, Update::After));
@@ -250,6 +251,8 @@ mod tests {
         for (line, expected) in [
             ("--depth 8", "--depth 8 contradicts the checkpoint, which was trained --depth 12:"),
             ("--scheme heun", "--scheme heun contradicts the checkpoint, which was trained --scheme euler:"),
+            ("--step-size 1", "--step-size 1 contradicts the checkpoint, which was trained --step-size 1/N:"),
+            ("--init plain", "--init plain contradicts the checkpoint, which was trained --init paper:"),
             ("--stem 3x3", "--stem 3x3 contradicts the checkpoint, which was trained --stem 5x5:"),
             ("--lr-drop none", "--lr-drop none contradicts the checkpoint, which was trained --lr-drop 30,60:"),
             ("--anchors 3", "--anchors 3 contradicts the checkpoint, which was trained --anchors 2:"),
@@ -275,6 +278,7 @@ mod tests {
             ("--gradient magic", "corrected"),
             ("--memory-limit lots", "512MiB"),
             ("--lr-drop soon", "30,60"),
+            ("--step-size 2", "1/N"),
             #[cfg(feature = "download")]
             ("--download --data x", "--data"),
             #[cfg(feature = "download")]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::init::Init;
 use crate::net::Stem;
-use crate::scheme::Scheme;
+use crate::scheme::{Scheme, StepSize};
 use crate::settings::Settings;
 use crate::sweep::{Gradient, SweepSpec};
 
@@ -107,6 +107,8 @@ pub struct RunConfig {
     pub channels: usize,
     /// The convolution before the blocks.
     pub stem: Stem,
+    /// The step size.
+    pub step_size: StepSize,
     /// Scheme and gradient mode.
     pub sweep: SweepSpec,
     /// How the weights start.
@@ -145,6 +147,7 @@ impl Default for RunConfig {
             depth: 8,
             channels: 16,
             stem: Stem::Strided5x5,
+            step_size: StepSize::OverDepth,
             sweep: SweepSpec::new(Scheme::Euler, Gradient::Corrected),
             init: Init::Paper,
             epochs: None,
@@ -294,6 +297,8 @@ mod tests {
         config.max_steps = Some(7);
         config.augment = false;
         config.stem = Stem::Same3x3;
+        config.step_size = StepSize::One;
+        config.init = Init::Plain;
         assert_eq!(read(&config), config);
         assert_eq!(read(&config).epochs, Some(90));
     }

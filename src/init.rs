@@ -1,4 +1,4 @@
-//! Initial weights: PyTorch's defaults with the paper's zero second batch norm, from seeded streams.
+//! Initial weights: PyTorch's defaults, with the paper's zero second batch norm where that is not unwanted, from seeded streams.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -13,10 +13,12 @@ use crate::tensor::{Real, Tensor};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
-    /// Every block draws its own weights.
+    /// Every block draws its own weights; f = 0, since its second batch norm is 0.
     Paper,
-    /// All blocks start equal, so weights are smooth in depth from the first step.
+    /// All blocks start equal, so weights are smooth in depth from the first step; f = 0.
     Smooth,
+    /// As `Paper`, but with the second batch norm at 1, PyTorch's default: f is as large as its batch norm makes it.
+    Plain,
 }
 
 /// The stream of random numbers that one tensor draws from. Tensors do not share streams, so that a deeper net starts with the
@@ -79,7 +81,7 @@ pub fn running<D: Device>(d: &D, running: &mut BnRunning<D>) -> Result<()> {
     d.fill(1.0, &mut running.var)
 }
 
-/// One block: f = 0 at the start, since its second batch norm is 0.
+/// One block.
 ///
 /// # Errors
 /// Whatever the device reports.
@@ -97,7 +99,7 @@ pub fn block<D: Device>(
         kaiming_uniform(d, seed, Draw::Block(layer, i), kernel_h * kernel_w * c_in, conv)?;
     }
     affine(d, 1.0, 0.0, &mut theta.bn1)?;
-    affine(d, 0.0, 0.0, &mut theta.bn2)?;
+    affine(d, if init == Init::Plain { 1.0 } else { 0.0 }, 0.0, &mut theta.bn2)?;
     running(d, &mut statistics.bn1)?;
     running(d, &mut statistics.bn2)
 }
@@ -108,14 +110,15 @@ mod tests {
     use crate::init::Init;
     use crate::net::{Net, NetSpec, Stem};
     use crate::reference::Reference;
-    use crate::scheme::Scheme;
+    use crate::scheme::{Scheme, StepSize};
     use crate::sweep::{Gradient, SweepSpec};
 
     /// Every parameter of a fresh net by name.
     fn drawn(depth: usize, init: Init, seed: u64) -> Vec<(String, Vec<f64>)> {
         let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
-        let (stem, image) = (Stem::Strided5x5, 32);
-        let spec = NetSpec { depth, channels: 3, batch: 1, stem, image, image_channels: 3, classes: 10, sweep };
+        let (stem, image, step_size) = (Stem::Strided5x5, 32, StepSize::OverDepth);
+        let spec =
+            NetSpec { depth, channels: 3, batch: 1, stem, image, image_channels: 3, classes: 10, step_size, sweep };
         let net = Net::new(&Reference, spec, init, seed).expect("net");
         let read = |tensor: &crate::tensor::Tensor<Reference>| {
             let mut values = vec![0.0; tensor.shape().len()];
@@ -140,6 +143,15 @@ mod tests {
             }
         }
         assert_ne!(of(&smooth, "blocks.0.conv1.weight"), of(&smooth, "blocks.0.conv2.weight"));
+    }
+
+    #[test]
+    fn plain_is_the_papers_but_for_the_second_norm() {
+        let (plain, paper) = (drawn(3, Init::Plain, 5), drawn(3, Init::Paper, 5));
+        for ((name, plain), (_, paper)) in plain.iter().zip(&paper) {
+            let second = name.starts_with("blocks.") && name.ends_with("bn2.weight");
+            assert!(if second { plain.iter().all(|gamma| *gamma == 1.0) } else { plain == paper }, "{name}");
+        }
     }
 
     #[test]

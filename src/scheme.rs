@@ -12,7 +12,7 @@ use crate::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, Scratch}
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// How a residual network steps from x_n to x_{n+1}, with h = 1/N.
+/// How a residual network steps from x_n to x_{n+1}, with the step size h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
@@ -45,6 +45,39 @@ impl fmt::Display for Scheme {
         f.pad(match self {
             Self::Euler => "euler",
             Self::Heun => "heun",
+        })
+    }
+}
+
+/// The step size h.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum StepSize {
+    /// `h = 1/N`, the method's: the deeper the net, the closer it is to an ODE and the smaller the error of going back.
+    #[default]
+    #[serde(rename = "1/N")]
+    #[value(name = "1/N", alias = "1/n")]
+    OverDepth,
+    /// `h = 1`, a plain residual network, which is close to no ODE at any depth.
+    #[serde(rename = "1")]
+    #[value(name = "1")]
+    One,
+}
+
+impl StepSize {
+    /// h at N residual functions.
+    pub const fn h(self, depth: usize) -> f64 {
+        match self {
+            Self::OverDepth => 1.0 / depth as f64,
+            Self::One => 1.0,
+        }
+    }
+}
+
+impl fmt::Display for StepSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::OverDepth => "1/N",
+            Self::One => "1",
         })
     }
 }
@@ -255,6 +288,8 @@ pub struct HeunCotangents<D: Device> {
 pub struct Stack<D: Device> {
     /// The scheme.
     pub scheme: Scheme,
+    /// The step size.
+    pub h: f64,
     /// Weights, one a block.
     pub theta: Vec<BasicTheta<D>>,
     /// The optimiser's velocities, one a block.
@@ -284,11 +319,6 @@ impl<D: Device> Stack<D> {
         self.theta.len()
     }
 
-    /// Step size 1/N.
-    pub fn h(&self) -> f64 {
-        1.0 / self.depth() as f64
-    }
-
     /// Number of steps.
     pub fn steps(&self) -> usize {
         self.scheme.steps(self.depth())
@@ -305,8 +335,7 @@ impl<D: Device> Stack<D> {
         statistics: Statistics,
         spare: &'a mut StepStats<D>,
     ) -> Result<Step<'a, D>> {
-        let h = self.h();
-        let Self { theta, running, saved, .. } = self;
+        let Self { h, theta, running, saved, .. } = self;
         let keeps = match statistics {
             Statistics::MeasureAndRun => !saved.is_empty(),
             Statistics::Saved => true,
@@ -326,7 +355,7 @@ impl<D: Device> Stack<D> {
             Statistics::Saved | Statistics::Running => Normalise::Given,
         };
         Ok(Step {
-            h,
+            h: *h,
             first: Stage { theta: &theta[n], stats: first, normalise: normalise(running_n.first_mut()) },
             second: second.as_mut().map(|stats| Stage {
                 theta: &theta[n + 1],

@@ -13,7 +13,7 @@ use crate::config::{DeviceChoice, Math, RunConfig};
 use crate::init::Init;
 use crate::memory::parse_bytes;
 use crate::net::Stem;
-use crate::scheme::Scheme;
+use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 
 /// What was given on the command line, or in a config file.
@@ -39,7 +39,10 @@ pub struct Settings {
     /// How blocks step: euler (ResNet) or heun (HeunNet) [default: euler].
     #[arg(long, value_name = "SCHEME", hide_possible_values = true, help_heading = "Network")]
     pub scheme: Option<Scheme>,
-    /// Initial weights: paper, or smooth (all blocks equal) [default: paper].
+    /// Step size: 1/N, or 1 (a plain ResNet, close to no ODE) [default: 1/N].
+    #[arg(long, value_name = "H", hide_possible_values = true, help_heading = "Network")]
+    pub step_size: Option<StepSize>,
+    /// Initial weights: paper, smooth (all blocks equal) or plain [default: paper].
     #[arg(long, value_name = "INIT", hide_possible_values = true, help_heading = "Network")]
     pub init: Option<Init>,
 
@@ -111,6 +114,7 @@ impl Settings {
             depth: self.depth.unwrap_or(base.depth),
             channels: self.channels.unwrap_or(base.channels),
             stem: self.stem.unwrap_or(base.stem),
+            step_size: self.step_size.unwrap_or(base.step_size),
             sweep: SweepSpec {
                 scheme: self.scheme.unwrap_or(sweep.scheme),
                 gradient: self.gradient.unwrap_or(sweep.gradient),
@@ -147,6 +151,7 @@ impl From<&RunConfig> for Settings {
             channels: Some(config.channels),
             stem: Some(config.stem),
             scheme: Some(sweep.scheme),
+            step_size: Some(config.step_size),
             init: Some(config.init),
             gradient: Some(sweep.gradient),
             fixed_point: Some(sweep.fixed_point),

@@ -18,7 +18,7 @@ fn linear_weights_leaves_tables_pictures_and_slopes() {
     let expected =
         ["cells", "linear-weights.csv", "linear-weights.png", "linear-weights.svg", "summary.json", "weights.csv"];
     assert_eq!(place.names("out/linear-weights"), expected);
-    assert_eq!(place.names("out/linear-weights/cells").len(), 3 * 7);
+    assert_eq!(place.names("out/linear-weights/cells").len(), 3 * 7 + 1, "and the lock");
     let summary = place.summary("out/linear-weights");
     assert_eq!(summary["left_out"].as_array().map(Vec::len), Some(0));
     let slope = |start: &str, of: &str| summary["starts"][start][of]["log_log_slope"]["mean"].as_f64();
@@ -55,7 +55,7 @@ fn gradient_error_compares_every_mode_at_every_depth() {
         ["blocks.csv", "cells", "gradient-error.csv", "gradient-error.png", "gradient-error.svg", "summary.json"];
     assert_eq!(place.names("out/gradient-error"), expected);
     // two depths, schemes, weights, statistics and precisions; eight modes
-    assert_eq!(place.names("out/gradient-error/cells").len(), 32);
+    assert_eq!(place.names("out/gradient-error/cells").len(), 32 + 1, "and the lock");
     assert_eq!(place.text("out/gradient-error/gradient-error.csv").lines().count(), 1 + 32 * 8);
     assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + 16 * 8 * (4 + 8));
     let summary = place.summary("out/gradient-error");

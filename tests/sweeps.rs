@@ -9,7 +9,7 @@ use rewind::memory::Category;
 use rewind::net::{Net, NetSpec, Stem};
 use rewind::plan;
 use rewind::reference::Reference;
-use rewind::scheme::Scheme;
+use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 use support::{
     GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, batch, block_error, gradients, liven, read, small, uniform,
@@ -195,6 +195,32 @@ fn anchors_bound_the_drift() {
         assert!(all < some && some < free, "{scheme}: {free:.2e} {some:.2e} {all:.2e}");
         assert_eq!(free_drift.anchors, None);
         assert!(all_drift.stem < free_drift.stem && some_drift.anchors.is_some_and(|drift| drift > 0.0));
+    }
+}
+
+#[test]
+fn step_size_1_is_the_second_norm_in_other_units() {
+    let swept = |step_size: StepSize, share: f64, sweep: SweepSpec| {
+        let mut net = Net::new(D, NetSpec { step_size, ..small(sweep, 4, 4, 4) }, Init::Paper, 1).expect("net");
+        liven(D, &mut net, false);
+        for theta in &mut net.stack.theta {
+            for tensor in [&mut theta.bn2.gamma, &mut theta.bn2.beta] {
+                let values: Vec<f64> = read(D, tensor).iter().map(|value| share * value).collect();
+                write(D, &values, tensor);
+            }
+        }
+        batch(&mut net, D, 4);
+        let loss = net.forward(D).expect("forward").loss;
+        let drift = net.backward(D, NO_SGD).expect("backward").stem;
+        let unscaled = gradients(D, &net).into_iter().map(|(name, grad)| {
+            let units = if name.starts_with("blocks") && name.contains("bn2") { share } else { 1.0 };
+            (name, grad.iter().map(|value| units * value).collect::<Vec<f64>>())
+        });
+        (loss, drift, unscaled.collect::<Vec<_>>())
+    };
+    for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::After) {
+        // a quarter more or less in the exponent changes no digit
+        assert!(swept(StepSize::One, 0.25, sweep) == swept(StepSize::OverDepth, 1.0, sweep), "{sweep:?}");
     }
 }
 

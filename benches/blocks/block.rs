@@ -10,7 +10,7 @@ use rewind::device::{Device, Sgd};
 use rewind::init::Init;
 use rewind::memory::{Arena, Category};
 use rewind::net::{Net, NetSpec, Stem};
-use rewind::scheme::Scheme;
+use rewind::scheme::{Scheme, StepSize};
 use rewind::shape::{Conv, Shape};
 use rewind::sweep::{self, Gradient, SweepSpec};
 use rewind::tensor::Tensor;
@@ -53,6 +53,7 @@ impl<D: Device<Real = f32>> Sweep<D> {
             image,
             image_channels: 3,
             classes: 10,
+            step_size: StepSize::OverDepth,
             sweep,
         };
         assert_eq!(spec.map(), map);

@@ -9,7 +9,7 @@ use rewind::device::Device;
 use rewind::memory::{Bytes, Category};
 use rewind::net::{NetSpec, Stem};
 use rewind::plan;
-use rewind::scheme::Scheme;
+use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{Gradient, SweepSpec};
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,7 @@ impl CellSpec {
             image: data::IMAGE,
             image_channels: data::CHANNELS,
             classes: synthetic::CLASSES.len(),
+            step_size: StepSize::OverDepth,
             sweep: self.sweep,
         }
     }

@@ -8,6 +8,7 @@ use rewind::config::RunConfig;
 use rewind::data::{Batches, CHANNELS, Dataset, EpochSpec, IMAGE, synthetic};
 use rewind::device::{Device, SgdStep};
 use rewind::net::{Net, NetSpec, Pass, Stem};
+use rewind::scheme::StepSize;
 use rewind::sweep::SweepSpec;
 
 /// So small a learning rate that no gradient mode leaves the finite numbers, however long it is measured.
@@ -23,7 +24,8 @@ pub fn dataset() -> Arc<Dataset> {
 pub fn default_net(depth: usize, sweep: SweepSpec) -> NetSpec {
     let RunConfig { channels, batch, .. } = RunConfig::default();
     let classes = synthetic::CLASSES.len();
-    NetSpec { depth, channels, batch, stem: Stem::Strided5x5, image: IMAGE, image_channels: CHANNELS, classes, sweep }
+    let (stem, image_channels, step_size) = (Stem::Strided5x5, CHANNELS, StepSize::OverDepth);
+    NetSpec { depth, channels, batch, stem, image: IMAGE, image_channels, classes, step_size, sweep }
 }
 
 /// A net in the middle of an epoch.

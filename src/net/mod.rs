@@ -16,7 +16,7 @@ use crate::init::{self, Draw, Init};
 use crate::memory::{Arena, Bytes, Category};
 use crate::operands::{BasicRunning, BasicTheta, BnRunning, BnStats, Measure};
 use crate::plan;
-use crate::scheme::{Stack, Statistics, StepStats};
+use crate::scheme::{Stack, Statistics, StepSize, StepStats};
 use crate::shape::Shape;
 use crate::sweep::{self, SweepSpec, Work};
 use crate::tensor::Tensor;
@@ -41,6 +41,8 @@ pub struct NetSpec {
     pub image_channels: usize,
     /// Classes.
     pub classes: usize,
+    /// The step size of every step.
+    pub step_size: StepSize,
     /// How the gradient is computed.
     pub sweep: SweepSpec,
 }
@@ -158,6 +160,7 @@ impl<D: Device> Net<D> {
             stem_z: arena.tensor(Category::Saved, map)?,
             stack: Stack {
                 scheme,
+                h: spec.step_size.h(depth),
                 theta: blocks(arena, Category::Parameters)?,
                 velocity: blocks(arena, Category::Optimiser)?,
                 running: (0..depth).map(|_| BasicRunning::new(arena, channels)).collect::<Result<_>>()?,

@@ -1,6 +1,6 @@
 //! The cells of an experiment: which are there, and computing those that are not.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,21 +42,32 @@ pub enum Ending {
     Interrupted,
 }
 
-/// The folder of an experiment's cells.
-#[derive(Clone, Debug)]
+/// The folder of an experiment's cells, and its lock: while this lives, no other process has the folder.
+#[derive(Debug)]
 pub struct Cells {
     folder: PathBuf,
+    /// Locked; the system lets go of it however this process ends.
+    _lock: File,
 }
 
 impl Cells {
     /// The cells in `folder`/cells, a folder that is made where there is none.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be made.
+    /// [`Error::Io`] if it cannot be made, [`Error::Data`] if another process is at work in it.
     pub fn open(folder: &Path) -> Result<Self> {
         let folder = folder.join("cells");
         fs::create_dir_all(&folder).map_err(Error::io("create the folder", &folder))?;
-        Ok(Self { folder })
+        let path = folder.join("lock");
+        let lock = File::create(&path).map_err(Error::io("create", &path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Error::Data {
+                path,
+                problem: "another process computes these cells: wait for it, or name another folder with --out".into(),
+            }),
+            Err(TryLockError::Error(e)) => Err(Error::io("lock", &path)(e)),
+        }
     }
 
     fn path(&self, cell: &impl Cell) -> PathBuf {
@@ -223,6 +234,16 @@ mod tests {
         assert_eq!(third, (Ending::Complete, vec![], all.clone()));
         let others = complete(folder.path(), &roots(5), None).unwrap();
         assert_eq!(others, (Ending::Complete, vec![2.0, 3.0, 5.0], all));
+    }
+
+    #[test]
+    fn a_folder_is_one_processs_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Cells::open(folder.path()).unwrap();
+        let message = Cells::open(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("another process computes these cells"), "{message}");
+        drop(held);
+        Cells::open(folder.path()).unwrap();
     }
 
     #[test]

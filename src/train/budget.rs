@@ -18,6 +18,7 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
         image: crate::data::IMAGE,
         image_channels: crate::data::CHANNELS,
         classes: dataset.classes,
+        step_size: config.step_size,
         sweep: config.sweep,
     }
 }

@@ -241,13 +241,14 @@ impl Checkpoint {
         &self.state
     }
 
-    /// Refuses to go on with a net of another depth, width or scheme.
+    /// Refuses to go on with a net of another depth, width, scheme or step size.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] naming both nets.
     pub fn check_net(&self, config: &RunConfig) -> Result<()> {
-        let net = |RunConfig { depth, channels, stem, sweep, .. }: &RunConfig| {
-            format!("--depth {depth} --channels {channels} --stem {stem} --scheme {}", sweep.scheme)
+        let net = |RunConfig { depth, channels, stem, step_size, sweep, .. }: &RunConfig| {
+            let scheme = sweep.scheme;
+            format!("--depth {depth} --channels {channels} --stem {stem} --scheme {scheme} --step-size {step_size}")
         };
         let (held, wanted) = (net(&self.state.config), net(config));
         if held != wanted {

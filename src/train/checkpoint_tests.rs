@@ -163,8 +163,8 @@ fn another_net_or_data_set_is_refused_by_name() {
     checkpoint.check_dataset(&dataset).unwrap();
     config.sweep.scheme = Scheme::Heun;
     let text = message(checkpoint.check_net(&config));
-    assert!(text.contains("--depth 3 --channels 16 --stem 5x5 --scheme euler, and"), "{text}");
-    assert!(text.ends_with("--depth 3 --channels 16 --stem 5x5 --scheme heun"), "{text}");
+    assert!(text.contains("--depth 3 --channels 16 --stem 5x5 --scheme euler --step-size 1/N, and"), "{text}");
+    assert!(text.ends_with("--depth 3 --channels 16 --stem 5x5 --scheme heun --step-size 1/N"), "{text}");
     dataset.fingerprint = "ffff".into();
     let text = message(checkpoint.check_dataset(&dataset));
     assert!(text.contains("synthetic (0123abcd)") && text.contains("synthetic (ffff)"), "{text}");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::scheme::StepSize;
 
 /// The folder under which runs without `--out` land.
 const RUNS: &str = "runs";
@@ -121,10 +122,14 @@ impl RunFolder {
     }
 }
 
-/// `cifar-10-depth8-euler-corrected-seed0`: what distinguishes runs most often.
+/// `cifar-10-depth8-euler-corrected-seed0`: what distinguishes runs most often, and a step size that is not the method's.
 pub fn run_name(dataset: &str, config: &RunConfig) -> String {
-    let RunConfig { depth, sweep, seed, .. } = config;
-    format!("{dataset}-depth{depth}-{}-{}-seed{seed}", sweep.scheme, sweep.gradient)
+    let RunConfig { depth, step_size, sweep, seed, .. } = config;
+    let step = match step_size {
+        StepSize::OverDepth => "",
+        StepSize::One => "-step1",
+    };
+    format!("{dataset}-depth{depth}-{}{step}-{}-seed{seed}", sweep.scheme, sweep.gradient)
 }
 
 #[cfg(test)]
@@ -134,6 +139,8 @@ mod tests {
     #[test]
     fn the_name_says_what_runs() {
         assert_eq!(run_name("cifar-10", &RunConfig::default()), "cifar-10-depth8-euler-corrected-seed0");
+        let plain = RunConfig { step_size: StepSize::One, ..RunConfig::default() };
+        assert_eq!(run_name("cifar-10", &plain), "cifar-10-depth8-euler-step1-corrected-seed0");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rewind::data::{Dataset, IMAGE_LEN, Split};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec, Stem};
-use rewind::scheme::Scheme;
+use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 use rewind::tensor::{Real, Tensor};
 
@@ -64,8 +64,8 @@ pub fn rounded<D: Device>(values: &[f64]) -> Vec<D::Real> {
 /// A small net on 32 x 32 x 3 images with 10 classes, its gradients kept.
 pub fn small(sweep: SweepSpec, depth: usize, channels: usize, batch: usize) -> NetSpec {
     let sweep = SweepSpec { update: Update::After, ..sweep };
-    let (stem, image) = (Stem::Strided5x5, 32);
-    NetSpec { depth, channels, batch, stem, image, image_channels: 3, classes: 10, sweep }
+    let (stem, image, step_size) = (Stem::Strided5x5, 32, StepSize::OverDepth);
+    NetSpec { depth, channels, batch, stem, image, image_channels: 3, classes: 10, step_size, sweep }
 }
 
 /// Gives every block a second batch norm that is not zero, so that all gradients are alive. The blocks' weights lie on a

@@ -19,7 +19,7 @@ use crate::init::Init;
 use crate::net::{Drift, Net, NetSpec, Stem};
 use crate::paper::cells::Cell;
 use crate::reference::Reference;
-use crate::scheme::Scheme;
+use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 use crate::tensor::Real;
 
@@ -82,6 +82,7 @@ impl Cell for GradientSpec {
         let init = match self.init {
             Init::Paper => "random",
             Init::Smooth => "smooth",
+            Init::Plain => "plain",
         };
         let statistics = match self.bn_stats {
             BnStatistics::Saved => "saved",
@@ -100,8 +101,8 @@ impl Cell for GradientSpec {
 impl GradientSpec {
     fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
         let Self { depth, channels, batch, .. } = *self;
-        let (stem, image, image_channels) = (Stem::Strided5x5, IMAGE, CHANNELS);
-        NetSpec { depth, channels, batch, stem, image, image_channels, classes, sweep }
+        let (stem, image, image_channels, step_size) = (Stem::Strided5x5, IMAGE, CHANNELS, StepSize::OverDepth);
+        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep }
     }
 
     /// Every mode's distance from backprop; none if it was told to stop.

@@ -84,6 +84,7 @@ pub const fn init_name(init: Init) -> &'static str {
     match init {
         Init::Paper => "random",
         Init::Smooth => "smooth",
+        Init::Plain => "plain",
     }
 }
 
