@@ -6,6 +6,8 @@
 pub mod cells;
 pub mod gradient;
 pub mod linear;
+pub mod method;
 pub mod results;
 pub mod slope;
 pub mod spread;
+pub mod training;

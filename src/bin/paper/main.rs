@@ -1,6 +1,7 @@
 //! The paper's experiments, a subcommand each: tables, pictures and a summary, made of cells that are computed once.
 
 mod common;
+mod depth;
 mod gradient_error;
 mod linear_weights;
 
@@ -38,6 +39,8 @@ enum Experiment {
     LinearWeights(linear_weights::Arguments),
     /// Distance of each gradient mode from exact backprop against depth, in f32 and f64 (Fig. 3c).
     GradientError(gradient_error::Arguments),
+    /// Test error against depth for each scheme and gradient mode, trained from scratch (Fig. 4).
+    Depth(depth::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         let ending = match &cli.experiment {
             Experiment::LinearWeights(arguments) => linear_weights::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::GradientError(arguments) => gradient_error::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Depth(arguments) => depth::run(arguments, &cli.common, &mut log, &STOP)?,
         };
         if ending == Ending::Interrupted {
             log.note("stopped; the same command goes on from here");
