@@ -31,6 +31,9 @@ pub struct Trial {
     pub method: Method,
     /// Images of the batch on which gradients are compared.
     pub probe_images: usize,
+    /// Steps of an epoch, which follow from the rest.
+    #[serde(skip)]
+    pub epoch_steps: usize,
 }
 
 /// What it gave.
@@ -51,9 +54,22 @@ impl Outcome {
         self.drifts.iter().copied().reduce(f64::max)
     }
 
-    /// The step after which a window's mean drift was first above `level`.
+    /// The step after which a window's mean drift was first `level` or more.
     pub fn passed(&self, level: f64) -> Option<u64> {
-        self.drifts.iter().zip(1..).find(|(drift, _)| **drift > level).map(|(_, window)| window * WINDOW)
+        self.drifts.iter().zip(1..).find(|(drift, _)| **drift >= level).map(|(_, window)| window * WINDOW)
+    }
+
+    /// The largest mean drift of a window up to the end of each epoch, the one in which the run diverged included, and the test
+    /// accuracy then, in per cent; that of guessing where it diverged.
+    pub fn epochs(&self, epoch_steps: usize) -> Vec<(f64, f64)> {
+        let trained = &self.trained;
+        let diverged = trained.diverged.iter().map(|_| 100.0 * (1.0 - trained.test_error()));
+        let accuracies = trained.history.iter().map(|row| 100.0 * row.test_accuracy).chain(diverged);
+        let drift_to = |epoch: usize| {
+            let windows = (epoch * epoch_steps).div_ceil(WINDOW as usize).min(self.drifts.len());
+            self.drifts[..windows].iter().copied().fold(0.0, f64::max)
+        };
+        accuracies.zip(1..).map(|(accuracy, epoch)| (drift_to(epoch), accuracy)).collect()
     }
 
     /// Test accuracy after the last epoch, in per cent; that of guessing if the run diverged.
@@ -124,6 +140,7 @@ mod tests {
         let trained = Trained { history: Vec::new(), diverged: None, classes: 10, device: String::new() };
         let outcome = Outcome { trained, drifts: vec![0.1, 0.3, 0.2, 0.4], probes: Vec::new() };
         assert_eq!(outcome.largest_drift(), Some(0.4));
-        assert_eq!([0.05, 0.2, 0.3, 0.4].map(|level| outcome.passed(level)), [Some(10), Some(20), Some(40), None]);
+        assert_eq!(outcome.epochs(10), []);
+        assert_eq!([0.05, 0.3, 0.4, 0.5].map(|level| outcome.passed(level)), [Some(10), Some(20), Some(40), None]);
     }
 }
