@@ -2,6 +2,7 @@
 
 mod common;
 mod depth;
+mod failure;
 mod gradient_error;
 mod linear_weights;
 mod memory;
@@ -44,6 +45,8 @@ enum Experiment {
     Depth(depth::Arguments),
     /// Bytes and seconds of a training step against depth, in each gradient mode, and what grows.
     Memory(memory::Arguments),
+    /// Nets that are close to no ODE: where reconstruction fails, what the drift said, what repairs it (Fig. 3b).
+    Failure(failure::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
             Experiment::GradientError(arguments) => gradient_error::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::Depth(arguments) => depth::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::Memory(arguments) => memory::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Failure(arguments) => failure::run(arguments, &cli.common, &mut log, &STOP)?,
         };
         if ending == Ending::Interrupted {
             log.note("stopped; the same command goes on from here");
