@@ -164,7 +164,7 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
         ("gradient-error --data synthetic --depth-to 3", "--depth-to 3"),
         ("gradient-error --data synthetic --train-epochs 0", "--train-epochs 0"),
         ("gradient-error --data synthetic --channels 0", "--channels 0"),
-        ("gradient-error --weights given", "--weights"),
+        ("gradient-error --weights checkpoint", "--weights"),
         ("gradient-error --metric cubic", "--metric"),
         ("gradient-error --threads 0", "--threads 0"),
     ] {

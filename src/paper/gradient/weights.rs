@@ -25,12 +25,12 @@ pub enum Weights {
     Resampled,
     /// Of a checkpoint that the user names.
     #[value(skip)]
-    Given,
+    Checkpoint,
 }
 
 impl Weights {
     /// All kinds, as they are shown side by side.
-    pub const ALL: [Self; 5] = [Self::Random, Self::Smooth, Self::Trained, Self::Resampled, Self::Given];
+    pub const ALL: [Self; 5] = [Self::Random, Self::Smooth, Self::Trained, Self::Resampled, Self::Checkpoint];
 
     /// Where the weights come from: drawn from a seed, or held by the checkpoint, which those that are not drawn need.
     pub fn origin(self, seed: u64, held: Option<&Checkpoint>) -> Origin<'_> {
@@ -55,7 +55,7 @@ impl fmt::Display for Weights {
             Self::Smooth => "smooth",
             Self::Trained => "trained",
             Self::Resampled => "resampled",
-            Self::Given => "given",
+            Self::Checkpoint => "checkpoint",
         })
     }
 }

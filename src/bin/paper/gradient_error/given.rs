@@ -62,7 +62,7 @@ pub fn run(
     let spec = |(precision, seed)| GradientSpec {
         depth: config.depth,
         scheme: config.sweep.scheme,
-        weights: Weights::Given,
+        weights: Weights::Checkpoint,
         source: checkpoint.checksum().into(),
         bn_stats: config.sweep.bn_stats,
         precision,

@@ -121,6 +121,12 @@ pub fn rounding(done: &Done<'_>, group: Group, value: impl Fn(&ModeErrors) -> Op
     by_depth(done, Group { precision: Precision::F64, ..group }, Mode::Backprop, value)
 }
 
+/// The least and the most that rounding alone leaves in any net, where there was f64.
+pub fn rounding_range(done: &Done<'_>, value: impl Fn(&ModeErrors) -> f64) -> Option<(f64, f64)> {
+    let all = done.iter().filter_map(|(_, measured)| measured.of(Mode::Backprop)).map(value);
+    all.fold(None, |range, at| Some(range.map_or((at, at), |(low, high): (f64, f64)| (low.min(at), high.max(at)))))
+}
+
 /// How many seeds a row of spreads has at most.
 pub fn seeds(spreads: &[(usize, Spread)]) -> usize {
     spreads.iter().map(|(_, spread)| spread.seeds).max().unwrap_or(0)

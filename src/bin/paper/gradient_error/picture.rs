@@ -19,9 +19,9 @@ use super::{Done, Metric};
 const PANEL: (u32, u32) = (500, 460);
 /// Height of the two lines above the panels, and of the legend below them.
 const ABOVE: u32 = 66;
-const LEGEND: u32 = 74;
-/// Names in a row of the legend.
-const LEGEND_COLUMNS: usize = 5;
+const LEGEND: u32 = 90;
+/// Names in a row of the legend: the modes in two, and what is no mode in a third.
+const LEGEND_COLUMNS: usize = Mode::ALL.len() / 2;
 /// One a mode, in the order of [`Mode::ALL`].
 const COLOURS: [RGBColor; Mode::ALL.len()] =
     [VERMILLION, ORANGE, PURPLE, GREEN, RGBColor(120, 120, 120), SKY, BLUE, BLACK];
@@ -32,13 +32,14 @@ pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     let value = move |errors: &ModeErrors| Some(metric.of(errors));
     let panels = panels(done, |group| {
         let mut curves = over_depth(done, group, &value);
+        let floor = positive(rounding(done, group, value));
         curves.push(Curve {
-            name: "backprop in f32 against f64: rounding".into(),
+            name: "rounding: backprop in f32 against backprop in f64; higher where it switches a ReLU".into(),
             colour: ROUNDING_COLOUR,
             hollow: true,
-            line: positive(rounding(done, group, value)).iter().map(mean).collect(),
+            line: floor.iter().map(mean).collect(),
             marks: Vec::new(),
-            band: Vec::new(),
+            band: floor.iter().map(quartiles).collect(),
         });
         (caption(group), curves)
     });
@@ -63,26 +64,32 @@ pub fn drift(done: &Done<'_>) -> Result<String, String> {
     draw(&panels, &texts, Horizontal::Depth)
 }
 
-/// The error of each block, in the deepest nets.
+/// The error of each block, at the deepest depth that all panels have.
 pub fn blocks(done: &Done<'_>) -> Result<String, String> {
+    let deepest = |group: &Group| group.depths(done).last().copied();
+    let shown = Group::all(done).into_iter().filter(|group| group.precision == Precision::F32);
+    let depth = shown.filter_map(|group| deepest(&group)).min().unwrap_or(0);
     let panels = panels(done, |group| {
-        let depth = group.depths(done).last().copied().unwrap_or(0);
+        let of = |mode, precision| positive(by_block(done, Group { precision, ..group }, mode, depth));
         let curve = |(mode, colour): (Mode, RGBColor)| {
-            let spreads = positive(by_block(done, group, mode, depth));
+            let single = of(mode, Precision::F32);
+            // rings in each block of many panels would hide the lines
+            let double = if group.weights == Weights::Checkpoint { of(mode, Precision::F64) } else { Vec::new() };
             Curve {
                 name: mode.to_string(),
                 colour,
                 hollow: true,
-                line: spreads.iter().map(mean).collect(),
-                marks: Vec::new(),
-                band: spreads.iter().map(quartiles).collect(),
+                line: single.iter().map(mean).collect(),
+                marks: double.iter().map(mean).collect(),
+                band: single.iter().map(quartiles).collect(),
             }
         };
         (format!("{}, N = {depth}", caption(group)), Mode::ALL.into_iter().zip(COLOURS).map(curve).collect())
     });
+    let of_checkpoint = done.iter().any(|(spec, _)| spec.weights == Weights::Checkpoint);
     let texts = Texts {
         title: "How far each mode's gradient of one block is from backprop's",
-        subtitle: subtitle(done, false),
+        subtitle: subtitle(done, of_checkpoint),
         x_desc: "block n, from the stem",
         y_desc: "|g_n - g*_n| / |g*_n|",
     };
@@ -112,17 +119,18 @@ fn subtitle(done: &Done<'_>, rings: bool) -> String {
     let Some((spec, _)) = done.first() else { return String::new() };
     let seeds = |precision| done.iter().filter(|(s, _)| s.precision == precision).map(|(s, _)| s.seed + 1).max();
     let data = spec.data.split(' ').next().unwrap_or_default();
-    let epochs = done
-        .iter()
-        .find(|(s, _)| s.weights != Weights::Given)
-        .and(done.iter().filter_map(|(_, measured)| measured.training).map(|training| training.epochs).max());
+    // a checkpoint is one net, and its seeds are those of batches
+    let (over, epochs) = match spec.weights {
+        Weights::Checkpoint => ("batches", None),
+        _ => ("seeds", done.iter().filter_map(|(_, measured)| measured.training).map(|t| t.epochs).max()),
+    };
     let trained = epochs.map_or(String::new(), |epochs| format!("; epochs of training, by backprop: {epochs}"));
     let rings = match seeds(Precision::F64).filter(|_| rings) {
-        Some(seeds) => format!("; rings: f64, mean over seeds ({seeds})"),
+        Some(seeds) => format!("; rings: f64, mean over {over} ({seeds})"),
         None => String::new(),
     };
     format!(
-        "{data}, batch {}, {} channels, {} statistics{trained}; line and band: f32, mean and quartiles over seeds ({}){rings}",
+        "{data}, batch {}, {} channels, {} statistics{trained}; line and band: f32, mean and quartiles over {over} ({}){rings}",
         spec.batch,
         spec.channels,
         spec.statistics(),

@@ -8,11 +8,8 @@ use rewind::paper::gradient::mode::Mode;
 use rewind::paper::spread::Spread;
 use rewind::sweep::BnStatistics;
 
-use super::numbers::{Group, by_depth, ratios, rounding, seeds, slopes};
+use super::numbers::{Group, by_depth, ratios, rounding, rounding_range, seeds, slopes};
 use super::{Done, Metric};
-
-/// An error is marked where it is below so many times what rounding alone leaves.
-const NEAR_ROUNDING: f64 = 3.0;
 
 /// The name of a row that says how the slopes above it spread.
 const QUARTILES: &str = "its quartiles";
@@ -24,28 +21,33 @@ pub const fn statistics(bn_stats: BnStatistics) -> &'static str {
     }
 }
 
-/// A table a group, then how far `corrected` is below `adjoint`, then what the floors are.
+/// A table a group, then how far `corrected` is below `adjoint`, and where rounding begins.
 pub fn text(done: &Done<'_>, metric: Metric) -> String {
     let mut text = format!("\nerror: {}\n", metric.formula());
+    let floor = rounding_range(done, |errors| metric.of(errors));
     let mut marked = false;
     for group in Group::all(done) {
-        let (table, has_mark) = group_table(done, group, metric);
+        let (table, has_mark) = group_table(done, group, metric, floor.map(|(_, most)| most));
         text += &table;
         marked |= has_mark;
     }
     text += &gains(done, metric);
-    if marked {
+    if let Some((least, most)) = floor.filter(|_| marked) {
+        let batch = done.first().map_or(0, |(spec, _)| spec.batch);
+        // writing to a string cannot fail
         let _ = write!(
             text,
-            "\n* below {NEAR_ROUNDING} times what rounding alone leaves between backprop in f32 and in f64 at this depth: no \
-             error of the mode\n"
+            "\n* not above {most:.1e}, the most that rounding alone leaves between backprop in f32 and in f64 in one of these nets;\n  \
+             the least is {least:.1e}. Where they are far apart, rounding has switched a ReLU, the only jump that a gradient has.\n  \
+             So does a mode whose states are off by little more than rounding: a further pass then changes which ReLUs are\n  \
+             switched, but not how far each moves the gradient of a batch of {batch}.\n"
         );
     }
-    text + &switching(done, metric)
+    text
 }
 
 /// A row a depth, a column a mode, means over seeds; below each the slopes over the seeds, of error and of drift.
-fn group_table(done: &Done<'_>, group: Group, metric: Metric) -> (String, bool) {
+fn group_table(done: &Done<'_>, group: Group, metric: Metric, most: Option<f64>) -> (String, bool) {
     let Group { scheme, weights, bn_stats, precision } = group;
     let error = |errors: &ModeErrors| Some(metric.of(errors));
     let columns = Mode::ALL.map(|mode| by_depth(done, group, mode, error));
@@ -73,7 +75,7 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric) -> (String, bool) 
         let _ = write!(text, "\n{depth:>15}");
         for column in &columns {
             let mean = column[row].1.mean;
-            let near = !with_floor && floor_at(*depth).is_some_and(|floor| mean < NEAR_ROUNDING * floor);
+            let near = !with_floor && most.is_some_and(|most| mean <= most);
             marked |= near;
             let entry = format!("{mean:.2e}{}", if near { "*" } else { "" });
             let _ = write!(text, "  {entry:>12}");
@@ -140,33 +142,4 @@ fn gains(done: &Done<'_>, metric: Metric) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Where a further pass brings the states nearer by far more than the gradient: what it cannot bring down.
-fn switching(done: &Done<'_>, metric: Metric) -> String {
-    let error = |errors: &ModeErrors| Some(metric.of(errors));
-    let mut least: Option<(f64, String)> = None;
-    for group in Group::all(done).into_iter().filter(|group| group.precision == Precision::F64) {
-        let modes = [Mode::FixedPoint3, Mode::FixedPoint2];
-        let (errors, drifts) = (ratios(done, group, modes, error), ratios(done, group, modes, |errors| errors.drift));
-        for ((depth, error), (_, drift)) in errors.iter().zip(&drifts) {
-            let (error, drift) = (error.mean, drift.mean);
-            if error < 0.5 || drift > 0.25 || least.as_ref().is_some_and(|(most, _)| *most >= error) {
-                continue;
-            }
-            let Group { scheme, weights, bn_stats, .. } = group;
-            let place = format!("{scheme}, {weights} weights, {} statistics, N = {depth}", statistics(bn_stats));
-            least = Some((
-                error,
-                format!("at {place} it leaves {drift:.2} of the second's drift and {error:.2} of its error"),
-            ));
-        }
-    }
-    let batch = done.first().map_or(0, |(spec, _)| spec.batch);
-    least.map_or(String::new(), |(_, found)| {
-        format!(
-            "\nin f64, where rounding is no floor, a third pass may still bring the gradient no nearer: {found}. What is left are\n\
-             ReLUs that the smallest change of a state switches on or off, each a jump of the gradient that a batch of {batch} averages over.\n"
-        )
-    })
 }
