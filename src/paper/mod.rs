@@ -7,6 +7,7 @@ pub mod cells;
 pub mod failure;
 pub mod gradient;
 pub mod linear;
+pub mod memory;
 pub mod method;
 pub mod results;
 pub mod slope;

@@ -98,7 +98,7 @@ impl Cell for Training {
 }
 
 /// Evaluations of f a block and training step, a VJP counted as two.
-fn evaluations(sweep: &SweepSpec) -> f64 {
+pub(super) fn evaluations(sweep: &SweepSpec) -> f64 {
     let evaluations = match sweep.gradient {
         Gradient::Backprop => 3,
         Gradient::Checkpoint | Gradient::Light => 4,
