@@ -7,7 +7,7 @@ use rewind::config::RunConfig;
 use rewind::data::{self, synthetic};
 use rewind::device::Device;
 use rewind::memory::{Bytes, Category};
-use rewind::net::{NetSpec, Stem};
+use rewind::net::{Body, NetSpec, Stem};
 use rewind::plan;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{Gradient, SweepSpec};
@@ -66,6 +66,7 @@ impl CellSpec {
             classes: synthetic::CLASSES.len(),
             step_size: StepSize::OverDepth,
             sweep: self.sweep,
+            body: Body::default(),
         }
     }
 }

@@ -73,7 +73,7 @@ fn panels<'a>(svg: &'a mut String, cells: &[Cell]) -> Drawn<'a> {
 fn subtitle(cells: &[Cell]) -> String {
     let Some(cell) = cells.first() else { return String::new() };
     let (net, sweep) = (cell.spec.net(), cell.spec.sweep);
-    let map = net.map();
+    let map = net.stem_map();
     let (h, w, channels, batch) = (map.h(), map.w(), net.channels, net.batch);
     let plural = if cell.spec.threads == 1 { "" } else { "s" };
     let net_name = match sweep.scheme {

@@ -16,7 +16,7 @@ use crate::data::{CHANNELS, Dataset, EpochSpec, IMAGE, IMAGE_LEN, Place};
 use crate::device::{Device, SgdStep};
 use crate::error::Result;
 use crate::init::Init;
-use crate::net::{Drift, Net, NetSpec, Stem};
+use crate::net::{Body, Drift, Net, NetSpec, Stem};
 use crate::paper::cells::Cell;
 use crate::reference::Reference;
 use crate::scheme::{Scheme, StepSize};
@@ -101,8 +101,9 @@ impl Cell for GradientSpec {
 impl GradientSpec {
     fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
         let Self { depth, channels, batch, .. } = *self;
-        let (stem, image, image_channels, step_size) = (Stem::Strided5x5, IMAGE, CHANNELS, StepSize::OverDepth);
-        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep }
+        let (stem, image, image_channels) = (Stem::Strided5x5, IMAGE, CHANNELS);
+        let (step_size, body) = (StepSize::OverDepth, Body::default());
+        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body }
     }
 
     /// Every mode's distance from backprop; none if it was told to stop.
@@ -168,7 +169,7 @@ impl Batch<'_> {
         let sweep = SweepSpec { update: Update::After, ..sweep };
         let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
         let mut net = Net::new(d, self.spec.net(sweep, self.classes), self.spec.init, self.spec.seed)?;
-        for theta in &mut net.stack.theta {
+        for theta in &mut net.stages[0].stack.theta {
             d.fill(1.0, &mut theta.bn2.gamma)?;
         }
         let rounded = |values: &[f32]| values.iter().map(|v| D::Real::from_f64(f64::from(*v))).collect::<Vec<_>>();
