@@ -12,11 +12,13 @@ use self::probe::{Probe, probe};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::Result;
+use crate::field::Field;
 use crate::paper::cells::Cell;
 use crate::paper::method::Method;
-use crate::paper::training::{Runs, Trained, Training};
+use crate::paper::training::{Runs, Trained, Training, Watch};
 use crate::train::drift::WINDOW;
 use crate::train::log::Log;
+use crate::train::run::Run;
 
 /// What a drift or an error counts as where it is larger, or no number: both lost their meaning long before.
 pub const MOST: f64 = 1e6;
@@ -104,16 +106,30 @@ impl Trial {
         stop: &AtomicBool,
     ) -> Result<Option<Outcome>> {
         runs.remove(&self.training)?;
-        let (mut drifts, mut probes) = (Vec::new(), Vec::<Probe>::new());
-        let trained = runs.train_watched(device, dataset, &self.training, log, stop, |run| {
-            drifts = run.drifts().chunks(WINDOW as usize).map(mean).collect();
-            let epoch = run.progress().epoch;
-            if self.method.reconstructs() && probes.last().is_none_or(|last| last.epoch < epoch) {
-                probes.push(probe(device, run.net(), epoch, dataset, self.probe_images)?);
-            }
-            Ok(())
-        })?;
+        let mut prober = Prober { trial: self, device, dataset, drifts: Vec::new(), probes: Vec::new() };
+        let trained = runs.train_watched(device, dataset, &self.training, log, stop, &mut prober)?;
+        let Prober { drifts, probes, .. } = prober;
         Ok(trained.map(|trained| Outcome { trained, drifts, probes }))
+    }
+}
+
+/// Takes down a run's drifts, and compares its gradient, whenever it looks.
+struct Prober<'a, D> {
+    trial: &'a Trial,
+    device: &'a D,
+    dataset: &'a Dataset,
+    drifts: Vec<f64>,
+    probes: Vec<Probe>,
+}
+
+impl<D: Device<Real = f32>> Watch<D> for Prober<'_, D> {
+    fn look<F: Field<D>>(&mut self, run: &mut Run<'_, D, F>) -> Result<()> {
+        self.drifts = run.drifts().chunks(WINDOW as usize).map(mean).collect();
+        let epoch = run.progress().epoch;
+        if self.trial.method.reconstructs() && self.probes.last().is_none_or(|last| last.epoch < epoch) {
+            self.probes.push(probe(self.device, run.net(), epoch, self.dataset, self.trial.probe_images)?);
+        }
+        Ok(())
     }
 }
 
