@@ -46,16 +46,20 @@ fn with<D: Device, U: Use>(d: &D, spec: NetSpec, of: U) -> U::Given {
 /// A net with a batch, all of whose gradients are alive.
 fn alive<D: Device, F: Field<D>>(d: &D, spec: NetSpec) -> Net<D, F> {
     let mut net = Net::<D, F>::build(d, spec, Init::Plain, 1).expect("net");
-    for (i, (name, tensor)) in net.checkpointed_mut().into_iter().enumerate() {
+    for (name, tensor) in net.checkpointed_mut() {
         if name.contains("bn") && !name.contains("running") && !name.starts_with("velocity") {
             let shift = if name.ends_with("weight") { 1.0 } else { 0.0 };
-            let values: Vec<f64> =
-                uniform(500 + i as u64, tensor.shape().len()).iter().map(|v| shift + 0.3 * v).collect();
+            let values: Vec<f64> = uniform(seed(&name), tensor.shape().len()).iter().map(|v| shift + 0.3 * v).collect();
             write(d, &values, tensor);
         }
     }
     load(d, &mut net, spec.batch);
     net
+}
+
+/// By name, so that a tied net has the values of the first block of an untied one.
+fn seed(name: &str) -> u64 {
+    name.replace("shared", "0").bytes().fold(7, |seed, byte| (31 * seed + u64::from(byte)) % 1_000_003)
 }
 
 fn load<D: Device, F: Field<D>>(d: &D, net: &mut Net<D, F>, n: usize) {
@@ -125,7 +129,6 @@ impl Use for Differences {
                 let tensors = net.checkpointed();
                 read(d, tensors.iter().find(|(other, _)| *other == name).expect("a parameter").1)
             };
-            let delta = 1e-6;
             let mut loss_at = |by: f64| {
                 let moved: Vec<f64> = start.iter().zip(&direction).map(|(x, v)| x + by * v).collect();
                 let mut tensors = net.checkpointed_mut();
@@ -133,10 +136,18 @@ impl Use for Differences {
                 drop(tensors);
                 net.forward(d).expect("forward").loss
             };
-            let difference = (loss_at(delta) - loss_at(-delta)) / (2.0 * delta);
-            loss_at(0.0);
-            // as in tests/sweeps.rs; batches of few pixels bend more
-            assert_close(&format!("{name} of {what:?}"), &[slope], &[difference], |_| 1e-6 * (1.0 + slope.abs()));
+            let mut off = |delta: f64| {
+                let difference = (loss_at(delta) - loss_at(-delta)) / (2.0 * delta);
+                (difference, (slope - difference).abs() / (1.0 + slope.abs()))
+            };
+            // of some ten thousand ReLUs one may open between the two points and bend the loss; then they come closer, where
+            // rounding, 1e-16 times some hundred, is more of the difference
+            let (wide, narrow) = (off(1e-6), off(1e-8));
+            assert!(
+                wide.1 < 1e-6 || narrow.1 < 2e-5,
+                "{name} of {what:?}: {slope}, by differences {wide:?} {narrow:?}"
+            );
+            off(0.0);
         }
     }
 }
@@ -153,8 +164,8 @@ fn backprop_agrees_with_central_differences() {
 #[test]
 fn every_mode_comes_to_backprop() {
     for scheme in SCHEMES {
-        for body in bodies(&[8, 8]) {
-            let of = |sweep| with(D, staged(body, sweep, 8, 4), Gradients);
+        for body in bodies(&[12, 12]) {
+            let of = |sweep| with(D, staged(body, sweep, 12, 3), Gradients);
             let (exact, _, none) = of(SweepSpec::new(scheme, Gradient::Backprop));
             assert_eq!(none, None);
             for gradient in GRADIENTS {
@@ -170,7 +181,7 @@ fn every_mode_comes_to_backprop() {
                 });
                 println!("{what}: {errors:?}");
                 assert!(errors[0].0 > 1e-9 && errors[1].1 < errors[0].1, "{what}: {errors:?}");
-                // each pass contracts by h Lip(f), below two thirds here: 1e-11, then rounding
+                // each pass contracts by h Lip(f), below two thirds here: 3e-11, then what lies behind amplifies it
                 assert!(errors[2].0 < 1e-9 && errors[2].1 < 1e-9, "{what}: {errors:?}");
             }
             let anchored = of(SweepSpec { anchors: Some(1), ..SweepSpec::new(scheme, Gradient::Adjoint) });
