@@ -36,10 +36,11 @@
 //! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on
 //! | [`chart`], `raster` | panels of curves: training's, the benches' and `paper`'s; an SVG as a PNG |
 //! | [`paper`] | the paper's experiments, in cells that are computed once |
-//! | [`terminal`] | what the binaries say, and how Ctrl-C stops them |
+//! | [`choose`], [`terminal`] | the device that was asked for; what the binaries say, and how Ctrl-C stops them |
 #![warn(missing_docs)]
 
 pub mod chart;
+pub mod choose;
 pub mod cli;
 pub mod config;
 pub mod cpu;

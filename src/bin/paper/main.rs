@@ -1,8 +1,11 @@
 //! The paper's experiments, a subcommand each: tables, pictures and a summary, made of cells that are computed once.
 
 mod common;
+mod depth;
+mod failure;
 mod gradient_error;
 mod linear_weights;
+mod memory;
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -38,6 +41,12 @@ enum Experiment {
     LinearWeights(linear_weights::Arguments),
     /// Distance of each gradient mode from exact backprop against depth, in f32 and f64 (Fig. 3c).
     GradientError(gradient_error::Arguments),
+    /// Test error against depth for each scheme and gradient mode, trained from scratch (Fig. 4).
+    Depth(depth::Arguments),
+    /// Bytes and seconds of a training step against depth, in each gradient mode, and what grows.
+    Memory(memory::Arguments),
+    /// Nets that are close to no ODE: where reconstruction fails, what the drift said, what repairs it (Fig. 3b).
+    Failure(failure::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +56,9 @@ fn main() -> ExitCode {
         let ending = match &cli.experiment {
             Experiment::LinearWeights(arguments) => linear_weights::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::GradientError(arguments) => gradient_error::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Depth(arguments) => depth::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Memory(arguments) => memory::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Failure(arguments) => failure::run(arguments, &cli.common, &mut log, &STOP)?,
         };
         if ending == Ending::Interrupted {
             log.note("stopped; the same command goes on from here");

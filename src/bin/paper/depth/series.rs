@@ -1,0 +1,90 @@
+//! What a curve is drawn for: a scheme, a way to the gradient, and the statistics of its recomputations.
+
+use std::fmt;
+
+use rewind::config::RunConfig;
+use rewind::paper::method::Method;
+use rewind::scheme::Scheme;
+use rewind::settings::LrDrop;
+use rewind::sweep::{BnStatistics, SweepSpec};
+use serde::Serialize;
+
+/// The runs that differ in depth and seed alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Series {
+    pub scheme: Scheme,
+    pub mode: Method,
+    /// Saved where nothing is recomputed.
+    pub bn_stats: BnStatistics,
+    /// Whether it stands beside the others to compare the two kinds of statistics.
+    #[serde(skip)]
+    pub aside: bool,
+}
+
+impl Series {
+    /// Those of a request. Where the statistics are left open, Euler's adjoint is trained with both kinds.
+    pub fn all(schemes: &[Scheme], modes: &[Method], bn_stats: Option<BnStatistics>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        let mut add = |series: Self| {
+            if !all.contains(&series) {
+                all.push(series);
+            }
+        };
+        for scheme in schemes {
+            for mode in modes {
+                let given = bn_stats.unwrap_or(BnStatistics::Saved);
+                let bn_stats = if mode.reconstructs() { given } else { BnStatistics::Saved };
+                add(Self { scheme: *scheme, mode: *mode, bn_stats, aside: false });
+            }
+        }
+        let adjoint =
+            Self { scheme: Scheme::Euler, mode: Method::Adjoint, bn_stats: BnStatistics::Saved, aside: false };
+        if bn_stats.is_none() && all.contains(&adjoint) {
+            all.push(Self { bn_stats: BnStatistics::Batch, aside: true, ..adjoint });
+        }
+        all
+    }
+
+    pub fn sweep(self, depth: usize) -> SweepSpec {
+        SweepSpec { bn_stats: self.bn_stats, ..self.mode.sweep(self.scheme, depth) }
+    }
+
+    /// The same with stored activations.
+    pub const fn exact(self) -> Self {
+        Self { mode: Method::Backprop, bn_stats: BnStatistics::Saved, aside: false, ..self }
+    }
+
+    /// The same with saved statistics.
+    pub const fn saved(self) -> Self {
+        Self { bn_stats: BnStatistics::Saved, aside: false, ..self }
+    }
+
+    /// The name of a run: what tells it from the others, and from those of other recipes that a user may try next.
+    pub fn key(self, config: &RunConfig) -> String {
+        let RunConfig { depth, seed, lr, lr_drop, batch, channels, .. } = config;
+        let usual = RunConfig::default();
+        let mut key = format!("seed{seed}-depth{depth:04}-{}-{}", self.scheme, self.mode);
+        if self.bn_stats == BnStatistics::Batch {
+            key += "-batch-statistics";
+        }
+        let drops = LrDrop(lr_drop.clone()).to_string().replace(',', "-");
+        key += &format!("-epochs{}-drop{drops}", config.epochs.unwrap_or(0));
+        for (name, value, usual) in [
+            ("lr", *lr, usual.lr),
+            ("batch", *batch as f64, usual.batch as f64),
+            ("channels", *channels as f64, usual.channels as f64),
+        ] {
+            if value != usual {
+                key += &format!("-{name}{value}");
+            }
+        }
+        key
+    }
+}
+
+impl fmt::Display for Series {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch = if self.bn_stats == BnStatistics::Batch { ", batch statistics" } else { "" };
+        f.pad(&format!("{}{batch}", self.mode))
+    }
+}

@@ -1,0 +1,84 @@
+//! The ways to a gradient that the experiments train with.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::scheme::Scheme;
+use crate::sweep::{Gradient, SweepSpec};
+
+/// A gradient mode, with anchors or without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Stored activations.
+    Backprop,
+    /// A state every sqrt N blocks, the rest recomputed.
+    Checkpoint,
+    /// The paper's method as its text has it: everything reconstructed from x_N.
+    Adjoint,
+    /// The paper's method as its code ran it: each state reconstructed from the true next one.
+    #[value(name = "anchors-1")]
+    #[serde(rename = "anchors-1")]
+    AnchorsEach,
+    /// The true state every sqrt N blocks, reconstructed between.
+    AnchorsSqrt,
+    /// The state carried on from the value that the gradient needs anyway.
+    Corrected,
+    /// One evaluation of each block.
+    Light,
+    /// The paper's with a pass more of every reverse step.
+    #[value(name = "fixed-point-1")]
+    #[serde(rename = "fixed-point-1")]
+    FixedPoint1,
+    /// With two.
+    #[value(name = "fixed-point-2")]
+    #[serde(rename = "fixed-point-2")]
+    FixedPoint2,
+    /// With three.
+    #[value(name = "fixed-point-3")]
+    #[serde(rename = "fixed-point-3")]
+    FixedPoint3,
+}
+
+impl Method {
+    /// The sweep at this depth: statistics saved, updates in the sweep.
+    pub fn sweep(self, scheme: Scheme, depth: usize) -> SweepSpec {
+        let plain = |gradient| SweepSpec::new(scheme, gradient);
+        let adjoint = plain(Gradient::Adjoint);
+        match self {
+            Self::Backprop => plain(Gradient::Backprop),
+            Self::Checkpoint => plain(Gradient::Checkpoint),
+            Self::Adjoint => adjoint,
+            Self::AnchorsEach => SweepSpec { anchors: Some(1), ..adjoint },
+            Self::AnchorsSqrt => SweepSpec { anchors: Some(adjoint.segment_steps(depth)), ..adjoint },
+            Self::Corrected => plain(Gradient::Corrected),
+            Self::Light => plain(Gradient::Light),
+            Self::FixedPoint1 => SweepSpec { fixed_point: 1, ..adjoint },
+            Self::FixedPoint2 => SweepSpec { fixed_point: 2, ..adjoint },
+            Self::FixedPoint3 => SweepSpec { fixed_point: 3, ..adjoint },
+        }
+    }
+
+    /// Whether it reconstructs states, so that the statistics of the recomputation matter.
+    pub const fn reconstructs(self) -> bool {
+        !matches!(self, Self::Backprop | Self::Checkpoint)
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Backprop => "backprop",
+            Self::Checkpoint => "checkpoint",
+            Self::Adjoint => "adjoint",
+            Self::AnchorsEach => "anchors-1",
+            Self::AnchorsSqrt => "anchors-sqrt",
+            Self::Corrected => "corrected",
+            Self::Light => "light",
+            Self::FixedPoint1 => "fixed-point-1",
+            Self::FixedPoint2 => "fixed-point-2",
+            Self::FixedPoint3 => "fixed-point-3",
+        })
+    }
+}

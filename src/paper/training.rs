@@ -1,0 +1,288 @@
+//! A cell that is a training run: minutes or hours, so that a stopped one goes on from its checkpoint.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use crate::config::{DeviceChoice, RunConfig};
+use crate::data::Dataset;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::field::{Basic, Bottleneck, Field};
+use crate::net::Block;
+use crate::paper::cells::Cell;
+use crate::settings::Settings;
+use crate::sweep::{Gradient, SweepSpec};
+use crate::train::budget::check_limit;
+use crate::train::checkpoint::{Checkpoint, DatasetId};
+use crate::train::folder::RunFolder;
+use crate::train::log::Log;
+use crate::train::progress::{EpochRow, best_epoch};
+use crate::train::run::{Ending, Run};
+
+/// What stem and head take of an image's time, in evaluations of a block.
+const ENDS_EVALUATIONS: f64 = 3.0;
+
+/// A training run, all epochs of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    key: String,
+    config: RunConfig,
+    data: DatasetId,
+}
+
+impl Training {
+    /// The run that `config` describes, on its data; `key` tells it from the others of its experiment. The config names the
+    /// device that was opened, never `auto`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the config makes no sense.
+    pub fn new(key: String, config: RunConfig, data: DatasetId) -> Result<Self> {
+        // a run is judged by its last epoch, so it has one
+        let config = RunConfig { epochs: Some(config.epochs.unwrap_or(0)), max_steps: None, ..config };
+        config.validate()?;
+        Ok(Self { key, config, data })
+    }
+
+    /// Its settings.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// What it is trained on.
+    pub fn data(&self) -> &DatasetId {
+        &self.data
+    }
+
+    /// The settings that decide the result. One at its default is left out, so that a setting which the program learns later
+    /// makes no old cell another one.
+    fn deciding(&self) -> Map<String, Value> {
+        let map = |config: &RunConfig| match serde_json::to_value(Settings::from(config)) {
+            Ok(Value::Object(map)) => map,
+            other => unreachable!("settings are plain numbers and names, not {other:?}"),
+        };
+        let defaults = RunConfig::default();
+        let (device, math) = match self.config.device {
+            DeviceChoice::Cuda(_) => (DeviceChoice::Cuda(0), self.config.math),
+            other => (other, defaults.math),
+        };
+        let (data, threads, memory_limit) = (None, None, None);
+        let mut settings = map(&RunConfig { data, device, math, threads, memory_limit, ..self.config.clone() });
+        let defaults = map(&defaults);
+        settings.retain(|name, value| defaults.get(name) != Some(value));
+        settings
+    }
+}
+
+impl Serialize for Training {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        json!({ "data": self.data, "recipe_but_for": self.deciding() }).serialize(serializer)
+    }
+}
+
+impl Cell for Training {
+    type Result = Trained;
+
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    /// In evaluations of a block: those of all epochs, for one image.
+    fn work(&self) -> f64 {
+        let RunConfig { sweep, epochs, .. } = &self.config;
+        let steps: usize = self.config.depths().iter().map(|depth| sweep.scheme.steps(*depth)).sum();
+        let evaluations = (steps * sweep.scheme.stages()) as f64 * evaluations(sweep);
+        epochs.unwrap_or(0) as f64 * (ENDS_EVALUATIONS + evaluations)
+    }
+}
+
+/// Evaluations of f a block and training step, a VJP counted as two.
+pub(super) fn evaluations(sweep: &SweepSpec) -> f64 {
+    let evaluations = match sweep.gradient {
+        Gradient::Backprop => 3,
+        Gradient::Checkpoint | Gradient::Light => 4,
+        Gradient::Adjoint | Gradient::Corrected => 5,
+    };
+    (evaluations + sweep.fixed_point) as f64
+}
+
+/// What a training run gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// Its epochs; of one that diverged those before.
+    pub history: Vec<EpochRow>,
+    /// Where it left the finite numbers, if it did: a result like any other.
+    pub diverged: Option<Divergence>,
+    /// Classes of the data set.
+    pub classes: usize,
+    /// The device that trained it last.
+    pub device: String,
+}
+
+/// Where a run left the finite numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// Epoch, counted from 1.
+    pub epoch: usize,
+    /// Step in the epoch, counted from 1.
+    pub step: usize,
+    /// The first place of the network whose values are not finite.
+    pub place: String,
+}
+
+impl Trained {
+    /// The fraction of the test images that were classified wrongly after the last epoch; that of guessing if the run diverged.
+    pub fn test_error(&self) -> f64 {
+        let last = self.history.last().filter(|_| self.diverged.is_none());
+        last.map_or(self.chance(), |row| 1.0 - row.test_accuracy)
+    }
+
+    /// The smallest such fraction after any epoch, and the epoch: chosen on test data, so no fair estimate. That of guessing,
+    /// and 0, if the run diverged in its first epoch.
+    pub fn best_test_error(&self) -> (f64, usize) {
+        best_epoch(&self.history).map_or((self.chance(), 0), |row| (1.0 - row.test_accuracy, row.epoch))
+    }
+
+    fn chance(&self) -> f64 {
+        1.0 - 1.0 / self.classes.max(1) as f64
+    }
+}
+
+/// The folders of an experiment's training runs, one a run, beside its cells.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    folder: PathBuf,
+}
+
+impl Runs {
+    /// Those in `folder`/runs, the experiment's folder.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.join("runs") }
+    }
+
+    fn path(&self, training: &Training) -> PathBuf {
+        self.folder.join(&training.key)
+    }
+
+    /// Where the run's checkpoint is, from its first step until it is removed: after [`Runs::train`] that of the trained net.
+    pub fn checkpoint(&self, training: &Training) -> PathBuf {
+        self.path(training).join("checkpoint.safetensors")
+    }
+
+    /// Trains to the end, from the start or from the run's checkpoint, to the same bits; does nothing where the checkpoint is
+    /// of a run that is done. None if it was told to stop, with the checkpoint as far as it came. The run's folder stays until
+    /// [`Runs::remove`].
+    ///
+    /// # Errors
+    /// [`Error::PlanOverLimit`] if there is no room, [`Error::Io`] if a file cannot be written, and whatever the device reports;
+    /// a loss that leaves the finite numbers is no error.
+    pub fn train<D: Device<Real = f32>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        training: &Training,
+        log: &mut Log,
+        stop: &AtomicBool,
+    ) -> Result<Option<Trained>> {
+        match training.config.block {
+            Block::Basic => self.train_of::<D, Basic>(device, dataset, training, log, stop, |_| Ok(())),
+            Block::Bottleneck => self.train_of::<D, Bottleneck>(device, dataset, training, log, stop, |_| Ok(())),
+        }
+    }
+
+    /// As [`Runs::train`], for a net of basic blocks, and shows `watch` the run before its first epoch, after each one, and
+    /// where it diverged.
+    ///
+    /// # Errors
+    /// As for [`Runs::train`], and what `watch` reports.
+    pub fn train_watched<D: Device<Real = f32>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        training: &Training,
+        log: &mut Log,
+        stop: &AtomicBool,
+        watch: impl FnMut(&mut Run<'_, D>) -> Result<()> + Send,
+    ) -> Result<Option<Trained>> {
+        self.train_of(device, dataset, training, log, stop, watch)
+    }
+
+    fn train_of<D: Device<Real = f32>, F: Field<D>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        training: &Training,
+        log: &mut Log,
+        stop: &AtomicBool,
+        mut watch: impl FnMut(&mut Run<'_, D, F>) -> Result<()> + Send,
+    ) -> Result<Option<Trained>> {
+        let config = training.config.clone();
+        check_limit(device, &config, dataset)?;
+        let (folder, checkpoint) = match self.unfinished(training, log)? {
+            Some(checkpoint) => (RunFolder::open(&self.path(training))?, Some(checkpoint)),
+            None => (RunFolder::claim(Some(&self.path(training)), &training.key)?, None),
+        };
+        let mut run = Run::<D, F>::build(device, config, dataset.clone(), checkpoint.as_ref(), stop)?;
+        let epochs = training.config.epochs.unwrap_or(0);
+        device.install(|| watch(&mut run))?;
+        let diverged = loop {
+            let next = run.progress().epoch + 1;
+            let ended = device.install(|| run.train_to(next, &folder, log));
+            if !matches!(ended, Ok((Ending::Interrupted, _))) {
+                device.install(|| watch(&mut run))?;
+            }
+            match ended {
+                Ok((Ending::Done, _)) if run.progress().epoch < epochs => {}
+                Ok((Ending::Done, _)) => break None,
+                Ok((Ending::Interrupted, _)) => return Ok(None),
+                Err(Error::NotFinite { epoch, step, place, .. }) => break Some(Divergence { epoch, step, place }),
+                Err(error) => return Err(error),
+            }
+        };
+        log.finish();
+        let history = run.progress().history.clone();
+        Ok(Some(Trained { history, diverged, classes: dataset.classes, device: device.name() }))
+    }
+
+    /// The checkpoint that the run left when it was stopped. What else is in its place, half of a file or another run's, is
+    /// removed: the run starts anew.
+    fn unfinished(&self, training: &Training, log: &mut Log) -> Result<Option<Checkpoint>> {
+        let path = self.checkpoint(training);
+        if path.exists() {
+            match Checkpoint::open(&path) {
+                Ok(checkpoint) if training.is_held_by(&checkpoint) => return Ok(Some(checkpoint)),
+                Ok(_) => log.note(&format!("{} is of other settings: starting anew", path.display())),
+                Err(error) => log.note(&format!("{error}; starting anew")),
+            }
+        }
+        self.remove(training)?;
+        Ok(None)
+    }
+
+    /// Removes what the run left. Its cell has to be kept before: nothing else knows its result.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be removed.
+    pub fn remove(&self, training: &Training) -> Result<()> {
+        let path = self.path(training);
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(Error::io("remove the folder", &path))?;
+            // the last one takes the folder of all runs with it: only an empty folder can be removed this way
+            let _ = fs::remove_dir(&self.folder);
+        }
+        Ok(())
+    }
+}
+
+impl Training {
+    /// Whether a checkpoint was written on the way to this run's result.
+    fn is_held_by(&self, checkpoint: &Checkpoint) -> bool {
+        let state = checkpoint.state();
+        let held = Self { key: String::new(), config: state.config.clone(), data: state.dataset.clone() };
+        held.data == self.data && held.deciding() == self.deciding()
+    }
+}
