@@ -152,6 +152,22 @@ impl Trained {
     }
 }
 
+/// Is shown a run between its epochs.
+pub trait Watch<D: Device<Real = f32>>: Send {
+    /// Looks at the run as it stands.
+    ///
+    /// # Errors
+    /// Whatever the device reports; the run then ends with it.
+    fn look<F: Field<D>>(&mut self, run: &mut Run<'_, D, F>) -> Result<()>;
+}
+
+/// Nobody looks.
+impl<D: Device<Real = f32>> Watch<D> for () {
+    fn look<F: Field<D>>(&mut self, _: &mut Run<'_, D, F>) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// The folders of an experiment's training runs, one a run, beside its cells.
 #[derive(Clone, Debug)]
 pub struct Runs {
@@ -188,14 +204,10 @@ impl Runs {
         log: &mut Log,
         stop: &AtomicBool,
     ) -> Result<Option<Trained>> {
-        match training.config.block {
-            Block::Basic => self.train_of::<D, Basic>(device, dataset, training, log, stop, |_| Ok(())),
-            Block::Bottleneck => self.train_of::<D, Bottleneck>(device, dataset, training, log, stop, |_| Ok(())),
-        }
+        self.train_watched(device, dataset, training, log, stop, &mut ())
     }
 
-    /// As [`Runs::train`], for a net of basic blocks, and shows `watch` the run before its first epoch, after each one, and
-    /// where it diverged.
+    /// As [`Runs::train`], and shows `watch` the run before its first epoch, after each one, and where it diverged.
     ///
     /// # Errors
     /// As for [`Runs::train`], and what `watch` reports.
@@ -206,19 +218,22 @@ impl Runs {
         training: &Training,
         log: &mut Log,
         stop: &AtomicBool,
-        watch: impl FnMut(&mut Run<'_, D>) -> Result<()> + Send,
+        watch: &mut impl Watch<D>,
     ) -> Result<Option<Trained>> {
-        self.train_of(device, dataset, training, log, stop, watch)
+        match training.config.block {
+            Block::Basic => self.train_field::<D, Basic>(device, dataset, training, log, stop, watch),
+            Block::Bottleneck => self.train_field::<D, Bottleneck>(device, dataset, training, log, stop, watch),
+        }
     }
 
-    fn train_of<D: Device<Real = f32>, F: Field<D>>(
+    fn train_field<D: Device<Real = f32>, F: Field<D>>(
         &self,
         device: &D,
         dataset: &Arc<Dataset>,
         training: &Training,
         log: &mut Log,
         stop: &AtomicBool,
-        mut watch: impl FnMut(&mut Run<'_, D, F>) -> Result<()> + Send,
+        watch: &mut impl Watch<D>,
     ) -> Result<Option<Trained>> {
         let config = training.config.clone();
         check_limit(device, &config, dataset)?;
@@ -228,12 +243,12 @@ impl Runs {
         };
         let mut run = Run::<D, F>::build(device, config, dataset.clone(), checkpoint.as_ref(), stop)?;
         let epochs = training.config.epochs.unwrap_or(0);
-        device.install(|| watch(&mut run))?;
+        device.install(|| watch.look(&mut run))?;
         let diverged = loop {
             let next = run.progress().epoch + 1;
             let ended = device.install(|| run.train_to(next, &folder, log));
             if !matches!(ended, Ok((Ending::Interrupted, _))) {
-                device.install(|| watch(&mut run))?;
+                device.install(|| watch.look(&mut run))?;
             }
             match ended {
                 Ok((Ending::Done, _)) if run.progress().epoch < epochs => {}

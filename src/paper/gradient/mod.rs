@@ -105,18 +105,7 @@ impl GradientSpec {
 
     fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
         let Self { depth, channels, batch, stem, step_size, .. } = *self;
-        let (image, image_channels) = (IMAGE, CHANNELS);
-        NetSpec {
-            depth,
-            channels,
-            batch,
-            stem,
-            image,
-            image_channels,
-            classes,
-            step_size,
-            sweep,
-            body: Body::default(),
-        }
+        let (image, image_channels, body) = (IMAGE, CHANNELS, Body::default());
+        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body }
     }
 }
