@@ -88,7 +88,7 @@ pub struct PassPosition<'a, D: Device> {
 }
 
 /// A machine that holds tensors and computes on them.
-pub trait Device: Sized + Sync {
+pub trait Device: Sized + Sync + 'static {
     /// Number type of the tensors.
     type Real: Real;
     /// One reservation of memory.

@@ -21,6 +21,24 @@ pub enum Init {
     Plain,
 }
 
+impl Init {
+    /// The block whose draws block `layer` starts with.
+    pub const fn drawn_as(self, layer: usize) -> usize {
+        match self {
+            Self::Paper | Self::Plain => layer,
+            Self::Smooth => 0,
+        }
+    }
+
+    /// gamma of a residual function's last batch norm: 0 makes f = 0 at the start.
+    pub const fn last_gamma(self) -> f64 {
+        match self {
+            Self::Paper | Self::Smooth => 0.0,
+            Self::Plain => 1.0,
+        }
+    }
+}
+
 /// The stream of random numbers that one tensor draws from. Tensors do not share streams, so that a deeper net starts with the
 /// same blocks as a shallower one.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +49,7 @@ pub enum Draw {
     HeadWeight,
     /// The head's biases.
     HeadBias,
-    /// A block's first or second convolution.
+    /// A convolution of a block's three at most.
     Block(usize, usize),
 }
 
@@ -41,7 +59,9 @@ impl Draw {
             Self::Stem => 0,
             Self::HeadWeight => 1,
             Self::HeadBias => 2,
-            Self::Block(layer, conv) => 16 + 2 * layer as u64 + conv as u64,
+            Self::Block(layer, conv @ (0 | 1)) => 16 + 2 * layer as u64 + conv as u64,
+            // far from all others, which came first
+            Self::Block(layer, conv) => ((conv as u64) << 32) + layer as u64,
         }
     }
 }
@@ -63,6 +83,15 @@ pub fn kaiming_uniform<D: Device>(d: &D, seed: u64, draw: Draw, fan_in: usize, t
     d.upload(&values, tensor)
 }
 
+/// The same for a convolution's weights, `[K, K, C_in, C_out]`.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn conv<D: Device>(d: &D, seed: u64, draw: Draw, weight: &mut Tensor<D>) -> Result<()> {
+    let [kernel_h, kernel_w, c_in, _] = weight.shape().0;
+    kaiming_uniform(d, seed, draw, kernel_h * kernel_w * c_in, weight)
+}
+
 /// gamma and beta.
 ///
 /// # Errors
@@ -81,7 +110,7 @@ pub fn running<D: Device>(d: &D, running: &mut BnRunning<D>) -> Result<()> {
     d.fill(1.0, &mut running.var)
 }
 
-/// One block.
+/// One block of the paper's kind.
 ///
 /// # Errors
 /// Whatever the device reports.
@@ -93,13 +122,11 @@ pub fn block<D: Device>(
     theta: &mut BasicTheta<D>,
     statistics: &mut BasicRunning<D>,
 ) -> Result<()> {
-    let layer = if init == Init::Smooth { 0 } else { layer };
-    for (i, conv) in [&mut theta.conv1, &mut theta.conv2].into_iter().enumerate() {
-        let [kernel_h, kernel_w, c_in, _] = conv.shape().0;
-        kaiming_uniform(d, seed, Draw::Block(layer, i), kernel_h * kernel_w * c_in, conv)?;
-    }
+    let layer = init.drawn_as(layer);
+    conv(d, seed, Draw::Block(layer, 0), &mut theta.conv1)?;
+    conv(d, seed, Draw::Block(layer, 1), &mut theta.conv2)?;
     affine(d, 1.0, 0.0, &mut theta.bn1)?;
-    affine(d, if init == Init::Plain { 1.0 } else { 0.0 }, 0.0, &mut theta.bn2)?;
+    affine(d, init.last_gamma(), 0.0, &mut theta.bn2)?;
     running(d, &mut statistics.bn1)?;
     running(d, &mut statistics.bn2)
 }

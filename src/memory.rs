@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// What a buffer is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// Weights, biases, batch norm's gamma and beta: grow with depth.
@@ -69,7 +69,7 @@ impl fmt::Display for Category {
 }
 
 /// Bytes by category: a plan (what will be taken) or a ledger (what was taken).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bytes(BTreeMap<Category, u64>);
 

@@ -4,10 +4,11 @@
 //! method, and a test holds the two together, byte by byte.
 
 use crate::device::Device;
+use crate::field::{Basic, Field};
 use crate::memory::{Bytes, Category, padded_bytes};
 use crate::net::NetSpec;
 use crate::scheme::Scheme;
-use crate::shape::{Conv, Shape};
+use crate::shape::Shape;
 use crate::sweep::{Gradient, Update};
 
 /// Bytes that a network takes on the device, by category.
@@ -20,20 +21,18 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
     let vector = bytes(Shape::vector(spec.channels));
     let pair = bytes(Shape::vector(2));
 
-    let block = 2 * bytes(Shape::weight(Conv::SAME_3X3.kernel, spec.channels, spec.channels)) + 4 * vector;
+    let field = <Basic as Field<D>>::bytes(spec.map());
     let stem = bytes(spec.stem_weight()) + 2 * vector;
     let head = bytes(Shape([1, 1, spec.pooled().image_len(), spec.classes])) + bytes(Shape::vector(spec.classes));
     let gradient_blocks = match sweep.update {
         Update::InSweep => stages,
         Update::After => depth,
     };
-    // mean and rstd, or mean and variance, of two batch norms
-    let statistics = 4 * vector;
     let saved_steps = if sweep.keeps_statistics() { steps } else { 0 };
-    // z1 and z2 of every evaluation, and Heun's y
+    // what every evaluation leaves, and Heun's y
     let cache = match sweep.scheme {
-        Scheme::Euler => 2 * map,
-        Scheme::Heun => 5 * map,
+        Scheme::Euler => field.cache,
+        Scheme::Heun => 2 * field.cache + map,
     };
     let caches = sweep.stored_caches(spec.depth) as u64 * cache;
     let states = sweep.stored_states(spec.depth) as u64;
@@ -53,14 +52,15 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
     let logits = bytes(Shape::map(spec.batch, 1, 1, spec.classes));
 
     let mut plan = Bytes::default();
-    plan.charge(Category::Parameters, depth * block + stem + head);
-    plan.charge(Category::Gradients, gradient_blocks * block + stem + head);
+    plan.charge(Category::Parameters, depth * field.theta + stem + head);
+    plan.charge(Category::Gradients, gradient_blocks * field.theta + stem + head);
     // velocities, and the learning rate
-    plan.charge(Category::Optimiser, depth * block + stem + head + bytes(Shape::vector(1)));
+    plan.charge(Category::Optimiser, depth * field.theta + stem + head + bytes(Shape::vector(1)));
     // running ones of every block, saved ones of every step, a spare set of one step, and the stem's two pairs
-    plan.charge(Category::Statistics, (depth + saved_steps * stages + stages) * statistics + 4 * vector);
+    plan.charge(Category::Statistics, depth * field.running + 4 * vector);
+    plan.charge(Category::Statistics, (saved_steps * stages + stages) * field.stats);
     plan.charge(Category::State, state_maps * map);
-    plan.charge(Category::Scratch, caches_scratch + (D::SCRATCH_MAPS as u64 + 1) * map + 4 * vector);
+    plan.charge(Category::Scratch, caches_scratch + field.scratch);
     plan.charge(Category::Scratch, bytes(Shape::vector(workspace(d, spec))));
     plan.charge(Category::Scratch, pooled + logits + (2 + anchors) * pair);
     plan.charge(Category::Scratch, bytes(Shape([1, 1, D::STEPS_AHEAD, 4])));
@@ -77,8 +77,7 @@ pub fn workspace<D: Device>(d: &D, spec: &NetSpec) -> usize {
     let map = spec.map();
     [
         d.conv_workspace(spec.images(), spec.stem.conv(), spec.channels),
-        d.conv_workspace(map, Conv::SAME_3X3, spec.channels),
-        d.block_workspace(map),
+        Basic::workspace(d, map),
         d.bn_workspace(map),
         d.squared_distance_workspace(map),
     ]

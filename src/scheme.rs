@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::field::basic::{self, Normalise};
+use crate::field::{Basic, Field, Maps, Normalise};
 use crate::memory::{Arena, Category};
-use crate::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, Scratch};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -83,86 +82,81 @@ impl fmt::Display for StepSize {
 }
 
 /// The statistics of one step: one set an evaluation.
-pub struct StepStats<D: Device> {
+pub struct StepStats<D: Device, F: Field<D> = Basic> {
     /// Of the first evaluation, with theta_n.
-    pub first: BasicStats<D>,
+    pub first: F::Stats,
     /// Of Heun's second evaluation, with theta_{n+1}.
-    pub second: Option<BasicStats<D>>,
+    pub second: Option<F::Stats>,
 }
 
-impl<D: Device> StepStats<D> {
+impl<D: Device, F: Field<D>> StepStats<D, F> {
     /// New statistics, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, scheme: Scheme, channels: usize) -> Result<Self> {
-        let mut new = || BasicStats::new(arena, Category::Statistics, channels);
+    pub fn new(arena: &mut Arena<'_, D>, scheme: Scheme, map: Shape) -> Result<Self> {
+        let mut new = || F::stats(arena, Category::Statistics, map);
         Ok(Self { first: new()?, second: if scheme == Scheme::Heun { Some(new()?) } else { None } })
     }
 }
 
 /// What evaluating one step leaves for its pullback.
-pub struct StepCache<D: Device> {
+pub struct StepCache<D: Device, F: Field<D> = Basic> {
     /// Of the first evaluation, at x.
-    pub first: BasicCache<D>,
+    pub first: F::Cache,
     /// Heun's `y = x + h k1` and the second evaluation's cache, at y.
-    pub second: Option<(Tensor<D>, BasicCache<D>)>,
+    pub second: Option<(Tensor<D>, F::Cache)>,
 }
 
-impl<D: Device> StepCache<D> {
+impl<D: Device, F: Field<D>> StepCache<D, F> {
     /// A new cache, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, category: Category, scheme: Scheme, map: Shape) -> Result<Self> {
-        let first = BasicCache::new(arena, category, map)?;
+        let first = F::cache(arena, category, map)?;
         let second = match scheme {
             Scheme::Euler => None,
-            Scheme::Heun => Some((arena.tensor(category, map)?, BasicCache::new(arena, category, map)?)),
+            Scheme::Heun => Some((arena.tensor(category, map)?, F::cache(arena, category, map)?)),
         };
         Ok(Self { first, second })
     }
 
     /// The tensors whose first extent is the batch.
     pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
-        let BasicCache { z1, z2 } = &mut self.first;
-        let second = self.second.as_mut().map(|(y, c)| [y, &mut c.z1, &mut c.z2]);
-        [z1, z2].into_iter().chain(second.into_iter().flatten())
+        let second = self.second.iter_mut().flat_map(|(y, cache)| [y].into_iter().chain(cache.maps_mut()));
+        self.first.maps_mut().chain(second)
     }
 }
 
 /// One evaluation within a step: which weights, which statistics, and where the statistics come from.
-pub struct Stage<'a, D: Device> {
+pub struct Stage<'a, D: Device, F: Field<D> = Basic> {
     /// The block's weights.
-    pub theta: &'a BasicTheta<D>,
+    pub theta: &'a F::Theta,
     /// The evaluation's statistics, read or written.
-    pub stats: &'a mut BasicStats<D>,
+    pub stats: &'a mut F::Stats,
     /// Which of the two.
-    pub normalise: Normalise<'a, D>,
+    pub normalise: Normalise<'a, F::Running>,
 }
 
-impl<'a, D: Device> Stage<'a, D> {
-    fn eval(&mut self, d: &D, x: &Tensor<D>, cache: &mut BasicCache<D>, scratch: &mut Scratch<D>) -> Result<()> {
-        let normalise = match &mut self.normalise {
-            Normalise::Given => Normalise::Given,
-            Normalise::Batch(running) => Normalise::Batch(running.as_deref_mut()),
-        };
-        basic::eval(d, x, self.theta, self.stats, normalise, cache, scratch)
+impl<D: Device, F: Field<D>> Stage<'_, D, F> {
+    fn eval(&mut self, d: &D, x: &Tensor<D>, cache: &mut F::Cache, scratch: &mut F::Scratch) -> Result<()> {
+        F::eval(d, x, self.theta, self.stats, self.normalise.again(), cache, scratch)
     }
 }
 
 /// One step from x_n by its increment `Phi_h(x_n) = x_{n+1} - x_n`. Its stages are the evaluations in the order in which they
 /// are made: theta_n, and theta_{n+1} for Heun.
-pub struct Step<'a, D: Device> {
+pub struct Step<'a, D: Device, F: Field<D> = Basic> {
     /// Signed step size.
     pub h: f64,
     /// The first evaluation.
-    pub first: Stage<'a, D>,
+    pub first: Stage<'a, D, F>,
     /// Heun's second evaluation.
-    pub second: Option<Stage<'a, D>>,
+    pub second: Option<Stage<'a, D, F>>,
 }
 
-impl<'a, D: Device> Step<'a, D> {
+impl<D: Device, F: Field<D>> Step<'_, D, F> {
     /// The step that undoes this one: -h and the stages mirrored.
     pub fn reversed(self) -> Self {
         let (first, second) = match self.second {
@@ -176,11 +170,17 @@ impl<'a, D: Device> Step<'a, D> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn evaluate(&mut self, d: &D, x: &Tensor<D>, cache: &mut StepCache<D>, scratch: &mut Scratch<D>) -> Result<()> {
+    pub fn evaluate(
+        &mut self,
+        d: &D,
+        x: &Tensor<D>,
+        cache: &mut StepCache<D, F>,
+        scratch: &mut F::Scratch,
+    ) -> Result<()> {
         self.first.eval(d, x, &mut cache.first, scratch)?;
         if let (Some(stage), Some((y, second))) = (&mut self.second, &mut cache.second) {
             let Stage { theta, stats, .. } = &self.first;
-            d.norm_step(x, self.h, &cache.first.z2, &stats.bn2, &theta.bn2, y)?;
+            F::advance(d, x, self.h, theta, stats, &cache.first, y)?;
             stage.eval(d, y, second, scratch)?;
         }
         Ok(())
@@ -200,14 +200,14 @@ impl<'a, D: Device> Step<'a, D> {
         d: &D,
         x: &Tensor<D>,
         sign: f64,
-        cache: &StepCache<D>,
+        cache: &StepCache<D, F>,
         y: &mut Tensor<D>,
-        scratch: &mut Scratch<D>,
+        scratch: &mut F::Scratch,
     ) -> Result<()> {
         let h = sign * self.weight();
-        d.norm_step(x, h, &cache.first.z2, &self.first.stats.bn2, &self.first.theta.bn2, y)?;
+        F::advance(d, x, h, self.first.theta, self.first.stats, &cache.first, y)?;
         if let (Some(stage), Some((_, second))) = (&self.second, &cache.second) {
-            d.norm_step_acc(h, &second.z2, &stage.stats.bn2, &stage.theta.bn2, y, scratch)?;
+            F::advance_acc(d, h, stage.theta, stage.stats, second, y, scratch)?;
         }
         Ok(())
     }
@@ -220,14 +220,14 @@ impl<'a, D: Device> Step<'a, D> {
         &self,
         d: &D,
         sign: f64,
-        cache: &StepCache<D>,
+        cache: &StepCache<D, F>,
         x_acc: &mut Tensor<D>,
-        scratch: &mut Scratch<D>,
+        scratch: &mut F::Scratch,
     ) -> Result<()> {
         let h = sign * self.weight();
-        d.norm_step_acc(h, &cache.first.z2, &self.first.stats.bn2, &self.first.theta.bn2, x_acc, scratch)?;
+        F::advance_acc(d, h, self.first.theta, self.first.stats, &cache.first, x_acc, scratch)?;
         if let (Some(stage), Some((_, second))) = (&self.second, &cache.second) {
-            d.norm_step_acc(h, &second.z2, &stage.stats.bn2, &stage.theta.bn2, x_acc, scratch)?;
+            F::advance_acc(d, h, stage.theta, stage.stats, second, x_acc, scratch)?;
         }
         Ok(())
     }
@@ -243,37 +243,37 @@ impl<'a, D: Device> Step<'a, D> {
         &self,
         d: &D,
         x: &Tensor<D>,
-        cache: &StepCache<D>,
+        cache: &StepCache<D, F>,
         grad: &mut Tensor<D>,
-        grad_theta_acc: StepGrads<'_, D>,
+        grad_theta_acc: StepGrads<'_, D, F>,
         cotangents: Option<&mut HeunCotangents<D>>,
-        scratch: &mut Scratch<D>,
+        scratch: &mut F::Scratch,
     ) -> Result<()> {
         let Stage { theta, stats, .. } = &self.first;
         let StepGrads { first: grads, second: grads_next } = grad_theta_acc;
         let (Some(stage), Some((y, cache_y)), Some(grads_next), Some(HeunCotangents { a_y, a_1 })) =
             (&self.second, &cache.second, grads_next, cotangents)
         else {
-            d.basic_vjp_outer(grad, self.h, theta, stats, &cache.first, grads, scratch)?;
-            return d.basic_vjp_inner(x, theta, stats, &cache.first, grads, grad, scratch);
+            F::vjp_outer(d, grad, self.h, theta, stats, &cache.first, grads, scratch)?;
+            return F::vjp_inner(d, x, theta, stats, &cache.first, grads, grad, scratch);
         };
         d.fill(0.0, a_y)?;
-        d.basic_vjp_outer(grad, self.h / 2.0, stage.theta, stage.stats, cache_y, grads_next, scratch)?;
-        d.basic_vjp_inner(y, stage.theta, stage.stats, cache_y, grads_next, a_y, scratch)?;
+        F::vjp_outer(d, grad, self.h / 2.0, stage.theta, stage.stats, cache_y, grads_next, scratch)?;
+        F::vjp_inner(d, y, stage.theta, stage.stats, cache_y, grads_next, a_y, scratch)?;
         d.copy(grad, a_1)?;
         d.axpby(self.h, a_y, self.h / 2.0, a_1)?;
         d.axpby(1.0, a_y, 1.0, grad)?;
-        d.basic_vjp_outer(a_1, 1.0, theta, stats, &cache.first, grads, scratch)?;
-        d.basic_vjp_inner(x, theta, stats, &cache.first, grads, grad, scratch)
+        F::vjp_outer(d, a_1, 1.0, theta, stats, &cache.first, grads, scratch)?;
+        F::vjp_inner(d, x, theta, stats, &cache.first, grads, grad, scratch)
     }
 }
 
 /// Where a step's parameter gradients accumulate.
-pub struct StepGrads<'a, D: Device> {
+pub struct StepGrads<'a, D: Device, F: Field<D> = Basic> {
     /// Of theta_n.
-    pub first: &'a mut BasicTheta<D>,
+    pub first: &'a mut F::Theta,
     /// Of theta_{n+1}, for Heun.
-    pub second: Option<&'a mut BasicTheta<D>>,
+    pub second: Option<&'a mut F::Theta>,
 }
 
 /// The two cotangents inside a Heun step, `[N, H, W, C]`.
@@ -284,20 +284,35 @@ pub struct HeunCotangents<D: Device> {
     pub a_1: Tensor<D>,
 }
 
+/// What a residual stack is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StackSpec {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// Residual functions N.
+    pub depth: usize,
+    /// The step size.
+    pub step_size: StepSize,
+    /// The state x, `[N, H, W, C]`.
+    pub map: Shape,
+    /// Whether the forward pass's statistics are kept for the sweep.
+    pub keeps_statistics: bool,
+}
+
 /// All blocks of the residual stack, by kind of memory.
-pub struct Stack<D: Device> {
+pub struct Stack<D: Device, F: Field<D> = Basic> {
     /// The scheme.
     pub scheme: Scheme,
     /// The step size.
     pub h: f64,
     /// Weights, one a block.
-    pub theta: Vec<BasicTheta<D>>,
+    pub theta: Vec<F::Theta>,
     /// The optimiser's velocities, one a block.
-    pub velocity: Vec<BasicTheta<D>>,
+    pub velocity: Vec<F::Theta>,
     /// Running statistics, one a block.
-    pub running: Vec<BasicRunning<D>>,
+    pub running: Vec<F::Running>,
     /// The forward pass's statistics, one a step; none where the sweep measures its own.
-    pub saved: Vec<StepStats<D>>,
+    pub saved: Vec<StepStats<D, F>>,
 }
 
 /// Where a step of the stack takes its statistics from.
@@ -313,7 +328,27 @@ pub enum Statistics {
     Running,
 }
 
-impl<D: Device> Stack<D> {
+impl<D: Device, F: Field<D>> Stack<D, F> {
+    /// A new stack, uninitialised but for its step size.
+    ///
+    /// # Errors
+    /// If the arena is full.
+    pub fn new(arena: &mut Arena<'_, D>, spec: StackSpec) -> Result<Self> {
+        let StackSpec { scheme, depth, step_size, map, keeps_statistics } = spec;
+        let saved = if keeps_statistics { scheme.steps(depth) } else { 0 };
+        let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
+            (0..depth).map(|_| F::theta(arena, category, map)).collect()
+        };
+        Ok(Self {
+            scheme,
+            h: step_size.h(depth),
+            theta: blocks(arena, Category::Parameters)?,
+            velocity: blocks(arena, Category::Optimiser)?,
+            running: (0..depth).map(|_| F::running(arena, map)).collect::<Result<_>>()?,
+            saved: (0..saved).map(|_| StepStats::new(arena, scheme, map)).collect::<Result<_>>()?,
+        })
+    }
+
     /// Number of residual functions N.
     pub fn depth(&self) -> usize {
         self.theta.len()
@@ -333,8 +368,8 @@ impl<D: Device> Stack<D> {
         d: &D,
         n: usize,
         statistics: Statistics,
-        spare: &'a mut StepStats<D>,
-    ) -> Result<Step<'a, D>> {
+        spare: &'a mut StepStats<D, F>,
+    ) -> Result<Step<'a, D, F>> {
         let Self { h, theta, running, saved, .. } = self;
         let keeps = match statistics {
             Statistics::MeasureAndRun => !saved.is_empty(),
@@ -344,12 +379,11 @@ impl<D: Device> Stack<D> {
         let StepStats { first, second } = if keeps { &mut saved[n] } else { spare };
         if statistics == Statistics::Running {
             for (stats, running) in std::iter::once(&mut *first).chain(second.as_mut()).zip(&running[n..]) {
-                d.bn_running_stats(&running.bn1, &mut stats.bn1)?;
-                d.bn_running_stats(&running.bn2, &mut stats.bn2)?;
+                F::running_stats(d, running, stats)?;
             }
         }
         let (running_n, running_next) = running[n..].split_at_mut(1);
-        let normalise = |running: Option<&'a mut BasicRunning<D>>| match statistics {
+        let normalise = |running: Option<&'a mut F::Running>| match statistics {
             Statistics::MeasureAndRun => Normalise::Batch(running),
             Statistics::Measure => Normalise::Batch(None),
             Statistics::Saved | Statistics::Running => Normalise::Given,

@@ -116,6 +116,8 @@ pub struct Conv {
 impl Conv {
     /// 3x3, stride 1, padding 1: the residual blocks' convolution, which keeps H and W.
     pub const SAME_3X3: Self = Self { kernel: 3, stride: 1, padding: 1 };
+    /// 1x1: the same matrix at every pixel.
+    pub const POINTWISE: Self = Self { kernel: 1, stride: 1, padding: 0 };
     /// 5x5, stride 3, padding 1: the paper's stem.
     pub const STEM_5X5: Self = Self { kernel: 5, stride: 3, padding: 1 };
 

@@ -150,6 +150,156 @@ fn gradient_error_judges_the_modes_on_a_checkpoint() {
     assert!(!place.path("none").exists());
 }
 
+/// Trainings of seconds.
+const DEPTH: &str = "depth --quick --data synthetic --channels 2 --batch 1000 --device cpu --quiet";
+
+#[test]
+fn depth_compares_the_test_errors_of_every_mode_by_seed() {
+    let place = Place::new();
+    let line = format!("{DEPTH} --modes backprop,adjoint --depths 4,2 --epochs 2 --seeds 2 --out out");
+    let ended = place.paper(&line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let expected = [
+        "cells",
+        "depth.csv",
+        "depth.png",
+        "depth.svg",
+        "epochs.csv",
+        "statistics.png",
+        "statistics.svg",
+        "summary.json",
+    ];
+    assert_eq!(place.names("out/depth"), expected);
+    // two depths and seeds; two schemes with two modes, and Euler's adjoint with batch statistics; the lock
+    assert_eq!(place.names("out/depth/cells").len(), 2 * 2 * 5 + 1);
+    assert_eq!(place.text("out/depth/epochs.csv").lines().count(), 1 + 20 * 2);
+    let csv = place.text("out/depth/depth.csv");
+    let error = |scheme: &str, mode: &str, statistics: &str, seed: u64, depth: usize| -> f64 {
+        let start = format!("{scheme},{mode},{statistics},{seed},{depth},2,0.1,1000,2,");
+        let line = csv.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_else(|| panic!("no {start}"));
+        100.0 * line.split(',').next().expect("a value").parse::<f64>().expect("a number")
+    };
+    let summary = place.summary("out/depth");
+    let mean = |of: &serde_json::Value, depth: u64| -> f64 {
+        let entry = of.as_array().expect("depths").iter().find(|entry| entry["depth"] == depth);
+        entry.and_then(|entry| entry["spread"]["mean"].as_f64()).expect("a mean")
+    };
+    for curve in summary["curves"].as_array().expect("curves") {
+        let series = &curve["series"];
+        let name = |key: &str| series[key].as_str().expect("a name").to_string();
+        let (scheme, mode, statistics) = (name("scheme"), name("mode"), name("bn_stats"));
+        for depth in [2, 4] {
+            let seeds = [0, 1];
+            let of = |mode: &str, statistics: &str| seeds.map(|seed| error(&scheme, mode, statistics, seed, depth));
+            let (own, exact) = (of(&mode, &statistics), of("backprop", "saved"));
+            let depth = depth as u64;
+            assert!((mean(&curve["test_error_last_epoch"], depth) - (own[0] + own[1]) / 2.0).abs() < 1e-9, "{curve:#}");
+            let gap = (own[0] - exact[0] + own[1] - exact[1]) / 2.0;
+            match mode.as_str() {
+                "backprop" => assert!(curve["last_minus_backprop_same_seed"].is_null()),
+                _ => assert!((mean(&curve["last_minus_backprop_same_seed"], depth) - gap).abs() < 1e-9, "{curve:#}"),
+            }
+        }
+    }
+    let compared = &summary["statistics"][0]["last_batch_minus_saved"];
+    let gap = |seed| error("euler", "adjoint", "batch", seed, 4) - error("euler", "adjoint", "saved", seed, 4);
+    assert!((mean(compared, 4) - (gap(0) + gap(1)) / 2.0).abs() < 1e-9, "{summary:#}");
+
+    // one cell that is missing is trained again to the same error; the best epoch's takes no training
+    let cell = "out/depth/cells/seed1-depth0004-heun-adjoint-epochs2-dropnone-batch1000-channels2.json";
+    fs::remove_file(place.path(cell)).expect(cell);
+    assert_eq!(place.paper(&line).stdout, ended.stdout);
+    assert_eq!(place.text("out/depth/depth.csv"), csv);
+    let best = place.paper(&format!("{line} --metric best"));
+    assert!(best.stdout.contains("of the best epoch, chosen on test data"), "{best}");
+}
+
+#[test]
+fn a_training_that_diverges_counts_as_guessing() {
+    let place = Place::new();
+    let ended = place.paper(&format!(
+        "{DEPTH} --modes backprop,adjoint --depths 2 --schemes euler --lr 1e6 --epochs 1 --seeds 1 --out out"
+    ));
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(ended.stdout.contains("90.00 [90.00, 90.00] (1) 1*"), "{ended}");
+    assert!(ended.stdout.contains("(3 of 3 in all)"), "{ended}");
+    for line in place.text("out/depth/depth.csv").lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        assert!(fields[9] == "0.9" && fields[16] == "1", "{line}");
+    }
+    assert!(place.text("out/depth/depth.svg").contains("diverged runs: 1"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_training_stopped_by_ctrl_c_goes_on_to_the_same_bits() {
+    use std::time::{Duration, Instant};
+    let place = Place::new();
+    let line = |out: &str| {
+        format!(
+            "{DEPTH} --depths 4 --schemes euler --modes corrected --bn-stats saved --epochs 6 --seeds 1 --out {out}"
+        )
+    };
+    let child = place.command_of(env!("CARGO_BIN_EXE_paper"), &line("cut")).spawn().expect("it starts");
+    // the second epoch is under way
+    let run = "cut/depth/runs/seed0-depth0004-euler-corrected-epochs6-drop4-batch1000-channels2";
+    let start = Instant::now();
+    while !place.path(run).join("summary.json").exists() {
+        assert!(start.elapsed() < Duration::from_secs(120), "no epoch was done");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill can be run").success());
+    let ended = cli::Ended::of("depth", child);
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(place.path(run).join("checkpoint.safetensors").exists());
+    assert_eq!(place.text("cut/depth/depth.csv").lines().count(), 1);
+
+    assert_eq!(place.paper(&line("cut")).code, Some(0));
+    assert_eq!(place.paper(&line("whole")).code, Some(0));
+    assert_eq!(place.text("cut/depth/epochs.csv"), place.text("whole/depth/epochs.csv"));
+    assert_eq!(place.text("cut/depth/epochs.csv").lines().count(), 1 + 6);
+    assert!(!place.path("cut/depth/runs").exists(), "a run that is done leaves its cell alone");
+}
+
+#[test]
+fn memory_takes_what_is_planned_and_says_what_grows() {
+    let place = Place::new();
+    let line = "memory --quick --seeds 2 --depth-to 64 --measure-to 8 --channels 4 --batch 8 --device cpu --threads 1 --quiet --out out";
+    let ended = place.paper(line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(place.names("out/memory"), ["cells", "memory.csv", "memory.png", "memory.svg", "summary.json"]);
+    // depths 4 and 8, both schemes, six modes, two seeds; the lock
+    assert_eq!(place.names("out/memory/cells").len(), 2 * 2 * 6 * 2 + 1);
+    assert_eq!(place.text("out/memory/memory.csv").lines().count(), 1 + 24 * 2 + 36);
+    assert!(ended.stdout.contains("* measured (24 of 60 nets)"), "{ended}");
+    let summary = place.summary("out/memory");
+    let nets = summary["nets"].as_array().expect("nets");
+    let activations = |scheme: &str, mode: &str, depth: u64| {
+        let net = nets.iter().find(|net| net["scheme"] == scheme && net["mode"] == mode && net["depth"] == depth);
+        net.and_then(|net| net["planned_activation_bytes"].as_u64()).expect("a net")
+    };
+    for scheme in ["euler", "heun"] {
+        for mode in ["adjoint", "corrected", "light"] {
+            assert_eq!(activations(scheme, mode, 4), activations(scheme, mode, 64), "{scheme} {mode}");
+        }
+        assert!(activations(scheme, "backprop", 64) > 6 * activations(scheme, "backprop", 4));
+    }
+    for growth in summary["what_a_block_more_takes"].as_array().expect("modes") {
+        let bytes = |category: &str| growth["bytes_a_block"][category].as_f64().expect("a number");
+        // two 3 x 3 convolutions of 4 channels, and two batch norms' gamma and beta, each on a line of 64 bytes
+        let parameters = 2.0 * 576.0 + 4.0 * 64.0;
+        assert_eq!([bytes("parameters"), bytes("optimiser"), bytes("gradients")], [parameters, parameters, 0.0]);
+        let stages = if growth["scheme"] == "heun" { 2.0 } else { 1.0 };
+        assert_eq!(growth["saved_statistics_bytes_a_block"].as_f64(), Some(stages * 256.0));
+        assert_eq!(bytes("statistics"), 256.0 + stages * 256.0);
+        assert_eq!(growth["gradient_bytes_a_block_with_update_after"].as_f64(), Some(parameters));
+    }
+    let before = place.contents();
+    assert_eq!(place.paper(line).stdout, ended.stdout);
+    assert!(place.contents() == before, "a cell that is there is not measured again");
+}
+
 #[test]
 fn senseless_requests_exit_2_and_damaged_cells_1() {
     let place = Place::new();
@@ -168,6 +318,23 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
         ("gradient-error --weights checkpoint", "--weights"),
         ("gradient-error --metric cubic", "--metric"),
         ("gradient-error --threads 0", "--threads 0"),
+        ("depth --data synthetic --depths 0", "--depth 0"),
+        ("depth --data synthetic --depths 1,8", "--scheme heun"),
+        ("depth --data synthetic --depths two", "--depths"),
+        ("depth --data synthetic --modes exact", "exact"),
+        ("depth --data synthetic --epochs 0", "--epochs 0"),
+        ("depth --data synthetic --batch 0", "--batch 0"),
+        ("depth --data synthetic --batch 100000", "--batch 100000"),
+        ("depth --data synthetic --lr-drop 3,1", "--lr-drop"),
+        ("depth --data synthetic --device gpu", "`gpu`"),
+        ("memory --depth-to 4", "--depth-to 4"),
+        ("memory --step-seconds 0", "--step-seconds"),
+        ("memory --batch 0", "--batch 0"),
+        ("memory --modes none", "none"),
+        ("memory --seeds 0", "--seeds 0"),
+        ("failure --data synthetic --allowed -1", "--allowed"),
+        ("failure --data synthetic --schemes heun --depths 1", "--depth 2"),
+        ("failure --data synthetic --modes magic", "--modes"),
     ] {
         let ended = place.paper(line);
         assert_eq!(ended.code, Some(2), "{ended}");
@@ -183,4 +350,44 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
     let ended = place.paper("linear-weights --quick --out file");
     assert_eq!(ended.code, Some(1), "{ended}");
     assert!(ended.error().contains("cannot create the folder"), "{ended}");
+}
+
+#[test]
+fn failure_compares_ways_and_derives_levels() {
+    let place = Place::new();
+    let line = "failure --quick --data synthetic --depths 2 --modes adjoint,corrected,anchors-1 --epochs 1 --batch 1000 \
+                --channels 4 --seeds 1 --threads 2 --quiet --out out";
+    let ended = place.paper(line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let expected = [
+        "accuracy.png",
+        "accuracy.svg",
+        "cells",
+        "drift.csv",
+        "drift.png",
+        "drift.svg",
+        "failure.csv",
+        "level.png",
+        "level.svg",
+        "probes.csv",
+        "summary.json",
+    ];
+    assert_eq!(place.names("out/failure"), expected);
+    // two step sizes, two starts, backprop and three ways
+    assert_eq!(place.names("out/failure/cells").len(), 16 + 1, "and the lock");
+    assert_eq!(place.text("out/failure/failure.csv").lines().count(), 1 + 16);
+    let summary = place.summary("out/failure");
+    let drift = |step: &str, mode: &str| {
+        let runs = summary["runs"].as_array().expect("runs");
+        let of = |run: &&serde_json::Value| {
+            run["net"]["step_size"] == step && run["net"]["init"] == "plain" && run["mode"] == mode
+        };
+        runs.iter().find(of).expect("a run")["largest_drift"]["mean"].as_f64()
+    };
+    assert!(drift("1", "adjoint") > drift("1/N", "adjoint"), "{summary:#}");
+    assert_eq!(drift("1", "backprop"), None);
+    assert!(summary["levels"].as_array().is_some_and(|levels| levels.len() == 3), "{summary:#}");
+    let before = place.contents();
+    assert_eq!(place.paper(line).stdout, ended.stdout);
+    assert!(place.contents() == before);
 }

@@ -8,13 +8,13 @@
 //! The net is the default one without a data set, which is the same in every cell: `data` is one batch.
 
 mod cell;
-mod measure;
 mod picture;
 mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -23,9 +23,10 @@ use rewind::cpu::Cpu;
 use rewind::device::Device;
 use rewind::error::Error;
 use rewind::memory::human;
+use rewind::paper::memory::MemorySpec;
 use rewind::scheme::Scheme;
 
-use cell::{Cell, Mode};
+use cell::{Cell, METHODS};
 
 /// Depths: powers of two from the first to the last.
 const DEPTHS: std::ops::RangeInclusive<usize> = 4..=4096;
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
         Err(text) => text.exit(),
     };
     let done = match &arguments.cell {
-        Some(cell) => measure::in_this_process(cell),
+        Some(cell) => in_this_process(cell),
         None => run(&arguments),
     };
     match done {
@@ -93,6 +94,15 @@ fn refused(error: &anyhow::Error) -> ExitCode {
         None => eprintln!("error: {error:#}"),
     }
     ExitCode::from(own.map_or(1, Error::exit_code))
+}
+
+/// Trains in this process and prints what that took, as JSON on one line.
+fn in_this_process(cell: &str) -> anyhow::Result<()> {
+    let spec: MemorySpec = serde_json::from_str(cell).context("--cell is for the bench's own use")?;
+    // Ctrl-C ends the process
+    let measured = spec.measure(&Cpu::new(spec.threads)?, &AtomicBool::new(false))?;
+    println!("{}", serde_json::to_string(&measured)?);
+    Ok(())
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -128,21 +138,21 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
     let mut cells = Vec::new();
     for depth in depths {
-        for mode in Mode::ALL {
-            let mut cell = Cell::planned(&cpu, mode, scheme, depth, threads);
+        for method in METHODS {
+            let mut cell = Cell::planned(&cpu, method, scheme, depth, threads);
             let planned = cell.planned.total();
             if depth <= measure_to && planned <= limit {
-                let measured = measure::in_own_process(&cell)?;
-                cell.check(&measured.ledger)?;
+                let measured = cell.spec.in_own_process(&["--cell"], &cell.planned)?;
+                let measured = measured.context("a process was interrupted")?;
                 eprintln!(
-                    "depth {depth:>4}, {mode}: planned {}, measured {}, process {}",
+                    "depth {depth:>4}, {method}: planned {}, measured {}, process {}",
                     human(planned),
                     human(measured.ledger.total()),
-                    measured.process_bytes.map_or("unknown".into(), human),
+                    measured.process_peak_bytes.map_or("unknown".into(), human),
                 );
                 cell.measured = Some(measured);
             } else {
-                eprintln!("depth {depth:>4}, {mode}: planned {}, not measured", human(planned));
+                eprintln!("depth {depth:>4}, {method}: planned {}, not measured", human(planned));
             }
             cells.push(cell);
         }

@@ -5,12 +5,12 @@ use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMI
 use rewind::memory::human;
 use rewind::scheme::Scheme;
 
-use crate::cell::{Cell, Mode};
+use crate::cell::{Cell, METHODS};
 
 /// Width and height in pixels, shared by the panels.
 const SIZE: (u32, u32) = (1120, 520);
-/// One a mode, in the order of [`Mode::ALL`].
-const COLOURS: [RGBColor; Mode::ALL.len()] = [VERMILLION, ORANGE, PURPLE, SKY, BLUE, GREEN];
+/// One a mode, in the order of [`METHODS`].
+const COLOURS: [RGBColor; METHODS.len()] = [VERMILLION, ORANGE, PURPLE, SKY, BLUE, GREEN];
 /// The vertical axis has a line every so many times.
 const BYTES_STEP: f64 = 4.0;
 
@@ -30,7 +30,7 @@ fn panels<'a>(svg: &'a mut String, cells: &[Cell]) -> Drawn<'a> {
     let process = curves(
         cells,
         |cell| cell.planned.total(),
-        |cell| cell.measured.as_ref().and_then(|measured| measured.process_bytes),
+        |cell| cell.measured.as_ref().and_then(|measured| measured.process_peak_bytes),
     );
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
@@ -72,35 +72,34 @@ fn panels<'a>(svg: &'a mut String, cells: &[Cell]) -> Drawn<'a> {
 /// What all cells have in common.
 fn subtitle(cells: &[Cell]) -> String {
     let Some(cell) = cells.first() else { return String::new() };
-    let (net, sweep) = (cell.spec.net(), cell.spec.sweep);
+    let net = cell.spec.net();
     let map = net.map();
     let (h, w, channels, batch) = (map.h(), map.w(), net.channels, net.batch);
-    let plural = if cell.spec.threads == 1 { "" } else { "s" };
-    let net_name = match sweep.scheme {
+    let net_name = match cell.spec.scheme {
         Scheme::Euler => "ResNet (Euler)",
         Scheme::Heun => "HeunNet (Heun)",
     };
     format!(
-        "{net_name}, {channels} channels, {h} x {w} maps, batch {batch}, {} thread{plural}; every dot is two real steps in a process of its own",
-        cell.spec.threads
+        "{net_name}, {channels} channels, {h} x {w} maps, batch {batch}; {}; every dot is two real steps in a process of its own",
+        cell.spec.device_name
     )
 }
 
 /// The modes' curves. Modes that are planned to take the same are one curve, since nobody could see the other.
 fn curves(cells: &[Cell], planned: impl Fn(&Cell) -> u64, taken: impl Fn(&Cell) -> Option<u64>) -> Vec<Curve> {
     let mut curves: Vec<Curve> = Vec::new();
-    for (mode, colour) in Mode::ALL.into_iter().zip(COLOURS) {
-        let of_mode = || cells.iter().filter(|cell| cell.mode == mode);
+    for (method, colour) in METHODS.into_iter().zip(COLOURS) {
+        let of_mode = || cells.iter().filter(|cell| cell.spec.method == method);
         let point = |cell: &Cell, bytes: u64| (cell.spec.depth as f64, bytes as f64);
         let line: Vec<_> = of_mode().map(|cell| point(cell, planned(cell))).collect();
         let marks = of_mode().filter_map(|cell| Some(point(cell, taken(cell)?)));
         match curves.iter_mut().find(|curve| curve.line == line) {
             Some(same) => {
-                same.name = format!("{}, {mode}", same.name);
+                same.name = format!("{}, {method}", same.name);
                 same.marks.extend(marks);
             }
             None => {
-                let (name, marks, band) = (mode.to_string(), marks.collect(), Vec::new());
+                let (name, marks, band) = (method.to_string(), marks.collect(), Vec::new());
                 curves.push(Curve { name, colour, hollow: false, marks, line, band });
             }
         }

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use rewind::memory::{Category, human};
 
-use crate::cell::{Cell, Mode};
-use crate::measure::STEPS;
+use crate::cell::{Cell, METHODS, STEPS};
 
 /// A row a depth, a column a mode.
 pub fn text(cells: &[Cell]) -> String {
@@ -21,7 +20,7 @@ pub fn text(cells: &[Cell]) -> String {
         |cell| format!("{}{}", human(cell.planned.total()), mark(cell)),
     );
     table(&mut text, "the whole process: its peak resident set", cells, |cell| {
-        let process = cell.measured.as_ref().and_then(|measured| measured.process_bytes);
+        let process = cell.measured.as_ref().and_then(|measured| measured.process_peak_bytes);
         process.map_or("- ".into(), |bytes| format!("{} ", human(bytes)))
     });
     let measured = cells.iter().filter(|cell| cell.measured.is_some()).count();
@@ -36,8 +35,8 @@ pub fn text(cells: &[Cell]) -> String {
 
 fn table(text: &mut String, title: &str, cells: &[Cell], entry: impl Fn(&Cell) -> String) {
     let _ = write!(text, "\n{title}\n{:>5}", "depth");
-    for mode in Mode::ALL {
-        let _ = write!(text, "  {mode:>17} ");
+    for method in METHODS {
+        let _ = write!(text, "  {method:>17} ");
     }
     for row in cells.chunk_by(|a, b| a.spec.depth == b.spec.depth) {
         let _ = write!(text, "\n{:>5}", row[0].spec.depth);
@@ -58,9 +57,9 @@ pub fn csv(cells: &[Cell]) -> String {
         ",planned_activations,planned_total,measured_steps,measured_activations,measured_total,process_peak\n",
     );
     for Cell { spec, planned, measured, .. } in cells {
-        let (net, sweep) = (spec.net(), spec.sweep);
+        let (net, sweep) = (spec.net(), spec.method.sweep(spec.scheme, spec.depth));
         let _ = write!(csv, "{},{},{},{},", sweep.scheme, spec.depth, sweep.gradient, or_empty(sweep.anchors));
-        let _ = write!(csv, "{},{},{}", net.channels, net.batch, spec.threads);
+        let _ = write!(csv, "{},{},{}", net.channels, net.batch, or_empty(spec.threads));
         for category in Category::ALL {
             let _ = write!(csv, ",{}", planned.of(category));
         }
@@ -68,7 +67,7 @@ pub fn csv(cells: &[Cell]) -> String {
         let steps = measured.as_ref().map(|_| STEPS);
         let activations = measured.as_ref().map(|measured| measured.ledger.activations());
         let total = measured.as_ref().map(|measured| measured.ledger.total());
-        let process = measured.as_ref().and_then(|measured| measured.process_bytes);
+        let process = measured.as_ref().and_then(|measured| measured.process_peak_bytes);
         let _ =
             writeln!(csv, "{},{},{},{}", or_empty(steps), or_empty(activations), or_empty(total), or_empty(process));
     }

@@ -1,44 +1,228 @@
-//! The paper's residual function `f = BN2(conv2(relu(BN1(conv1(x)))))`, 3x3 convolutions, C to C.
+//! The paper's residual function `f = BN2(conv2(relu(BN1(conv1(x)))))`, 3x3 convolutions, C to C, by the device's fused
+//! operations.
 
-use crate::device::Device;
+use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors};
+use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, Measure, Scratch};
-use crate::shape::Conv;
+use crate::init::{self, Init};
+use crate::memory::{Arena, Category, padded_bytes};
+use crate::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch};
+use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
-/// Where an evaluation's batch-norm statistics come from.
-pub enum Normalise<'a, D: Device> {
-    /// Measured on this batch, and written to the stage's statistics; the forward pass of training also hands in the running
-    /// statistics to move.
-    Batch(Option<&'a mut BasicRunning<D>>),
-    /// Read from the stage's statistics.
-    Given,
+/// conv-BN-ReLU-conv-BN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basic {}
+
+impl<D: Device> Tensors<D> for BasicTheta<D> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+        BasicTheta::named(self).into_iter()
+    }
+
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+        BasicTheta::named_mut(self).into_iter()
+    }
 }
 
-/// Evaluates f at `x` up to its last affine map: fills the cache, so that `f = bn2(z2)` with the stage's statistics.
-///
-/// # Errors
-/// Whatever the device reports.
-pub fn eval<D: Device>(
-    d: &D,
-    x: &Tensor<D>,
-    theta: &BasicTheta<D>,
-    stats: &mut BasicStats<D>,
-    normalise: Normalise<'_, D>,
-    cache: &mut BasicCache<D>,
-    scratch: &mut Scratch<D>,
-) -> Result<()> {
-    let BasicCache { z1, z2 } = cache;
-    let (measure1, measure2) = match normalise {
-        Normalise::Given => (None, None),
-        Normalise::Batch(running) => {
-            let (running1, running2) = running.map_or((None, None), |r| (Some(&mut r.bn1), Some(&mut r.bn2)));
-            (
-                Some(Measure { stats: &mut stats.bn1, running: running1 }),
-                Some(Measure { stats: &mut stats.bn2, running: running2 }),
-            )
+impl<D: Device> Tensors<D> for BasicRunning<D> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+        BasicRunning::named(self).into_iter()
+    }
+
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+        BasicRunning::named_mut(self).into_iter()
+    }
+}
+
+impl<D: Device> Maps<D> for BasicCache<D> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        [&mut self.z1, &mut self.z2].into_iter()
+    }
+}
+
+impl<D: Device> Maps<D> for Scratch<D> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        self.maps.iter_mut().chain([&mut self.grad_u])
+    }
+}
+
+impl<D: Device> FieldScratch<D> for Scratch<D> {
+    fn idle(&mut self) -> Idle<'_, D> {
+        Idle { map: &mut self.grad_u, sums: &mut self.sums1, workspace: &mut self.workspace }
+    }
+}
+
+impl<D: Device> Field<D> for Basic {
+    type Theta = BasicTheta<D>;
+    type Stats = BasicStats<D>;
+    type Running = BasicRunning<D>;
+    type Cache = BasicCache<D>;
+    type Scratch = Scratch<D>;
+
+    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicTheta<D>> {
+        BasicTheta::new(arena, category, map.c())
+    }
+
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicStats<D>> {
+        BasicStats::new(arena, category, map.c())
+    }
+
+    fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<BasicRunning<D>> {
+        BasicRunning::new(arena, map.c())
+    }
+
+    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicCache<D>> {
+        BasicCache::new(arena, category, map)
+    }
+
+    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<Scratch<D>> {
+        Scratch::new(arena, map, D::SCRATCH_MAPS, workspace)
+    }
+
+    fn workspace(d: &D, map: Shape) -> usize {
+        d.block_workspace(map)
+    }
+
+    fn bytes(map: Shape) -> FieldBytes {
+        let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
+        let vector = bytes(Shape::vector(map.c()));
+        FieldBytes {
+            theta: 2 * bytes(Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c())) + 4 * vector,
+            // mean and rstd, or mean and variance, of two batch norms
+            stats: 4 * vector,
+            running: 4 * vector,
+            // z1 and z2
+            cache: 2 * bytes(map),
+            scratch: (D::SCRATCH_MAPS as u64 + 1) * bytes(map) + 4 * vector,
         }
-    };
-    d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, measure1, &mut scratch.workspace)?;
-    d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)
+    }
+
+    fn initialise(
+        d: &D,
+        init: Init,
+        seed: u64,
+        layer: usize,
+        theta: &mut BasicTheta<D>,
+        running: &mut BasicRunning<D>,
+    ) -> Result<()> {
+        init::block(d, init, seed, layer, theta, running)
+    }
+
+    fn running_stats(d: &D, running: &BasicRunning<D>, stats: &mut BasicStats<D>) -> Result<()> {
+        d.bn_running_stats(&running.bn1, &mut stats.bn1)?;
+        d.bn_running_stats(&running.bn2, &mut stats.bn2)
+    }
+
+    fn eval(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &BasicTheta<D>,
+        stats: &mut BasicStats<D>,
+        normalise: Normalise<'_, BasicRunning<D>>,
+        cache: &mut BasicCache<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        let BasicCache { z1, z2 } = cache;
+        let (measure1, measure2) = match normalise {
+            Normalise::Given => (None, None),
+            Normalise::Batch(running) => {
+                let (running1, running2) = running.map_or((None, None), |r| (Some(&mut r.bn1), Some(&mut r.bn2)));
+                (
+                    Some(Measure { stats: &mut stats.bn1, running: running1 }),
+                    Some(Measure { stats: &mut stats.bn2, running: running2 }),
+                )
+            }
+        };
+        d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, measure1, &mut scratch.workspace)?;
+        d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)
+    }
+
+    fn advance(
+        d: &D,
+        x: &Tensor<D>,
+        h: f64,
+        theta: &BasicTheta<D>,
+        stats: &BasicStats<D>,
+        cache: &BasicCache<D>,
+        y: &mut Tensor<D>,
+    ) -> Result<()> {
+        d.norm_step(x, h, &cache.z2, &stats.bn2, &theta.bn2, y)
+    }
+
+    fn advance_acc(
+        d: &D,
+        h: f64,
+        theta: &BasicTheta<D>,
+        stats: &BasicStats<D>,
+        cache: &BasicCache<D>,
+        x_acc: &mut Tensor<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, x_acc, scratch)
+    }
+
+    fn vjp_outer(
+        d: &D,
+        grad_f: &Tensor<D>,
+        scale: f64,
+        theta: &BasicTheta<D>,
+        stats: &BasicStats<D>,
+        cache: &BasicCache<D>,
+        grad_theta_acc: &mut BasicTheta<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        d.basic_vjp_outer(grad_f, scale, theta, stats, cache, grad_theta_acc, scratch)
+    }
+
+    fn vjp_inner(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &BasicTheta<D>,
+        stats: &BasicStats<D>,
+        cache: &BasicCache<D>,
+        grad_theta_acc: &mut BasicTheta<D>,
+        grad_x_acc: &mut Tensor<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        d.basic_vjp_inner(x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch)
+    }
+
+    fn euler_step(
+        d: &D,
+        h: f64,
+        theta: &BasicTheta<D>,
+        stats: &mut BasicStats<D>,
+        running: Option<&mut BasicRunning<D>>,
+        x: &mut Tensor<D>,
+        cache: &mut BasicCache<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        d.euler_step(h, theta, stats, running, x, cache, scratch)
+    }
+
+    fn inverse_vjp(
+        d: &D,
+        h: f64,
+        carry: Carry,
+        theta: &BasicTheta<D>,
+        stats: &mut BasicStats<D>,
+        x: &mut Tensor<D>,
+        x_rec: &mut Tensor<D>,
+        cache: &mut BasicCache<D>,
+        grad_x: &mut Tensor<D>,
+        grad_theta: &mut BasicTheta<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        d.inverse_vjp(h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+    }
+
+    fn sgd(
+        d: &D,
+        step: Sgd<'_, D>,
+        grad: &BasicTheta<D>,
+        velocity: &mut BasicTheta<D>,
+        theta: &mut BasicTheta<D>,
+    ) -> Result<()> {
+        d.sgd_block(step, grad, velocity, theta)
+    }
 }

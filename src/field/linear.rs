@@ -1,55 +1,211 @@
-//! The linear residual function `f(x, theta) = theta x`, for which the paper proves its theorems; in f64 on the host.
-//!
-//! A state holds columns that the net maps side by side, `[d, m]`, rows one after the other; theta is `[d, d]`.
+//! The linear residual function `f(x, theta) = theta x`, for which the paper proves its theorems: the 1x1 convolution, with no
+//! norm and so no statistics. On maps `[N, 1, 1, d]` the batch holds the vectors x.
 
-/// `y += scale * theta x`.
-pub fn eval_acc(d: usize, scale: f64, theta: &[f64], x: &[f64], y_acc: &mut [f64]) {
-    let m = x.len() / d;
-    for (theta_row, y_row) in theta.chunks_exact(d).zip(y_acc.chunks_exact_mut(m)) {
-        for (theta, x_row) in theta_row.iter().zip(x.chunks_exact(m)) {
-            for (y, x) in y_row.iter_mut().zip(x_row) {
-                *y += scale * theta * x;
-            }
-        }
+use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors};
+use crate::device::Device;
+use crate::error::Result;
+use crate::init::{self, Draw, Init};
+use crate::memory::{Arena, Category, padded_bytes};
+use crate::operands::Affine;
+use crate::shape::{Conv, Shape};
+use crate::tensor::Tensor;
+
+/// theta x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linear {}
+
+/// The weights, `[1, 1, C_in, C_out]`: theta's transpose.
+pub struct LinearTheta<D: Device> {
+    /// The one tensor.
+    pub weight: Tensor<D>,
+}
+
+impl<D: Device> Tensors<D> for LinearTheta<D> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+        [("weight", &self.weight)].into_iter()
+    }
+
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+        [("weight", &mut self.weight)].into_iter()
     }
 }
 
-/// The VJP by the state: `grad_x += scale * theta^T g`.
-pub fn vjp_x_acc(d: usize, scale: f64, theta: &[f64], g: &[f64], grad_x_acc: &mut [f64]) {
-    let m = g.len() / d;
-    for (theta_row, g_row) in theta.chunks_exact(d).zip(g.chunks_exact(m)) {
-        for (theta, grad_row) in theta_row.iter().zip(grad_x_acc.chunks_exact_mut(m)) {
-            for (grad, g) in grad_row.iter_mut().zip(g_row) {
-                *grad += scale * theta * g;
-            }
-        }
+/// There are no statistics.
+pub struct NoStatistics;
+
+impl<D: Device> Tensors<D> for NoStatistics {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+        std::iter::empty()
+    }
+
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+        std::iter::empty()
     }
 }
 
-/// The VJP by the weights: `grad_theta += scale * g x^T`.
-pub fn vjp_theta_acc(d: usize, scale: f64, x: &[f64], g: &[f64], grad_theta_acc: &mut [f64]) {
-    let m = x.len() / d;
-    for (g_row, grad_row) in g.chunks_exact(m).zip(grad_theta_acc.chunks_exact_mut(d)) {
-        for (grad, x_row) in grad_row.iter_mut().zip(x.chunks_exact(m)) {
-            *grad += scale * g_row.iter().zip(x_row).map(|(g, x)| g * x).sum::<f64>();
-        }
+/// The value f itself, `[N, H, W, C]`.
+pub struct LinearCache<D: Device> {
+    /// f.
+    pub f: Tensor<D>,
+}
+
+impl<D: Device> Maps<D> for LinearCache<D> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        [&mut self.f].into_iter()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Scratch memory of the linear field.
+pub struct LinearScratch<D: Device> {
+    grad_f: Tensor<D>,
+    grad_x: Tensor<D>,
+    sums: Affine<D>,
+    workspace: D::Buffer,
+}
 
-    #[test]
-    fn products_are_those_worked_out_by_hand() {
-        // theta = [1 2; 3 4], x = [5; 7], g = [1; -1]
-        let (theta, x, g) = ([1.0, 2.0, 3.0, 4.0], [5.0, 7.0], [1.0, -1.0]);
-        let (mut y, mut grad_x, mut grad_theta) = ([1.0, 1.0], [0.0; 2], [0.0; 4]);
-        eval_acc(2, 0.5, &theta, &x, &mut y);
-        assert_eq!(y, [1.0 + 0.5 * 19.0, 1.0 + 0.5 * 43.0]);
-        vjp_x_acc(2, 1.0, &theta, &g, &mut grad_x);
-        assert_eq!(grad_x, [-2.0, -2.0]);
-        vjp_theta_acc(2, 2.0, &x, &g, &mut grad_theta);
-        assert_eq!(grad_theta, [10.0, 14.0, -10.0, -14.0]);
+impl<D: Device> Maps<D> for LinearScratch<D> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        [&mut self.grad_f, &mut self.grad_x].into_iter()
+    }
+}
+
+impl<D: Device> FieldScratch<D> for LinearScratch<D> {
+    fn idle(&mut self) -> Idle<'_, D> {
+        Idle { map: &mut self.grad_f, sums: &mut self.sums, workspace: &mut self.workspace }
+    }
+}
+
+const fn weight(map: Shape) -> Shape {
+    Shape::weight(1, map.c(), map.c())
+}
+
+impl<D: Device> Field<D> for Linear {
+    type Theta = LinearTheta<D>;
+    type Stats = NoStatistics;
+    type Running = NoStatistics;
+    type Cache = LinearCache<D>;
+    type Scratch = LinearScratch<D>;
+
+    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<LinearTheta<D>> {
+        Ok(LinearTheta { weight: arena.tensor(category, weight(map))? })
+    }
+
+    fn stats(_arena: &mut Arena<'_, D>, _category: Category, _map: Shape) -> Result<NoStatistics> {
+        Ok(NoStatistics)
+    }
+
+    fn running(_arena: &mut Arena<'_, D>, _map: Shape) -> Result<NoStatistics> {
+        Ok(NoStatistics)
+    }
+
+    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<LinearCache<D>> {
+        Ok(LinearCache { f: arena.tensor(category, map)? })
+    }
+
+    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<LinearScratch<D>> {
+        let category = Category::Scratch;
+        Ok(LinearScratch {
+            grad_f: arena.tensor(category, map)?,
+            grad_x: arena.tensor(category, map)?,
+            sums: Affine::new(arena, category, map.c())?,
+            workspace: arena.tensor(category, Shape::vector(workspace))?.buffer,
+        })
+    }
+
+    fn workspace(d: &D, map: Shape) -> usize {
+        d.conv_workspace(map, Conv::POINTWISE, map.c())
+    }
+
+    fn bytes(map: Shape) -> FieldBytes {
+        let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
+        FieldBytes {
+            theta: bytes(weight(map)),
+            stats: 0,
+            running: 0,
+            cache: bytes(map),
+            scratch: 2 * bytes(map) + 2 * bytes(Shape::vector(map.c())),
+        }
+    }
+
+    fn initialise(
+        d: &D,
+        init: Init,
+        seed: u64,
+        layer: usize,
+        theta: &mut LinearTheta<D>,
+        _running: &mut NoStatistics,
+    ) -> Result<()> {
+        init::conv(d, seed, Draw::Block(init.drawn_as(layer), 0), &mut theta.weight)
+    }
+
+    fn running_stats(_d: &D, _running: &NoStatistics, _stats: &mut NoStatistics) -> Result<()> {
+        Ok(())
+    }
+
+    fn eval(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &LinearTheta<D>,
+        _stats: &mut NoStatistics,
+        _normalise: Normalise<'_, NoStatistics>,
+        cache: &mut LinearCache<D>,
+        scratch: &mut LinearScratch<D>,
+    ) -> Result<()> {
+        d.conv(x, &theta.weight, Conv::POINTWISE, &mut cache.f, &mut scratch.workspace)
+    }
+
+    fn advance(
+        d: &D,
+        x: &Tensor<D>,
+        h: f64,
+        _theta: &LinearTheta<D>,
+        _stats: &NoStatistics,
+        cache: &LinearCache<D>,
+        y: &mut Tensor<D>,
+    ) -> Result<()> {
+        d.copy(x, y)?;
+        d.axpby(h, &cache.f, 1.0, y)
+    }
+
+    fn advance_acc(
+        d: &D,
+        h: f64,
+        _theta: &LinearTheta<D>,
+        _stats: &NoStatistics,
+        cache: &LinearCache<D>,
+        x_acc: &mut Tensor<D>,
+        _scratch: &mut LinearScratch<D>,
+    ) -> Result<()> {
+        d.axpby(h, &cache.f, 1.0, x_acc)
+    }
+
+    fn vjp_outer(
+        d: &D,
+        grad_f: &Tensor<D>,
+        scale: f64,
+        _theta: &LinearTheta<D>,
+        _stats: &NoStatistics,
+        _cache: &LinearCache<D>,
+        _grad_theta_acc: &mut LinearTheta<D>,
+        scratch: &mut LinearScratch<D>,
+    ) -> Result<()> {
+        d.fill(0.0, &mut scratch.grad_f)?;
+        d.axpby(scale, grad_f, 1.0, &mut scratch.grad_f)
+    }
+
+    fn vjp_inner(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &LinearTheta<D>,
+        _stats: &NoStatistics,
+        _cache: &LinearCache<D>,
+        grad_theta_acc: &mut LinearTheta<D>,
+        grad_x_acc: &mut Tensor<D>,
+        scratch: &mut LinearScratch<D>,
+    ) -> Result<()> {
+        let LinearScratch { grad_f, grad_x, workspace, .. } = scratch;
+        d.conv_grad_w(x, grad_f, Conv::POINTWISE, &mut grad_theta_acc.weight, workspace)?;
+        d.conv_grad_x(grad_f, &theta.weight, Conv::POINTWISE, grad_x, workspace)?;
+        d.axpby(1.0, grad_x, 1.0, grad_x_acc)
     }
 }

@@ -1,4 +1,249 @@
-//! Residual functions f: their evaluation and their VJP. A field owns nothing between calls.
+//! Residual functions f: their evaluation and their VJP. A field owns nothing between calls: weights, statistics, caches and
+//! scratch memory are handed in.
 
 pub mod basic;
+pub mod bottleneck;
+pub mod chain;
 pub mod linear;
+
+pub use basic::Basic;
+pub use bottleneck::Bottleneck;
+pub use linear::Linear;
+
+use crate::device::{Device, Sgd};
+use crate::error::Result;
+use crate::init::Init;
+use crate::memory::{Arena, Category};
+use crate::operands::{Affine, Carry};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// Tensors with the names that they have in a checkpoint, in a fixed order.
+pub trait Tensors<D: Device> {
+    /// All of them.
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)>;
+    /// The same, to be written.
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)>;
+}
+
+/// Memory with tensors whose first extent is the batch.
+pub trait Maps<D: Device> {
+    /// Those tensors.
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>>;
+}
+
+/// A field's scratch memory.
+pub trait FieldScratch<D: Device>: Maps<D> {
+    /// What lies idle between two of the field's operations.
+    fn idle(&mut self) -> Idle<'_, D>;
+}
+
+/// Scratch memory that others may use between a field's operations.
+pub struct Idle<'a, D: Device> {
+    /// A state-shaped tensor, `[N, H, W, C]`.
+    pub map: &'a mut Tensor<D>,
+    /// Two vectors, `[C]`.
+    pub sums: &'a mut Affine<D>,
+    /// The device's workspace.
+    pub workspace: &'a mut D::Buffer,
+}
+
+/// Where an evaluation's batch-norm statistics come from. `R` holds one residual function's running statistics.
+pub enum Normalise<'a, R> {
+    /// Measured on this batch, and written to the stage's statistics; the forward pass of training also hands in the running
+    /// statistics to move.
+    Batch(Option<&'a mut R>),
+    /// Read from the stage's statistics.
+    Given,
+}
+
+impl<R> Normalise<'_, R> {
+    /// The same for another evaluation.
+    pub fn again(&mut self) -> Normalise<'_, R> {
+        match self {
+            Self::Given => Normalise::Given,
+            Self::Batch(running) => Normalise::Batch(running.as_deref_mut()),
+        }
+    }
+}
+
+/// Bytes of one residual function's memory, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FieldBytes {
+    /// The weights; gradients and velocities take as much.
+    pub theta: u64,
+    /// The statistics of one evaluation.
+    pub stats: u64,
+    /// The running statistics.
+    pub running: u64,
+    /// What one evaluation leaves.
+    pub cache: u64,
+    /// The scratch memory without the device's workspace.
+    pub scratch: u64,
+}
+
+/// A residual function f(x, theta) on states `[N, H, W, C]`.
+///
+/// Its VJP comes in two halves, because `grad_f`, the cotangent of f, and `grad_x`, that of x, may be one tensor: the step's
+/// pullback is `grad_x = g + (df/dx)^T scale g` in place. The outer half is the last to read `grad_f`; the inner half adds to
+/// `grad_x`. What goes from one to the other lies in the scratch memory, so nothing may use that in between.
+///
+/// # Errors
+/// Constructors fail if the arena is full, everything else with whatever the device reports.
+pub trait Field<D: Device>: Sized + 'static {
+    /// The weights, or their gradients, or their velocities.
+    type Theta: Tensors<D> + Send + Sync;
+    /// The batch-norm statistics of one evaluation.
+    type Stats: Send + Sync;
+    /// The running statistics.
+    type Running: Tensors<D> + Send + Sync;
+    /// What an evaluation leaves for its VJP and from which the value f is made.
+    type Cache: Maps<D> + Send + Sync;
+    /// Memory that lives within one operation or one block.
+    type Scratch: FieldScratch<D> + Send + Sync;
+
+    /// New weights for states of this shape, uninitialised.
+    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Theta>;
+    /// New statistics, uninitialised.
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Stats>;
+    /// New running statistics, uninitialised.
+    fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<Self::Running>;
+    /// A new cache, uninitialised.
+    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Cache>;
+    /// Scratch memory with a device workspace of `workspace` elements.
+    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<Self::Scratch>;
+
+    /// Elements of workspace that the device asks for.
+    fn workspace(d: &D, map: Shape) -> usize;
+    /// Bytes of all of the above, from formulas.
+    fn bytes(map: Shape) -> FieldBytes;
+
+    /// The weights and running statistics of block `layer` at the start.
+    fn initialise(
+        d: &D,
+        init: Init,
+        seed: u64,
+        layer: usize,
+        theta: &mut Self::Theta,
+        running: &mut Self::Running,
+    ) -> Result<()>;
+
+    /// The statistics that evaluation uses, from the running ones.
+    fn running_stats(d: &D, running: &Self::Running, stats: &mut Self::Stats) -> Result<()>;
+
+    /// Evaluates f at `x`: fills the cache, and the statistics where they are measured.
+    fn eval(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &Self::Theta,
+        stats: &mut Self::Stats,
+        normalise: Normalise<'_, Self::Running>,
+        cache: &mut Self::Cache,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()>;
+
+    /// `y = x + h f`, from the cache of [`Field::eval`].
+    fn advance(
+        d: &D,
+        x: &Tensor<D>,
+        h: f64,
+        theta: &Self::Theta,
+        stats: &Self::Stats,
+        cache: &Self::Cache,
+        y: &mut Tensor<D>,
+    ) -> Result<()>;
+
+    /// `x += h f`, from the cache of [`Field::eval`].
+    fn advance_acc(
+        d: &D,
+        h: f64,
+        theta: &Self::Theta,
+        stats: &Self::Stats,
+        cache: &Self::Cache,
+        x_acc: &mut Tensor<D>,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()>;
+
+    /// The first half of the VJP of `scale f` at the point whose cache it is.
+    fn vjp_outer(
+        d: &D,
+        grad_f: &Tensor<D>,
+        scale: f64,
+        theta: &Self::Theta,
+        stats: &Self::Stats,
+        cache: &Self::Cache,
+        grad_theta_acc: &mut Self::Theta,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()>;
+
+    /// The second half: `grad_x += (df/dx)^T scale grad_f`.
+    fn vjp_inner(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &Self::Theta,
+        stats: &Self::Stats,
+        cache: &Self::Cache,
+        grad_theta_acc: &mut Self::Theta,
+        grad_x_acc: &mut Tensor<D>,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()>;
+
+    /// One Euler step of training's forward pass, in place: `x += h f(x)` with f's statistics measured on the batch, and the
+    /// running statistics moved where given. What the cache then holds is the device's affair.
+    fn euler_step(
+        d: &D,
+        h: f64,
+        theta: &Self::Theta,
+        stats: &mut Self::Stats,
+        running: Option<&mut Self::Running>,
+        x: &mut Tensor<D>,
+        cache: &mut Self::Cache,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()> {
+        Self::eval(d, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
+        Self::advance_acc(d, h, theta, stats, cache, x, scratch)
+    }
+
+    /// The inverse Euler step and VJP of one block with given statistics: from `x = x_{n+1}` and `grad_x = dL/dx_{n+1}` to
+    /// `grad_x = dL/dx_n` and `grad_theta = dL/dtheta_n` at `x~_n = x - h f(x)`; `x` becomes the state that the sweep carries
+    /// on from, as `carry` says. What `x_rec` and the cache then hold is the device's affair.
+    fn inverse_vjp(
+        d: &D,
+        h: f64,
+        carry: Carry,
+        theta: &Self::Theta,
+        stats: &mut Self::Stats,
+        x: &mut Tensor<D>,
+        x_rec: &mut Tensor<D>,
+        cache: &mut Self::Cache,
+        grad_x: &mut Tensor<D>,
+        grad_theta: &mut Self::Theta,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()> {
+        grad_theta.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+        Self::eval(d, x, theta, stats, Normalise::Given, cache, scratch)?;
+        Self::advance(d, x, -h, theta, stats, cache, x_rec)?;
+        Self::eval(d, x_rec, theta, stats, Normalise::Given, cache, scratch)?;
+        match carry {
+            Carry::Reconstruction => d.copy(x_rec, x)?,
+            Carry::Correction => Self::advance_acc(d, -h, theta, stats, cache, x, scratch)?,
+        }
+        Self::vjp_outer(d, grad_x, h, theta, stats, cache, grad_theta, scratch)?;
+        Self::vjp_inner(d, x_rec, theta, stats, cache, grad_theta, grad_x, scratch)
+    }
+
+    /// One SGD step on one block.
+    fn sgd(
+        d: &D,
+        step: Sgd<'_, D>,
+        grad: &Self::Theta,
+        velocity: &mut Self::Theta,
+        theta: &mut Self::Theta,
+    ) -> Result<()> {
+        let moved = velocity.named_mut().zip(theta.named_mut());
+        for ((_, grad), ((_, velocity), (_, theta))) in grad.named().zip(moved) {
+            d.sgd(step, grad, velocity, theta)?;
+        }
+        Ok(())
+    }
+}

@@ -14,9 +14,9 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::init::{self, Draw, Init};
 use crate::memory::{Arena, Bytes, Category};
-use crate::operands::{BasicRunning, BasicTheta, BnRunning, BnStats, Measure};
+use crate::operands::{BasicTheta, BnRunning, BnStats, Measure};
 use crate::plan;
-use crate::scheme::{Stack, Statistics, StepSize, StepStats};
+use crate::scheme::{Stack, StackSpec, Statistics, StepSize};
 use crate::shape::Shape;
 use crate::sweep::{self, SweepSpec, Work};
 use crate::tensor::Tensor;
@@ -56,6 +56,18 @@ impl NetSpec {
     /// The state x, `[N, H, W, C]`.
     pub fn map(&self) -> Shape {
         self.stem.conv().output(self.images(), self.channels)
+    }
+
+    /// The residual stack.
+    pub fn stack(&self) -> StackSpec {
+        let Self { depth, step_size, sweep, .. } = *self;
+        StackSpec {
+            scheme: sweep.scheme,
+            depth,
+            step_size,
+            map: self.map(),
+            keeps_statistics: sweep.keeps_statistics(),
+        }
     }
 
     /// The stem's weights, `[K, K, C_in, C_out]`.
@@ -143,11 +155,7 @@ impl<D: Device> Net<D> {
         let planned = plan::network(d, &spec);
         let arena = &mut Arena::new(d, planned.total())?;
         let map = spec.map();
-        let (channels, depth, scheme) = (spec.channels, spec.depth, spec.sweep.scheme);
-        let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
-            (0..depth).map(|_| BasicTheta::new(arena, category, channels)).collect()
-        };
-        let saved_steps = if spec.sweep.keeps_statistics() { scheme.steps(depth) } else { 0 };
+        let (channels, depth) = (spec.channels, spec.depth);
         let logits = Shape::map(spec.batch, 1, 1, spec.classes);
         let mut net = Self {
             spec,
@@ -158,14 +166,7 @@ impl<D: Device> Net<D> {
             stem_running: BnRunning::new(arena, channels)?,
             stem_stats: BnStats::new(arena, Category::Statistics, channels)?,
             stem_z: arena.tensor(Category::Saved, map)?,
-            stack: Stack {
-                scheme,
-                h: spec.step_size.h(depth),
-                theta: blocks(arena, Category::Parameters)?,
-                velocity: blocks(arena, Category::Optimiser)?,
-                running: (0..depth).map(|_| BasicRunning::new(arena, channels)).collect::<Result<_>>()?,
-                saved: (0..saved_steps).map(|_| StepStats::new(arena, scheme, channels)).collect::<Result<_>>()?,
-            },
+            stack: Stack::new(arena, spec.stack())?,
             work: Work::new(arena, &spec.sweep, depth, map, plan::workspace(d, &spec))?,
             images: arena.tensor(Category::Data, spec.images())?,
             labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,

@@ -27,6 +27,18 @@ pub enum Method {
     Corrected,
     /// One evaluation of each block.
     Light,
+    /// The paper's with a pass more of every reverse step.
+    #[value(name = "fixed-point-1")]
+    #[serde(rename = "fixed-point-1")]
+    FixedPoint1,
+    /// With two.
+    #[value(name = "fixed-point-2")]
+    #[serde(rename = "fixed-point-2")]
+    FixedPoint2,
+    /// With three.
+    #[value(name = "fixed-point-3")]
+    #[serde(rename = "fixed-point-3")]
+    FixedPoint3,
 }
 
 impl Method {
@@ -42,6 +54,9 @@ impl Method {
             Self::AnchorsSqrt => SweepSpec { anchors: Some(adjoint.segment_steps(depth)), ..adjoint },
             Self::Corrected => plain(Gradient::Corrected),
             Self::Light => plain(Gradient::Light),
+            Self::FixedPoint1 => SweepSpec { fixed_point: 1, ..adjoint },
+            Self::FixedPoint2 => SweepSpec { fixed_point: 2, ..adjoint },
+            Self::FixedPoint3 => SweepSpec { fixed_point: 3, ..adjoint },
         }
     }
 
@@ -61,6 +76,9 @@ impl fmt::Display for Method {
             Self::AnchorsSqrt => "anchors-sqrt",
             Self::Corrected => "corrected",
             Self::Light => "light",
+            Self::FixedPoint1 => "fixed-point-1",
+            Self::FixedPoint2 => "fixed-point-2",
+            Self::FixedPoint3 => "fixed-point-3",
         })
     }
 }

@@ -4,8 +4,10 @@
 //! stopped goes on where it was; tables and pictures are made of the cells, never of anything that only one process knew.
 
 pub mod cells;
+pub mod failure;
 pub mod gradient;
 pub mod linear;
+pub mod memory;
 pub mod method;
 pub mod results;
 pub mod slope;

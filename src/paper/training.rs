@@ -98,7 +98,7 @@ impl Cell for Training {
 }
 
 /// Evaluations of f a block and training step, a VJP counted as two.
-fn evaluations(sweep: &SweepSpec) -> f64 {
+pub(super) fn evaluations(sweep: &SweepSpec) -> f64 {
     let evaluations = match sweep.gradient {
         Gradient::Backprop => 3,
         Gradient::Checkpoint | Gradient::Light => 4,
@@ -185,6 +185,22 @@ impl Runs {
         log: &mut Log,
         stop: &AtomicBool,
     ) -> Result<Option<Trained>> {
+        self.train_watched(device, dataset, training, log, stop, |_| Ok(()))
+    }
+
+    /// As [`Runs::train`], and shows `watch` the run before its first epoch, after each one, and where it diverged.
+    ///
+    /// # Errors
+    /// As for [`Runs::train`], and what `watch` reports.
+    pub fn train_watched<D: Device<Real = f32>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        training: &Training,
+        log: &mut Log,
+        stop: &AtomicBool,
+        mut watch: impl FnMut(&mut Run<'_, D>) -> Result<()> + Send,
+    ) -> Result<Option<Trained>> {
         let config = training.config.clone();
         check_limit(device, &config, dataset)?;
         let (folder, checkpoint) = match self.unfinished(training, log)? {
@@ -192,11 +208,21 @@ impl Runs {
             None => (RunFolder::claim(Some(&self.path(training)), &training.key)?, None),
         };
         let mut run = Run::new(device, config, dataset.clone(), checkpoint.as_ref(), stop)?;
-        let diverged = match device.install(|| run.train(&folder, log)) {
-            Ok((Ending::Done, _)) => None,
-            Ok((Ending::Interrupted, _)) => return Ok(None),
-            Err(Error::NotFinite { epoch, step, place, .. }) => Some(Divergence { epoch, step, place }),
-            Err(error) => return Err(error),
+        let epochs = training.config.epochs.unwrap_or(0);
+        device.install(|| watch(&mut run))?;
+        let diverged = loop {
+            let next = run.progress().epoch + 1;
+            let ended = device.install(|| run.train_to(next, &folder, log));
+            if !matches!(ended, Ok((Ending::Interrupted, _))) {
+                device.install(|| watch(&mut run))?;
+            }
+            match ended {
+                Ok((Ending::Done, _)) if run.progress().epoch < epochs => {}
+                Ok((Ending::Done, _)) => break None,
+                Ok((Ending::Interrupted, _)) => return Ok(None),
+                Err(Error::NotFinite { epoch, step, place, .. }) => break Some(Divergence { epoch, step, place }),
+                Err(error) => return Err(error),
+            }
         };
         log.finish();
         let history = run.progress().history.clone();

@@ -4,14 +4,15 @@ use super::work::At;
 use super::{SweepSpec, Work, corrected, reverse};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
+use crate::field::Field;
 use crate::operands::Carry;
 use crate::scheme::Stack;
 
-pub(super) fn backward<D: Device>(
+pub(super) fn backward<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
     for n in (0..stack.steps()).rev() {

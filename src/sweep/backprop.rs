@@ -4,9 +4,10 @@ use super::Work;
 use super::work::At;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
+use crate::field::Field;
 use crate::scheme::{Stack, Statistics};
 
-pub(super) fn forward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+pub(super) fn forward<D: Device, F: Field<D>>(d: &D, stack: &mut Stack<D, F>, work: &mut Work<D, F>) -> Result<()> {
     let Work { x, caches, states, spare, scratch, .. } = work;
     d.copy(x, &mut states[0])?;
     for n in 0..stack.steps() {
@@ -18,6 +19,11 @@ pub(super) fn forward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>
     Ok(())
 }
 
-pub(super) fn backward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>, sgd: Sgd<'_, D>) -> Result<()> {
+pub(super) fn backward<D: Device, F: Field<D>>(
+    d: &D,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+    sgd: Sgd<'_, D>,
+) -> Result<()> {
     (0..stack.steps()).rev().try_for_each(|n| work.pull(d, stack, n, Statistics::Saved, At::State(n), n, sgd))
 }

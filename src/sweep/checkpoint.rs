@@ -5,9 +5,15 @@ use super::work::At;
 use super::{SweepSpec, Work, advance};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
+use crate::field::Field;
 use crate::scheme::{Stack, Statistics};
 
-pub(super) fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+pub(super) fn forward<D: Device, F: Field<D>>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+) -> Result<()> {
     let every = spec.segment_steps(stack.depth());
     for n in 0..stack.steps() {
         if n % every == 0 {
@@ -18,11 +24,11 @@ pub(super) fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, 
     Ok(())
 }
 
-pub(super) fn backward<D: Device>(
+pub(super) fn backward<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
     let every = spec.segment_steps(stack.depth());
@@ -38,10 +44,10 @@ pub(super) fn backward<D: Device>(
 }
 
 /// Runs steps `start..end` again from the stored state, keeping every input and cache.
-fn rerun<D: Device>(
+fn rerun<D: Device, F: Field<D>>(
     d: &D,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     start: usize,
     end: usize,
     every: usize,

@@ -5,14 +5,15 @@ use super::work::At;
 use super::{BnStatistics, SweepSpec, Work, reverse};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
+use crate::field::Field;
 use crate::operands::Carry;
 use crate::scheme::{Scheme, Stack, Statistics, Step};
 
-pub(super) fn backward<D: Device>(
+pub(super) fn backward<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
     for n in (0..stack.steps()).rev() {
@@ -29,17 +30,17 @@ pub(super) fn backward<D: Device>(
     Ok(())
 }
 
-/// Whether one block of the sweep is the device's fused `inverse_vjp`: an Euler step, no image coupled to another by the
+/// Whether one block of the sweep is the field's fused `inverse_vjp`: an Euler step, no image coupled to another by the
 /// statistics, no extra pass.
 pub(super) fn fuses(spec: &SweepSpec) -> bool {
     spec.scheme == Scheme::Euler && spec.bn_stats == BnStatistics::Saved && spec.fixed_point == 0
 }
 
-/// One block by [`Device::inverse_vjp`].
-pub(super) fn fused_step<D: Device>(
+/// One block by [`Field::inverse_vjp`].
+pub(super) fn fused_step<D: Device, F: Field<D>>(
     d: &D,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     n: usize,
     carry: Carry,
     sgd: Sgd<'_, D>,
@@ -49,6 +50,6 @@ pub(super) fn fused_step<D: Device>(
     let Step { h, first, .. } = stack.step(d, n, Statistics::Saved, spare)?;
     let slot = n % grads.slots.len();
     let cache = &mut caches[0].first;
-    d.inverse_vjp(h, carry, first.theta, first.stats, x, x_rec, cache, grad, &mut grads.slots[slot], scratch)?;
+    F::inverse_vjp(d, h, carry, first.theta, first.stats, x, x_rec, cache, grad, &mut grads.slots[slot], scratch)?;
     work.grads.end(d, stack, n, sgd)
 }

@@ -5,13 +5,14 @@ use super::work::At;
 use super::{SweepSpec, Work, reverse};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
+use crate::field::Field;
 use crate::scheme::Stack;
 
-pub(super) fn backward<D: Device>(
+pub(super) fn backward<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
     let mut guessed = false;
@@ -31,7 +32,13 @@ pub(super) fn backward<D: Device>(
 }
 
 /// `guess = x - Phi_h(x_rec)`, before the pullback may update the block.
-fn guess_next<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &mut Work<D>, n: usize) -> Result<()> {
+fn guess_next<D: Device, F: Field<D>>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+    n: usize,
+) -> Result<()> {
     let Work { x, guess, caches, spare, scratch, .. } = work;
     let guess = guess.as_mut().expect("light has one");
     stack.step(d, n, spec.recompute_statistics(), spare)?.advance(d, x, -1.0, &caches[0], guess, scratch)

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{Device, Sgd};
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::scheme::{Scheme, Stack, Statistics};
 pub use work::{Grads, Work};
 
@@ -187,7 +188,12 @@ impl SweepSpec {
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+pub fn forward<D: Device, F: Field<D>>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+) -> Result<()> {
     match spec.gradient {
         Gradient::Backprop => backprop::forward(d, stack, work),
         Gradient::Checkpoint => checkpoint::forward(d, spec, stack, work),
@@ -199,7 +205,7 @@ pub fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn infer<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+pub fn infer<D: Device, F: Field<D>>(d: &D, stack: &mut Stack<D, F>, work: &mut Work<D, F>) -> Result<()> {
     for n in 0..stack.steps() {
         advance(d, stack, work, n, Statistics::Running)?;
     }
@@ -207,10 +213,10 @@ pub fn infer<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>) -> Resu
 }
 
 /// One step of `work.x`, in place.
-pub(crate) fn advance<D: Device>(
+pub(crate) fn advance<D: Device, F: Field<D>>(
     d: &D,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     n: usize,
     statistics: Statistics,
 ) -> Result<()> {
@@ -225,11 +231,11 @@ pub(crate) fn advance<D: Device>(
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn backward<D: Device>(
+pub fn backward<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
     match spec.gradient {

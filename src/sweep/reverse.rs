@@ -4,10 +4,15 @@
 use super::{SweepSpec, Work, advance};
 use crate::device::Device;
 use crate::error::Result;
-use crate::field::basic::Normalise;
+use crate::field::{Field, FieldScratch, Normalise};
 use crate::scheme::{Scheme, Stack, Stage, Statistics, Step};
 
-pub(super) fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, work: &mut Work<D>) -> Result<()> {
+pub(super) fn forward<D: Device, F: Field<D>>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+) -> Result<()> {
     for n in 0..stack.steps() {
         if let Some(anchor) = anchor_of(spec, n) {
             d.copy(&work.x, &mut work.states[anchor])?;
@@ -18,7 +23,7 @@ pub(super) fn forward<D: Device>(d: &D, spec: &SweepSpec, stack: &mut Stack<D>, 
 }
 
 /// Step n of the forward pass, of which nothing is kept.
-fn step_forward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>, n: usize) -> Result<()> {
+fn step_forward<D: Device, F: Field<D>>(d: &D, stack: &mut Stack<D, F>, work: &mut Work<D, F>, n: usize) -> Result<()> {
     if stack.scheme != Scheme::Euler {
         return advance(d, stack, work, n, Statistics::MeasureAndRun);
     }
@@ -26,7 +31,7 @@ fn step_forward<D: Device>(d: &D, stack: &mut Stack<D>, work: &mut Work<D>, n: u
     let Step { h, first: Stage { theta, stats, normalise }, .. } =
         stack.step(d, n, Statistics::MeasureAndRun, spare)?;
     let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
-    d.euler_step(h, theta, stats, running, x, &mut caches[0].first, scratch)
+    F::euler_step(d, h, theta, stats, running, x, &mut caches[0].first, scratch)
 }
 
 /// The stored state that is x_n, if there is one. x_0 is not stored: the stem knows it, and nothing is reconstructed from it.
@@ -36,26 +41,27 @@ fn anchor_of(spec: &SweepSpec, n: usize) -> Option<usize> {
 
 /// Replaces `work.x`, the reconstruction of x_{n+1}, by the true state where one is stored, and measures how far apart they
 /// were. Says whether it did.
-pub(super) fn restart_at_anchor<D: Device>(
+pub(super) fn restart_at_anchor<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &Stack<D>,
-    work: &mut Work<D>,
+    stack: &Stack<D, F>,
+    work: &mut Work<D, F>,
     n: usize,
 ) -> Result<bool> {
     let Some(anchor) = anchor_of(spec, n + 1).filter(|_| n + 1 < stack.steps()) else { return Ok(false) };
     let Work { x, states, anchor_distances, scratch, .. } = work;
-    d.squared_distance(x, &states[anchor], &mut anchor_distances[anchor], &mut scratch.workspace)?;
+    let distance = &mut anchor_distances[anchor];
+    d.squared_distance(x, &states[anchor], distance, scratch.idle().workspace)?;
     d.copy(&states[anchor], x)?;
     Ok(true)
 }
 
 /// `x_rec = x~_n` by the reverse step from `x`: the forward step with -h and its stages mirrored.
-pub(super) fn reverse_step<D: Device>(
+pub(super) fn reverse_step<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     n: usize,
 ) -> Result<()> {
     let Work { x, x_rec, caches, spare, scratch, .. } = work;
@@ -67,11 +73,11 @@ pub(super) fn reverse_step<D: Device>(
 
 /// `R` passes of `x_rec <- x - Phi_h(x_rec)`, which converge to the x_n that the forward step takes to `x`; then the
 /// evaluation at x_rec that the pullback needs.
-pub(super) fn refine_and_evaluate<D: Device>(
+pub(super) fn refine_and_evaluate<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     n: usize,
 ) -> Result<()> {
     let Work { x, x_rec, caches, spare, scratch, .. } = work;
@@ -85,11 +91,11 @@ pub(super) fn refine_and_evaluate<D: Device>(
 }
 
 /// `x -= Phi_h(x_rec)`, with the increment just evaluated: the corrected state, at no evaluation's cost.
-pub(super) fn correct<D: Device>(
+pub(super) fn correct<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D>,
-    work: &mut Work<D>,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
     n: usize,
 ) -> Result<()> {
     let Work { x, caches, spare, scratch, .. } = work;

@@ -2,15 +2,15 @@
 
 use crate::device::{Device, Sgd};
 use crate::error::Result;
+use crate::field::{Basic, Field, Maps, Tensors};
 use crate::memory::{Arena, Category};
-use crate::operands::{BasicTheta, Scratch};
 use crate::scheme::{HeunCotangents, Scheme, Stack, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
 use crate::sweep::{Gradient, SweepSpec, Update};
 use crate::tensor::Tensor;
 
 /// Everything that a sweep works with besides the blocks. Allocated once, before the first step.
-pub struct Work<D: Device> {
+pub struct Work<D: Device, F: Field<D> = Basic> {
     /// The state x_n; in a reconstructing sweep, the state it carries on from.
     pub x: Tensor<D>,
     /// The reconstructed x~_n at which the VJP is taken; only in modes that reconstruct.
@@ -22,7 +22,7 @@ pub struct Work<D: Device> {
     /// Heun's inner cotangents.
     pub(super) cotangents: Option<HeunCotangents<D>>,
     /// What evaluations leave for pullbacks: as many as the mode stores, at least one.
-    pub(super) caches: Vec<StepCache<D>>,
+    pub(super) caches: Vec<StepCache<D, F>>,
     /// Stored states: backprop's inputs of every step, checkpoint's inputs of every segment, or anchors.
     pub(super) states: Vec<Tensor<D>>,
     /// Checkpoint's states inside the segment being recomputed.
@@ -30,14 +30,14 @@ pub struct Work<D: Device> {
     /// Squared distance of the reconstruction at each anchor, and the anchor's squared norm: `[2]` each.
     pub anchor_distances: Vec<Tensor<D>>,
     /// Statistics that nobody keeps.
-    pub(super) spare: StepStats<D>,
+    pub(super) spare: StepStats<D, F>,
     /// The parameter gradients.
-    pub grads: Grads<D>,
+    pub grads: Grads<D, F>,
     /// Scratch memory.
-    pub scratch: Scratch<D>,
+    pub scratch: F::Scratch,
 }
 
-impl<D: Device> Work<D> {
+impl<D: Device, F: Field<D>> Work<D, F> {
     /// The memory of a sweep over maps `[N, H, W, C]` with a device workspace of `workspace` elements.
     ///
     /// # Errors
@@ -74,9 +74,9 @@ impl<D: Device> Work<D> {
             anchor_distances: (0..anchors)
                 .map(|_| arena.tensor(Category::Scratch, Shape::vector(2)))
                 .collect::<Result<_>>()?,
-            spare: StepStats::new(arena, spec.scheme, map.c())?,
-            grads: Grads::new(arena, spec, depth, map.c())?,
-            scratch: Scratch::new(arena, map, D::SCRATCH_MAPS, workspace)?,
+            spare: StepStats::new(arena, spec.scheme, map)?,
+            grads: Grads::new(arena, spec, depth, map)?,
+            scratch: F::scratch(arena, map, workspace)?,
         })
     }
 
@@ -85,10 +85,10 @@ impl<D: Device> Work<D> {
     /// # Errors
     /// If `n` is larger than the batch that the memory was planned for.
     pub fn set_batch(&mut self, n: usize) -> Result<()> {
-        let single = [&mut self.x, &mut self.grad, &mut self.scratch.grad_u].into_iter();
+        let single = [&mut self.x, &mut self.grad].into_iter();
         let optional = self.x_rec.iter_mut().chain(&mut self.guess);
         let heun = self.cotangents.iter_mut().flat_map(|c| [&mut c.a_y, &mut c.a_1]);
-        let stored = self.states.iter_mut().chain(&mut self.segment).chain(&mut self.scratch.maps);
+        let stored = self.states.iter_mut().chain(&mut self.segment).chain(self.scratch.maps_mut());
         let caches = self.caches.iter_mut().flat_map(StepCache::maps_mut);
         single.chain(optional).chain(heun).chain(stored).chain(caches).try_for_each(|map| map.set_batch(n))
     }
@@ -97,7 +97,7 @@ impl<D: Device> Work<D> {
     pub(super) fn pull(
         &mut self,
         d: &D,
-        stack: &mut Stack<D>,
+        stack: &mut Stack<D, F>,
         n: usize,
         statistics: Statistics,
         at: At,
@@ -131,24 +131,24 @@ pub(super) enum At {
 
 /// The blocks' gradients: one slot a block, or, with updates in the sweep, one slot for each block that a step touches,
 /// used in turn.
-pub struct Grads<D: Device> {
+pub struct Grads<D: Device, F: Field<D> = Basic> {
     /// Block n's gradient is in slot n modulo their number.
-    pub slots: Vec<BasicTheta<D>>,
+    pub slots: Vec<F::Theta>,
     update: Update,
 }
 
-impl<D: Device> Grads<D> {
-    fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, depth: usize, channels: usize) -> Result<Self> {
+impl<D: Device, F: Field<D>> Grads<D, F> {
+    fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, depth: usize, map: Shape) -> Result<Self> {
         let slots = match spec.update {
             Update::InSweep => spec.scheme.stages(),
             Update::After => depth,
         };
-        let new = |_| BasicTheta::new(arena, Category::Gradients, channels);
+        let new = |_| F::theta(arena, Category::Gradients, map);
         Ok(Self { slots: (0..slots).map(new).collect::<Result<_>>()?, update: spec.update })
     }
 
     /// The slots of step n.
-    fn of_step(&mut self, n: usize, stages: usize) -> StepGrads<'_, D> {
+    fn of_step(&mut self, n: usize, stages: usize) -> StepGrads<'_, D, F> {
         let len = self.slots.len();
         if stages == 1 {
             return StepGrads { first: &mut self.slots[n % len], second: None };
@@ -159,7 +159,7 @@ impl<D: Device> Grads<D> {
     }
 
     /// Zeroes the slots that step n is the first to add to.
-    pub(super) fn begin(&mut self, d: &D, stack: &Stack<D>, n: usize) -> Result<()> {
+    pub(super) fn begin(&mut self, d: &D, stack: &Stack<D, F>, n: usize) -> Result<()> {
         let len = self.slots.len();
         let last = n + 1 == stack.steps();
         let layers = if last { n..n + stack.scheme.stages() } else { n..n + 1 };
@@ -172,7 +172,7 @@ impl<D: Device> Grads<D> {
     }
 
     /// Updates the blocks whose gradient step n completed, if updates are in the sweep. No later step of the sweep uses them.
-    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D>, n: usize, sgd: Sgd<'_, D>) -> Result<()> {
+    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D, F>, n: usize, sgd: Sgd<'_, D>) -> Result<()> {
         if self.update == Update::After {
             return Ok(());
         }
@@ -185,8 +185,8 @@ impl<D: Device> Grads<D> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn apply(&self, d: &D, stack: &mut Stack<D>, layer: usize, sgd: Sgd<'_, D>) -> Result<()> {
+    pub fn apply(&self, d: &D, stack: &mut Stack<D, F>, layer: usize, sgd: Sgd<'_, D>) -> Result<()> {
         let Stack { theta, velocity, .. } = stack;
-        d.sgd_block(sgd, &self.slots[layer % self.slots.len()], &mut velocity[layer], &mut theta[layer])
+        F::sgd(d, sgd, &self.slots[layer % self.slots.len()], &mut velocity[layer], &mut theta[layer])
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::drift::DriftWatch;
+
 /// Where a run stands between two steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -13,6 +15,9 @@ pub struct Progress {
     pub global_step: u64,
     /// Sums over the steps of the unfinished epoch.
     pub sums: EpochSums,
+    /// The drift of the last steps, and whether it was ever too large.
+    #[serde(default)]
+    pub drift: DriftWatch,
     /// The rows of metrics.csv, one a completed epoch.
     pub history: Vec<EpochRow>,
 }
@@ -106,7 +111,7 @@ pub fn best_epoch(history: &[EpochRow]) -> Option<&EpochRow> {
 
 /// Floats as the shortest decimal that reads back to the same bits, in a string: JSON's own numbers know no infinity, and
 /// their reader may be off by a bit.
-mod exact {
+pub(super) mod exact {
     use serde::{Deserialize, Deserializer, Serializer, de};
 
     pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -170,6 +175,7 @@ pub(crate) mod tests {
                 step_in_epoch: 7,
                 global_step: u64::MAX,
                 sums: EpochSums { steps: 7, images: 1792, correct: 1000, loss, drift: drifts, seconds },
+                drift: DriftWatch::default(),
                 history: vec![EpochRow { test_loss: loss, drift: drift.map(f64::from_bits), ..row(1) }],
             };
             let read: Progress = serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();

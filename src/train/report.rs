@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Serialize, Serializer};
 
 use super::atomic::write_atomically;
+use super::drift::DriftWarning;
 use super::pace::Clock;
 use super::progress::EpochRow;
 use crate::device::DeviceMemory;
@@ -77,6 +78,8 @@ pub struct Summary {
     pub images_per_second: Option<f64>,
     /// Mean drift of the last epoch's steps.
     pub drift: Option<f64>,
+    /// When the drift first passed the level from which on accuracy may be lost; none if it never did.
+    pub drift_warning: Option<DriftWarning>,
     /// Peak bytes by category.
     #[serde(serialize_with = "all_categories")]
     pub memory: Bytes,
@@ -176,7 +179,10 @@ impl fmt::Display for FinalTable<'_> {
         }
         line("time", &time)?;
         if let Some(drift) = s.drift {
-            line("drift", &format!("{drift:.1e} of |x_0|, mean of the last epoch"))?;
+            let warned = s.drift_warning.map_or(String::new(), |DriftWarning { step, level, .. }| {
+                format!("; above {level:.0e} first at step {step}: see the warning")
+            });
+            line("drift", &format!("{drift:.1e} of |x_0|, mean of the last epoch{warned}"))?;
         }
         line("memory at peak", "       MiB")?;
         for category in Category::ALL {
@@ -233,6 +239,7 @@ mod tests {
             step_seconds_median: Some(0.125),
             images_per_second: Some(2048.0),
             drift: None,
+            drift_warning: None,
             activation_peak_bytes: memory.activations(),
             planned_peak_bytes: memory.total(),
             peak_bytes: memory.total(),

@@ -8,6 +8,7 @@ use super::atomic::write_atomically;
 use super::budget::{net_spec, planned};
 use super::checkpoint::{self, Checkpoint, DatasetId, RunState, saved_shape};
 use super::curves::write_curves;
+use super::drift;
 use super::flight::Flight;
 use super::folder::RunFolder;
 use super::log::{EpochExtent, Log, StepsReport};
@@ -46,6 +47,7 @@ pub struct Run<'a, D: Device<Real = f32>> {
     memory: Bytes,
     planned: Bytes,
     step_seconds: Vec<f64>,
+    drifts: Vec<f64>,
     images_trained: u64,
     stop: &'a AtomicBool,
 }
@@ -82,7 +84,9 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         let train = Batches::of_training(dataset.train.len(), config.batch)?;
         let test = Batches { images: dataset.test.len(), ..train };
         net.hold(device, dataset)?;
-        let steps = config.epochs.unwrap_or(0).saturating_mul(train.count());
+        // room for every step, so that no step allocates; a run longer than this drops the later ones
+        let steps = config.epochs.unwrap_or(0).saturating_mul(train.count()).min(1 << 20);
+        let drifts = if config.sweep.gradient.reconstructs() { steps } else { 0 };
         Ok(Self {
             device,
             dataset: id,
@@ -95,8 +99,8 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             progress,
             memory,
             planned,
-            // room for every step, so that no step allocates; a run longer than this drops its later timings
-            step_seconds: Vec::with_capacity(steps.min(1 << 20)),
+            step_seconds: Vec::with_capacity(steps),
+            drifts: Vec::with_capacity(drifts),
             images_trained: 0,
             config,
             stop,
@@ -109,12 +113,19 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     /// [`Error::NotFinite`] if the loss leaves the finite numbers, [`Error::Io`] if a file cannot be written; the last
     /// checkpoint stays whole.
     pub fn train(&mut self, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
+        self.train_to(self.config.epochs.unwrap_or(0), folder, log)
+    }
+
+    /// As [`Run::train`], but stops as if done when the run has done `epochs` epochs.
+    ///
+    /// # Errors
+    /// As for [`Run::train`].
+    pub fn train_to(&mut self, epochs: usize, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
         // The checkpoint comes first: a folder with any file of a run in it can be resumed, whenever the machine stops.
         self.save(folder)?;
         write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
         self.write_tables(folder)?;
-        let epochs = self.config.epochs.unwrap_or(0);
-        while self.progress.epoch < epochs {
+        while self.progress.epoch < epochs.min(self.config.epochs.unwrap_or(0)) {
             if !self.train_epoch(log)? {
                 self.save(folder)?;
                 // at the end of an epoch its row has the test
@@ -207,6 +218,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
         let seconds = self.flight.land();
         let progress = &mut self.progress;
         let (mut images, mut failed, mut last_drift) = (0, None, None);
+        let level = drift::level(&self.config.sweep);
         for StepResult { batch: BatchResult { loss, correct }, drift } in results {
             let n = self.train.len(progress.step_in_epoch);
             if !loss.is_finite() {
@@ -219,6 +231,14 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             progress.sums.add(n, loss, correct as u64, drift, seconds);
             progress.step_in_epoch += 1;
             progress.global_step += 1;
+            if let Some((drift, level)) = drift.zip(level) {
+                if self.drifts.len() < self.drifts.capacity() {
+                    self.drifts.push(drift);
+                }
+                if let Some(warning) = progress.drift.add(progress.global_step, drift, level) {
+                    log.note(&warning.to_string());
+                }
+            }
             images += n;
             last_drift = drift;
         }
@@ -355,6 +375,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
                 (true, true) => Some(sums.mean_drift()),
                 (true, false) => last.and_then(|row| row.drift),
             },
+            drift_warning: self.progress.drift.warning,
             memory: self.memory.clone(),
             activation_peak_bytes: self.memory.activations(),
             planned_peak_bytes: self.planned.total(),
@@ -362,6 +383,16 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             rss_peak_bytes: report::rss_peak_bytes(),
             device_memory: self.device.device_memory().map(Into::into),
         }
+    }
+
+    /// The drift of every step of this session, up to some million; none in modes that reconstruct nothing.
+    pub fn drifts(&self) -> &[f64] {
+        &self.drifts
+    }
+
+    /// The network as the last step left it.
+    pub fn net(&self) -> &Net<D> {
+        &self.net
     }
 
     /// How far the run has come.

@@ -2,8 +2,10 @@
 
 mod common;
 mod depth;
+mod failure;
 mod gradient_error;
 mod linear_weights;
+mod memory;
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -41,6 +43,10 @@ enum Experiment {
     GradientError(gradient_error::Arguments),
     /// Test error against depth for each scheme and gradient mode, trained from scratch (Fig. 4).
     Depth(depth::Arguments),
+    /// Bytes and seconds of a training step against depth, in each gradient mode, and what grows.
+    Memory(memory::Arguments),
+    /// Nets that are close to no ODE: where reconstruction fails, what the drift said, what repairs it (Fig. 3b).
+    Failure(failure::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +57,8 @@ fn main() -> ExitCode {
             Experiment::LinearWeights(arguments) => linear_weights::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::GradientError(arguments) => gradient_error::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::Depth(arguments) => depth::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Memory(arguments) => memory::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Failure(arguments) => failure::run(arguments, &cli.common, &mut log, &STOP)?,
         };
         if ending == Ending::Interrupted {
             log.note("stopped; the same command goes on from here");

@@ -53,10 +53,23 @@ impl Sums {
         }
     }
 
+    fn cosine(self) -> f64 {
+        self.inner / (self.found * self.exact).sqrt().max(f64::MIN_POSITIVE)
+    }
+
     /// Of two gradients that are both 0 it is 0.
     fn squared(self) -> f64 {
         self.distance / self.exact.max(f64::MIN_POSITIVE)
     }
+}
+
+/// `|g - g*| / |g*|` and `<g, g*> / (|g| |g*|)`, over all tensors together.
+pub(crate) fn distance(found: &[Gradient64], exact: &[Gradient64]) -> (f64, f64) {
+    let mut sums = Sums::default();
+    for ((_, found), (_, exact)) in found.iter().zip(exact) {
+        sums.add(found, exact);
+    }
+    (sums.squared().sqrt(), sums.cosine())
 }
 
 /// Compares gradients named `blocks.<n>.<tensor>`, in the same order.
@@ -82,7 +95,7 @@ pub(super) fn compare(mode: Mode, found: &[Gradient64], exact: &[Gradient64], dr
     ModeErrors {
         mode,
         error: all.squared().sqrt(),
-        cosine: all.inner / (all.found * all.exact).sqrt().max(f64::MIN_POSITIVE),
+        cosine: all.cosine(),
         squared: squared.iter().sum::<f64>() / squared.len().max(1) as f64,
         drift: drift.stem,
         anchor_drift: drift.anchors,
@@ -113,5 +126,6 @@ mod tests {
         assert_eq!(errors.squared, (1.0 / 25.0 + 1.0 / 4.0) / 2.0);
         assert_eq!(errors.cosine, 50.0 / (48.0f64 * 54.0).sqrt());
         assert_eq!((errors.drift, errors.anchor_drift), (Some(0.5), None));
+        assert_eq!(distance(&found, &exact), (errors.error, errors.cosine));
     }
 }

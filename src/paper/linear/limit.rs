@@ -8,8 +8,7 @@
 //! Solved on M intervals by a rule of second order, so that its own error, O(1/M^2), is far below the O(1/N) that is measured
 //! against it. The flow's steps in t are those of the network, so that nothing but depth differs.
 
-use super::{identity, loss, loss_grad};
-use crate::field::linear;
+use super::{identity, loss, loss_grad, matrix};
 
 /// The limit's weights, states and cotangents on the nodes s = j/M, j = 0 .. M.
 #[derive(Clone, Debug)]
@@ -59,9 +58,9 @@ impl Limit {
             let (done, rest) = self.states.split_at_mut((j + 1) * len);
             let (x, next) = (&done[j * len..], &mut rest[..len]);
             k.fill(0.0);
-            linear::eval_acc(d, 1.0, &middle, x, &mut k);
+            matrix::eval_acc(d, 1.0, &middle, x, &mut k);
             next.copy_from_slice(x);
-            linear::eval_acc(d, h * h / 2.0, &middle, &k, next);
+            matrix::eval_acc(d, h * h / 2.0, &middle, &k, next);
             for (next, k) in next.iter_mut().zip(&k) {
                 *next += h * k;
             }
@@ -81,16 +80,16 @@ impl Limit {
             let (rest, done) = self.cotangents.split_at_mut((j + 1) * len);
             let (g, next) = (&done[..len], &mut rest[j * len..]);
             k.fill(0.0);
-            linear::vjp_x_acc(d, 1.0, &middle, g, &mut k);
+            matrix::vjp_x_acc(d, 1.0, &middle, g, &mut k);
             next.copy_from_slice(g);
-            linear::vjp_x_acc(d, h * h / 2.0, &middle, &k, next);
+            matrix::vjp_x_acc(d, h * h / 2.0, &middle, &k, next);
             for (next, k) in next.iter_mut().zip(&k) {
                 *next += h * k;
             }
         }
         let nodes = self.theta.chunks_exact_mut(len).zip(self.states.chunks_exact(len));
         for ((theta, x), g) in nodes.zip(self.cotangents.chunks_exact(len)) {
-            linear::vjp_theta_acc(d, -time_step, x, g, theta);
+            matrix::vjp_theta_acc(d, -time_step, x, g, theta);
         }
     }
 }
@@ -122,7 +121,7 @@ mod tests {
         let (mut term, mut sum) = (identity(2), identity(2));
         for k in 1..30 {
             let mut next = vec![0.0; 4];
-            linear::eval_acc(2, 1.0 / f64::from(k), &theta, &term, &mut next);
+            matrix::eval_acc(2, 1.0 / f64::from(k), &theta, &term, &mut next);
             term = next;
             sum.iter_mut().zip(&term).for_each(|(sum, term)| *sum += term);
         }

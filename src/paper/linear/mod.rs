@@ -3,6 +3,7 @@
 
 pub mod flow;
 pub mod limit;
+mod matrix;
 pub mod net;
 pub mod start;
 

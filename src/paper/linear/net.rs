@@ -1,7 +1,6 @@
 //! The network of depth N and its exact gradient.
 
-use super::{identity, loss, loss_grad};
-use crate::field::linear;
+use super::{identity, loss, loss_grad, matrix};
 
 /// A deep linear residual network from the identity: `x_0 = I`, `x_{n+1} = x_n + theta_n x_n / N`, in `[d, d]`.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl LinearNet {
             let (done, rest) = self.states.split_at_mut((n + 1) * len);
             let (x, next) = (&done[n * len..], &mut rest[..len]);
             next.copy_from_slice(x);
-            linear::eval_acc(self.d, h, theta, x, next);
+            matrix::eval_acc(self.d, h, theta, x, next);
         }
         loss(&self.states[self.theta.len()..], target)
     }
@@ -51,9 +50,9 @@ impl LinearNet {
         self.grad_theta.fill(0.0);
         for n in (0..self.depth()).rev() {
             let layer = n * len..(n + 1) * len;
-            linear::vjp_theta_acc(self.d, h, &self.states[layer.clone()], &g, &mut self.grad_theta[layer.clone()]);
+            matrix::vjp_theta_acc(self.d, h, &self.states[layer.clone()], &g, &mut self.grad_theta[layer.clone()]);
             next.copy_from_slice(&g);
-            linear::vjp_x_acc(self.d, h, &self.theta[layer], &g, &mut next);
+            matrix::vjp_x_acc(self.d, h, &self.theta[layer], &g, &mut next);
             std::mem::swap(&mut g, &mut next);
         }
         &self.grad_theta

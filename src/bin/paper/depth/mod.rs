@@ -57,7 +57,7 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     schemes: Vec<Scheme>,
-    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected and light.
+    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, light and fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     #[arg(default_value = "backprop,adjoint,anchors-1,corrected")]
     modes: Vec<Method>,

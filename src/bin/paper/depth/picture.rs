@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use plotters::prelude::*;
-use rewind::chart::{Area, BLUE, Curve, Drawn, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in};
+use rewind::chart::{
+    Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in,
+};
 use rewind::config::RunConfig;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
@@ -146,6 +148,9 @@ fn curve(series: Series, diverged: usize, spreads: Vec<(usize, Spread)>) -> Curv
         Method::AnchorsSqrt => (PURPLE, true, "adjoint, a true state every sqrt N"),
         Method::Corrected => (BLUE, true, "corrected"),
         Method::Light => (SKY, true, "light"),
+        Method::FixedPoint1 => (GREEN, false, "adjoint, 1 fixed-point pass"),
+        Method::FixedPoint2 => (GREEN, true, "adjoint, 2 fixed-point passes"),
+        Method::FixedPoint3 => (SKY, false, "adjoint, 3 fixed-point passes"),
     };
     let diverged = if diverged > 0 { format!(", diverged runs: {diverged}, as guessing") } else { String::new() };
     let line: Vec<_> = spreads.iter().map(|(depth, spread)| (*depth as f64, spread.mean)).collect();

@@ -1,0 +1,80 @@
+//! The pictures: what was reached, what the drift tells of it, and how the drift grew.
+
+pub mod accuracy;
+pub mod drift;
+pub mod level;
+
+use plotters::prelude::*;
+use rewind::chart::{Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, SKY, VERMILLION};
+use rewind::config::RunConfig;
+use rewind::paper::method::Method;
+
+use super::Done;
+
+/// Panels beside each other where there is one a net.
+const COLUMNS: usize = 4;
+/// Height of the titles.
+const TITLES: u32 = 70;
+/// Width of the names beside the panels.
+const LEGEND: u32 = 210;
+/// Height of a name.
+const LINE: i32 = 24;
+
+/// Colour, and whether marks are rings.
+const fn style(method: Method) -> (RGBColor, bool) {
+    match method {
+        Method::Backprop | Method::Checkpoint => (BLACK, false),
+        Method::Adjoint => (VERMILLION, false),
+        Method::Corrected => (BLUE, false),
+        Method::FixedPoint1 => (GREEN, false),
+        Method::FixedPoint2 => (GREEN, true),
+        Method::FixedPoint3 => (SKY, false),
+        Method::AnchorsSqrt => (PURPLE, false),
+        Method::AnchorsEach => (ORANGE, false),
+        Method::Light => (RGBColor(120, 120, 120), false),
+    }
+}
+
+/// A curve of nothing yet, in its method's style.
+fn curve(method: Method) -> Curve {
+    let (colour, hollow) = style(method);
+    Curve { name: method.to_string(), colour, hollow, line: Vec::new(), marks: Vec::new(), band: Vec::new() }
+}
+
+/// The curves' names, each with its style, beside the panels that share them.
+fn legend<'a>(area: &Area<'a>, curves: &[Curve]) -> Drawn<'a> {
+    for (curve, row) in curves.iter().zip(2..) {
+        let style = ShapeStyle { color: curve.colour.to_rgba(), filled: !curve.hollow, stroke_width: 2 };
+        let y = LINE * row;
+        if !curve.line.is_empty() {
+            area.draw(&PathElement::new([(8, y), (32, y)], style))?;
+        }
+        if !curve.marks.is_empty() {
+            area.draw(&Circle::new((20, y), 4, style))?;
+        }
+        area.draw(&Text::new(curve.name.clone(), (40, y - 8), ("sans-serif", 15)))?;
+    }
+    Ok(())
+}
+
+/// A canvas of panels under a title, with room for the names at the right; what all runs have in common stands below it.
+fn canvas<'a>(
+    svg: &'a mut String,
+    done: &Done<'_>,
+    (width, height): (u32, u32),
+    title: &str,
+    note: &str,
+) -> Result<Area<'a>, DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
+    let root = SVGBackend::with_string(svg, (width + LEGEND, TITLES + height)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let root = root.titled(title, ("sans-serif", 24))?;
+    let Some((trial, _)) = done.first() else { return Ok(root) };
+    let RunConfig { epochs, lr, batch, channels, .. } = trial.training.config();
+    let seeds = done.iter().map(|(trial, _)| trial.training.config().seed + 1).max().unwrap_or(0);
+    let common = format!(
+        "{}, {} epochs, lr {lr}, batch {batch}, {channels} channels, seeds: {seeds}; {note}",
+        trial.training.data().name,
+        epochs.unwrap_or(0)
+    );
+    root.titled(&common, ("sans-serif", 15))
+}

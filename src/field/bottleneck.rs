@@ -1,0 +1,162 @@
+//! The bottleneck `f = BN3(conv3(relu(BN2(conv2(relu(BN1(conv1(x))))))))`: 1x1 to a quarter of the channels, 3x3 there, 1x1 back.
+
+use super::chain::{self, ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta, Link};
+use super::{Field, FieldBytes, Normalise};
+use crate::device::Device;
+use crate::error::Result;
+use crate::init::{self, Draw, Init};
+use crate::memory::{Arena, Category};
+use crate::shape::{Conv, Shape};
+use crate::tensor::Tensor;
+
+/// conv1x1-BN-ReLU-conv3x3-BN-ReLU-conv1x1-BN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bottleneck {}
+
+/// Channels of the state for one channel inside.
+pub const EXPANSION: usize = 4;
+
+impl Bottleneck {
+    /// The three layers from and to maps of `channels`. The 3x3 convolution may step.
+    pub const fn links(channels: usize, conv3x3: Conv) -> [Link; 3] {
+        // a state of fewer channels than the expansion has one inside
+        let inner = if channels < EXPANSION { 1 } else { channels / EXPANSION };
+        [
+            Link { conv: Conv::POINTWISE, channels: inner },
+            Link { conv: conv3x3, channels: inner },
+            Link { conv: Conv::POINTWISE, channels },
+        ]
+    }
+
+    const fn residual(map: Shape) -> [Link; 3] {
+        Self::links(map.c(), Conv::SAME_3X3)
+    }
+}
+
+const LAST: usize = 2;
+
+impl<D: Device> Field<D> for Bottleneck {
+    type Theta = ChainTheta<D>;
+    type Stats = ChainStats<D>;
+    type Running = ChainRunning<D>;
+    type Cache = ChainCache<D>;
+    type Scratch = ChainScratch<D>;
+
+    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainTheta<D>> {
+        ChainTheta::new(arena, category, &Self::residual(map), map)
+    }
+
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainStats<D>> {
+        ChainStats::new(arena, category, &Self::residual(map))
+    }
+
+    fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<ChainRunning<D>> {
+        ChainRunning::new(arena, &Self::residual(map))
+    }
+
+    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainCache<D>> {
+        ChainCache::new(arena, category, &Self::residual(map), map)
+    }
+
+    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<ChainScratch<D>> {
+        ChainScratch::new(arena, &Self::residual(map), map, workspace)
+    }
+
+    fn workspace(d: &D, map: Shape) -> usize {
+        chain::workspace(d, &Self::residual(map), map)
+    }
+
+    fn bytes(map: Shape) -> FieldBytes {
+        chain::bytes::<D>(&Self::residual(map), map)
+    }
+
+    fn initialise(
+        d: &D,
+        init: Init,
+        seed: u64,
+        layer: usize,
+        theta: &mut ChainTheta<D>,
+        running: &mut ChainRunning<D>,
+    ) -> Result<()> {
+        let layer = init.drawn_as(layer);
+        for (conv, of) in theta.layers.iter_mut().enumerate() {
+            init::conv(d, seed, Draw::Block(layer, conv), &mut of.conv)?;
+            let gamma = if conv == LAST { init.last_gamma() } else { 1.0 };
+            init::affine(d, gamma, 0.0, &mut of.bn)?;
+        }
+        running.0.iter_mut().try_for_each(|bn| init::running(d, bn))
+    }
+
+    fn running_stats(d: &D, running: &ChainRunning<D>, stats: &mut ChainStats<D>) -> Result<()> {
+        chain::running_stats(d, running, stats)
+    }
+
+    fn eval(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &ChainTheta<D>,
+        stats: &mut ChainStats<D>,
+        normalise: Normalise<'_, ChainRunning<D>>,
+        cache: &mut ChainCache<D>,
+        scratch: &mut ChainScratch<D>,
+    ) -> Result<()> {
+        chain::eval(d, x, theta, stats, normalise, cache, scratch)
+    }
+
+    fn advance(
+        d: &D,
+        x: &Tensor<D>,
+        h: f64,
+        theta: &ChainTheta<D>,
+        stats: &ChainStats<D>,
+        cache: &ChainCache<D>,
+        y: &mut Tensor<D>,
+    ) -> Result<()> {
+        d.norm_step(x, h, &cache.z[LAST], &stats.0[LAST], &theta.layers[LAST].bn, y)
+    }
+
+    fn advance_acc(
+        d: &D,
+        h: f64,
+        theta: &ChainTheta<D>,
+        stats: &ChainStats<D>,
+        cache: &ChainCache<D>,
+        x_acc: &mut Tensor<D>,
+        scratch: &mut ChainScratch<D>,
+    ) -> Result<()> {
+        let f = &mut scratch.grad_z[LAST];
+        d.bn_apply(&cache.z[LAST], &stats.0[LAST], &theta.layers[LAST].bn, f)?;
+        d.axpby(h, f, 1.0, x_acc)
+    }
+
+    fn vjp_outer(
+        d: &D,
+        grad_f: &Tensor<D>,
+        scale: f64,
+        theta: &ChainTheta<D>,
+        stats: &ChainStats<D>,
+        cache: &ChainCache<D>,
+        _grad_theta_acc: &mut ChainTheta<D>,
+        scratch: &mut ChainScratch<D>,
+    ) -> Result<()> {
+        chain::vjp_outer(d, grad_f, scale, theta, stats, cache, scratch)
+    }
+
+    fn vjp_inner(
+        d: &D,
+        x: &Tensor<D>,
+        theta: &ChainTheta<D>,
+        stats: &ChainStats<D>,
+        cache: &ChainCache<D>,
+        grad_theta_acc: &mut ChainTheta<D>,
+        grad_x_acc: &mut Tensor<D>,
+        scratch: &mut ChainScratch<D>,
+    ) -> Result<()> {
+        chain::vjp_inner(d, x, theta, stats, cache, grad_theta_acc, scratch)?;
+        let ChainScratch { grad_z, workspace, .. } = scratch;
+        // the last convolution's cotangent is done with, and state-shaped
+        let [first, _, grad_x] = &mut grad_z[..] else { unreachable!("a bottleneck has three layers") };
+        d.conv_grad_x(first, &theta.layers[0].conv, Conv::POINTWISE, grad_x, workspace)?;
+        d.axpby(1.0, grad_x, 1.0, grad_x_acc)
+    }
+}

@@ -1,0 +1,108 @@
+//! How wrong a way to the gradient is at the weights that a run has just reached.
+
+use serde::{Deserialize, Serialize};
+
+use super::bounded;
+use crate::data::augment::{Change, augment};
+use crate::data::{Dataset, IMAGE_LEN};
+use crate::device::{Device, SgdStep};
+use crate::error::Result;
+use crate::init::Init;
+use crate::net::{Drift, Net, NetSpec};
+use crate::paper::gradient::errors::distance;
+use crate::sweep::{Gradient, SweepSpec, Update};
+
+/// A gradient compared with backprop's, at one set of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Epochs of training that the weights have seen.
+    pub epoch: usize,
+    /// `|g - g*| / |g*|` of the residual blocks' weights together, at most [`super::MOST`].
+    pub error: f64,
+    /// `<g, g*> / (|g| |g*|)`; 0 where the gradient is not finite.
+    pub cosine: f64,
+    /// The sweep's drift on this batch, at most [`super::MOST`].
+    pub drift: f64,
+}
+
+/// Compares the gradient that `net` trains with, on the first `images` training images as they are. The net stays as it is.
+///
+/// # Errors
+/// Whatever the device reports.
+pub fn probe<D: Device<Real = f32>>(
+    d: &D,
+    net: &Net<D>,
+    epoch: usize,
+    dataset: &Dataset,
+    images: usize,
+) -> Result<Probe> {
+    let sweep = net.spec().sweep;
+    let exact = SweepSpec { gradient: Gradient::Backprop, fixed_point: 0, anchors: None, ..sweep };
+    let (expected, _) = gradients(d, net, exact, dataset, images)?;
+    let (found, drift) = gradients(d, net, sweep, dataset, images)?;
+    let (error, cosine) = distance(&found, &expected);
+    let cosine = if cosine.is_finite() { cosine } else { 0.0 };
+    Ok(Probe { epoch, error: bounded(error), cosine, drift: bounded(drift.stem.unwrap_or(0.0)) })
+}
+
+/// One tensor's gradient: its name, and its values.
+type Named = (String, Vec<f64>);
+
+/// Gradients of the residual blocks at the weights of `held`.
+fn gradients<D: Device<Real = f32>>(
+    d: &D,
+    held: &Net<D>,
+    sweep: SweepSpec,
+    dataset: &Dataset,
+    images: usize,
+) -> Result<(Vec<Named>, Drift)> {
+    // the gradients are to be read, and the weights to stay
+    let sweep = SweepSpec { update: Update::After, ..sweep };
+    let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
+    let mut net = Net::new(d, NetSpec { sweep, batch: images, ..*held.spec() }, Init::Paper, 0)?;
+    for ((_, from), (_, to)) in held.checkpointed().into_iter().zip(net.checkpointed_mut()) {
+        d.copy(from, to)?;
+    }
+    let mut pixels = vec![0.0; images * IMAGE_LEN];
+    for (index, image) in pixels.chunks_exact_mut(IMAGE_LEN).enumerate() {
+        augment(dataset.train.image(index), Change::NONE, image);
+    }
+    let labels: Vec<f32> = dataset.train.labels[..images].iter().map(|label| f32::from(*label)).collect();
+    net.load(d, &pixels, &labels)?;
+    net.forward(d)?;
+    let drift = net.backward(d, nothing)?;
+    let blocks = net.gradients().into_iter().filter(|(name, _)| name.starts_with("blocks."));
+    let read = blocks.map(|(name, tensor)| {
+        let mut values = vec![0.0; tensor.shape().len()];
+        d.download(tensor, &mut values)?;
+        Ok((name, values.into_iter().map(f64::from).collect()))
+    });
+    Ok((read.collect::<Result<_>>()?, drift))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Cpu;
+    use crate::data::{CHANNELS, IMAGE, synthetic};
+    use crate::net::Stem;
+    use crate::scheme::{Scheme, StepSize};
+
+    #[test]
+    fn a_plain_net_has_a_worse_gradient_than_one_near_an_ode_and_passes_repair_it() {
+        let (cpu, dataset) = (Cpu::new(Some(1)).expect("cpu"), synthetic::generate(0));
+        let of = |step_size, gradient, fixed_point| {
+            let sweep = SweepSpec { fixed_point, ..SweepSpec::new(Scheme::Euler, gradient) };
+            let (stem, image, image_channels) = (Stem::Strided5x5, IMAGE, CHANNELS);
+            let spec =
+                NetSpec { depth: 4, channels: 4, batch: 2, stem, image, image_channels, classes: 10, step_size, sweep };
+            let net = Net::new(&cpu, spec, Init::Plain, 1).expect("net");
+            probe(&cpu, &net, 3, &dataset, 16).expect("probe")
+        };
+        let (plain, near) = (of(StepSize::One, Gradient::Adjoint, 0), of(StepSize::OverDepth, Gradient::Adjoint, 0));
+        assert!(plain.error > 2.0 * near.error && plain.drift > 2.0 * near.drift, "{plain:?} {near:?}");
+        assert!(near.cosine > plain.cosine && near.epoch == 3, "{plain:?} {near:?}");
+        assert!(of(StepSize::OverDepth, Gradient::Adjoint, 3).error < 0.2 * near.error);
+        assert_eq!(of(StepSize::One, Gradient::Backprop, 0), Probe { epoch: 3, error: 0.0, cosine: 1.0, drift: 0.0 });
+    }
+}

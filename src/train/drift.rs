@@ -1,0 +1,111 @@
+//! Watching the drift: how far the reconstruction has come from what it reconstructs, and from where on training suffers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::progress::exact;
+use crate::sweep::{Gradient, SweepSpec};
+
+/// Steps whose mean drift is judged: that of one batch alone varies.
+pub const WINDOW: u64 = 10;
+
+/// The mean drift from which on the paper's mode, and `light`, may lose accuracy.
+pub const LEVEL: f64 = 0.1;
+/// As [`LEVEL`] for `corrected`, which carries on from a better state than the one that it differentiates at: its drift is
+/// small where its gradient's error is not.
+pub const CORRECTED_LEVEL: f64 = 0.05;
+
+/// The level for a way to reconstruct; none where nothing is reconstructed.
+pub const fn level(sweep: &SweepSpec) -> Option<f64> {
+    match sweep.gradient {
+        Gradient::Backprop | Gradient::Checkpoint => None,
+        Gradient::Corrected => Some(CORRECTED_LEVEL),
+        Gradient::Adjoint | Gradient::Light => Some(LEVEL),
+    }
+}
+
+/// The first window of a run whose drift passed the level.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DriftWarning {
+    /// Steps that the run had done at the window's end.
+    pub step: u64,
+    /// The mean over the window.
+    #[serde(with = "exact")]
+    pub drift: f64,
+    /// What it passed.
+    #[serde(with = "exact")]
+    pub level: f64,
+}
+
+impl fmt::Display for DriftWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, drift, level } = self;
+        write!(
+            f,
+            "warning: the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level:.0e}, from where on \
+             gradients may be too wrong to train with: use --gradient corrected, --fixed-point 1 or more, --anchors, \
+             a lower --lr, or more blocks (--depth)"
+        )
+    }
+}
+
+/// What a run remembers of its drift between two steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DriftWatch {
+    /// Sum over the steps of the unfinished window.
+    #[serde(with = "exact")]
+    sum: f64,
+    /// The first time that it passed the level.
+    pub warning: Option<DriftWarning>,
+}
+
+impl DriftWatch {
+    /// Adds the drift of step number `step`, counted from 1 over all sessions; gives a warning the first time that a window's
+    /// mean is above the level, or no number.
+    pub fn add(&mut self, step: u64, drift: f64, level: f64) -> Option<DriftWarning> {
+        self.sum += drift;
+        if !step.is_multiple_of(WINDOW) {
+            return None;
+        }
+        let mean = self.sum / WINDOW as f64;
+        self.sum = 0.0;
+        if mean <= level || self.warning.is_some() {
+            return None;
+        }
+        self.warning = Some(DriftWarning { step, drift: mean, level });
+        self.warning
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warned(drifts: impl Iterator<Item = f64>) -> Vec<(u64, f64)> {
+        let mut watch = DriftWatch::default();
+        let warnings = drifts.zip(1..).filter_map(|(drift, step)| watch.add(step, drift, 0.5));
+        warnings.map(|warning| (warning.step, warning.drift)).collect()
+    }
+
+    #[test]
+    fn a_window_above_the_level_warns_once() {
+        assert_eq!(warned([0.5; 100].into_iter()), []);
+        // one batch out of ten is no reason yet
+        assert_eq!(warned([0.0; 9].into_iter().chain([4.5]).cycle().take(100)), []);
+        assert_eq!(warned([0.25; 20].into_iter().chain([0.75; 80])), [(30, 0.75)]);
+        let infinite = warned([f64::INFINITY; 30].into_iter());
+        assert_eq!(infinite, [(10, f64::INFINITY)]);
+        assert!(matches!(warned([f64::NAN; 30].into_iter())[..], [(10, drift)] if drift.is_nan()));
+    }
+
+    #[test]
+    fn a_resumed_run_has_the_watch_as_it_was() {
+        let mut watch = DriftWatch::default();
+        for step in 1..=13 {
+            watch.add(step, 0.1 * step as f64, 0.2);
+        }
+        let read: DriftWatch = serde_json::from_str(&serde_json::to_string(&watch).unwrap()).unwrap();
+        assert!(read == watch && read.sum > 3.0 && read.warning.is_some());
+    }
+}

@@ -1,0 +1,306 @@
+//! Every residual function on the f64 reference: its VJP and the whole sweeps against central differences, every gradient mode
+//! against backprop, its memory against its formulas; and the CPU against the reference.
+
+mod support;
+
+use rewind::cpu::Cpu;
+use rewind::device::{Device, Sgd};
+use rewind::field::{Field, FieldBytes, FieldScratch, Normalise, Tensors};
+use rewind::init::Init;
+use rewind::memory::{Arena, Category};
+use rewind::reference::Reference;
+use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
+use rewind::shape::Shape;
+use rewind::sweep::{self, BnStatistics, Gradient, SweepSpec, Update, Work};
+use rewind::tensor::Tensor;
+use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, read, uniform, write};
+
+const D: &Reference = &Reference;
+/// Room for any of these nets.
+const ARENA: u64 = 4 << 20;
+const MAP: Shape = Shape::map(3, 4, 5, 8);
+
+/// A stack with live weights, and what a sweep over it takes.
+struct Bed<D: Device, F: Field<D>> {
+    sweep: SweepSpec,
+    stack: Stack<D, F>,
+    work: Work<D, F>,
+    lr: Tensor<D>,
+    loss: Tensor<D>,
+}
+
+impl<D: Device, F: Field<D>> Bed<D, F> {
+    fn new(d: &D, sweep: SweepSpec, depth: usize) -> Self {
+        let arena = &mut Arena::new(d, ARENA).expect("arena");
+        let workspace = F::workspace(d, MAP).max(d.squared_distance_workspace(MAP));
+        let spec = StackSpec {
+            scheme: sweep.scheme,
+            depth,
+            step_size: StepSize::OverDepth,
+            map: MAP,
+            keeps_statistics: sweep.keeps_statistics(),
+        };
+        let mut stack = Stack::<D, F>::new(arena, spec).expect("stack");
+        for (n, (theta, running)) in stack.theta.iter_mut().zip(&mut stack.running).enumerate() {
+            F::initialise(d, Init::Paper, 3, n, theta, running).expect("weights");
+            // the paper's start is f = 0
+            for (name, tensor) in theta.named_mut() {
+                if name.starts_with("bn") {
+                    let shift = if name.ends_with("weight") { 1.0 } else { 0.0 };
+                    let values = uniform((n * 100 + name.len()) as u64, tensor.shape().len());
+                    write(d, &values.iter().map(|v| shift + 0.3 * v).collect::<Vec<_>>(), tensor);
+                }
+            }
+        }
+        let velocities = stack.velocity.iter_mut().flat_map(|velocity| velocity.named_mut());
+        velocities.for_each(|(_, velocity)| d.fill(0.0, velocity).expect("fill"));
+        let work = Work::new(arena, &sweep, depth, MAP, workspace).expect("work");
+        let mut scalar = |value| {
+            let mut tensor = arena.tensor(Category::Scratch, Shape::vector(1)).expect("room");
+            write(d, &[value], &mut tensor);
+            tensor
+        };
+        let (lr, loss) = (scalar(0.1), scalar(1.0));
+        Self { sweep, stack, work, lr, loss }
+    }
+
+    /// `<a, x_N>` from the seeded x_0.
+    fn forward(&mut self, d: &D) -> f64 {
+        write(d, &uniform(1, MAP.len()), &mut self.work.x);
+        sweep::forward(d, &self.sweep, &mut self.stack, &mut self.work).expect("forward");
+        read(d, &self.work.x).iter().zip(cotangent()).map(|(x, a)| x * a).sum()
+    }
+
+    /// Its gradients: every block's by name, and x_0's.
+    fn gradients(&mut self, d: &D) -> Vec<(String, Vec<f64>)> {
+        self.forward(d);
+        write(d, &cotangent(), &mut self.work.grad);
+        let sgd = Sgd { lr: &self.lr, loss: &self.loss, momentum: 0.9, weight_decay: 5e-4 };
+        sweep::backward(d, &self.sweep, &mut self.stack, &mut self.work, sgd).expect("backward");
+        let mut all = vec![("x_0".to_string(), read(d, &self.work.grad))];
+        for (n, slot) in self.work.grads.slots.iter().enumerate() {
+            all.extend(slot.named().map(|(name, tensor)| (format!("blocks.{n}.{name}"), read(d, tensor))));
+        }
+        all
+    }
+
+    fn weights(&self, d: &D) -> Vec<Vec<f64>> {
+        let all = self.stack.theta.iter().chain(&self.stack.velocity);
+        all.flat_map(|theta| theta.named()).map(|(_, tensor)| read(d, tensor)).collect()
+    }
+}
+
+/// dL/dx_N.
+fn cotangent() -> Vec<f64> {
+    uniform(2, MAP.len())
+}
+
+fn after(sweep: SweepSpec) -> SweepSpec {
+    SweepSpec { update: Update::After, ..sweep }
+}
+
+/// `|a - b| / |b|` over everything.
+fn error(a: &[(String, Vec<f64>)], b: &[(String, Vec<f64>)]) -> f64 {
+    let pairs = || a.iter().zip(b).flat_map(|((_, a), (_, b))| a.iter().zip(b));
+    let (distance, norm) =
+        pairs().fold((0.0, 0.0), |(distance, norm), (a, b)| (distance + (a - b) * (a - b), norm + b * b));
+    f64::sqrt(distance / norm)
+}
+
+fn vjp_agrees_with_central_differences<F: Field<Reference>>() {
+    let arena = &mut Arena::new(D, ARENA).expect("arena");
+    let mut theta = F::theta(arena, Category::Parameters, MAP).expect("theta");
+    let mut grad_theta = F::theta(arena, Category::Gradients, MAP).expect("gradients");
+    let mut running = F::running(arena, MAP).expect("running");
+    let mut stats = F::stats(arena, Category::Statistics, MAP).expect("statistics");
+    let mut cache = F::cache(arena, Category::Scratch, MAP).expect("cache");
+    let mut scratch = F::scratch(arena, MAP, F::workspace(D, MAP)).expect("scratch");
+    let mut map = |values: &[f64]| {
+        let mut tensor = arena.tensor(Category::State, MAP).expect("room");
+        write(D, values, &mut tensor);
+        tensor
+    };
+    let (x_values, a, h) = (uniform(1, MAP.len()), cotangent(), -0.25);
+    let (mut x, mut y, mut grad) = (map(&x_values), map(&x_values), map(&a));
+    F::initialise(D, Init::Paper, 1, 0, &mut theta, &mut running).expect("weights");
+    for (i, (name, tensor)) in theta.named_mut().enumerate().filter(|(_, (name, _))| name.starts_with("bn")) {
+        let values: Vec<f64> = uniform(i as u64, tensor.shape().len()).iter().map(|v| 0.8 + 0.3 * v).collect();
+        write(D, &values, tensor);
+        assert!(name.ends_with("weight") || name.ends_with("bias"));
+    }
+    // <a, x + h f(x)>, by both ways of stepping
+    let mut value = |x: &mut Tensor<Reference>, theta: &F::Theta, in_place: bool| {
+        F::eval(D, x, theta, &mut stats, Normalise::Batch(None), &mut cache, &mut scratch).expect("eval");
+        if in_place {
+            D.copy(x, &mut y).expect("copy");
+            F::advance_acc(D, h, theta, &stats, &cache, &mut y, &mut scratch).expect("advance_acc");
+        } else {
+            F::advance(D, x, h, theta, &stats, &cache, &mut y).expect("advance");
+        }
+        read(D, &y).iter().zip(&a).map(|(y, a)| y * a).sum::<f64>()
+    };
+    let (once, again) = (value(&mut x, &theta, false), value(&mut x, &theta, true));
+    assert_close("both ways of stepping", &[again], &[once], |_| 1e-12 * (1.0 + once.abs()));
+
+    let delta = 1e-6;
+    let mut differences = Vec::new();
+    let v = uniform(50, MAP.len());
+    let moved = |from: &[f64], v: &[f64], by: f64| from.iter().zip(v).map(|(x, v)| x + by * v).collect::<Vec<_>>();
+    let mut at = |by: f64| {
+        write(D, &moved(&x_values, &v, by), &mut x);
+        value(&mut x, &theta, false)
+    };
+    differences.push(("x".to_string(), v.clone(), (at(delta) - at(-delta)) / (2.0 * delta)));
+    at(0.0);
+    let names: Vec<String> = theta.named().map(|(name, _)| name.into()).collect();
+    for (i, name) in names.into_iter().enumerate() {
+        let start = read(D, theta.named().nth(i).expect("a tensor").1);
+        let v = uniform(60 + i as u64, start.len());
+        let mut at = |by: f64| {
+            write(D, &moved(&start, &v, by), theta.named_mut().nth(i).expect("a tensor").1);
+            value(&mut x, &theta, false)
+        };
+        let difference = (at(delta) - at(-delta)) / (2.0 * delta);
+        at(0.0);
+        differences.push((name, v.clone(), difference));
+    }
+
+    // the VJP of x + h f, with the cotangent in place
+    grad_theta.named_mut().for_each(|(_, grad)| D.fill(0.0, grad).expect("fill"));
+    F::vjp_outer(D, &grad, h, &theta, &stats, &cache, &mut grad_theta, &mut scratch).expect("outer");
+    F::vjp_inner(D, &x, &theta, &stats, &cache, &mut grad_theta, &mut grad, &mut scratch).expect("inner");
+    let grads = std::iter::once(&grad).chain(grad_theta.named().map(|(_, tensor)| tensor));
+    for ((name, v, difference), grad) in differences.into_iter().zip(grads) {
+        let slope: f64 = read(D, grad).iter().zip(&v).map(|(g, v)| g * v).sum();
+        // rounding of a value of some tens, 1e-14, over delta; curvature delta^2; a ReLU that opens within delta
+        assert_close(&name, &[slope], &[difference], |_| 1e-7 * (1.0 + slope.abs()));
+    }
+}
+
+fn backprop_agrees_with_central_differences<F: Field<Reference>>() {
+    for scheme in SCHEMES {
+        let mut bed = Bed::<_, F>::new(D, after(SweepSpec::new(scheme, Gradient::Backprop)), 3);
+        let gradients = bed.gradients(D);
+        for n in 0..3 {
+            let tensors = bed.stack.theta[n].named().count();
+            for i in 0..tensors {
+                let (name, tensor) = bed.stack.theta[n].named().nth(i).expect("a tensor");
+                let (name, start) = (format!("blocks.{n}.{name}"), read(D, tensor));
+                let v = uniform((70 + 10 * n + i) as u64, start.len());
+                let delta = 1e-6;
+                let mut at = |by: f64| {
+                    let values: Vec<f64> = start.iter().zip(&v).map(|(x, v)| x + by * v).collect();
+                    write(D, &values, bed.stack.theta[n].named_mut().nth(i).expect("a tensor").1);
+                    bed.forward(D)
+                };
+                let difference = (at(delta) - at(-delta)) / (2.0 * delta);
+                at(0.0);
+                let grad = &gradients.iter().find(|(other, _)| *other == name).expect("a gradient").1;
+                let slope: f64 = grad.iter().zip(&v).map(|(g, v)| g * v).sum();
+                assert_close(&format!("{scheme} {name}"), &[slope], &[difference], |_| 1e-7 * (1.0 + slope.abs()));
+            }
+        }
+    }
+}
+
+fn every_mode_comes_to_backprop<F: Field<Reference>>() {
+    let depth = 16;
+    for scheme in SCHEMES {
+        let of = |sweep| Bed::<_, F>::new(D, after(sweep), depth).gradients(D);
+        let exact = of(SweepSpec::new(scheme, Gradient::Backprop));
+        for gradient in GRADIENTS {
+            for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+                let sweep = SweepSpec { bn_stats, ..SweepSpec::new(scheme, gradient) };
+                let what = format!("{scheme} {gradient} {bn_stats:?}");
+                if !gradient.reconstructs() {
+                    assert!(of(sweep) == exact, "{what}");
+                    continue;
+                }
+                let errors = [0, 1, 40].map(|fixed_point| error(&of(SweepSpec { fixed_point, ..sweep }), &exact));
+                println!("{what}: no pass {:.2e}, one {:.2e}, forty {:.2e}", errors[0], errors[1], errors[2]);
+                // an error of order h, h^2 or h^3 in the plain mode
+                assert!(errors[0] > 1e-9 && errors[0] < 0.9, "{what}: {errors:?}");
+                assert!(errors[1] < errors[0], "{what}: {errors:?}");
+                // h Lip(f) is below a half: 2^-40 = 1e-12, then rounding
+                assert!(errors[2] < 1e-11, "{what}: {errors:?}");
+            }
+        }
+        let adjoint = |anchors| error(&of(SweepSpec { anchors, ..SweepSpec::new(scheme, Gradient::Adjoint) }), &exact);
+        assert!(adjoint(Some(1)) < adjoint(None), "{scheme}");
+    }
+}
+
+fn updates_in_the_sweep_give_the_bits_of_updates_after_it<F: Field<Reference>>() {
+    for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::InSweep) {
+        let mut within = Bed::<_, F>::new(D, sweep, 5);
+        within.gradients(D);
+        let mut behind = Bed::<_, F>::new(D, after(sweep), 5);
+        behind.gradients(D);
+        let Bed { stack, work, lr, loss, .. } = &mut behind;
+        for layer in 0..stack.depth() {
+            let sgd = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
+            work.grads.apply(D, stack, layer, sgd).expect("sgd");
+        }
+        let start = Bed::<_, F>::new(D, sweep, 5).weights(D);
+        assert!(within.weights(D) == behind.weights(D) && within.weights(D) != start, "{sweep:?}");
+    }
+}
+
+fn memory_is_what_the_formulas_say<F: Field<Reference>>() {
+    let FieldBytes { theta, stats, running, cache, scratch } = F::bytes(MAP);
+    let workspace = 5;
+    let taken = |take: &dyn Fn(&mut Arena<'_, Reference>)| {
+        let arena = &mut Arena::new(D, ARENA).expect("arena");
+        take(arena);
+        arena.ledger().total()
+    };
+    assert_eq!(taken(&|a| drop(F::theta(a, Category::Parameters, MAP).expect("room"))), theta);
+    assert_eq!(taken(&|a| drop(F::stats(a, Category::Statistics, MAP).expect("room"))), stats);
+    assert_eq!(taken(&|a| drop(F::running(a, MAP).expect("room"))), running);
+    assert_eq!(taken(&|a| drop(F::cache(a, Category::Scratch, MAP).expect("room"))), cache);
+    // five elements of workspace are padded to one line of 64 bytes
+    assert_eq!(taken(&|a| drop(F::scratch(a, MAP, workspace).expect("room"))), scratch + 64);
+    let heun = StepCache::<Reference, F>::new;
+    assert!(taken(&|a| drop(heun(a, Category::Scratch, Scheme::Heun, MAP).expect("room"))) > 2 * cache);
+    for sweep in all_sweeps() {
+        let bytes = |depth: usize| {
+            let arena = &mut Arena::new(D, ARENA).expect("arena");
+            Work::<Reference, F>::new(arena, &sweep, depth, MAP, workspace).expect("work");
+            arena.ledger().activations()
+        };
+        let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();
+        assert_eq!(bytes(8) == bytes(64), flat, "{sweep:?}");
+    }
+    let mut of = F::scratch(&mut Arena::new(D, ARENA).expect("arena"), MAP, workspace).expect("scratch");
+    assert_eq!((of.idle().map.shape(), of.idle().sums.gamma.shape()), (MAP, Shape::vector(MAP.c())));
+}
+
+fn the_cpu_agrees_with_the_reference<F: Field<Reference> + Field<Cpu>>() {
+    let cpu = Cpu::new(Some(2)).expect("cpu");
+    for scheme in SCHEMES {
+        for gradient in GRADIENTS {
+            let sweep = after(SweepSpec::new(scheme, gradient));
+            let expected = Bed::<Reference, F>::new(D, sweep, 4).gradients(D);
+            let found = Bed::<Cpu, F>::new(&cpu, sweep, 4).gradients(&cpu);
+            let error = error(&found, &expected);
+            println!("{scheme} {gradient}: {error:.2e}");
+            // some hundred roundings one after the other; a ReLU's input may round to the other side of 0
+            assert!(error < 300.0 * EPS_F32, "{scheme} {gradient}: {error:.2e}");
+        }
+    }
+}
+
+macro_rules! on_field {
+    ($name:ident, $field:ty: $($test:ident)+) => {
+        mod $name { $(#[test] fn $test() { super::$test::<$field>(); })+ }
+    };
+    ($name:ident, $field:ty) => {
+        on_field!($name, $field: vjp_agrees_with_central_differences backprop_agrees_with_central_differences
+            every_mode_comes_to_backprop updates_in_the_sweep_give_the_bits_of_updates_after_it
+            memory_is_what_the_formulas_say the_cpu_agrees_with_the_reference);
+    };
+}
+
+on_field!(basic, rewind::field::Basic);
+on_field!(bottleneck, rewind::field::Bottleneck);
+on_field!(linear, rewind::field::Linear);
