@@ -131,6 +131,8 @@ fn gradient_error_judges_the_modes_on_a_checkpoint() {
     // two batches in f32, one in f64
     assert_eq!(place.names("out/gradient-error-checkpoint/cells").len(), 3 + 1, "and the lock");
     assert_eq!(place.paper(line).stdout, ended.stdout);
+    let of_folder = place.paper(line.trim_end_matches("/checkpoint.safetensors"));
+    assert_eq!(of_folder.stdout, ended.stdout);
 
     let checkpoint = fs::read(place.path("run/checkpoint.safetensors")).expect("a checkpoint");
     let mut damaged = checkpoint.clone();
