@@ -1,5 +1,6 @@
 //! `depth` (the paper's figure 4): test error against depth, for each scheme and gradient mode, trained from scratch.
 
+mod axis;
 mod picture;
 mod series;
 mod tables;
