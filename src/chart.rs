@@ -134,3 +134,23 @@ impl Panel<'_> {
         Ok(())
     }
 }
+
+/// Names curves that several panels share, row by row in `columns` columns.
+///
+/// # Errors
+/// Whatever the drawing's backend reports.
+pub fn legend<'a>(area: &Area<'a>, curves: &[Curve], columns: usize) -> Drawn<'a> {
+    const MARGIN: i32 = 24;
+    const ROW: i32 = 24;
+    let column_width = (area.dim_in_pixel().0 as i32 - 2 * MARGIN) / columns.max(1) as i32;
+    for (n, curve) in curves.iter().enumerate() {
+        let (x, y) = (MARGIN + (n % columns) as i32 * column_width, MARGIN / 2 + (n / columns) as i32 * ROW);
+        let style = ShapeStyle { color: curve.colour.to_rgba(), filled: !curve.hollow, stroke_width: 2 };
+        area.draw(&PathElement::new([(x, y), (x + 32, y)], style))?;
+        if !curve.marks.is_empty() {
+            area.draw(&Circle::new((x + 16, y), 3, style))?;
+        }
+        area.draw(&Text::new(curve.name.clone(), (x + 40, y - 8), ("sans-serif", 15)))?;
+    }
+    Ok(())
+}

@@ -45,26 +45,108 @@ fn linear_weights_leaves_tables_pictures_and_slopes() {
     assert!(place.contents() == before);
 }
 
+const GRADIENTS: &str = "gradient-error --quick --seeds 1 --batch 4 --channels 4 --depth-to 8 --train-to 4 --train-epochs 1 \
+                         --f64-to 8 --data synthetic --device cpu --threads 2 --quiet --out out";
+
 #[test]
 fn gradient_error_compares_every_mode_at_every_depth() {
     let place = Place::new();
-    let line = "gradient-error --quick --seeds 1 --batch 4 --depth-to 8 --data synthetic --threads 2 --quiet --out out";
-    let ended = place.paper(line);
+    let ended = place.paper(GRADIENTS);
     assert_eq!(ended.code, Some(0), "{ended}");
-    let expected =
-        ["blocks.csv", "cells", "gradient-error.csv", "gradient-error.png", "gradient-error.svg", "summary.json"];
+    let mut expected: Vec<String> =
+        vec!["cells".into(), "gradient-error.csv".into(), "runs".into(), "summary.json".into()];
+    expected.push("blocks.csv".into());
+    for picture in ["blocks", "drift", "gradient-error"] {
+        expected.extend(["png", "svg"].map(|ending| format!("{picture}.{ending}")));
+    }
+    expected.sort();
     assert_eq!(place.names("out/gradient-error"), expected);
-    // two depths, schemes, weights, statistics and precisions; eight modes
-    assert_eq!(place.names("out/gradient-error/cells").len(), 32 + 1, "and the lock");
-    assert_eq!(place.text("out/gradient-error/gradient-error.csv").lines().count(), 1 + 32 * 8);
-    assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + 16 * 8 * (4 + 8));
+    // two schemes; two depths of two kinds of drawn weights and one of trained ones; two statistics in f32, one in f64
+    let nets = 2 * (2 * 2 + 1);
+    assert_eq!(place.names("out/gradient-error/cells").len(), 3 * nets + 1, "and the lock");
+    assert_eq!(place.names("out/gradient-error/runs"), ["euler-seed0-depth0004", "heun-seed0-depth0004"]);
+    // eight modes, and in f64 rounding
+    let csv = place.text("out/gradient-error/gradient-error.csv");
+    assert_eq!(csv.lines().count(), 1 + 3 * nets * 8 + nets);
+    let blocks = 2 * (2 * (4 + 8) + 4);
+    assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + (3 * 8 + 1) * blocks);
     let summary = place.summary("out/gradient-error");
     for curve in summary["curves"].as_array().expect("curves") {
-        let slope = curve["error"]["log_log_slope"].as_f64().expect("two depths");
-        assert!(slope < 0.0, "{curve:#}");
+        let slope = curve["error"]["log_log_slope"]["mean"].as_f64();
+        assert!(slope.is_some() != (curve["weights"] == "trained"), "{curve:#}");
+        assert!(slope.is_none_or(|slope| slope < 0.0), "{curve:#}");
     }
-    let squared = place.paper(&format!("{line} --metric squared"));
-    assert!(squared.stdout.contains("mean over tensors"), "{squared}");
+    // corrected ends nearer to x_0 than adjoint, and costs the same
+    for gain in summary["adjoint_over_corrected"].as_array().expect("gains") {
+        let ratio = |at: usize, of: &str| gain[of][at]["spread"]["mean"].as_f64();
+        let last = gain["error"].as_array().expect("depths").len() - 1;
+        assert!(ratio(last, "drift").is_some_and(|ratio| ratio > 1.0 || gain["weights"] == "trained"), "{gain:#}");
+    }
+    for floor in summary["rounding"].as_array().expect("rounding") {
+        let error = floor["error"][0]["spread"]["mean"].as_f64().expect("a number");
+        assert!(error > 1e-9 && error < 1e-4, "{floor:#}");
+    }
+    assert_eq!(summary["trained_nets"].as_array().map(Vec::len), Some(2));
+    assert!(ended.stdout.contains("adjoint's drift over corrected's"), "{ended}");
+
+    // nothing is trained or measured again, but what is missing
+    let before = place.contents();
+    fs::remove_file(place.path("out/gradient-error/cells/euler-trained-saved-f32-seed0-depth0004.json"))
+        .expect("a cell");
+    fs::remove_dir_all(place.path("out/gradient-error/runs/heun-seed0-depth0004")).expect("a run");
+    assert_eq!(place.paper(GRADIENTS).stdout, ended.stdout);
+    let after = place.contents();
+    for (path, bytes) in &before {
+        let is_of_a_run = path.to_string_lossy().contains("runs");
+        assert!(is_of_a_run || after.get(path) == Some(bytes), "{}", path.display());
+    }
+    assert_eq!(place.names("out/gradient-error/runs"), ["euler-seed0-depth0004"]);
+
+    let squared = place.paper(&format!("{GRADIENTS} --metric squared --weights random"));
+    assert!(squared.stdout.contains("mean over tensors") && !squared.stdout.contains("smooth"), "{squared}");
+    // one net for all depths, which is another net than those
+    let resampled = place.paper(&format!("{GRADIENTS} --weights resampled").replace("--f64-to 8", "--f64-to 0"));
+    assert!(resampled.stdout.contains("euler, resampled weights, batch statistics, f32"), "{resampled}");
+    assert!(place.path("out/gradient-error/runs/heun-seed0-depth0032").exists());
+}
+
+#[test]
+fn gradient_error_judges_the_modes_on_a_checkpoint() {
+    let place = Place::new();
+    place.succeed(
+        "--data synthetic --depth 4 --channels 4 --batch 1000 --max-steps 5 --scheme heun --device cpu -q --out run",
+    );
+    let line =
+        "gradient-error --quick --batch 4 --device cpu --quiet --out out --checkpoint run/checkpoint.safetensors";
+    let ended = place.paper(line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    for phrase in
+        ["heun, depth 4, 4 channels", "5 training steps", "What this means", "it was trained with (corrected)"]
+    {
+        assert!(ended.stdout.contains(phrase), "no {phrase:?} in {ended}");
+    }
+    let expected = ["blocks.csv", "blocks.png", "blocks.svg", "cells", "gradient-error-checkpoint.csv", "summary.json"];
+    assert_eq!(place.names("out/gradient-error-checkpoint"), expected);
+    // two batches in f32, one in f64
+    assert_eq!(place.names("out/gradient-error-checkpoint/cells").len(), 3 + 1, "and the lock");
+    assert_eq!(place.paper(line).stdout, ended.stdout);
+
+    let checkpoint = fs::read(place.path("run/checkpoint.safetensors")).expect("a checkpoint");
+    let mut damaged = checkpoint.clone();
+    damaged[checkpoint.len() / 2] ^= 1;
+    for (name, bytes, phrase) in [
+        ("damaged", damaged, "damaged"),
+        ("half", checkpoint[..checkpoint.len() / 2].to_vec(), "truncated"),
+        ("text", b"these are no weights".to_vec(), "not a safetensors file"),
+    ] {
+        fs::write(place.path(name), bytes).expect(name);
+        let ended = place.paper(&format!("gradient-error --quick --out none --checkpoint {name}"));
+        assert_eq!(ended.code, Some(1), "{ended}");
+        assert!(ended.error().starts_with(&format!("{name}: ")) && ended.error().contains(phrase), "{ended}");
+    }
+    let ended = place.paper("gradient-error --out none --checkpoint run --depth-to 8");
+    assert_eq!(ended.code, Some(2), "{ended}");
+    assert!(!place.path("none").exists());
 }
 
 /// Trainings of seconds.
@@ -230,6 +312,9 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
         ("linear-weights --seeds 0", "--seeds 0"),
         ("gradient-error --data synthetic --batch 0", "--batch 0"),
         ("gradient-error --data synthetic --depth-to 3", "--depth-to 3"),
+        ("gradient-error --data synthetic --train-epochs 0", "--train-epochs 0"),
+        ("gradient-error --data synthetic --channels 0", "--channels 0"),
+        ("gradient-error --weights checkpoint", "--weights"),
         ("gradient-error --metric cubic", "--metric"),
         ("gradient-error --threads 0", "--threads 0"),
         ("depth --data synthetic --depths 0", "--depth 0"),
@@ -246,6 +331,9 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
         ("memory --batch 0", "--batch 0"),
         ("memory --modes none", "none"),
         ("memory --seeds 0", "--seeds 0"),
+        ("failure --data synthetic --allowed -1", "--allowed"),
+        ("failure --data synthetic --schemes heun --depths 1", "--depth 2"),
+        ("failure --data synthetic --modes magic", "--modes"),
     ] {
         let ended = place.paper(line);
         assert_eq!(ended.code, Some(2), "{ended}");
@@ -261,4 +349,44 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
     let ended = place.paper("linear-weights --quick --out file");
     assert_eq!(ended.code, Some(1), "{ended}");
     assert!(ended.error().contains("cannot create the folder"), "{ended}");
+}
+
+#[test]
+fn failure_compares_ways_and_derives_levels() {
+    let place = Place::new();
+    let line = "failure --quick --data synthetic --depths 2 --modes adjoint,corrected,anchors-1 --epochs 1 --batch 1000 \
+                --channels 4 --seeds 1 --threads 2 --quiet --out out";
+    let ended = place.paper(line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let expected = [
+        "accuracy.png",
+        "accuracy.svg",
+        "cells",
+        "drift.csv",
+        "drift.png",
+        "drift.svg",
+        "failure.csv",
+        "level.png",
+        "level.svg",
+        "probes.csv",
+        "summary.json",
+    ];
+    assert_eq!(place.names("out/failure"), expected);
+    // two step sizes, two starts, backprop and three ways
+    assert_eq!(place.names("out/failure/cells").len(), 16 + 1, "and the lock");
+    assert_eq!(place.text("out/failure/failure.csv").lines().count(), 1 + 16);
+    let summary = place.summary("out/failure");
+    let drift = |step: &str, mode: &str| {
+        let runs = summary["runs"].as_array().expect("runs");
+        let of = |run: &&serde_json::Value| {
+            run["net"]["step_size"] == step && run["net"]["init"] == "plain" && run["mode"] == mode
+        };
+        runs.iter().find(of).expect("a run")["largest_drift"]["mean"].as_f64()
+    };
+    assert!(drift("1", "adjoint") > drift("1/N", "adjoint"), "{summary:#}");
+    assert_eq!(drift("1", "backprop"), None);
+    assert!(summary["levels"].as_array().is_some_and(|levels| levels.len() == 3), "{summary:#}");
+    let before = place.contents();
+    assert_eq!(place.paper(line).stdout, ended.stdout);
+    assert!(place.contents() == before);
 }

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
@@ -20,6 +21,7 @@ use super::atomic::write_atomically;
 use super::progress::Progress;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 
 /// Versions are `rewind-1`, `rewind-2`, ...; this program writes and reads the first.
 const FORMAT: (&str, u32) = ("rewind-", 1);
@@ -44,6 +46,15 @@ pub struct DatasetId {
     pub name: String,
     /// A digest of its images and labels.
     pub fingerprint: String,
+}
+
+/// A tensor's shape as a checkpoint names it: vectors and matrices without the leading ones.
+pub fn saved_shape(shape: Shape) -> Vec<usize> {
+    match shape.0 {
+        [1, 1, 1, len] => vec![len],
+        [1, 1, rows, columns] => vec![rows, columns],
+        all => all.to_vec(),
+    }
 }
 
 /// What a checkpoint holds beside its tensors.
@@ -193,7 +204,8 @@ fn hex(bytes: &[u8]) -> String {
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    file: File,
+    /// Threads that read tensors at the same time would move each other's place in it.
+    file: Mutex<File>,
     header: Metadata,
     data_start: u64,
     state: RunState,
@@ -233,12 +245,18 @@ impl Checkpoint {
         }
         check_checksum(&mut file, metadata).map_err(unreadable)??;
         let state = parse_state(metadata, path)?;
-        Ok(Self { path: path.into(), file, header, data_start, state })
+        Ok(Self { path: path.into(), file: Mutex::new(file), header, data_start, state })
     }
 
     /// The settings, the progress and the data set of the run that wrote it.
     pub fn state(&self) -> &RunState {
         &self.state
+    }
+
+    /// The SHA-256 of its bytes, which tells it from every other: hexadecimal digits.
+    pub fn checksum(&self) -> &str {
+        let held = self.header.metadata().as_ref().and_then(|metadata| metadata.get("checksum"));
+        held.expect("a checkpoint without one is not opened")
     }
 
     /// Refuses to go on with a net of another depth, width, scheme or step size.
@@ -292,7 +310,8 @@ impl Checkpoint {
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        let mut file = &self.file;
+        // whoever panicked left no place that matters: it is set anew
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(self.data_start + offset))?;
         file.read_exact(bytes)
     }

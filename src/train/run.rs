@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::atomic::write_atomically;
 use super::budget::{net_spec, planned};
-use super::checkpoint::{self, Checkpoint, DatasetId, RunState};
+use super::checkpoint::{self, Checkpoint, DatasetId, RunState, saved_shape};
 use super::curves::write_curves;
 use super::drift;
 use super::flight::Flight;
@@ -21,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::memory::{Bytes, Category};
 use crate::net::{BatchResult, Net, Pass, StepResult};
 use crate::schedule::learning_rate;
-use crate::shape::Shape;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -411,15 +410,6 @@ pub struct Test {
     pub accuracy: f64,
     /// Images tested.
     pub images: usize,
-}
-
-/// A tensor's shape as a checkpoint names it: vectors and matrices without the leading ones.
-fn saved_shape(shape: Shape) -> Vec<usize> {
-    match shape.0 {
-        [1, 1, 1, len] => vec![len],
-        [1, 1, rows, columns] => vec![rows, columns],
-        all => all.to_vec(),
-    }
 }
 
 fn median(values: &[f64]) -> Option<f64> {

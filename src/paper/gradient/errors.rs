@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Gradient64;
+use super::measure::Gradient64;
 use super::mode::Mode;
 use crate::net::Drift;
 

@@ -106,6 +106,20 @@ pub fn levels(done: &Done<'_>, allowed: f64) -> Vec<(Group, Level)> {
     levels.map(|(group, runs)| (group, Level::of(&runs, allowed))).collect()
 }
 
+/// Of the group's runs that diverged, the steps between reaching the level and the end: none at all where it was not reached.
+fn leads(done: &Done<'_>, group: Group, level: f64) -> Vec<u64> {
+    let diverged = done
+        .iter()
+        .filter(|(trial, outcome)| Group::of(trial.method) == Some(group) && outcome.trained.diverged.is_some());
+    let lead = |(_, outcome): &(&Trial, Outcome)| {
+        let end = outcome.drifts.len() as u64 * WINDOW;
+        outcome.passed(level).map_or(0, |step| end - step)
+    };
+    let mut leads: Vec<u64> = diverged.map(lead).collect();
+    leads.sort_unstable();
+    leads
+}
+
 /// The level for a way to the gradient.
 pub fn level_for(levels: &[(Group, Level)], method: Method) -> Option<f64> {
     levels.iter().find(|(group, _)| Some(*group) == Group::of(method)).and_then(|(_, level)| level.level)
@@ -173,16 +187,28 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
     );
     let _ = writeln!(
         text,
-        "{:>28}  {:>8}  {:>9}  {:>11}  {:>16}  {:>20}",
-        "", "level", "bad runs", "good below", "good not below", "net left out: missed"
+        "{:>28}  {:>8}  {:>9}  {:>11}  {:>15}  {:>24}  {:>9}  {:>22}",
+        "",
+        "level",
+        "bad runs",
+        "good below",
+        "good not below",
+        "each net left out: missed",
+        "diverged",
+        "steps ahead (median)"
     );
     for (group, of_group) in &levels {
         let Level { level, bad, good_below, good_above, missed_unseen, alarms_unseen } = of_group;
+        let leads = level.map_or(Vec::new(), |level| leads(done, *group, level));
+        let ahead = leads
+            .get(leads.len() / 2)
+            .map_or("-".into(), |median| format!("{} to {} ({median})", leads[0], leads[leads.len() - 1]));
+        let diverged = leads.len();
         let level = level.map_or("-".into(), |level| format!("{level:.1e}"));
         let missed = format!("{missed_unseen}, alarms {alarms_unseen}");
         let _ = writeln!(
             text,
-            "{:>28}  {level:>8}  {bad:>9}  {good_below:>11}  {good_above:>16}  {missed:>20}",
+            "{:>28}  {level:>8}  {bad:>9}  {good_below:>11}  {good_above:>15}  {missed:>24}  {diverged:>9}  {ahead:>22}",
             group.name()
         );
     }
@@ -282,8 +308,13 @@ pub fn summary(done: &Done<'_>, allowed: f64) -> Value {
             }));
         }
     }
-    let of_groups: Vec<Value> =
-        levels.iter().map(|(group, level)| json!({ "modes": group.name(), "of": level })).collect();
+    let of_groups: Vec<Value> = levels
+        .iter()
+        .map(|(group, level)| {
+            let leads = level.level.map_or(Vec::new(), |level| leads(done, *group, level));
+            json!({ "modes": group.name(), "of": level, "steps_from_level_to_divergence": leads })
+        })
+        .collect();
     let config = done.first().map(|(trial, _)| trial.training.config());
     json!({
         "experiment": super::NAME,

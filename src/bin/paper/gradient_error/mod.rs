@@ -1,55 +1,89 @@
-//! `gradient-error` (the paper's figure 3c): how far each gradient mode is from exact backprop, against depth, on real images.
+//! `gradient-error` (the paper's figure 3c): how far each gradient mode is from exact backprop, on real images; against depth,
+//! or on a checkpoint of the user's.
 
+mod csv;
+mod given;
+mod nets;
+mod numbers;
+mod over_depth;
 mod picture;
+mod summary;
 mod tables;
 
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use rewind::cpu::Cpu;
-use rewind::data::source;
+use rewind::config::{DeviceChoice, Math};
 use rewind::error::{Error, Result};
-use rewind::init::Init;
-use rewind::paper::cells::{Cells, Ending};
+use rewind::paper::cells::Ending;
+use rewind::paper::gradient::GradientSpec;
 use rewind::paper::gradient::errors::ModeErrors;
-use rewind::paper::gradient::{GradientSpec, Precision};
-use rewind::paper::results::Results;
-use rewind::scheme::Scheme;
-use rewind::sweep::BnStatistics;
-use rewind::terminal::say;
+use rewind::paper::gradient::measure::Measured;
+use rewind::paper::gradient::weights::Weights;
 use rewind::train::log::Log;
 
-use crate::common::{Common, written};
+use crate::common::Common;
 
-const NAME: &str = "gradient-error";
-const DEPTHS: [usize; 7] = [4, 8, 16, 32, 64, 128, 256];
-/// The reference is slow: f64 stops at these depths.
-const QUICK_F64_DEPTH: usize = 32;
-const FULL_F64_DEPTH: usize = 64;
-const QUICK_SEEDS: u64 = 2;
-const FULL_SEEDS: u64 = 5;
-const QUICK_BATCH: usize = 16;
+const QUICK_BATCH: usize = 64;
 /// The recipe's.
 const FULL_BATCH: usize = 256;
-const CHANNELS: usize = 16;
 
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = NOTES)]
 pub struct Arguments {
-    /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic].
+    /// Measure on this net of train_cifar's, at its depth, instead of nets of many depths.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "depth_to", "train_to", "train_epochs", "channels", "metric"])]
+    checkpoint: Option<PathBuf>,
+    /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic; with --checkpoint the run's].
     #[arg(long, value_name = "DIR|synthetic")]
     data: Option<String>,
-    /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Images of the batch [default: 256; quick: 16].
+    /// Weights: any of random, smooth, trained (at each depth), resampled (one trained net of depth 32, as in the paper's code).
+    #[arg(
+        long,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "random,smooth,trained",
+        hide_possible_values = true
+    )]
+    weights: Vec<Weights>,
+    /// Images of a batch [default: 256; quick: 64].
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// Deepest net [default: 256].
-    #[arg(long, value_name = "N", default_value_t = DEPTHS[DEPTHS.len() - 1])]
-    depth_to: usize,
+    #[arg(long, value_name = "N")]
+    depth_to: Option<usize>,
+    /// Deepest net that is trained [default: 256; quick: 32].
+    #[arg(long, value_name = "N")]
+    train_to: Option<usize>,
+    /// Epochs of training [default: 90; quick: 2].
+    #[arg(long, value_name = "N")]
+    train_epochs: Option<usize>,
+    /// Deepest net in f64, which is slow [default: 64; quick: 32].
+    #[arg(long, value_name = "N")]
+    f64_to: Option<usize>,
+    /// Channels of every block.
+    #[arg(long, value_name = "C", default_value_t = 16)]
+    channels: usize,
     /// What table and picture show: relative, or the squared of the paper's code.
     #[arg(long, value_name = "METRIC", default_value = "relative", hide_possible_values = true)]
     metric: Metric,
+    /// What computes in f32, and trains: auto, cpu, cuda or cuda:1.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceChoice,
+    /// A GPU's products: tf32 or fp32.
+    #[arg(long, value_name = "MATH", default_value = "tf32", hide_possible_values = true)]
+    math: Math,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 }
+
+const NOTES: &str = "\
+The error of a mode in f32 is its distance from backprop in f32, that in f64 from backprop in f64; the
+distance of backprop in f32 from backprop in f64 is rounding alone. Nets are trained with backprop, by
+the paper's recipe, and kept in runs/ of the experiment's folder.
+
+With --checkpoint the seeds are those of batches, and results go to the folder gradient-error-checkpoint.";
 
 /// A measure of a gradient's distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -77,74 +111,33 @@ impl Metric {
 }
 
 /// A cell and what it gave.
-pub type Done<'a> = [(&'a GradientSpec, Vec<ModeErrors>)];
-
-/// The name of an init here, where gamma is 1 and neither is quite the paper's.
-pub const fn init_name(init: Init) -> &'static str {
-    match init {
-        Init::Paper => "random",
-        Init::Smooth => "smooth",
-        Init::Plain => "plain",
-    }
-}
+pub type Done<'a> = [(&'a GradientSpec, Measured)];
 
 pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static AtomicBool) -> anyhow::Result<Ending> {
-    let seeds = common.seeds(QUICK_SEEDS, FULL_SEEDS)?;
-    let batch = arguments.batch.unwrap_or(if common.quick { QUICK_BATCH } else { FULL_BATCH });
-    let f64_depth = if common.quick { QUICK_F64_DEPTH } else { FULL_F64_DEPTH };
-    let cpu = Cpu::new(arguments.threads)?;
-    // always the same images, whatever the seeds of the nets
-    let source::Source { dataset, notice, .. } = source::open(arguments.data.as_deref(), 0)?;
-    if let Some(notice) = notice {
-        log.note(&notice);
+    match &arguments.checkpoint {
+        None => over_depth::run(arguments, common, log, stop),
+        Some(path) => given::run(path, arguments, common, log, stop),
     }
-    check(arguments, batch, dataset.train.len())?;
-    let data = format!("{} {}", dataset.name, dataset.fingerprint());
-    let mut specs = Vec::new();
-    for (precision, deepest) in
-        [(Precision::F32, arguments.depth_to), (Precision::F64, f64_depth.min(arguments.depth_to))]
-    {
-        for scheme in [Scheme::Euler, Scheme::Heun] {
-            for init in [Init::Paper, Init::Smooth] {
-                for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
-                    for seed in seeds.clone() {
-                        let (data, channels) = (&data, CHANNELS);
-                        specs.extend(DEPTHS.into_iter().filter(|depth| *depth <= deepest).map(|depth| {
-                            let data = data.clone();
-                            GradientSpec { depth, scheme, init, bn_stats, precision, seed, batch, channels, data }
-                        }));
-                    }
-                }
-            }
-        }
-    }
-    let folder = common.folder(NAME);
-    let cells = Cells::open(&folder)?;
-    let results = Results::new(&folder);
-    let (metric, mut text) = (arguments.metric, String::new());
-    let ending = cells.complete(
-        &specs,
-        log,
-        stop,
-        |spec| spec.run(&cpu, &dataset, stop),
-        |done| {
-            text = tables::text(done, metric);
-            results.table(NAME, &tables::csv(done))?;
-            results.table("blocks", &tables::blocks_csv(done))?;
-            results.picture(NAME, picture::draw(done, metric))?;
-            results.summary(&tables::summary(done))
-        },
-    )?;
-    say(&(text + &written(results.folder())))?;
-    Ok(ending)
 }
 
-fn check(arguments: &Arguments, batch: usize, images: usize) -> Result<()> {
-    if !(1..=images).contains(&batch) {
-        return Err(Error::Usage(format!("--batch {batch} must be from 1 to the data set's {images} images")));
+impl Arguments {
+    /// Images of a batch.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the data set of so many `images` has not so many.
+    fn batch(&self, quick: bool, images: usize) -> Result<usize> {
+        let batch = self.batch.unwrap_or(if quick { QUICK_BATCH } else { FULL_BATCH });
+        if !(1..=images).contains(&batch) {
+            return Err(Error::Usage(format!("--batch {batch} must be from 1 to the data set's {images} images")));
+        }
+        Ok(batch)
     }
-    if arguments.depth_to < DEPTHS[0] {
-        return Err(Error::Usage(format!("--depth-to {} must be {} or more", arguments.depth_to, DEPTHS[0])));
+}
+
+/// How the f32 side computes, in the cells' settings.
+fn device_name(opened: DeviceChoice, math: Math) -> String {
+    match opened {
+        DeviceChoice::Cuda(_) => format!("cuda {math}"),
+        other => other.to_string(),
     }
-    Ok(())
 }

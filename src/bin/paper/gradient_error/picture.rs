@@ -1,86 +1,241 @@
-//! Four panels, a scheme a row and an init a column: the gradient's error against depth, a curve a mode.
+//! The pictures: a scheme a row, a kind of weights a column, one legend below.
 
 use plotters::prelude::*;
-use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in};
-use rewind::init::Init;
+use rewind::chart::{
+    self, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in,
+};
 use rewind::paper::gradient::Precision;
+use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::mode::Mode;
+use rewind::paper::gradient::weights::Weights;
+use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
 use rewind::sweep::BnStatistics;
 
-use super::tables::{Group, by_depth};
-use super::{Done, Metric, init_name};
+use super::numbers::{Group, by_block, by_depth, rounding};
+use super::{Done, Metric};
 
-/// Width and height in pixels, shared by the panels.
-const SIZE: (u32, u32) = (1120, 1000);
+/// Width and height of a panel in pixels.
+const PANEL: (u32, u32) = (500, 460);
+/// Height of the two lines above the panels, and of the legend below them.
+const ABOVE: u32 = 66;
+const LEGEND: u32 = 90;
+/// Names in a row of the legend: the modes in two, and what is no mode in a third.
+const LEGEND_COLUMNS: usize = Mode::ALL.len() / 2;
 /// One a mode, in the order of [`Mode::ALL`].
 const COLOURS: [RGBColor; Mode::ALL.len()] =
     [VERMILLION, ORANGE, PURPLE, GREEN, RGBColor(120, 120, 120), SKY, BLUE, BLACK];
+const ROUNDING_COLOUR: RGBColor = RGBColor(140, 86, 50);
 
-/// The SVG.
-pub fn draw(done: &Done<'_>, metric: Metric) -> Result<String, String> {
-    let mut svg = String::new();
-    panels(&mut svg, done, metric).map_err(|error| error.to_string())?;
-    Ok(svg)
+/// The error against depth.
+pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
+    let value = move |errors: &ModeErrors| Some(metric.of(errors));
+    let panels = panels(done, |group| {
+        let mut curves = over_depth(done, group, &value);
+        let floor = positive(rounding(done, group, value));
+        curves.push(Curve {
+            name: "rounding: backprop in f32 against backprop in f64; higher where it switches a ReLU".into(),
+            colour: ROUNDING_COLOUR,
+            hollow: true,
+            line: floor.iter().map(mean).collect(),
+            marks: Vec::new(),
+            band: floor.iter().map(quartiles).collect(),
+        });
+        (caption(group), curves)
+    });
+    let texts = Texts {
+        title: "How far each mode's gradient is from backprop's",
+        subtitle: subtitle(done, true),
+        x_desc: "depth N (residual blocks)",
+        y_desc: metric.formula(),
+    };
+    draw(&panels, &texts, Horizontal::Depth)
 }
 
-fn panels<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<'a> {
-    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    let root = root.titled("Error of the gradient against depth", ("sans-serif", 24))?;
-    let root = root.titled(&subtitle(done), ("sans-serif", 15))?;
-    let forms = [Scheme::Euler, Scheme::Heun].map(|scheme| [Init::Paper, Init::Smooth].map(|init| (scheme, init)));
-    for ((scheme, init), area) in forms.into_iter().flatten().zip(root.split_evenly((2, 2))) {
-        let curves = curves(done, scheme, init, metric);
-        let points = curves.iter().flat_map(|curve| curve.line.iter().chain(&curve.marks));
-        let depths = powers_around(points.clone().map(|point| point.0), 2.0);
-        let values = powers_around(points.map(|point| point.1), 10.0);
-        let first = scheme == Scheme::Euler && init == Init::Paper;
-        let x = depths.clone().log_scale().with_key_points(powers_in(&depths, 2.0));
-        let y = values.clone().log_scale().with_key_points(powers_in(&values, 10.0));
-        Panel {
-            caption: &format!("{scheme}, {} weights", init_name(init)),
-            x_desc: "depth N (residual blocks)",
-            x_label: &|depth| format!("{depth}"),
-            y_desc: metric.formula(),
-            y_label: &|value| format!("{value:.0e}"),
-            y_room: 72,
-            legend: first.then_some(SeriesLabelPosition::LowerLeft),
-        }
-        .draw(&area.margin(0, 0, 0, 12), &curves, x, y)?;
-    }
-    root.present()
+/// The drift against depth.
+pub fn drift(done: &Done<'_>) -> Result<String, String> {
+    let panels = panels(done, |group| (caption(group), over_depth(done, group, &|errors| errors.drift)));
+    let texts = Texts {
+        title: "Drift: how far the reconstructed x_0 is from the true one",
+        subtitle: subtitle(done, true),
+        x_desc: "depth N (residual blocks)",
+        y_desc: "|x_0 reconstructed - x_0| / |x_0|",
+    };
+    draw(&panels, &texts, Horizontal::Depth)
+}
+
+/// The error of each block, at the deepest depth that all panels have.
+pub fn blocks(done: &Done<'_>) -> Result<String, String> {
+    let deepest = |group: &Group| group.depths(done).last().copied();
+    let shown = Group::all(done).into_iter().filter(|group| group.precision == Precision::F32);
+    let depth = shown.filter_map(|group| deepest(&group)).min().unwrap_or(0);
+    let panels = panels(done, |group| {
+        let of = |mode, precision| positive(by_block(done, Group { precision, ..group }, mode, depth));
+        let curve = |(mode, colour): (Mode, RGBColor)| {
+            let single = of(mode, Precision::F32);
+            // rings in each block of many panels would hide the lines
+            let double = if group.weights == Weights::Checkpoint { of(mode, Precision::F64) } else { Vec::new() };
+            Curve {
+                name: mode.to_string(),
+                colour,
+                hollow: true,
+                line: single.iter().map(mean).collect(),
+                marks: double.iter().map(mean).collect(),
+                band: single.iter().map(quartiles).collect(),
+            }
+        };
+        (format!("{}, N = {depth}", caption(group)), Mode::ALL.into_iter().zip(COLOURS).map(curve).collect())
+    });
+    let of_checkpoint = done.iter().any(|(spec, _)| spec.weights == Weights::Checkpoint);
+    let texts = Texts {
+        title: "How far each mode's gradient of one block is from backprop's",
+        subtitle: subtitle(done, of_checkpoint),
+        x_desc: "block n, from the stem",
+        y_desc: "|g_n - g*_n| / |g*_n|",
+    };
+    draw(&panels, &texts, Horizontal::Block)
+}
+
+/// What every panel shows: f32, with the statistics that the nets are measured with first.
+fn panels(done: &Done<'_>, draw: impl Fn(Group) -> (String, Vec<Curve>)) -> Vec<(String, Vec<Curve>)> {
+    let bn_stats = done.first().map_or(BnStatistics::Saved, |(spec, _)| spec.bn_stats);
+    let there = Group::all(done);
+    let shown = |scheme: Scheme| {
+        Weights::ALL
+            .map(|weights| Group { scheme, weights, bn_stats, precision: Precision::F32 })
+            .into_iter()
+            .filter(|group| there.iter().any(|other| other.weights == group.weights))
+    };
+    let of_scheme = |scheme| there.iter().any(|group| group.scheme == scheme);
+    [Scheme::Euler, Scheme::Heun].into_iter().filter(|s| of_scheme(*s)).flat_map(shown).map(draw).collect()
+}
+
+fn caption(Group { scheme, weights, .. }: Group) -> String {
+    format!("{scheme}, {weights} weights")
 }
 
 /// What all cells have in common.
-fn subtitle(done: &Done<'_>) -> String {
+fn subtitle(done: &Done<'_>, rings: bool) -> String {
     let Some((spec, _)) = done.first() else { return String::new() };
-    let seeds = done.iter().map(|(spec, _)| spec.seed + 1).max().unwrap_or(0);
+    let seeds = |precision| done.iter().filter(|(s, _)| s.precision == precision).map(|(s, _)| s.seed + 1).max();
     let data = spec.data.split(' ').next().unwrap_or_default();
+    // a checkpoint is one net, and its seeds are those of batches
+    let (over, epochs) = match spec.weights {
+        Weights::Checkpoint => ("batches", None),
+        _ => ("seeds", done.iter().filter_map(|(_, measured)| measured.training).map(|t| t.epochs).max()),
+    };
+    let trained = epochs.map_or(String::new(), |epochs| format!("; epochs of training, by backprop: {epochs}"));
+    let rings = match seeds(Precision::F64).filter(|_| rings) {
+        Some(seeds) => format!("; rings: f64, mean over {over} ({seeds})"),
+        None => String::new(),
+    };
     format!(
-        "{data}, batch {}, {} channels, saved statistics; line and band: f32, mean and quartiles over seeds ({seeds}); rings: f64",
-        spec.batch, spec.channels
+        "{data}, batch {}, {} channels, {} statistics{trained}; line and band: f32, mean and quartiles over {over} ({}){rings}",
+        spec.batch,
+        spec.channels,
+        spec.statistics(),
+        seeds(Precision::F32).unwrap_or(0),
     )
 }
 
-/// A curve a mode; errors of 0 have no logarithm and are left out.
-fn curves(done: &Done<'_>, scheme: Scheme, init: Init, metric: Metric) -> Vec<Curve> {
-    let of = |mode, precision| {
-        let group = Group { scheme, init, bn_stats: BnStatistics::Saved, precision };
-        let mut spreads = by_depth(done, group, mode, |errors| Some(metric.of(errors)));
-        spreads.retain(|(_, spread)| spread.low > 0.0);
-        spreads
-    };
+/// Values of 0 have no logarithm and are left out.
+fn positive(mut spreads: Vec<(usize, Spread)>) -> Vec<(usize, Spread)> {
+    spreads.retain(|(_, spread)| spread.low > 0.0);
+    spreads
+}
+
+fn mean((place, spread): &(usize, Spread)) -> (f64, f64) {
+    (*place as f64, spread.mean)
+}
+
+fn quartiles((place, spread): &(usize, Spread)) -> (f64, f64, f64) {
+    (*place as f64, spread.low, spread.high)
+}
+
+/// A curve a mode: f32 as a line with its band, f64 as rings.
+fn over_depth(done: &Done<'_>, group: Group, value: &dyn Fn(&ModeErrors) -> Option<f64>) -> Vec<Curve> {
+    let of = |mode, precision| positive(by_depth(done, Group { precision, ..group }, mode, value));
     let curve = |(mode, colour): (Mode, RGBColor)| {
-        let (single, double) = (of(mode, Precision::F32), of(mode, Precision::F64));
+        let single = of(mode, Precision::F32);
         Curve {
             name: mode.to_string(),
             colour,
             hollow: true,
-            line: single.iter().map(|(depth, spread)| (*depth as f64, spread.mean)).collect(),
-            marks: double.iter().map(|(depth, spread)| (*depth as f64, spread.mean)).collect(),
-            band: single.iter().map(|(depth, spread)| (*depth as f64, spread.low, spread.high)).collect(),
+            line: single.iter().map(mean).collect(),
+            marks: of(mode, Precision::F64).iter().map(mean).collect(),
+            band: single.iter().map(quartiles).collect(),
         }
     };
     Mode::ALL.into_iter().zip(COLOURS).map(curve).collect()
+}
+
+struct Texts<'a> {
+    title: &'a str,
+    subtitle: String,
+    x_desc: &'a str,
+    y_desc: &'a str,
+}
+
+/// What lies along the horizontal axis.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Horizontal {
+    /// The same powers of 2 in every panel.
+    Depth,
+    /// A panel's own blocks.
+    Block,
+}
+
+fn draw(panels: &[(String, Vec<Curve>)], texts: &Texts<'_>, horizontal: Horizontal) -> Result<String, String> {
+    let mut svg = String::new();
+    draw_on(&mut svg, panels, texts, horizontal).map_err(|error| error.to_string())?;
+    Ok(svg)
+}
+
+fn draw_on<'a>(
+    svg: &'a mut String,
+    panels: &[(String, Vec<Curve>)],
+    texts: &Texts<'_>,
+    horizontal: Horizontal,
+) -> Drawn<'a> {
+    let rows = if panels.len() > 1 { 2 } else { 1 };
+    let columns = panels.len().div_ceil(rows).max(1);
+    // a single panel is as wide as the texts above it
+    let width = PANEL.0 * if columns > 1 { columns as u32 } else { 2 };
+    let size = (width, ABOVE + PANEL.1 * rows as u32 + LEGEND);
+    let root = SVGBackend::with_string(svg, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    let root = root.titled(texts.title, ("sans-serif", 24))?.titled(&texts.subtitle, ("sans-serif", 15))?;
+    let (upper, lower) = root.split_vertically(PANEL.1 * rows as u32);
+    let points = || panels.iter().flat_map(|(_, curves)| curves);
+    let points = || points().flat_map(|curve| curve.line.iter().chain(&curve.marks));
+    // the same vertical axis everywhere, so that panels can be compared
+    let values = powers_around(points().map(|point| point.1), 10.0);
+    let depths = powers_around(points().map(|point| point.0), 2.0);
+    for ((caption, curves), area) in panels.iter().zip(upper.split_evenly((rows, columns))) {
+        let y = values.clone().log_scale().with_key_points(powers_in(&values, 10.0));
+        let panel = Panel {
+            caption,
+            x_desc: texts.x_desc,
+            x_label: &|place| format!("{place}"),
+            y_desc: texts.y_desc,
+            y_label: &|value| format!("{value:.0e}"),
+            y_room: 72,
+            legend: None,
+        };
+        let area = area.margin(0, 0, 0, 12);
+        match horizontal {
+            Horizontal::Depth => {
+                let x = depths.clone().log_scale().with_key_points(powers_in(&depths, 2.0));
+                panel.draw(&area, curves, x, y)?;
+            }
+            Horizontal::Block => {
+                let last = curves.iter().flat_map(|curve| &curve.line).map(|point| point.0).fold(1.0, f64::max);
+                panel.draw(&area, curves, 0.0..last, y)?;
+            }
+        }
+    }
+    if let Some((_, curves)) = panels.first() {
+        chart::legend(&lower, curves, LEGEND_COLUMNS)?;
+    }
+    root.present()
 }

@@ -1,181 +1,145 @@
-//! The cells as text for people, as CSV and as a summary for programs.
+//! The cells as text for people.
 
 use std::fmt::Write as _;
 
-use rewind::init::Init;
+use rewind::paper::gradient::Precision;
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::mode::Mode;
-use rewind::paper::gradient::{GradientSpec, Precision};
-use rewind::paper::slope::log_log_slope;
 use rewind::paper::spread::Spread;
-use rewind::scheme::Scheme;
 use rewind::sweep::BnStatistics;
-use serde_json::{Value, json};
 
-use super::{Done, Metric, init_name};
+use super::numbers::{Group, by_depth, ratios, rounding, rounding_range, seeds, slopes};
+use super::{Done, Metric};
 
-/// What a curve is drawn over depth for: everything but depth, seed and mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group {
-    pub scheme: Scheme,
-    pub init: Init,
-    pub bn_stats: BnStatistics,
-    pub precision: Precision,
-}
+/// The name of a row that says how the slopes above it spread.
+const QUARTILES: &str = "its quartiles";
 
-impl Group {
-    fn of(spec: &GradientSpec) -> Self {
-        let GradientSpec { scheme, init, bn_stats, precision, .. } = *spec;
-        Self { scheme, init, bn_stats, precision }
-    }
-
-    /// Those that have cells, in their order.
-    fn all(done: &Done<'_>) -> Vec<Self> {
-        let mut groups: Vec<Self> = Vec::new();
-        for (spec, _) in done {
-            if !groups.contains(&Self::of(spec)) {
-                groups.push(Self::of(spec));
-            }
-        }
-        groups
-    }
-}
-
-const fn statistics(bn_stats: BnStatistics) -> &'static str {
+pub const fn statistics(bn_stats: BnStatistics) -> &'static str {
     match bn_stats {
         BnStatistics::Saved => "saved",
         BnStatistics::Batch => "batch",
     }
 }
 
-/// A mode's values over the seeds, by depth.
-pub fn by_depth(
-    done: &Done<'_>,
-    group: Group,
-    mode: Mode,
-    value: impl Fn(&ModeErrors) -> Option<f64>,
-) -> Vec<(usize, Spread)> {
-    let of_group = || done.iter().filter(|(spec, _)| Group::of(spec) == group);
-    let mut depths: Vec<usize> = of_group().map(|(spec, _)| spec.depth).collect();
-    depths.sort_unstable();
-    depths.dedup();
-    let spread = |depth| {
-        let of_depth = of_group().filter(|(spec, _)| spec.depth == depth);
-        Spread::of(of_depth.flat_map(|(_, all)| all).filter(|errors| errors.mode == mode).filter_map(&value))
-    };
-    depths.into_iter().filter_map(|depth| Some((depth, spread(depth)?))).collect()
-}
-
-/// Of the means' logarithm over that of the depth.
-fn slope(spreads: &[(usize, Spread)]) -> Option<f64> {
-    log_log_slope(spreads.iter().map(|(depth, spread)| (*depth as f64, spread.mean)))
-}
-
-/// A table a group, a row a depth, a column a mode, means over seeds; below each the slopes, of error and of drift.
+/// A table a group, then how far `corrected` is below `adjoint`, and where rounding begins.
 pub fn text(done: &Done<'_>, metric: Metric) -> String {
     let mut text = format!("\nerror: {}\n", metric.formula());
+    let floor = rounding_range(done, |errors| metric.of(errors));
+    let mut marked = false;
     for group in Group::all(done) {
-        let Group { scheme, init, bn_stats, precision } = group;
-        let columns = Mode::ALL.map(|mode| by_depth(done, group, mode, |errors| Some(metric.of(errors))));
-        let drifts = Mode::ALL.map(|mode| by_depth(done, group, mode, |errors| errors.drift));
-        let seeds = columns[0].iter().map(|(_, spread)| spread.seeds).max().unwrap_or(0);
+        let (table, has_mark) = group_table(done, group, metric, floor.map(|(_, most)| most));
+        text += &table;
+        marked |= has_mark;
+    }
+    text += &gains(done, metric);
+    if let Some((least, most)) = floor.filter(|_| marked) {
+        let batch = done.first().map_or(0, |(spec, _)| spec.batch);
         // writing to a string cannot fail
         let _ = write!(
             text,
-            "\n{scheme}, {} weights, {} statistics, {}, mean over seeds ({seeds})\n{:>11}",
-            init_name(init),
-            statistics(bn_stats),
-            precision.name(),
+            "\n* not above {most:.1e}, the most that rounding alone leaves between backprop in f32 and in f64 in one of these nets;\n  \
+             the least is {least:.1e}. Where they are far apart, rounding has switched a ReLU, the only jump that a gradient has.\n  \
+             So does a mode whose states are off by little more than rounding: a further pass then changes which ReLUs are\n  \
+             switched, but not how far each moves the gradient of a batch of {batch}.\n"
+        );
+    }
+    text
+}
+
+/// A row a depth, a column a mode, means over seeds; below each the slopes over the seeds, of error and of drift.
+fn group_table(done: &Done<'_>, group: Group, metric: Metric, most: Option<f64>) -> (String, bool) {
+    let Group { scheme, weights, bn_stats, precision } = group;
+    let error = |errors: &ModeErrors| Some(metric.of(errors));
+    let columns = Mode::ALL.map(|mode| by_depth(done, group, mode, error));
+    let floor = rounding(done, group, error);
+    let floor_at = |depth| floor.iter().find(|(other, _)| *other == depth).map(|(_, spread)| spread.mean);
+    let mut text = String::new();
+    // writing to a string cannot fail
+    let _ = write!(
+        text,
+        "\n{scheme}, {weights} weights, {} statistics, {}, mean over seeds ({})\n{:>15}",
+        statistics(bn_stats),
+        precision.name(),
+        seeds(&columns[0]),
+        "depth N"
+    );
+    for mode in Mode::ALL {
+        let _ = write!(text, "  {mode:>12}");
+    }
+    let with_floor = precision == Precision::F64;
+    if with_floor {
+        let _ = write!(text, "  {:>12}", "f32 rounding");
+    }
+    let mut marked = false;
+    for (row, (depth, _)) in columns[0].iter().enumerate() {
+        let _ = write!(text, "\n{depth:>15}");
+        for column in &columns {
+            let mean = column[row].1.mean;
+            let near = !with_floor && most.is_some_and(|most| mean <= most);
+            marked |= near;
+            let entry = format!("{mean:.2e}{}", if near { "*" } else { "" });
+            let _ = write!(text, "  {entry:>12}");
+        }
+        if let Some(floor) = floor_at(*depth).filter(|_| with_floor) {
+            let _ = write!(text, "  {floor:>12.2e}");
+        }
+    }
+    let slopes_of = |value: &dyn Fn(&ModeErrors) -> Option<f64>| Mode::ALL.map(|mode| slopes(done, group, mode, value));
+    let (errors, drifts) = (slopes_of(&error), slopes_of(&|errors| errors.drift));
+    let middle = |slope: &Spread| format!("{:.2}", slope.mean);
+    let quartiles = |slope: &Spread| format!("{:.2} {:.2}", slope.low, slope.high);
+    type Entry<'a> = &'a dyn Fn(&Spread) -> String;
+    let rows: [(&str, &[Option<Spread>], Entry<'_>); 4] = [
+        ("slope", &errors, &middle),
+        (QUARTILES, &errors, &quartiles),
+        ("slope of drift", &drifts, &middle),
+        (QUARTILES, &drifts, &quartiles),
+    ];
+    let several = seeds(&columns[0]) > 1;
+    for (name, slopes, entry) in rows {
+        if slopes.iter().all(Option::is_none) || (name == QUARTILES && !several) {
+            continue;
+        }
+        let _ = write!(text, "\n{name:>15}");
+        for slope in slopes {
+            let entry = slope.as_ref().map_or("-".into(), entry);
+            let _ = write!(text, "  {entry:>12}");
+        }
+    }
+    text.push('\n');
+    (text, marked)
+}
+
+/// How many times the error and the drift of `adjoint` are those of `corrected`, which costs the same.
+fn gains(done: &Done<'_>, metric: Metric) -> String {
+    let groups = Group::all(done);
+    let mut depths: Vec<usize> = groups.iter().flat_map(|group| group.depths(done)).collect();
+    depths.sort_unstable();
+    depths.dedup();
+    let mut text = String::new();
+    let error = |errors: &ModeErrors| Some(metric.of(errors));
+    for (what, value) in
+        [("error", &error as &dyn Fn(&ModeErrors) -> Option<f64>), ("drift", &|errors: &ModeErrors| errors.drift)]
+    {
+        let _ = write!(
+            text,
+            "\nadjoint's {what} over corrected's, which costs the same; mean over seeds\n{:>33}",
             "depth N"
         );
-        for mode in Mode::ALL {
-            let _ = write!(text, "  {mode:>12}");
+        for depth in &depths {
+            let _ = write!(text, "  {depth:>7}");
         }
-        for (row, (depth, _)) in columns[0].iter().enumerate() {
-            let _ = write!(text, "\n{depth:>11}");
-            for column in &columns {
-                let _ = write!(text, "  {:>12.2e}", column[row].1.mean);
-            }
-        }
-        for (name, columns) in [("slope", &columns), ("drift slope", &drifts)] {
-            let _ = write!(text, "\n{name:>11}");
-            for column in columns {
-                let entry = slope(column).map_or("-".into(), |slope| format!("{slope:.2}"));
-                let _ = write!(text, "  {entry:>12}");
+        for group in &groups {
+            let Group { scheme, weights, bn_stats, precision } = *group;
+            let ratios = ratios(done, *group, [Mode::Adjoint, Mode::Corrected], value);
+            let _ = write!(text, "\n{scheme:>6} {weights:>10} {:>9} {:>5}", statistics(bn_stats), precision.name());
+            for depth in &depths {
+                let ratio = ratios.iter().find(|(other, _)| other == depth);
+                let entry = ratio.map_or("-".into(), |(_, spread)| format!("{:.1}", spread.mean));
+                let _ = write!(text, "  {entry:>7}");
             }
         }
         text.push('\n');
     }
     text
-}
-
-/// The columns that say which cell a line is of.
-const KEYS: &str = "scheme,weights,bn_stats,precision,seed,batch,depth,mode";
-
-fn keys(spec: &GradientSpec, mode: Mode) -> String {
-    let GradientSpec { scheme, init, bn_stats, precision, seed, batch, depth, .. } = spec;
-    let (init, statistics, precision) = (init_name(*init), statistics(*bn_stats), precision.name());
-    format!("{scheme},{init},{statistics},{precision},{seed},{batch},{depth},{mode}")
-}
-
-/// A line a cell and mode.
-pub fn csv(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},error,cosine,squared,drift,anchor_drift\n");
-    let or_empty = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:?}"));
-    for (spec, all) in done {
-        for errors in all {
-            let ModeErrors { mode, error, cosine, squared, drift, anchor_drift, .. } = errors;
-            let (drift, anchor_drift) = (or_empty(*drift), or_empty(*anchor_drift));
-            let _ = writeln!(csv, "{},{error:?},{cosine:?},{squared:?},{drift},{anchor_drift}", keys(spec, *mode));
-        }
-    }
-    csv
-}
-
-/// A line a cell, mode and block.
-pub fn blocks_csv(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},block,error\n");
-    for (spec, all) in done {
-        for errors in all {
-            let keys = keys(spec, errors.mode);
-            for (block, error) in errors.blocks.iter().enumerate() {
-                let _ = writeln!(csv, "{keys},{block},{error:?}");
-            }
-        }
-    }
-    csv
-}
-
-pub fn summary(done: &Done<'_>) -> Value {
-    let mut curves = Vec::new();
-    for group in Group::all(done) {
-        for mode in Mode::ALL {
-            let measure = |value: fn(&ModeErrors) -> Option<f64>| {
-                let spreads = by_depth(done, group, mode, value);
-                let depths: Vec<_> =
-                    spreads.iter().map(|(depth, spread)| json!({ "depth": depth, "spread": spread })).collect();
-                json!({ "log_log_slope": slope(&spreads), "by_depth": depths })
-            };
-            curves.push(json!({
-                "scheme": group.scheme,
-                "weights": init_name(group.init),
-                "bn_stats": group.bn_stats,
-                "precision": group.precision,
-                "mode": mode,
-                "error": measure(|errors| Some(errors.error)),
-                "cosine": measure(|errors| Some(errors.cosine)),
-                "squared": measure(|errors| Some(errors.squared)),
-                "drift": measure(|errors| errors.drift),
-            }));
-        }
-    }
-    let first = done.first().map(|(spec, _)| spec);
-    json!({
-        "experiment": super::NAME,
-        "data": first.map(|spec| &spec.data),
-        "batch": first.map(|spec| spec.batch),
-        "channels": first.map(|spec| spec.channels),
-        "cells": done.len(),
-        "curves": curves,
-    })
 }

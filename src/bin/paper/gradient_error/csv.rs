@@ -1,0 +1,52 @@
+//! The cells as CSV.
+
+use std::fmt::Write as _;
+
+use rewind::paper::gradient::errors::ModeErrors;
+use rewind::paper::gradient::mode::Mode;
+use rewind::paper::gradient::{GradientSpec, Precision};
+
+use super::Done;
+
+/// The columns that say which cell a line is of.
+const KEYS: &str = "scheme,weights,bn_stats,precision,seed,batch,depth,mode";
+
+fn keys(spec: &GradientSpec, mode: Mode) -> String {
+    let GradientSpec { scheme, weights, precision, seed, batch, depth, .. } = spec;
+    let (statistics, precision) = (spec.statistics(), precision_of(*precision, mode));
+    format!("{scheme},{weights},{statistics},{precision},{seed},{batch},{depth},{mode}")
+}
+
+/// The numbers that were compared; backprop has an error only in f32 against f64.
+fn precision_of(precision: Precision, mode: Mode) -> &'static str {
+    if mode == Mode::Backprop { "f32-f64" } else { precision.name() }
+}
+
+/// A line a cell and mode.
+pub fn errors(done: &Done<'_>) -> String {
+    let mut csv = format!("{KEYS},error,cosine,squared,drift,anchor_drift\n");
+    let or_empty = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:?}"));
+    for (spec, measured) in done {
+        for errors in &measured.errors {
+            let ModeErrors { mode, error, cosine, squared, drift, anchor_drift, .. } = errors;
+            let (drift, anchor_drift) = (or_empty(*drift), or_empty(*anchor_drift));
+            // writing to a string cannot fail
+            let _ = writeln!(csv, "{},{error:?},{cosine:?},{squared:?},{drift},{anchor_drift}", keys(spec, *mode));
+        }
+    }
+    csv
+}
+
+/// A line a cell, mode and block.
+pub fn blocks(done: &Done<'_>) -> String {
+    let mut csv = format!("{KEYS},block,error\n");
+    for (spec, measured) in done {
+        for errors in &measured.errors {
+            let keys = keys(spec, errors.mode);
+            for (block, error) in errors.blocks.iter().enumerate() {
+                let _ = writeln!(csv, "{keys},{block},{error:?}");
+            }
+        }
+    }
+    csv
+}

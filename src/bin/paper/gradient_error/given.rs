@@ -1,0 +1,263 @@
+//! The experiment on a checkpoint of the user's: what each mode would do to the gradient of that net.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use rewind::choose::{self, Job};
+use rewind::config::{DeviceChoice, RunConfig};
+use rewind::data::Dataset;
+use rewind::data::source;
+use rewind::device::Device;
+use rewind::paper::cells::{Cells, Ending};
+use rewind::paper::gradient::errors::ModeErrors;
+use rewind::paper::gradient::mode::Mode;
+use rewind::paper::gradient::weights::{Origin, Weights};
+use rewind::paper::gradient::{GradientSpec, Precision};
+use rewind::paper::results::Results;
+use rewind::paper::spread::Spread;
+use rewind::terminal::say;
+use rewind::train::checkpoint::{Checkpoint, DatasetId, RunState};
+use rewind::train::log::Log;
+
+use super::numbers::{Group, by_depth, seeds};
+use super::{Arguments, Done, csv, device_name, picture, summary, tables};
+use crate::common::{Common, written};
+
+const NAME: &str = "gradient-error-checkpoint";
+const QUICK_BATCHES: u64 = 2;
+const FULL_BATCHES: u64 = 5;
+/// The reference is slow.
+const F64_TO: usize = 64;
+/// An error that is small beside what a batch's own choice of images does to the gradient.
+const SMALL: f64 = 0.01;
+
+pub fn run(
+    path: &Path,
+    arguments: &Arguments,
+    common: &Common,
+    log: &mut Log,
+    stop: &'static AtomicBool,
+) -> anyhow::Result<Ending> {
+    let seeds = common.seeds(QUICK_BATCHES, FULL_BATCHES)?;
+    let checkpoint = Checkpoint::open(path)?;
+    let config = checkpoint.state().config.clone();
+    let named = arguments.data.as_deref().or(config.data.as_deref());
+    let dataset = source::open(named, config.seed)?.dataset;
+    let data = DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
+    match (&arguments.data, checkpoint.check_dataset(&data)) {
+        (_, Ok(())) => {}
+        (None, Err(error)) => return Err(error.into()),
+        (Some(_), Err(_)) => log.note(&format!(
+            "the net was trained on other data ({}): this measures it on {}",
+            checkpoint.state().dataset.name,
+            data.name
+        )),
+    }
+    let batch = arguments.batch(common.quick, dataset.train.len())?;
+    let f64_to = arguments.f64_to.unwrap_or(F64_TO);
+    if config.depth > f64_to {
+        log.note(&format!("no f64 at depth {}, which takes long; --f64-to {0} asks for it", config.depth));
+    }
+    let spec = |(precision, seed)| GradientSpec {
+        depth: config.depth,
+        scheme: config.sweep.scheme,
+        weights: Weights::Checkpoint,
+        source: checkpoint.checksum().into(),
+        bn_stats: config.sweep.bn_stats,
+        precision,
+        device: String::new(),
+        seed,
+        batch,
+        channels: config.channels,
+        stem: config.stem,
+        step_size: config.step_size,
+        data: format!("{} {}", data.name, data.fingerprint),
+        training_work: 0.0,
+    };
+    let double = if config.depth <= f64_to { 0..if common.quick { 1 } else { seeds.end } } else { 0..0 };
+    let all = seeds.map(|seed| (Precision::F32, seed)).chain(double.map(|seed| (Precision::F64, seed)));
+    let specs = all.map(spec).collect();
+    let measurement = Measurement { path, checkpoint, specs, dataset, arguments, common, stop };
+    choose::on_device(arguments.device, arguments.math, arguments.threads, log, measurement)
+}
+
+/// Everything that is settled before the device is opened.
+struct Measurement<'a> {
+    path: &'a Path,
+    checkpoint: Checkpoint,
+    specs: Vec<GradientSpec>,
+    dataset: Dataset,
+    arguments: &'a Arguments,
+    common: &'a Common,
+    stop: &'static AtomicBool,
+}
+
+impl Job for Measurement<'_> {
+    type Output = Ending;
+
+    fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, log: &mut Log) -> anyhow::Result<Ending> {
+        let Self { path, checkpoint, mut specs, dataset, arguments, common, stop } = self;
+        for spec in &mut specs {
+            spec.device = device_name(opened, arguments.math);
+        }
+        let folder = common.folder(NAME);
+        let (cells, results) = (Cells::open(&folder)?, Results::new(&folder));
+        let mut text = String::new();
+        let ending = cells.complete(
+            &specs,
+            log,
+            stop,
+            |spec| spec.run(device, &dataset, Origin::Held(&checkpoint), stop),
+            |done| {
+                text = self::text(path, checkpoint.state(), done);
+                results.table(NAME, &csv::errors(done))?;
+                results.table("blocks", &csv::blocks(done))?;
+                results.picture("blocks", picture::blocks(done))?;
+                results.summary(&summary::of(NAME, done))
+            },
+        )?;
+        say(&(text + &written(results.folder())))?;
+        Ok(ending)
+    }
+}
+
+/// What a mode's cells say.
+struct Row {
+    mode: Mode,
+    single: Spread,
+    double: Option<Spread>,
+    cosine: f64,
+    drift: Option<f64>,
+    worst_block: f64,
+}
+
+impl Row {
+    /// Its error, the larger of f32's and f64's.
+    fn error(&self) -> f64 {
+        self.double.map_or(self.single.mean, |double| double.mean.max(self.single.mean))
+    }
+}
+
+fn rows(done: &Done<'_>, group: Group) -> Vec<Row> {
+    let row = |mode| {
+        let of = |precision, value: &dyn Fn(&ModeErrors) -> Option<f64>| {
+            by_depth(done, Group { precision, ..group }, mode, value).first().map(|(_, spread)| *spread)
+        };
+        let mean = |value: &dyn Fn(&ModeErrors) -> Option<f64>| of(Precision::F32, value).map(|spread| spread.mean);
+        Some(Row {
+            mode,
+            single: of(Precision::F32, &|errors| Some(errors.error))?,
+            double: of(Precision::F64, &|errors| Some(errors.error)),
+            cosine: mean(&|errors| Some(errors.cosine))?,
+            drift: mean(&|errors| errors.drift),
+            worst_block: mean(&|errors| errors.blocks.iter().copied().reduce(f64::max))?,
+        })
+    };
+    Mode::ALL.into_iter().filter_map(row).collect()
+}
+
+/// The net, a line a mode, and what that means for whoever trains it.
+fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
+    let (Some(group), Some((spec, measured))) = (Group::all(done).first().copied(), done.first()) else {
+        return String::new();
+    };
+    let RunConfig { depth, channels, stem, step_size, sweep, .. } = &state.config;
+    let test_error = measured.training.and_then(|training| training.test_error);
+    let floor =
+        by_depth(done, Group { precision: Precision::F64, ..group }, Mode::Backprop, |errors| Some(errors.error));
+    // writing to a string cannot fail
+    let mut text = format!(
+        "\n{}: {}, depth {depth}, {channels} channels, {stem} stem, step size {step_size}, {} training steps{}\n\
+         {}, batch {}, {} statistics; f32: mean over batches ({}), f64: ({})\n\n",
+        path.display(),
+        sweep.scheme,
+        state.progress.global_step,
+        test_error
+            .map_or(String::new(), |error| format!(", test error {:.2} % at the end of its last epoch", 100.0 * error)),
+        spec.data.split(' ').next().unwrap_or_default(),
+        spec.batch,
+        tables::statistics(group.bn_stats),
+        seeds(&by_depth(done, group, Mode::Adjoint, |errors| Some(errors.error))),
+        seeds(&floor),
+    );
+    let _ = writeln!(
+        text,
+        "{:<13} {:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>11}  flags",
+        "mode", "cost", "error f32", "error f64", "cosine", "drift", "worst block"
+    );
+    let or_dash = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2e}"));
+    let rows = rows(done, group);
+    for Row { mode, single, double, cosine, drift, worst_block } in &rows {
+        let (double, drift) = (or_dash(double.map(|spread| spread.mean)), or_dash(*drift));
+        let (cost, flags) = (format!("{}F", mode.evaluations()), mode.flags(sweep.scheme, *depth));
+        let _ = writeln!(
+            text,
+            "{mode:<13} {cost:>5}  {:>10.2e}  {double:>10}  {cosine:>10.6}  {drift:>10}  {worst_block:>11.2e}  {flags}",
+            single.mean
+        );
+    }
+    if let Some((_, floor)) = floor.first() {
+        let _ = writeln!(text, "{:<13} {:>5}  rounding, f32 against f64: {:.2e}", "backprop", "3F", floor.mean);
+    }
+    let _ = writeln!(
+        text,
+        "cost: evaluations of f a block and training step; error: |g - g*| / |g*| from backprop, all blocks, and in the worst one"
+    );
+    text + &meaning(&state.config, &rows)
+}
+
+/// The same in words.
+fn meaning(config: &RunConfig, rows: &[Row]) -> String {
+    let RunConfig { depth, sweep, .. } = config;
+    let (scheme, depth) = (sweep.scheme, *depth);
+    let percent = |row: &Row| format!("{:.2} %", 100.0 * row.error());
+    let mut text = String::from("\nWhat this means for this net: ");
+    let own = rows.iter().find(|row| {
+        let of_mode = row.mode.sweep(scheme, depth);
+        (of_mode.gradient, of_mode.fixed_point, of_mode.anchors) == (sweep.gradient, sweep.fixed_point, sweep.anchors)
+    });
+    match own {
+        Some(row) => {
+            let _ = write!(
+                text,
+                "the gradient that it was trained with ({}) is {} from backprop's. ",
+                row.mode,
+                percent(row)
+            );
+        }
+        None if !sweep.gradient.reconstructs() => {
+            let _ = write!(text, "it was trained with {}, which is exact. ", sweep.gradient);
+        }
+        None => {}
+    }
+    let small = 100.0 * SMALL;
+    let mut within: Vec<&Row> = rows.iter().filter(|row| row.error() <= SMALL).collect();
+    // the cheapest first, of equal cost those without stored states, then the nearest
+    within.sort_by(|a, b| {
+        let stores = |row: &Row| row.mode.sweep(scheme, depth).anchors.is_some();
+        let cost = a.mode.evaluations().total_cmp(&b.mode.evaluations());
+        cost.then(stores(a).cmp(&stores(b))).then(a.error().total_cmp(&b.error()))
+    });
+    if let Some(best) = within.first() {
+        let names: Vec<String> = within.iter().map(|row| format!("{} ({})", row.mode, percent(row))).collect();
+        let _ = writeln!(
+            text,
+            "Within {small} % of backprop's gradient stay {}. The cheapest of them is {}, at {} evaluations of f a block where \
+             backprop takes 3: train_cifar {}. The figures are of these weights and batches; earlier in training they may differ.",
+            names.join(", "),
+            best.mode,
+            best.mode.evaluations(),
+            best.mode.flags(scheme, depth)
+        );
+    } else if let Some(nearest) = rows.iter().min_by(|a, b| a.error().total_cmp(&b.error())) {
+        let _ = writeln!(
+            text,
+            "No mode here stays within {small} % of backprop's gradient; the nearest is {} with {}. \
+             --gradient checkpoint is exact, at 4 evaluations of f a block and about sqrt N stored states.",
+            nearest.mode,
+            percent(nearest)
+        );
+    }
+    text
+}

@@ -1,0 +1,133 @@
+//! What the cells say together: values over depth, over blocks and over seeds, slopes and ratios.
+
+use rewind::paper::gradient::errors::ModeErrors;
+use rewind::paper::gradient::mode::Mode;
+use rewind::paper::gradient::weights::Weights;
+use rewind::paper::gradient::{GradientSpec, Precision};
+use rewind::paper::slope::log_log_slope;
+use rewind::paper::spread::Spread;
+use rewind::scheme::Scheme;
+use rewind::sweep::BnStatistics;
+
+use super::Done;
+
+/// What a curve is drawn over depth for: everything but depth, seed and mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub scheme: Scheme,
+    pub weights: Weights,
+    pub bn_stats: BnStatistics,
+    pub precision: Precision,
+}
+
+impl Group {
+    fn of(spec: &GradientSpec) -> Self {
+        let GradientSpec { scheme, weights, bn_stats, precision, .. } = *spec;
+        Self { scheme, weights, bn_stats, precision }
+    }
+
+    /// Those that have cells, in their order.
+    pub fn all(done: &Done<'_>) -> Vec<Self> {
+        let mut groups: Vec<Self> = Vec::new();
+        for (spec, _) in done {
+            if !groups.contains(&Self::of(spec)) {
+                groups.push(Self::of(spec));
+            }
+        }
+        groups
+    }
+
+    /// Its depths, from the shallowest.
+    pub fn depths(self, done: &Done<'_>) -> Vec<usize> {
+        let of_group = done.iter().filter(|(spec, _)| Self::of(spec) == self);
+        sorted(of_group.map(|(spec, _)| spec.depth))
+    }
+
+    /// The errors of two modes, cell by cell, with depth and seed.
+    fn cells<'a, const M: usize>(
+        self,
+        done: &'a Done<'_>,
+        modes: [Mode; M],
+    ) -> impl Iterator<Item = (usize, u64, [&'a ModeErrors; M])> {
+        let of_group = done.iter().filter(move |(spec, _)| Self::of(spec) == self);
+        of_group.filter_map(move |(spec, measured)| {
+            let found: Vec<_> = modes.iter().filter_map(|mode| measured.of(*mode)).collect();
+            Some((spec.depth, spec.seed, found.try_into().ok()?))
+        })
+    }
+}
+
+fn sorted<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// The spread of a value over the seeds, by place: depth or block.
+fn by_place(values: &[(usize, f64)]) -> Vec<(usize, Spread)> {
+    let places = sorted(values.iter().map(|(place, _)| *place));
+    let spread = |place| Spread::of(values.iter().filter(|(other, _)| *other == place).map(|(_, value)| *value));
+    places.into_iter().filter_map(|place| Some((place, spread(place)?))).collect()
+}
+
+/// A mode's values over the seeds, by depth.
+pub fn by_depth(
+    done: &Done<'_>,
+    group: Group,
+    mode: Mode,
+    value: impl Fn(&ModeErrors) -> Option<f64>,
+) -> Vec<(usize, Spread)> {
+    let cells = group.cells(done, [mode]);
+    let values: Vec<_> = cells.filter_map(|(depth, _, [errors])| Some((depth, value(errors)?))).collect();
+    by_place(&values)
+}
+
+/// A mode's errors of each block over the seeds, in nets of this depth.
+pub fn by_block(done: &Done<'_>, group: Group, mode: Mode, depth: usize) -> Vec<(usize, Spread)> {
+    let cells = group.cells(done, [mode]).filter(|(other, ..)| *other == depth);
+    let values: Vec<_> = cells.flat_map(|(_, _, [errors])| errors.blocks.iter().copied().enumerate()).collect();
+    by_place(&values)
+}
+
+/// The slopes of the logarithm over that of the depth, one a seed.
+pub fn slopes(done: &Done<'_>, group: Group, mode: Mode, value: impl Fn(&ModeErrors) -> Option<f64>) -> Option<Spread> {
+    let cells: Vec<_> = group.cells(done, [mode]).collect();
+    let slope = |seed| {
+        let of_seed = cells.iter().filter(|(_, other, _)| *other == seed);
+        log_log_slope(of_seed.filter_map(|(depth, _, [errors])| Some((*depth as f64, value(errors)?))))
+    };
+    Spread::of(sorted(cells.iter().map(|(_, seed, _)| *seed)).into_iter().filter_map(slope))
+}
+
+/// How many times the first mode's value is the second's, in the same cell, by depth.
+pub fn ratios(
+    done: &Done<'_>,
+    group: Group,
+    modes: [Mode; 2],
+    value: impl Fn(&ModeErrors) -> Option<f64>,
+) -> Vec<(usize, Spread)> {
+    let ratio = |[one, other]: [&ModeErrors; 2]| {
+        let (one, other) = (value(one)?, value(other)?);
+        (other > 0.0).then(|| one / other)
+    };
+    let cells = group.cells(done, modes);
+    let values: Vec<_> = cells.filter_map(|(depth, _, both)| Some((depth, ratio(both)?))).collect();
+    by_place(&values)
+}
+
+/// What rounding alone leaves between backprop in f32 and in f64, by depth, where both were computed.
+pub fn rounding(done: &Done<'_>, group: Group, value: impl Fn(&ModeErrors) -> Option<f64>) -> Vec<(usize, Spread)> {
+    by_depth(done, Group { precision: Precision::F64, ..group }, Mode::Backprop, value)
+}
+
+/// The least and the most that rounding alone leaves in any net, where there was f64.
+pub fn rounding_range(done: &Done<'_>, value: impl Fn(&ModeErrors) -> f64) -> Option<(f64, f64)> {
+    let all = done.iter().filter_map(|(_, measured)| measured.of(Mode::Backprop)).map(value);
+    all.fold(None, |range, at| Some(range.map_or((at, at), |(low, high): (f64, f64)| (low.min(at), high.max(at)))))
+}
+
+/// How many seeds a row of spreads has at most.
+pub fn seeds(spreads: &[(usize, Spread)]) -> usize {
+    spreads.iter().map(|(_, spread)| spread.seeds).max().unwrap_or(0)
+}

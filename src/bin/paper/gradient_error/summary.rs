@@ -1,0 +1,77 @@
+//! The cells as a summary for programs.
+
+use rewind::paper::gradient::errors::ModeErrors;
+use rewind::paper::gradient::mode::Mode;
+use rewind::paper::spread::Spread;
+use serde_json::{Value, json};
+
+use super::Done;
+use super::numbers::{Group, by_depth, ratios, slopes};
+
+type Measure = fn(&ModeErrors) -> Option<f64>;
+
+const ERROR: Measure = |errors| Some(errors.error);
+const DRIFT: Measure = |errors| errors.drift;
+
+fn over_depth(spreads: &[(usize, Spread)]) -> Value {
+    spreads.iter().map(|(depth, spread)| json!({ "depth": depth, "spread": spread })).collect()
+}
+
+/// Curves over depth with their slopes, how far `corrected` is below `adjoint`, and what rounding leaves.
+pub fn of(experiment: &str, done: &Done<'_>) -> Value {
+    let (mut curves, mut gains, mut rounding) = (Vec::new(), Vec::new(), Vec::new());
+    for group in Group::all(done) {
+        let Group { scheme, weights, bn_stats, precision } = group;
+        let keys = json!({ "scheme": scheme, "weights": weights, "bn_stats": bn_stats, "precision": precision });
+        let with = |more: Value| {
+            let mut all = keys.clone();
+            if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+                all.extend(more);
+            }
+            all
+        };
+        for mode in Mode::ALL {
+            let measure = |value: Measure| {
+                let slope = slopes(done, group, mode, value);
+                json!({ "log_log_slope": slope, "by_depth": over_depth(&by_depth(done, group, mode, value)) })
+            };
+            curves.push(with(json!({
+                "mode": mode,
+                "error": measure(ERROR),
+                "cosine": over_depth(&by_depth(done, group, mode, |errors| Some(errors.cosine))),
+                "squared": measure(|errors| Some(errors.squared)),
+                "drift": measure(DRIFT),
+            })));
+        }
+        let gain = |value| over_depth(&ratios(done, group, [Mode::Adjoint, Mode::Corrected], value));
+        gains.push(with(json!({ "error": gain(ERROR), "drift": gain(DRIFT) })));
+        let floor = by_depth(done, group, Mode::Backprop, ERROR);
+        if !floor.is_empty() {
+            rounding.push(with(json!({ "precision": "f32-f64", "error": over_depth(&floor) })));
+        }
+    }
+    let trained = done.iter().filter_map(|(spec, measured)| {
+        let training = measured.training?;
+        let (scheme, weights, depth, seed) = (spec.scheme, spec.weights, spec.depth, spec.seed);
+        Some(json!({ "scheme": scheme, "weights": weights, "depth": depth, "seed": seed, "training": training }))
+    });
+    let mut nets: Vec<Value> = Vec::new();
+    for net in trained {
+        if !nets.contains(&net) {
+            nets.push(net);
+        }
+    }
+    let first = done.first().map(|(spec, _)| spec);
+    json!({
+        "experiment": experiment,
+        "data": first.map(|spec| &spec.data),
+        "device": first.map(|spec| &spec.device),
+        "batch": first.map(|spec| spec.batch),
+        "channels": first.map(|spec| spec.channels),
+        "cells": done.len(),
+        "curves": curves,
+        "adjoint_over_corrected": gains,
+        "rounding": rounding,
+        "trained_nets": nets,
+    })
+}

@@ -1,0 +1,209 @@
+//! Every mode's gradient of one batch, and exact backprop's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::errors::{ModeErrors, compare};
+use super::mode::Mode;
+use super::weights::Origin;
+use super::{GradientSpec, Precision};
+use crate::data::augment::augment;
+use crate::data::{Dataset, EpochSpec, IMAGE_LEN, Place};
+use crate::device::{Device, SgdStep};
+use crate::error::{Error, Result};
+use crate::memory::human;
+use crate::net::Drift;
+use crate::plan;
+use crate::reference::Reference;
+use crate::sweep::{SweepSpec, Update};
+use crate::tensor::Real;
+
+/// What one cell gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Of every mode, in the order of [`Mode::ALL`]; in f64 then [`Mode::Backprop`] in f32 against f64, which is rounding alone.
+    pub errors: Vec<ModeErrors>,
+    /// How far the net was trained, if it was.
+    pub training: Option<TrainedTo>,
+}
+
+impl Measured {
+    /// A mode's errors, where they were measured.
+    pub fn of(&self, mode: Mode) -> Option<&ModeErrors> {
+        self.errors.iter().find(|errors| errors.mode == mode)
+    }
+}
+
+/// How far a net was trained.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainedTo {
+    /// Epochs.
+    pub epochs: usize,
+    /// The fraction of the test images that it then classified wrongly.
+    pub test_error: Option<f64>,
+}
+
+/// One tensor's gradient: its name, and its values.
+pub type Gradient64 = (String, Vec<f64>);
+/// All gradients of the residual blocks, and what the sweep told of its drift.
+type Gradients = (Vec<Gradient64>, Drift);
+
+impl GradientSpec {
+    /// Every mode's distance from backprop, in f32 on `device`; none if it was told to stop.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no room to store backprop's activations; whatever the device reports.
+    pub fn run<D: Device<Real = f32>>(
+        &self,
+        device: &D,
+        dataset: &Dataset,
+        origin: Origin<'_>,
+        stop: &AtomicBool,
+    ) -> Result<Option<Measured>> {
+        let (images, labels) = self.images(dataset);
+        let batch = Batch { spec: self, classes: dataset.classes, origin, images: &images, labels: &labels };
+        let errors = match self.precision {
+            Precision::F32 => device.install(|| {
+                let (exact, _) = batch.gradients(device, Mode::Backprop)?;
+                let errors = |mode| batch.errors(device, mode, &exact, stop);
+                Mode::ALL.into_iter().map(errors).collect::<Result<Option<Vec<_>>>>()
+            }),
+            // the reference computes on one thread, so the modes share the machine
+            Precision::F64 => device.install(|| {
+                let (exact, _) = batch.gradients(&Reference, Mode::Backprop)?;
+                let errors = |mode| batch.errors(&Reference, mode, &exact, stop);
+                let all: Option<Vec<_>> = Mode::ALL.into_par_iter().map(errors).collect::<Result<_>>()?;
+                let Some(mut all) = all else { return Ok(None) };
+                let (single, drift) = batch.gradients(device, Mode::Backprop)?;
+                all.push(compare(Mode::Backprop, &single, &exact, drift));
+                Ok(Some(all))
+            }),
+        };
+        let training = match origin {
+            Origin::Drawn(..) => None,
+            Origin::Held(checkpoint) => {
+                let progress = &checkpoint.state().progress;
+                let test_error = progress.history.last().map(|row| 1.0 - row.test_accuracy);
+                Some(TrainedTo { epochs: progress.epoch, test_error })
+            }
+        };
+        Ok(errors?.map(|errors| Measured { errors, training }))
+    }
+
+    /// The first batch of the seed's first epoch, cropped and mirrored as in training.
+    fn images(&self, dataset: &Dataset) -> (Vec<f32>, Vec<f32>) {
+        let mut places = vec![Place::default(); dataset.train.len()];
+        EpochSpec { seed: self.seed, augment: true }.draw(0, &mut places);
+        let mut images = vec![0.0; self.batch * IMAGE_LEN];
+        let places = &places[..self.batch];
+        for (place, image) in places.iter().zip(images.chunks_exact_mut(IMAGE_LEN)) {
+            augment(dataset.train.image(place.index as usize), place.change(), image);
+        }
+        let labels = places.iter().map(|place| f32::from(dataset.train.labels[place.index as usize])).collect();
+        (images, labels)
+    }
+}
+
+struct Batch<'a> {
+    spec: &'a GradientSpec,
+    classes: usize,
+    origin: Origin<'a>,
+    images: &'a [f32],
+    labels: &'a [f32],
+}
+
+impl Batch<'_> {
+    fn errors<D: Device>(
+        &self,
+        d: &D,
+        mode: Mode,
+        exact: &[Gradient64],
+        stop: &AtomicBool,
+    ) -> Result<Option<ModeErrors>> {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let (found, drift) = self.gradients(d, mode)?;
+        Ok(Some(compare(mode, &found, exact, drift)))
+    }
+
+    fn gradients<D: Device>(&self, d: &D, mode: Mode) -> Result<Gradients> {
+        let GradientSpec { scheme, depth, bn_stats, .. } = *self.spec;
+        // the gradients are to be read, and the weights to stay
+        let sweep = SweepSpec { bn_stats, update: Update::After, ..mode.sweep(scheme, depth) };
+        let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
+        let spec = self.spec.net(sweep, self.classes);
+        let planned = plan::network(d, &spec).total();
+        if let Some(available) = d.available_bytes().filter(|available| planned > *available) {
+            let (planned, available) = (human(planned), human(available));
+            return Err(Error::Usage(format!(
+                "gradients of {mode} at depth {depth} need {planned} and the free memory is {available}: lower --batch"
+            )));
+        }
+        let mut net = self.origin.net(d, spec)?;
+        let rounded = |values: &[f32]| values.iter().map(|v| D::Real::from_f64(f64::from(*v))).collect::<Vec<_>>();
+        net.load(d, &rounded(self.images), &rounded(self.labels))?;
+        net.forward(d)?;
+        let drift = net.backward(d, nothing)?;
+        let blocks = net.gradients().into_iter().filter(|(name, _)| name.starts_with("blocks."));
+        let read = blocks.map(|(name, tensor)| {
+            let mut values = vec![D::Real::default(); tensor.shape().len()];
+            d.download(tensor, &mut values)?;
+            Ok((name, values.into_iter().map(Real::to_f64).collect()))
+        });
+        Ok((read.collect::<Result<_>>()?, drift))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Cpu;
+    use crate::data::synthetic;
+    use crate::init::Init;
+    use crate::net::Stem;
+    use crate::paper::gradient::weights::Weights;
+    use crate::scheme::{Scheme, StepSize};
+    use crate::sweep::BnStatistics;
+
+    #[test]
+    fn errors_fall_with_passes_and_both_precisions_agree() {
+        let dataset = synthetic::generate(0);
+        let cpu = Cpu::new(Some(1)).expect("cpu");
+        let run = |precision| {
+            let spec = GradientSpec {
+                depth: 8,
+                scheme: Scheme::Euler,
+                weights: Weights::Random,
+                source: serde_json::Value::Null,
+                bn_stats: BnStatistics::Saved,
+                precision,
+                device: String::new(),
+                seed: 1,
+                batch: 8,
+                channels: 4,
+                stem: Stem::Strided5x5,
+                step_size: StepSize::OverDepth,
+                data: String::new(),
+                training_work: 0.0,
+            };
+            let origin = Origin::Drawn(Init::Paper, spec.seed);
+            spec.run(&cpu, &dataset, origin, &AtomicBool::new(false)).expect("gradients").expect("nobody stops it")
+        };
+        let (f32s, f64s) = (run(Precision::F32), run(Precision::F64));
+        for (a, b) in f32s.errors.iter().zip(&f64s.errors) {
+            // a ReLU's input may round to the other side of 0; the errors themselves are 1e-3 and more
+            assert!(a.mode == b.mode && (a.error - b.error).abs() < 0.02 * b.error + 1e-4, "{a:?} {b:?}");
+            assert_eq!(b.blocks.len(), 8);
+        }
+        let error = |mode| f64s.of(mode).expect("compared").error;
+        assert!(error(Mode::Corrected) < error(Mode::Adjoint));
+        assert!(error(Mode::FixedPoint2) < error(Mode::FixedPoint1) && error(Mode::FixedPoint1) < error(Mode::Adjoint));
+        assert!(error(Mode::FixedPoint3) < error(Mode::FixedPoint2) && error(Mode::AnchorsEach) < error(Mode::Adjoint));
+        // rounding is there, and far below every error
+        assert!(error(Mode::Backprop) > 1e-9 && error(Mode::Backprop) < 1e-3 * error(Mode::FixedPoint3), "{f64s:?}");
+        assert_eq!(f32s.of(Mode::Backprop), None);
+    }
+}
