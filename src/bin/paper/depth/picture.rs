@@ -34,9 +34,10 @@ pub fn draw(done: &Done<'_>, metric: Metric) -> Result<String, String> {
 
 /// The SVG of the two kinds of statistics; none if no run compares them.
 pub fn draw_statistics(done: &Done<'_>, metric: Metric) -> Option<Result<String, String>> {
-    let (saved, batch) = statistics(done).first().copied()?;
+    let compared = statistics(done);
+    let scheme = compared.first()?.0.scheme;
     let mut svg = String::new();
-    let drawn = by_statistics(&mut svg, done, metric, saved, batch).map_err(|error| error.to_string());
+    let drawn = by_statistics(&mut svg, done, metric, scheme, &compared).map_err(|error| error.to_string());
     Some(drawn.map(|()| svg))
 }
 
@@ -80,25 +81,34 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
     root.present()
 }
 
-fn by_statistics<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric, saved: Series, batch: Series) -> Drawn<'a> {
-    let root = canvas(svg, 2, 1, "Statistics of the reverse step", &subtitle(done, metric))?;
+fn by_statistics<'a>(
+    svg: &'a mut String,
+    done: &Done<'_>,
+    metric: Metric,
+    scheme: Scheme,
+    compared: &[(Series, Series)],
+) -> Drawn<'a> {
+    let root = canvas(svg, 2, 1, "Statistics of the reverse step: saved or the batch's", &subtitle(done, metric))?;
     let areas = root.split_evenly((1, 2));
-    let named = |series: Series, name: &str, colour, hollow| Curve {
-        name: name.into(),
-        colour,
-        hollow,
-        ..curve(series, 0, by_depth(done, series, |trained| Some(metric.of(trained))))
+    let of_series = |series: Series, name: &str, hollow| {
+        let spreads = by_depth(done, series, |trained| Some(metric.of(trained)));
+        let name = format!("{}, {name}{}", series.mode, of_diverged(diverged(done, series)));
+        Curve { name, hollow, ..curve(series, 0, spreads) }
     };
-    let errors = [
-        named(saved, "saved by the forward pass", BLUE, false),
-        named(batch, "of the reconstructed batch (the paper)", VERMILLION, true),
-    ];
-    let gap = [Curve { name: "batch minus saved".into(), ..curve(batch, 0, gaps(done, batch, saved, metric)) }];
-    let caption = format!("{}, {}", net_name(saved.scheme), saved.mode);
+    let both = |(saved, batch): &(Series, Series)| {
+        [of_series(*saved, "saved", false), of_series(*batch, "of the reconstructed batch (the paper)", true)]
+    };
+    let errors: Vec<Curve> = compared.iter().flat_map(both).collect();
+    let gap = |(saved, batch): &(Series, Series)| {
+        let gaps = gaps(done, *saved, *batch, metric);
+        Curve { name: saved.mode.to_string(), hollow: false, ..curve(*saved, 0, gaps) }
+    };
+    let gaps: Vec<Curve> = compared.iter().map(gap).collect();
     let y = (Axis::Error, "test error, %", Axis::Error.range(errors.iter(), LEGEND));
+    let caption = format!("{}: {}", net_name(scheme), metric.description());
     panel(&areas[0], &caption, y, &errors, Some(SeriesLabelPosition::UpperRight))?;
-    let y = (Axis::Gap, "test error: batch minus saved, points", Axis::Gap.range(gap.iter(), 0.0));
-    panel(&areas[1], "Difference, same seed", y, &gap, None)?;
+    let y = (Axis::Gap, "test error: saved minus batch, points", Axis::Gap.range(gaps.iter(), LEGEND));
+    panel(&areas[1], "What saved ones cost, same seed", y, &gaps, Some(SeriesLabelPosition::UpperRight))?;
     root.present()
 }
 
@@ -143,6 +153,11 @@ fn diverged(done: &Done<'_>, series: Series) -> usize {
     of_series.filter(|(_, Trained { diverged, .. })| diverged.is_some()).count()
 }
 
+/// What a curve's name says of so many runs that diverged.
+fn of_diverged(runs: usize) -> String {
+    if runs > 0 { format!(", diverged runs: {runs}, as guessing") } else { String::new() }
+}
+
 fn curve(series: Series, diverged: usize, spreads: Vec<(usize, Spread)>) -> Curve {
     let (colour, hollow, name) = match series.mode {
         Method::Backprop => (BLACK, false, "backprop"),
@@ -156,7 +171,7 @@ fn curve(series: Series, diverged: usize, spreads: Vec<(usize, Spread)>) -> Curv
         Method::FixedPoint2 => (GREEN, true, "adjoint, 2 fixed-point passes"),
         Method::FixedPoint3 => (SKY, false, "adjoint, 3 fixed-point passes"),
     };
-    let diverged = if diverged > 0 { format!(", diverged runs: {diverged}, as guessing") } else { String::new() };
+    let diverged = of_diverged(diverged);
     let line: Vec<_> = spreads.iter().map(|(depth, spread)| (*depth as f64, spread.mean)).collect();
     let band = spreads.iter().map(|(depth, spread)| (*depth as f64, spread.low, spread.high)).collect();
     Curve { name: format!("{name}{diverged}"), colour, hollow, marks: line.clone(), line, band }
