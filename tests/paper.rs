@@ -203,8 +203,8 @@ fn depth_compares_the_test_errors_of_every_mode_by_seed() {
             }
         }
     }
-    let compared = &summary["statistics"][0]["last_batch_minus_saved"];
-    let gap = |seed| error("euler", "adjoint", "batch", seed, 4) - error("euler", "adjoint", "saved", seed, 4);
+    let compared = &summary["statistics"][0]["last_saved_minus_batch"];
+    let gap = |seed| error("euler", "adjoint", "saved", seed, 4) - error("euler", "adjoint", "batch", seed, 4);
     assert!((mean(compared, 4) - (gap(0) + gap(1)) / 2.0).abs() < 1e-9, "{summary:#}");
 
     // one cell that is missing is trained again to the same error; the best epoch's takes no training
