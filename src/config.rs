@@ -226,11 +226,10 @@ impl RunConfig {
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;
         }
-        for (flag, value, largest) in [("--threads", self.threads.unwrap_or(1), THREADS_MAX)] {
-            must(value <= largest, &|| {
-                format!("{flag} {value} is more than this program takes: give {largest} or less")
-            })?;
-        }
+        let threads = self.threads.unwrap_or(1);
+        must(threads <= THREADS_MAX, &|| {
+            format!("--threads {threads} is more than this program takes: give {THREADS_MAX} or less")
+        })?;
         must(self.momentum < 1.0, &|| {
             format!("--momentum must be below 1 or it never forgets, not {}", self.momentum)
         })?;
@@ -251,11 +250,11 @@ impl RunConfig {
 
     fn validate_net(&self) -> Result<()> {
         let refuse = |sentence: String| Err(Error::Usage(sentence));
-        let Self { net, depth, channels, blocks, widths, block, .. } = self;
+        let Self { net, channels, blocks, widths, block, .. } = self;
         let staged = *net == NetKind::Staged;
         let (depths, channels, names) = match net {
-            NetKind::Tiny => (std::slice::from_ref(depth), std::slice::from_ref(channels), ["--depth", "--channels"]),
-            NetKind::Staged => (&blocks[..], &widths[..], ["--blocks", "--widths"]),
+            NetKind::Tiny => (self.depths(), std::slice::from_ref(channels), ["--depth", "--channels"]),
+            NetKind::Staged => (self.depths(), &widths[..], ["--blocks", "--widths"]),
         };
         let given = names.map(|name| if name == names[0] { listed(depths) } else { listed(channels) });
         let [(depth_flag, of_depth), (width_flag, of_width)] = [(names[0], &given[0]), (names[1], &given[1])];
@@ -338,12 +337,21 @@ impl RunConfig {
         flags
     }
 
+    /// Residual functions of each stage.
+    pub fn depths(&self) -> &[usize] {
+        match self.net {
+            NetKind::Tiny => std::slice::from_ref(&self.depth),
+            NetKind::Staged => &self.blocks,
+        }
+    }
+
     /// Residual functions in all, and channels of the widest stage.
     pub fn extent(&self) -> (usize, usize) {
-        match self.net {
-            NetKind::Tiny => (self.depth, self.channels),
-            NetKind::Staged => (self.blocks.iter().sum(), self.widths.iter().copied().max().unwrap_or(0)),
-        }
+        let channels = match self.net {
+            NetKind::Tiny => self.channels,
+            NetKind::Staged => self.widths.iter().copied().max().unwrap_or(0),
+        };
+        (self.depths().iter().sum(), channels)
     }
 
     /// Refuses what the opened data set makes impossible.

@@ -73,7 +73,8 @@ fn gradient_error_compares_every_mode_at_every_depth() {
     let summary = place.summary("out/gradient-error");
     for curve in summary["curves"].as_array().expect("curves") {
         let slope = curve["error"]["log_log_slope"]["mean"].as_f64();
-        assert!(slope.is_some() != (curve["weights"] == "trained"), "{curve:#}");
+        // what is near rounding has none
+        assert!(slope.is_some() != (curve["weights"] == "trained") || curve["mode"] != "adjoint", "{curve:#}");
         assert!(slope.is_none_or(|slope| slope < 0.0), "{curve:#}");
     }
     // corrected ends nearer to x_0 than adjoint, and costs the same
@@ -130,6 +131,8 @@ fn gradient_error_judges_the_modes_on_a_checkpoint() {
     // two batches in f32, one in f64
     assert_eq!(place.names("out/gradient-error-checkpoint/cells").len(), 3 + 1, "and the lock");
     assert_eq!(place.paper(line).stdout, ended.stdout);
+    let of_folder = place.paper(line.trim_end_matches("/checkpoint.safetensors"));
+    assert_eq!(of_folder.stdout, ended.stdout);
 
     let checkpoint = fs::read(place.path("run/checkpoint.safetensors")).expect("a checkpoint");
     let mut damaged = checkpoint.clone();
@@ -200,8 +203,8 @@ fn depth_compares_the_test_errors_of_every_mode_by_seed() {
             }
         }
     }
-    let compared = &summary["statistics"][0]["last_batch_minus_saved"];
-    let gap = |seed| error("euler", "adjoint", "batch", seed, 4) - error("euler", "adjoint", "saved", seed, 4);
+    let compared = &summary["statistics"][0]["last_saved_minus_batch"];
+    let gap = |seed| error("euler", "adjoint", "saved", seed, 4) - error("euler", "adjoint", "batch", seed, 4);
     assert!((mean(compared, 4) - (gap(0) + gap(1)) / 2.0).abs() < 1e-9, "{summary:#}");
 
     // one cell that is missing is trained again to the same error; the best epoch's takes no training

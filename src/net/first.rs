@@ -95,6 +95,9 @@ impl<D: Device> Way<D> {
     }
 }
 
+/// Tensors by name, to be written.
+type NamedMut<'a, D> = Vec<(String, &'a mut Tensor<D>)>;
+
 /// The block, with its input.
 pub(super) struct First<D: Device> {
     /// x, `[N, H, W, C]`, kept for the backward.
@@ -209,16 +212,14 @@ impl<D: Device> First<D> {
     }
 
     /// Parameters and running statistics, and the velocities, to be written.
-    pub fn all_mut(
-        &mut self,
-    ) -> (impl Iterator<Item = (String, &mut Tensor<D>)>, impl Iterator<Item = (String, &mut Tensor<D>)>) {
+    pub fn all_mut(&mut self) -> [NamedMut<'_, D>; 2] {
         let (mut weights, mut velocities) = (Vec::new(), Vec::new());
         for (prefix, Way { theta, running, velocity, .. }) in self.ways_mut() {
             let name = |name: &str| format!("{prefix}{name}");
             weights.extend(theta.named_mut().chain(running.named_mut()).map(|(own, tensor)| (name(own), tensor)));
             velocities.extend(velocity.named_mut().map(|(own, tensor)| (name(own), tensor)));
         }
-        (weights.into_iter(), velocities.into_iter())
+        [weights, velocities]
     }
 
     /// Gradients by their parameters' names.

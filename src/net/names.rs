@@ -100,9 +100,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         let mut velocities: Vec<(String, &mut Tensor<D>)> = Vec::new();
         for (prefix, Stage { first, stack, .. }) in prefixes.iter().zip(&mut self.stages) {
             if let Some(first) = first {
-                let (weights, moving) = first.all_mut();
-                all.extend(weights.map(|(name, tensor)| (format!("{}{name}", prefix.stage), tensor)));
-                velocities.extend(moving.map(|(name, tensor)| (format!("velocity.{}{name}", prefix.stage), tensor)));
+                let [weights, moving] = first.all_mut();
+                all.extend(weights.into_iter().map(|(name, tensor)| (format!("{}{name}", prefix.stage), tensor)));
+                velocities.extend(
+                    moving.into_iter().map(|(name, tensor)| (format!("velocity.{}{name}", prefix.stage), tensor)),
+                );
             }
             let mut theta = stack.theta.iter_mut();
             for (n, running) in stack.running.iter_mut().enumerate() {

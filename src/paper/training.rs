@@ -102,8 +102,8 @@ impl Cell for Training {
     /// In evaluations of a block: those of all epochs, for one image.
     fn work(&self) -> f64 {
         let RunConfig { sweep, epochs, .. } = &self.config;
-        let (depth, _) = self.config.extent();
-        let evaluations = (sweep.scheme.steps(depth) * sweep.scheme.stages()) as f64 * evaluations(sweep);
+        let steps: usize = self.config.depths().iter().map(|depth| sweep.scheme.steps(*depth)).sum();
+        let evaluations = (steps * sweep.scheme.stages()) as f64 * evaluations(sweep);
         epochs.unwrap_or(0) as f64 * (ENDS_EVALUATIONS + evaluations)
     }
 }
