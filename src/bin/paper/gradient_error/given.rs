@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use rewind::choose::{self, Job};
-use rewind::config::{DeviceChoice, RunConfig};
+use rewind::config::{DeviceChoice, NetKind, RunConfig, SYNTHETIC};
 use rewind::data::Dataset;
 use rewind::data::source;
 use rewind::device::Device;
+use rewind::error::Error;
+use rewind::net::Block;
 use rewind::paper::cells::{Cells, Ending};
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::mode::Mode;
@@ -40,9 +42,26 @@ pub fn run(
     stop: &'static AtomicBool,
 ) -> anyhow::Result<Ending> {
     let seeds = common.seeds(QUICK_BATCHES, FULL_BATCHES)?;
+    // a run's folder says as much
+    let path = &if path.is_dir() { path.join("checkpoint.safetensors") } else { path.into() };
     let checkpoint = Checkpoint::open(path)?;
     let config = checkpoint.state().config.clone();
+    if config.net != NetKind::Tiny || config.block != Block::Basic || config.tied {
+        let held = config.net_flags();
+        return Err(Error::Usage(format!(
+            "{} holds a net of {held}: gradient-error measures nets of one stack of basic blocks, each with its own weights",
+            path.display()
+        ))
+        .into());
+    }
     let named = arguments.data.as_deref().or(config.data.as_deref());
+    if let (None, Some(folder)) = (&arguments.data, named)
+        && folder != SYNTHETIC
+        && !Path::new(folder).is_dir()
+    {
+        let problem = format!("its data was read from {folder}, which is not here: name the folder with --data");
+        return Err(Error::Checkpoint { path: path.into(), problem }.into());
+    }
     let dataset = source::open(named, config.seed)?.dataset;
     let data = DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
     match (&arguments.data, checkpoint.check_dataset(&data)) {
@@ -211,7 +230,10 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
 fn meaning(config: &RunConfig, rows: &[Row]) -> String {
     let RunConfig { depth, sweep, .. } = config;
     let (scheme, depth) = (sweep.scheme, *depth);
-    let percent = |row: &Row| format!("{:.2} %", 100.0 * row.error());
+    let percent = |row: &Row| match 100.0 * row.error() {
+        small if small < 0.005 => "under 0.01 %".to_string(),
+        percent => format!("{percent:.2} %"),
+    };
     let mut text = String::from("\nWhat this means for this net: ");
     let own = rows.iter().find(|row| {
         let of_mode = row.mode.sweep(scheme, depth);
@@ -244,7 +266,7 @@ fn meaning(config: &RunConfig, rows: &[Row]) -> String {
         let _ = writeln!(
             text,
             "Within {small} % of backprop's gradient stay {}. The cheapest of them is {}, at {} evaluations of f a block where \
-             backprop takes 3: train_cifar {}. The figures are of these weights and batches; earlier in training they may differ.",
+             backprop takes 3: train_cifar {}. The figures are of these weights and batches; they change as the net trains.",
             names.join(", "),
             best.mode,
             best.mode.evaluations(),

@@ -31,7 +31,7 @@ const FULL_BATCH: usize = 256;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = NOTES)]
 pub struct Arguments {
-    /// Measure on this net of train_cifar's, at its depth, instead of nets of many depths.
+    /// A run of train_cifar, or its checkpoint: measure that net, at its depth, instead of nets of many depths.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "depth_to", "train_to", "train_epochs", "channels", "metric"])]
     checkpoint: Option<PathBuf>,
     /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic; with --checkpoint the run's].

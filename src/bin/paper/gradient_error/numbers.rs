@@ -90,8 +90,15 @@ pub fn by_block(done: &Done<'_>, group: Group, mode: Mode, depth: usize) -> Vec<
     by_place(&values)
 }
 
-/// The slopes of the logarithm over that of the depth, one a seed.
-pub fn slopes(done: &Done<'_>, group: Group, mode: Mode, value: impl Fn(&ModeErrors) -> Option<f64>) -> Option<Spread> {
+/// The slopes of the logarithm over that of the depth, one a seed, through the values above `floor`.
+pub fn slopes(
+    done: &Done<'_>,
+    group: Group,
+    mode: Mode,
+    floor: f64,
+    value: impl Fn(&ModeErrors) -> Option<f64>,
+) -> Option<Spread> {
+    let value = |errors: &ModeErrors| value(errors).filter(|value| *value > floor);
     let cells: Vec<_> = group.cells(done, [mode]).collect();
     let slope = |seed| {
         let of_seed = cells.iter().filter(|(_, other, _)| *other == seed);
@@ -121,10 +128,24 @@ pub fn rounding(done: &Done<'_>, group: Group, value: impl Fn(&ModeErrors) -> Op
     by_depth(done, Group { precision: Precision::F64, ..group }, Mode::Backprop, value)
 }
 
-/// The least and the most that rounding alone leaves in any net, where there was f64.
-pub fn rounding_range(done: &Done<'_>, value: impl Fn(&ModeErrors) -> f64) -> Option<(f64, f64)> {
-    let all = done.iter().filter_map(|(_, measured)| measured.of(Mode::Backprop)).map(value);
-    all.fold(None, |range, at| Some(range.map_or((at, at), |(low, high): (f64, f64)| (low.min(at), high.max(at)))))
+/// What rounding alone leaves between backprop in f32 and in f64, the least and the most of all nets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Floor {
+    pub least: f64,
+    pub most: f64,
+}
+
+impl Floor {
+    /// 0 where there was no f64.
+    pub fn of(done: &Done<'_>, value: impl Fn(&ModeErrors) -> f64) -> Self {
+        let all = || done.iter().filter_map(|(_, measured)| measured.of(Mode::Backprop)).map(&value);
+        Self { least: all().reduce(f64::min).unwrap_or(0.0), most: all().reduce(f64::max).unwrap_or(0.0) }
+    }
+
+    /// Up to where a group's errors may be rounding; in f64 they are not.
+    pub fn up_to(self, group: Group) -> f64 {
+        if group.precision == Precision::F32 { self.most } else { 0.0 }
+    }
 }
 
 /// How many seeds a row of spreads has at most.

@@ -54,7 +54,16 @@ pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
 
 /// The drift against depth.
 pub fn drift(done: &Done<'_>) -> Result<String, String> {
-    let panels = panels(done, |group| (caption(group), over_depth(done, group, &|errors| errors.drift)));
+    let panels = panels(done, |group| {
+        let mut curves = over_depth(done, group, &|errors| errors.drift);
+        // corrected carries on from the very state that one more pass gives, so one curve would hide the other
+        let (corrected, same) = (Mode::Corrected.to_string(), Mode::FixedPoint1.to_string());
+        curves.retain(|curve| curve.name != same);
+        for curve in curves.iter_mut().filter(|curve| curve.name == corrected) {
+            curve.name = format!("{corrected}, and {same}: the same states");
+        }
+        (caption(group), curves)
+    });
     let texts = Texts {
         title: "Drift: how far the reconstructed x_0 is from the true one",
         subtitle: subtitle(done, true),

@@ -6,7 +6,7 @@ use rewind::paper::spread::Spread;
 use serde_json::{Value, json};
 
 use super::Done;
-use super::numbers::{Group, by_depth, ratios, slopes};
+use super::numbers::{Floor, Group, by_depth, ratios, slopes};
 
 type Measure = fn(&ModeErrors) -> Option<f64>;
 
@@ -20,6 +20,8 @@ fn over_depth(spreads: &[(usize, Spread)]) -> Value {
 /// Curves over depth with their slopes, how far `corrected` is below `adjoint`, and what rounding leaves.
 pub fn of(experiment: &str, done: &Done<'_>) -> Value {
     let (mut curves, mut gains, mut rounding) = (Vec::new(), Vec::new(), Vec::new());
+    // slopes are fitted above it
+    let (floor, squared_floor) = (Floor::of(done, |errors| errors.error), Floor::of(done, |errors| errors.squared));
     for group in Group::all(done) {
         let Group { scheme, weights, bn_stats, precision } = group;
         let keys = json!({ "scheme": scheme, "weights": weights, "bn_stats": bn_stats, "precision": precision });
@@ -31,23 +33,23 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
             all
         };
         for mode in Mode::ALL {
-            let measure = |value: Measure| {
-                let slope = slopes(done, group, mode, value);
+            let measure = |value: Measure, floor: f64| {
+                let slope = slopes(done, group, mode, floor, value);
                 json!({ "log_log_slope": slope, "by_depth": over_depth(&by_depth(done, group, mode, value)) })
             };
             curves.push(with(json!({
                 "mode": mode,
-                "error": measure(ERROR),
+                "error": measure(ERROR, floor.up_to(group)),
                 "cosine": over_depth(&by_depth(done, group, mode, |errors| Some(errors.cosine))),
-                "squared": measure(|errors| Some(errors.squared)),
-                "drift": measure(DRIFT),
+                "squared": measure(|errors| Some(errors.squared), squared_floor.up_to(group)),
+                "drift": measure(DRIFT, 0.0),
             })));
         }
         let gain = |value| over_depth(&ratios(done, group, [Mode::Adjoint, Mode::Corrected], value));
         gains.push(with(json!({ "error": gain(ERROR), "drift": gain(DRIFT) })));
-        let floor = by_depth(done, group, Mode::Backprop, ERROR);
-        if !floor.is_empty() {
-            rounding.push(with(json!({ "precision": "f32-f64", "error": over_depth(&floor) })));
+        let alone = by_depth(done, group, Mode::Backprop, ERROR);
+        if !alone.is_empty() {
+            rounding.push(with(json!({ "precision": "f32-f64", "error": over_depth(&alone) })));
         }
     }
     let trained = done.iter().filter_map(|(spec, measured)| {
@@ -72,6 +74,7 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
         "curves": curves,
         "adjoint_over_corrected": gains,
         "rounding": rounding,
+        "rounding_most": floor.most,
         "trained_nets": nets,
     })
 }

@@ -8,7 +8,7 @@ use rewind::paper::gradient::mode::Mode;
 use rewind::paper::spread::Spread;
 use rewind::sweep::BnStatistics;
 
-use super::numbers::{Group, by_depth, ratios, rounding, rounding_range, seeds, slopes};
+use super::numbers::{Floor, Group, by_depth, ratios, rounding, seeds, slopes};
 use super::{Done, Metric};
 
 /// The name of a row that says how the slopes above it spread.
@@ -24,15 +24,16 @@ pub const fn statistics(bn_stats: BnStatistics) -> &'static str {
 /// A table a group, then how far `corrected` is below `adjoint`, and where rounding begins.
 pub fn text(done: &Done<'_>, metric: Metric) -> String {
     let mut text = format!("\nerror: {}\n", metric.formula());
-    let floor = rounding_range(done, |errors| metric.of(errors));
+    let floor = Floor::of(done, |errors| metric.of(errors));
     let mut marked = false;
     for group in Group::all(done) {
-        let (table, has_mark) = group_table(done, group, metric, floor.map(|(_, most)| most));
+        let (table, has_mark) = group_table(done, group, metric, floor.up_to(group));
         text += &table;
         marked |= has_mark;
     }
-    text += &gains(done, metric);
-    if let Some((least, most)) = floor.filter(|_| marked) {
+    text += &gains(done, metric, floor);
+    if marked {
+        let Floor { least, most } = floor;
         let batch = done.first().map_or(0, |(spec, _)| spec.batch);
         // writing to a string cannot fail
         let _ = write!(
@@ -40,14 +41,15 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
             "\n* not above {most:.1e}, the most that rounding alone leaves between backprop in f32 and in f64 in one of these nets;\n  \
              the least is {least:.1e}. Where they are far apart, rounding has switched a ReLU, the only jump that a gradient has.\n  \
              So does a mode whose states are off by little more than rounding: a further pass then changes which ReLUs are\n  \
-             switched, but not how far each moves the gradient of a batch of {batch}.\n"
+             switched, but not how far each moves the gradient of a batch of {batch}. No slope of an error goes through such values;\n  \
+             a slope of a drift in f32 may, that in f64 does not.\n"
         );
     }
     text
 }
 
 /// A row a depth, a column a mode, means over seeds; below each the slopes over the seeds, of error and of drift.
-fn group_table(done: &Done<'_>, group: Group, metric: Metric, most: Option<f64>) -> (String, bool) {
+fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (String, bool) {
     let Group { scheme, weights, bn_stats, precision } = group;
     let error = |errors: &ModeErrors| Some(metric.of(errors));
     let columns = Mode::ALL.map(|mode| by_depth(done, group, mode, error));
@@ -75,7 +77,7 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, most: Option<f64>)
         let _ = write!(text, "\n{depth:>15}");
         for column in &columns {
             let mean = column[row].1.mean;
-            let near = !with_floor && most.is_some_and(|most| mean <= most);
+            let near = mean <= up_to;
             marked |= near;
             let entry = format!("{mean:.2e}{}", if near { "*" } else { "" });
             let _ = write!(text, "  {entry:>12}");
@@ -84,8 +86,10 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, most: Option<f64>)
             let _ = write!(text, "  {floor:>12.2e}");
         }
     }
-    let slopes_of = |value: &dyn Fn(&ModeErrors) -> Option<f64>| Mode::ALL.map(|mode| slopes(done, group, mode, value));
-    let (errors, drifts) = (slopes_of(&error), slopes_of(&|errors| errors.drift));
+    let slopes_of = |floor: f64, value: &dyn Fn(&ModeErrors) -> Option<f64>| {
+        Mode::ALL.map(|mode| slopes(done, group, mode, floor, value))
+    };
+    let (errors, drifts) = (slopes_of(up_to, &error), slopes_of(0.0, &|errors| errors.drift));
     let middle = |slope: &Spread| format!("{:.2}", slope.mean);
     let quartiles = |slope: &Spread| format!("{:.2} {:.2}", slope.low, slope.high);
     type Entry<'a> = &'a dyn Fn(&Spread) -> String;
@@ -95,7 +99,7 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, most: Option<f64>)
         ("slope of drift", &drifts, &middle),
         (QUARTILES, &drifts, &quartiles),
     ];
-    let several = seeds(&columns[0]) > 1;
+    let several = columns.iter().any(|column| seeds(column) > 1);
     for (name, slopes, entry) in rows {
         if slopes.iter().all(Option::is_none) || (name == QUARTILES && !several) {
             continue;
@@ -111,13 +115,17 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, most: Option<f64>)
 }
 
 /// How many times the error and the drift of `adjoint` are those of `corrected`, which costs the same.
-fn gains(done: &Done<'_>, metric: Metric) -> String {
+fn gains(done: &Done<'_>, metric: Metric, floor: Floor) -> String {
     let groups = Group::all(done);
     let mut depths: Vec<usize> = groups.iter().flat_map(|group| group.depths(done)).collect();
     depths.sort_unstable();
     depths.dedup();
     let mut text = String::new();
     let error = |errors: &ModeErrors| Some(metric.of(errors));
+    let at_floor = |group: Group, depth: usize| {
+        let corrected = by_depth(done, group, Mode::Corrected, error);
+        corrected.iter().any(|(other, spread)| *other == depth && spread.mean <= floor.up_to(group))
+    };
     for (what, value) in
         [("error", &error as &dyn Fn(&ModeErrors) -> Option<f64>), ("drift", &|errors: &ModeErrors| errors.drift)]
     {
@@ -135,7 +143,9 @@ fn gains(done: &Done<'_>, metric: Metric) -> String {
             let _ = write!(text, "\n{scheme:>6} {weights:>10} {:>9} {:>5}", statistics(bn_stats), precision.name());
             for depth in &depths {
                 let ratio = ratios.iter().find(|(other, _)| other == depth);
-                let entry = ratio.map_or("-".into(), |(_, spread)| format!("{:.1}", spread.mean));
+                let near = at_floor(*group, *depth);
+                let mark = if near && what == "error" { "*" } else { "" };
+                let entry = ratio.map_or("-".into(), |(_, spread)| format!("{:.1}{mark}", spread.mean));
                 let _ = write!(text, "  {entry:>7}");
             }
         }
