@@ -104,6 +104,7 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
         (None, None) => RunConfig::default(),
     };
     let config = cli.settings.clone().over(base);
+    cli.settings.check_net(config.net)?;
     config.validate()?;
     Ok(config)
 }
@@ -140,6 +141,8 @@ fn as_flag(key: &str, value: Option<&toml::Value>) -> String {
     match (key, value) {
         ("augment", Some(toml::Value::Boolean(false))) => "--no-augment".into(),
         ("augment", _) => "without --no-augment".into(),
+        ("tied", Some(toml::Value::Boolean(true))) => "--tied".into(),
+        ("tied", _) => "without --tied".into(),
         (_, None) => format!("without --{key}"),
         (_, Some(toml::Value::String(text))) => format!("--{key} {text}"),
         (_, Some(toml::Value::Array(items))) if items.is_empty() => format!("--{key} none"),

@@ -7,8 +7,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::field::bottleneck::EXPANSION;
 use crate::init::Init;
-use crate::net::Stem;
+use crate::net::{Block, Body, Stages, Stem};
 use crate::scheme::{Scheme, StepSize};
 use crate::settings::Settings;
 use crate::sweep::{Gradient, SweepSpec};
@@ -94,6 +95,25 @@ impl fmt::Display for Math {
     }
 }
 
+/// Which net is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum NetKind {
+    /// The paper's CIFAR net: stem, one residual stack, head.
+    Tiny,
+    /// Several stages, each with a plain block that changes the map and a residual stack.
+    Staged,
+}
+
+impl fmt::Display for NetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            NetKind::Tiny => "tiny",
+            NetKind::Staged => "staged",
+        })
+    }
+}
+
 /// A run's settings, all of them. The defaults are the paper's recipe at depth 8.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunConfig {
@@ -101,18 +121,30 @@ pub struct RunConfig {
     pub data: Option<String>,
     /// Random crops and flips of the training images.
     pub augment: bool,
-    /// Residual functions N.
+    /// Which net is trained.
+    pub net: NetKind,
+    /// Residual functions N of the tiny net.
     pub depth: usize,
-    /// Channels of every block.
+    /// Channels of its blocks.
     pub channels: usize,
-    /// The convolution before the blocks.
+    /// The convolution before them.
     pub stem: Stem,
+    /// Residual blocks of each stage of a staged net, the first block not counted.
+    pub blocks: Vec<usize>,
+    /// Channels of each stage.
+    pub widths: Vec<usize>,
+    /// The residual function.
+    pub block: Block,
+    /// Whether all residual blocks of a stage have one theta.
+    pub tied: bool,
     /// The step size.
     pub step_size: StepSize,
     /// Scheme and gradient mode.
     pub sweep: SweepSpec,
     /// How the weights start.
     pub init: Init,
+    /// The checkpoint whose weights and running statistics the run starts from, in place of drawn ones.
+    pub init_from: Option<String>,
     /// Passes over the training set; none until the data set is known.
     pub epochs: Option<usize>,
     /// Images a step.
@@ -144,12 +176,18 @@ impl Default for RunConfig {
         Self {
             data: None,
             augment: true,
+            net: NetKind::Tiny,
             depth: 8,
             channels: 16,
             stem: Stem::Strided5x5,
+            blocks: vec![4, 4, 4],
+            widths: vec![16, 32, 64],
+            block: Block::Basic,
+            tied: false,
             step_size: StepSize::OverDepth,
             sweep: SweepSpec::new(Scheme::Euler, Gradient::Corrected),
             init: Init::Paper,
+            init_from: None,
             epochs: None,
             batch: 256,
             lr: 0.1,
@@ -172,12 +210,11 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Usage`] with one sentence.
     pub fn validate(&self) -> Result<()> {
-        self.sweep.validate(self.depth)?;
+        self.validate_net()?;
         let must = |holds: bool, sentence: &dyn Fn() -> String| match holds {
             true => Ok(()),
             false => Err(Error::Usage(sentence())),
         };
-        must(self.channels > 0, &|| "--channels 0 leaves nothing to compute: give 1 or more".into())?;
         must(self.batch > 0, &|| "--batch 0 holds no image: give 1 or more".into())?;
         must(self.epochs != Some(0), &|| "--epochs 0 trains nothing: give 1 or more".into())?;
         must(self.max_steps != Some(0), &|| "--max-steps 0 trains nothing: give 1 or more, or leave it out".into())?;
@@ -185,15 +222,10 @@ impl RunConfig {
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;
         }
-        for (flag, value, largest) in [
-            ("--depth", self.depth, DEPTH_MAX),
-            ("--channels", self.channels, CHANNELS_MAX),
-            ("--threads", self.threads.unwrap_or(1), THREADS_MAX),
-        ] {
-            must(value <= largest, &|| {
-                format!("{flag} {value} is more than this program takes: give {largest} or less")
-            })?;
-        }
+        let threads = self.threads.unwrap_or(1);
+        must(threads <= THREADS_MAX, &|| {
+            format!("--threads {threads} is more than this program takes: give {THREADS_MAX} or less")
+        })?;
         must(self.momentum < 1.0, &|| {
             format!("--momentum must be below 1 or it never forgets, not {}", self.momentum)
         })?;
@@ -210,6 +242,112 @@ impl RunConfig {
             must(value <= largest, &|| format!("{flag} must be at most {largest}, which config.toml can hold"))?;
         }
         must(self.data.as_deref() != Some(""), &|| "--data is empty: name a folder, or synthetic".into())
+    }
+
+    fn validate_net(&self) -> Result<()> {
+        let refuse = |sentence: String| Err(Error::Usage(sentence));
+        let Self { net, channels, blocks, widths, block, .. } = self;
+        let staged = *net == NetKind::Staged;
+        let (depths, channels, names) = match net {
+            NetKind::Tiny => (self.depths(), std::slice::from_ref(channels), ["--depth", "--channels"]),
+            NetKind::Staged => (self.depths(), &widths[..], ["--blocks", "--widths"]),
+        };
+        let given = names.map(|name| if name == names[0] { listed(depths) } else { listed(channels) });
+        let [(depth_flag, of_depth), (width_flag, of_width)] = [(names[0], &given[0]), (names[1], &given[1])];
+        if staged {
+            Stages::new(blocks, widths)?;
+            if depths.contains(&0) {
+                return refuse(format!(
+                    "{depth_flag} {of_depth} leaves a stage without a residual block: give 1 or more"
+                ));
+            }
+            if self.sweep.scheme == Scheme::Heun && depths.contains(&1) {
+                return refuse(format!(
+                    "--scheme heun pairs neighbouring blocks: {depth_flag} {of_depth} must be 2 or more each"
+                ));
+            }
+        }
+        depths.iter().try_for_each(|depth| self.sweep.validate(*depth))?;
+        if channels.contains(&0) {
+            return refuse(format!("{width_flag} {of_width} leaves nothing to compute: give 1 or more"));
+        }
+        for (flag, of, values, largest) in
+            [(depth_flag, of_depth, depths, DEPTH_MAX), (width_flag, of_width, channels, CHANNELS_MAX)]
+        {
+            if values.iter().any(|value| *value > largest) {
+                return refuse(format!("{flag} {of} is more than this program takes: give {largest} or less"));
+            }
+        }
+        if *block == Block::Bottleneck && channels.iter().any(|channels| !channels.is_multiple_of(EXPANSION)) {
+            return refuse(format!(
+                "--block bottleneck narrows to a quarter of the channels: {width_flag} {of_width} must be multiples of {EXPANSION}"
+            ));
+        }
+        if self.init_from.as_deref() == Some("") {
+            return refuse("--init-from is empty: name a checkpoint.safetensors".into());
+        }
+        Ok(())
+    }
+
+    /// What the net is made of between stem and head.
+    ///
+    /// # Errors
+    /// As [`RunConfig::validate`].
+    pub fn body(&self) -> Result<Body> {
+        let stages = match self.net {
+            NetKind::Tiny => None,
+            NetKind::Staged => Some(Stages::new(&self.blocks, &self.widths)?),
+        };
+        Ok(Body { block: self.block, tied: self.tied, stages })
+    }
+
+    /// The net as a person names it: `depth 8, 16 channels`.
+    pub fn net_name(&self) -> String {
+        let Self { net, depth, channels, blocks, widths, block, tied, .. } = self;
+        let mut name = match net {
+            NetKind::Tiny => format!("depth {depth}, {channels} channels"),
+            NetKind::Staged => format!("stages of {} residual blocks, {} channels", listed(blocks), listed(widths)),
+        };
+        if *block != Block::Basic {
+            name += &format!(", {block}");
+        }
+        if *tied {
+            name += ", tied";
+        }
+        name
+    }
+
+    /// The net by the flags that make it: `--depth 8 --channels 16 --stem 5x5`.
+    pub fn net_flags(&self) -> String {
+        let Self { net, depth, channels, stem, blocks, widths, block, tied, .. } = self;
+        let mut flags = match net {
+            NetKind::Tiny => format!("--depth {depth} --channels {channels} --stem {stem}"),
+            NetKind::Staged => format!("--net staged --blocks {} --widths {}", listed(blocks), listed(widths)),
+        };
+        if *block != Block::Basic {
+            flags += &format!(" --block {block}");
+        }
+        if *tied {
+            flags += " --tied";
+        }
+        flags
+    }
+
+    /// Residual functions of each stage.
+    pub fn depths(&self) -> &[usize] {
+        match self.net {
+            NetKind::Tiny => std::slice::from_ref(&self.depth),
+            NetKind::Staged => &self.blocks,
+        }
+    }
+
+    /// Residual functions in all, and channels of the widest stage.
+    pub fn extent(&self) -> (usize, usize) {
+        let channels = match self.net {
+            NetKind::Tiny => self.channels,
+            NetKind::Staged => self.widths.iter().copied().max().unwrap_or(0),
+        };
+        (self.depths().iter().sum(), channels)
     }
 
     /// Refuses what the opened data set makes impossible.
@@ -248,7 +386,9 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Usage`] naming the origin, the line, and what was expected there.
     pub fn from_toml(text: &str, origin: &Path) -> Result<Self> {
-        settings_from_toml(text, origin).map(|settings| settings.over(Self::default()))
+        let settings = settings_from_toml(text, origin)?;
+        settings.check_net(settings.net.unwrap_or(NetKind::Tiny))?;
+        Ok(settings.over(Self::default()))
     }
 
     /// Reads a config file, such as the `config.toml` of a run.
@@ -260,6 +400,12 @@ impl RunConfig {
             .map_err(|e| Error::Usage(format!("cannot read the config file {}: {e}", path.display())))?;
         Self::from_toml(&text, path)
     }
+}
+
+/// `4,4,4`.
+pub fn listed(values: &[usize]) -> String {
+    let values: Vec<String> = values.iter().map(usize::to_string).collect();
+    values.join(",")
 }
 
 fn settings_from_toml(text: &str, origin: &Path) -> Result<Settings> {

@@ -21,15 +21,26 @@ pub enum Init {
     Plain,
 }
 
-impl Init {
-    /// The block whose draws block `layer` starts with.
-    pub const fn drawn_as(self, layer: usize) -> usize {
-        match self {
-            Self::Paper | Self::Plain => layer,
-            Self::Smooth => 0,
+/// Which residual function of a net: its stage and its number there, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// The stage; 0 where there is one.
+    pub stage: usize,
+    /// The block.
+    pub layer: usize,
+}
+
+impl BlockPlace {
+    /// The block whose draws this one starts with.
+    pub const fn drawn_by(self, init: Init) -> Self {
+        match init {
+            Init::Paper | Init::Plain => self,
+            Init::Smooth => Self { layer: 0, ..self },
         }
     }
+}
 
+impl Init {
     /// gamma of a residual function's last batch norm: 0 makes f = 0 at the start.
     pub const fn last_gamma(self) -> f64 {
         match self {
@@ -50,7 +61,9 @@ pub enum Draw {
     /// The head's biases.
     HeadBias,
     /// A convolution of a block's three at most.
-    Block(usize, usize),
+    Block(BlockPlace, usize),
+    /// A convolution of the block that begins a stage: the stage, and its number there.
+    First(usize, usize),
 }
 
 impl Draw {
@@ -59,11 +72,19 @@ impl Draw {
             Self::Stem => 0,
             Self::HeadWeight => 1,
             Self::HeadBias => 2,
-            Self::Block(layer, conv @ (0 | 1)) => 16 + 2 * layer as u64 + conv as u64,
-            // far from all others, which came first
-            Self::Block(layer, conv) => ((conv as u64) << 32) + layer as u64,
+            // the first two convolutions of the first stage's blocks lie where they did before there was anything else
+            Self::Block(BlockPlace { stage, layer }, conv @ (0 | 1)) => {
+                in_stage(stage, 16 + 2 * layer as u64 + conv as u64)
+            }
+            Self::Block(BlockPlace { stage, layer }, conv) => in_stage(stage, ((conv as u64) << 32) + layer as u64),
+            Self::First(stage, conv) => in_stage(stage, (1 << 40) + conv as u64),
         }
     }
+}
+
+/// The streams of one stage are far from those of any other.
+const fn in_stage(stage: usize, stream: u64) -> u64 {
+    ((stage as u64) << 48) + stream
 }
 
 /// Kaiming-uniform with a = sqrt 5, PyTorch's default for convolutions and linear layers: uniform within 1/sqrt(fan_in).
@@ -118,13 +139,13 @@ pub fn block<D: Device>(
     d: &D,
     init: Init,
     seed: u64,
-    layer: usize,
+    at: BlockPlace,
     theta: &mut BasicTheta<D>,
     statistics: &mut BasicRunning<D>,
 ) -> Result<()> {
-    let layer = init.drawn_as(layer);
-    conv(d, seed, Draw::Block(layer, 0), &mut theta.conv1)?;
-    conv(d, seed, Draw::Block(layer, 1), &mut theta.conv2)?;
+    let drawn = at.drawn_by(init);
+    conv(d, seed, Draw::Block(drawn, 0), &mut theta.conv1)?;
+    conv(d, seed, Draw::Block(drawn, 1), &mut theta.conv2)?;
     affine(d, 1.0, 0.0, &mut theta.bn1)?;
     affine(d, init.last_gamma(), 0.0, &mut theta.bn2)?;
     running(d, &mut statistics.bn1)?;
@@ -135,7 +156,7 @@ pub fn block<D: Device>(
 mod tests {
     use crate::device::Device;
     use crate::init::Init;
-    use crate::net::{Net, NetSpec, Stem};
+    use crate::net::{Body, Net, NetSpec, Stem};
     use crate::reference::Reference;
     use crate::scheme::{Scheme, StepSize};
     use crate::sweep::{Gradient, SweepSpec};
@@ -143,9 +164,19 @@ mod tests {
     /// Every parameter of a fresh net by name.
     fn drawn(depth: usize, init: Init, seed: u64) -> Vec<(String, Vec<f64>)> {
         let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
-        let (stem, image, step_size) = (Stem::Strided5x5, 32, StepSize::OverDepth);
-        let spec =
-            NetSpec { depth, channels: 3, batch: 1, stem, image, image_channels: 3, classes: 10, step_size, sweep };
+        let (stem, image, step_size, body) = (Stem::Strided5x5, 32, StepSize::OverDepth, Body::default());
+        let spec = NetSpec {
+            depth,
+            channels: 3,
+            batch: 1,
+            stem,
+            image,
+            image_channels: 3,
+            classes: 10,
+            step_size,
+            sweep,
+            body,
+        };
         let net = Net::new(&Reference, spec, init, seed).expect("net");
         let read = |tensor: &crate::tensor::Tensor<Reference>| {
             let mut values = vec![0.0; tensor.shape().len()];

@@ -4,29 +4,85 @@
 //! method, and a test holds the two together, byte by byte.
 
 use crate::device::Device;
-use crate::field::{Basic, Field};
+use crate::field::{Basic, Bottleneck, Field};
 use crate::memory::{Bytes, Category, padded_bytes};
-use crate::net::NetSpec;
-use crate::scheme::Scheme;
+use crate::net::first::FirstLinks;
+use crate::net::{Block, FirstSpec, NetSpec, StageSpec};
+use crate::scheme::{Scheme, StackSpec};
 use crate::shape::Shape;
-use crate::sweep::{Gradient, Update};
+use crate::sweep::{Gradient, SweepSpec, Update};
 
 /// Bytes that a network takes on the device, by category.
 pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
-    let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
-    let (depth, sweep) = (spec.depth as u64, &spec.sweep);
-    let steps = sweep.scheme.steps(spec.depth) as u64;
-    let stages = sweep.scheme.stages() as u64;
-    let map = bytes(spec.map());
-    let vector = bytes(Shape::vector(spec.channels));
-    let pair = bytes(Shape::vector(2));
+    match spec.body.block {
+        Block::Basic => network_of::<D, Basic>(d, spec),
+        Block::Bottleneck => network_of::<D, Bottleneck>(d, spec),
+    }
+}
 
-    let field = <Basic as Field<D>>::bytes(spec.map());
-    let stem = bytes(spec.stem_weight()) + 2 * vector;
+/// The same for a net of these residual functions, whatever the specification says of them.
+pub fn network_of<D: Device, F: Field<D>>(d: &D, spec: &NetSpec) -> Bytes {
+    let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
+    let stem_map = spec.stem_map();
+    let stem = bytes(spec.stem_weight()) + 2 * bytes(Shape::vector(stem_map.c()));
     let head = bytes(Shape([1, 1, spec.pooled().image_len(), spec.classes])) + bytes(Shape::vector(spec.classes));
-    let gradient_blocks = match sweep.update {
-        Update::InSweep => stages,
-        Update::After => depth,
+    let pooled = bytes(spec.pooled());
+    let logits = bytes(Shape::map(spec.batch, 1, 1, spec.classes));
+
+    let mut plan = Bytes::default();
+    for (s, stage) in spec.stages().iter().enumerate() {
+        if let Some(first) = &stage.first {
+            first_block::<D, F>(first, &mut plan);
+        }
+        residual_stack::<D, F>(&stage.stack, &spec.sweep, &mut plan);
+        plan.charge(Category::Scratch, bytes(Shape::vector(workspace::<D, F>(d, spec, s))));
+        // the drift; the steps of a pass and what they gave
+        plan.charge(Category::Scratch, bytes(Shape::vector(2)) + bytes(Shape([1, 1, D::STEPS_AHEAD, 4])));
+        plan.charge(Category::Data, bytes(Shape::vector(1)));
+    }
+    plan.charge(Category::Parameters, stem + head);
+    plan.charge(Category::Gradients, stem + head);
+    // velocities, and the learning rate
+    plan.charge(Category::Optimiser, stem + head + bytes(Shape::vector(1)));
+    // the stem's two pairs
+    plan.charge(Category::Statistics, 4 * bytes(Shape::vector(stem_map.c())));
+    plan.charge(Category::Scratch, pooled + logits + bytes(Shape::vector(2)));
+    // the stem's z, what the head keeps, and the ReLU before it
+    let features = if spec.body.stages.is_some() { bytes(spec.last_map()) } else { 0 };
+    plan.charge(Category::Saved, bytes(stem_map) + pooled + logits + features);
+    // a batch, and the table's number
+    plan.charge(Category::Data, bytes(spec.images()) + bytes(Shape::map(spec.batch, 1, 1, 1)));
+    plan.charge(Category::Data, bytes(Shape::vector(1)));
+    plan
+}
+
+/// The block that begins a stage.
+fn first_block<D: Device, F: Field<D>>(first: &FirstSpec, plan: &mut Bytes) {
+    let links = FirstLinks::new(first, F::first_links(first.channels, first.stride));
+    plan.charge(Category::Saved, padded_bytes::<D::Real>(first.input.len()));
+    for way in links.bytes::<D>(first) {
+        for category in [Category::Parameters, Category::Gradients, Category::Optimiser] {
+            plan.charge(category, way.theta);
+        }
+        plan.charge(Category::Statistics, way.running + way.stats);
+        plan.charge(Category::Saved, way.cache);
+        plan.charge(Category::Scratch, way.scratch);
+    }
+}
+
+/// A residual stack and its sweep.
+fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &SweepSpec, plan: &mut Bytes) {
+    let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
+    let (depth, thetas) = (stack.depth as u64, stack.thetas() as u64);
+    let steps = sweep.scheme.steps(stack.depth) as u64;
+    let stages = sweep.scheme.stages() as u64;
+    let (field, map) = (F::bytes(stack.map), bytes(stack.map));
+
+    // of one theta for all blocks, a step's gradients and their sum
+    let gradients = match (stack.tied, sweep.update) {
+        (true, _) => stages + 1,
+        (false, Update::InSweep) => stages,
+        (false, Update::After) => depth,
     };
     let saved_steps = if sweep.keeps_statistics() { steps } else { 0 };
     // what every evaluation leaves, and Heun's y
@@ -34,10 +90,10 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
         Scheme::Euler => field.cache,
         Scheme::Heun => 2 * field.cache + map,
     };
-    let caches = sweep.stored_caches(spec.depth) as u64 * cache;
-    let states = sweep.stored_states(spec.depth) as u64;
+    let caches = sweep.stored_caches(stack.depth) as u64 * cache;
+    let states = sweep.stored_states(stack.depth) as u64;
     let segment = match sweep.gradient {
-        Gradient::Checkpoint => sweep.segment_steps(spec.depth) as u64 - 1,
+        Gradient::Checkpoint => sweep.segment_steps(stack.depth) as u64 - 1,
         _ => 0,
     };
     let reconstructs = sweep.gradient.reconstructs();
@@ -48,47 +104,39 @@ pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
         + u64::from(reconstructs)
         + u64::from(sweep.gradient == Gradient::Light)
         + if sweep.scheme == Scheme::Heun { 2 } else { 0 };
-    let pooled = bytes(spec.pooled());
-    let logits = bytes(Shape::map(spec.batch, 1, 1, spec.classes));
 
-    let mut plan = Bytes::default();
-    plan.charge(Category::Parameters, depth * field.theta + stem + head);
-    plan.charge(Category::Gradients, gradient_blocks * field.theta + stem + head);
-    // velocities, and the learning rate
-    plan.charge(Category::Optimiser, depth * field.theta + stem + head + bytes(Shape::vector(1)));
-    // running ones of every block, saved ones of every step, a spare set of one step, and the stem's two pairs
-    plan.charge(Category::Statistics, depth * field.running + 4 * vector);
-    plan.charge(Category::Statistics, (saved_steps * stages + stages) * field.stats);
+    plan.charge(Category::Parameters, thetas * field.theta);
+    plan.charge(Category::Gradients, gradients * field.theta);
+    plan.charge(Category::Optimiser, thetas * field.theta);
+    // running ones of every block, saved ones of every step, a spare set of one step
+    plan.charge(Category::Statistics, depth * field.running + (saved_steps + 1) * stages * field.stats);
     plan.charge(Category::State, state_maps * map);
-    plan.charge(Category::Scratch, caches_scratch + field.scratch);
-    plan.charge(Category::Scratch, bytes(Shape::vector(workspace(d, spec))));
-    plan.charge(Category::Scratch, pooled + logits + (2 + anchors) * pair);
-    plan.charge(Category::Scratch, bytes(Shape([1, 1, D::STEPS_AHEAD, 4])));
-    // the stem's z, what the mode stores, and what the head keeps
-    plan.charge(Category::Saved, caches_saved + (1 + states + segment) * map + pooled + logits);
-    // a batch, the step's number and the table's
-    plan.charge(Category::Data, bytes(spec.images()) + bytes(Shape::map(spec.batch, 1, 1, 1)));
-    plan.charge(Category::Data, 2 * bytes(Shape::vector(1)));
-    plan
+    plan.charge(Category::Scratch, caches_scratch + field.scratch + anchors * bytes(Shape::vector(2)));
+    plan.charge(Category::Saved, caches_saved + (states + segment) * map);
 }
 
-/// Elements of workspace that the device asks for: the most that any operation of the network does.
-pub fn workspace<D: Device>(d: &D, spec: &NetSpec) -> usize {
-    let map = spec.map();
-    [
-        d.conv_workspace(spec.images(), spec.stem.conv(), spec.channels),
-        Basic::workspace(d, map),
-        d.bn_workspace(map),
-        d.squared_distance_workspace(map),
-    ]
-    .into_iter()
-    .max()
-    .unwrap_or(0)
+/// Elements of workspace that the device asks for in stage `s`: the most that any operation there does. The first stage's serves
+/// the stem too.
+pub fn workspace<D: Device, F: Field<D>>(d: &D, spec: &NetSpec, s: usize) -> usize {
+    let StageSpec { first, stack } = spec.stages()[s];
+    let map = stack.map;
+    let stem = match s {
+        0 => {
+            d.conv_workspace(spec.images(), spec.stem_conv(), spec.stem_map().c()).max(d.bn_workspace(spec.stem_map()))
+        }
+        _ => 0,
+    };
+    let first = first
+        .map_or(0, |first| FirstLinks::new(&first, F::first_links(first.channels, first.stride)).workspace(d, &first));
+    [stem, first, F::workspace(d, map), d.bn_workspace(map), d.squared_distance_workspace(map)]
+        .into_iter()
+        .max()
+        .unwrap_or(0)
 }
 
-/// The largest depth up to `spec.depth` whose plan is at most `limit` bytes, with `extra` bytes taken elsewhere; none if not
-/// even the shallowest fits.
+/// The largest depth up to `spec`'s, or number of blocks in any stage, whose plan is at most `limit` bytes, with `extra` bytes
+/// taken elsewhere; none if not even the shallowest fits.
 pub fn largest_depth<D: Device>(d: &D, spec: &NetSpec, extra: u64, limit: u64) -> Option<usize> {
-    let fits = |depth: usize| network(d, &NetSpec { depth, ..*spec }).total() + extra <= limit;
-    (spec.sweep.scheme.stages()..=spec.depth).rev().find(|depth| fits(*depth))
+    let fits = |depth: usize| network(d, &spec.at_most(depth)).total() + extra <= limit;
+    (spec.sweep.scheme.stages()..=spec.deepest()).rev().find(|depth| fits(*depth))
 }

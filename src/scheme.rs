@@ -130,7 +130,7 @@ impl<D: Device, F: Field<D>> StepCache<D, F> {
 }
 
 /// One evaluation within a step: which weights, which statistics, and where the statistics come from.
-pub struct Stage<'a, D: Device, F: Field<D> = Basic> {
+pub struct Evaluation<'a, D: Device, F: Field<D> = Basic> {
     /// The block's weights.
     pub theta: &'a F::Theta,
     /// The evaluation's statistics, read or written.
@@ -139,7 +139,7 @@ pub struct Stage<'a, D: Device, F: Field<D> = Basic> {
     pub normalise: Normalise<'a, F::Running>,
 }
 
-impl<D: Device, F: Field<D>> Stage<'_, D, F> {
+impl<D: Device, F: Field<D>> Evaluation<'_, D, F> {
     fn eval(&mut self, d: &D, x: &Tensor<D>, cache: &mut F::Cache, scratch: &mut F::Scratch) -> Result<()> {
         F::eval(d, x, self.theta, self.stats, self.normalise.again(), cache, scratch)
     }
@@ -151,9 +151,9 @@ pub struct Step<'a, D: Device, F: Field<D> = Basic> {
     /// Signed step size.
     pub h: f64,
     /// The first evaluation.
-    pub first: Stage<'a, D, F>,
+    pub first: Evaluation<'a, D, F>,
     /// Heun's second evaluation.
-    pub second: Option<Stage<'a, D, F>>,
+    pub second: Option<Evaluation<'a, D, F>>,
 }
 
 impl<D: Device, F: Field<D>> Step<'_, D, F> {
@@ -179,7 +179,7 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
     ) -> Result<()> {
         self.first.eval(d, x, &mut cache.first, scratch)?;
         if let (Some(stage), Some((y, second))) = (&mut self.second, &mut cache.second) {
-            let Stage { theta, stats, .. } = &self.first;
+            let Evaluation { theta, stats, .. } = &self.first;
             F::advance(d, x, self.h, theta, stats, &cache.first, y)?;
             stage.eval(d, y, second, scratch)?;
         }
@@ -249,7 +249,7 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
         cotangents: Option<&mut HeunCotangents<D>>,
         scratch: &mut F::Scratch,
     ) -> Result<()> {
-        let Stage { theta, stats, .. } = &self.first;
+        let Evaluation { theta, stats, .. } = &self.first;
         let StepGrads { first: grads, second: grads_next } = grad_theta_acc;
         let (Some(stage), Some((y, cache_y)), Some(grads_next), Some(HeunCotangents { a_y, a_1 })) =
             (&self.second, &cache.second, grads_next, cotangents)
@@ -297,6 +297,15 @@ pub struct StackSpec {
     pub map: Shape,
     /// Whether the forward pass's statistics are kept for the sweep.
     pub keeps_statistics: bool,
+    /// Whether all blocks have one theta. Their running statistics stay their own.
+    pub tied: bool,
+}
+
+impl StackSpec {
+    /// How many sets of weights there are.
+    pub const fn thetas(&self) -> usize {
+        if self.tied { 1 } else { self.depth }
+    }
 }
 
 /// All blocks of the residual stack, by kind of memory.
@@ -305,9 +314,11 @@ pub struct Stack<D: Device, F: Field<D> = Basic> {
     pub scheme: Scheme,
     /// The step size.
     pub h: f64,
-    /// Weights, one a block.
+    /// Whether all blocks have one theta.
+    pub tied: bool,
+    /// Weights, one a block, or one for all.
     pub theta: Vec<F::Theta>,
-    /// The optimiser's velocities, one a block.
+    /// The optimiser's velocities, as many.
     pub velocity: Vec<F::Theta>,
     /// Running statistics, one a block.
     pub running: Vec<F::Running>,
@@ -334,14 +345,15 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
     /// # Errors
     /// If the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, spec: StackSpec) -> Result<Self> {
-        let StackSpec { scheme, depth, step_size, map, keeps_statistics } = spec;
+        let StackSpec { scheme, depth, step_size, map, keeps_statistics, tied } = spec;
         let saved = if keeps_statistics { scheme.steps(depth) } else { 0 };
         let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
-            (0..depth).map(|_| F::theta(arena, category, map)).collect()
+            (0..spec.thetas()).map(|_| F::theta(arena, category, map)).collect()
         };
         Ok(Self {
             scheme,
             h: step_size.h(depth),
+            tied,
             theta: blocks(arena, Category::Parameters)?,
             velocity: blocks(arena, Category::Optimiser)?,
             running: (0..depth).map(|_| F::running(arena, map)).collect::<Result<_>>()?,
@@ -351,7 +363,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
 
     /// Number of residual functions N.
     pub fn depth(&self) -> usize {
-        self.theta.len()
+        self.running.len()
     }
 
     /// Number of steps.
@@ -370,7 +382,8 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
         statistics: Statistics,
         spare: &'a mut StepStats<D, F>,
     ) -> Result<Step<'a, D, F>> {
-        let Self { h, theta, running, saved, .. } = self;
+        let Self { h, tied, theta, running, saved, .. } = self;
+        let (this, next) = if *tied { (0, 0) } else { (n, n + 1) };
         let keeps = match statistics {
             Statistics::MeasureAndRun => !saved.is_empty(),
             Statistics::Saved => true,
@@ -390,9 +403,9 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
         };
         Ok(Step {
             h: *h,
-            first: Stage { theta: &theta[n], stats: first, normalise: normalise(running_n.first_mut()) },
-            second: second.as_mut().map(|stats| Stage {
-                theta: &theta[n + 1],
+            first: Evaluation { theta: &theta[this], stats: first, normalise: normalise(running_n.first_mut()) },
+            second: second.as_mut().map(|stats| Evaluation {
+                theta: &theta[next],
                 stats,
                 normalise: normalise(running_next.first_mut()),
             }),

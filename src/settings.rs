@@ -9,10 +9,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::{DeviceChoice, Math, RunConfig};
+use crate::config::{DeviceChoice, Math, NetKind, RunConfig, listed};
+use crate::error::Error;
 use crate::init::Init;
 use crate::memory::parse_bytes;
-use crate::net::Stem;
+use crate::net::{Block, Stem};
 use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 
@@ -27,6 +28,9 @@ pub struct Settings {
     #[arg(long = "no-augment", num_args = 0, default_missing_value = "false", help_heading = "Data")]
     pub augment: Option<bool>,
 
+    /// tiny (the paper's: stem, blocks, head) or staged [default: tiny].
+    #[arg(long, value_name = "NET", hide_possible_values = true, help_heading = "Network")]
+    pub net: Option<NetKind>,
     /// Residual blocks [default: 8].
     #[arg(long, value_name = "N", help_heading = "Network")]
     pub depth: Option<usize>,
@@ -36,6 +40,18 @@ pub struct Settings {
     /// Stem: 5x5 (stride 3: 10 x 10 maps) or 3x3 (32 x 32 maps) [default: 5x5].
     #[arg(long, value_name = "STEM", hide_possible_values = true, help_heading = "Network")]
     pub stem: Option<Stem>,
+    /// Residual blocks of each stage of a staged net [default: 4,4,4].
+    #[arg(long, value_name = "N,N", help_heading = "Network")]
+    pub blocks: Option<Sizes>,
+    /// Channels of each stage [default: 16,32,64].
+    #[arg(long, value_name = "C,C", help_heading = "Network")]
+    pub widths: Option<Sizes>,
+    /// Residual function: basic or bottleneck [default: basic].
+    #[arg(long, value_name = "BLOCK", hide_possible_values = true, help_heading = "Network")]
+    pub block: Option<Block>,
+    /// One set of weights for all residual blocks of a stage.
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network")]
+    pub tied: Option<bool>,
     /// How blocks step: euler (ResNet) or heun (HeunNet) [default: euler].
     #[arg(long, value_name = "SCHEME", hide_possible_values = true, help_heading = "Network")]
     pub scheme: Option<Scheme>,
@@ -45,6 +61,9 @@ pub struct Settings {
     /// Initial weights: paper, smooth (all blocks equal) or plain [default: paper].
     #[arg(long, value_name = "INIT", hide_possible_values = true, help_heading = "Network")]
     pub init: Option<Init>,
+    /// Start from the weights of this checkpoint, untied where it is tied.
+    #[arg(long, value_name = "FILE", help_heading = "Network")]
+    pub init_from: Option<String>,
 
     /// backprop, checkpoint, adjoint, corrected or light [default: corrected].
     #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = "Gradient")]
@@ -105,15 +124,38 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Refuses settings that belong to the other net.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the first.
+    pub fn check_net(&self, net: NetKind) -> crate::Result<()> {
+        let Self { depth, channels, stem, blocks, widths, .. } = self;
+        let of_tiny = [("--depth", depth.is_some()), ("--channels", channels.is_some()), ("--stem", stem.is_some())];
+        let of_staged = [("--blocks", blocks.is_some()), ("--widths", widths.is_some())];
+        let (foreign, other, instead) = match net {
+            NetKind::Tiny => (&of_staged[..], NetKind::Staged, "give --net staged too, or --depth and --channels"),
+            NetKind::Staged => (&of_tiny[..], NetKind::Tiny, "give --blocks and --widths"),
+        };
+        match foreign.iter().find(|(_, given)| *given) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Error::Usage(format!("{flag} belongs to --net {other}: {instead}"))),
+        }
+    }
+
     /// `base`, with what is given here put over it.
     pub fn over(self, base: RunConfig) -> RunConfig {
         let sweep = base.sweep;
         RunConfig {
             data: self.data.or(base.data),
             augment: self.augment.unwrap_or(base.augment),
+            net: self.net.unwrap_or(base.net),
             depth: self.depth.unwrap_or(base.depth),
             channels: self.channels.unwrap_or(base.channels),
             stem: self.stem.unwrap_or(base.stem),
+            blocks: self.blocks.map_or(base.blocks, |blocks| blocks.0),
+            widths: self.widths.map_or(base.widths, |widths| widths.0),
+            block: self.block.unwrap_or(base.block),
+            tied: self.tied.unwrap_or(base.tied),
             step_size: self.step_size.unwrap_or(base.step_size),
             sweep: SweepSpec {
                 scheme: self.scheme.unwrap_or(sweep.scheme),
@@ -125,6 +167,7 @@ impl Settings {
                 update: self.update.unwrap_or(sweep.update),
             },
             init: self.init.unwrap_or(base.init),
+            init_from: self.init_from.or(base.init_from),
             epochs: self.epochs.or(base.epochs),
             batch: self.batch.unwrap_or(base.batch),
             lr: self.lr.unwrap_or(base.lr),
@@ -143,16 +186,24 @@ impl Settings {
 
 impl From<&RunConfig> for Settings {
     fn from(config: &RunConfig) -> Self {
-        let RunConfig { sweep, .. } = config;
+        let RunConfig { sweep, net, .. } = config;
+        let (tiny, staged) = (*net == NetKind::Tiny, *net == NetKind::Staged);
+        let sizes = |sizes: &[usize]| staged.then(|| Sizes(sizes.into()));
         Self {
             data: config.data.clone(),
             augment: Some(config.augment),
-            depth: Some(config.depth),
-            channels: Some(config.channels),
-            stem: Some(config.stem),
+            net: Some(*net),
+            depth: tiny.then_some(config.depth),
+            channels: tiny.then_some(config.channels),
+            stem: tiny.then_some(config.stem),
+            blocks: sizes(&config.blocks),
+            widths: sizes(&config.widths),
+            block: Some(config.block),
+            tied: Some(config.tied),
             scheme: Some(sweep.scheme),
             step_size: Some(config.step_size),
             init: Some(config.init),
+            init_from: config.init_from.clone(),
             gradient: Some(sweep.gradient),
             fixed_point: Some(sweep.fixed_point),
             anchors: sweep.anchors,
@@ -197,8 +248,27 @@ impl fmt::Display for LrDrop {
         if self.0.is_empty() {
             return f.pad("none");
         }
-        let epochs: Vec<String> = self.0.iter().map(usize::to_string).collect();
-        f.pad(&epochs.join(","))
+        f.pad(&listed(&self.0))
+    }
+}
+
+/// Sizes with commas: `4,4,4`; in a config file `[4, 4, 4]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sizes(pub Vec<usize>);
+
+impl FromStr for Sizes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Result<_, _> = text.split(',').map(|size| size.trim().parse()).collect();
+        sizes.map(Self).map_err(|_| "write whole numbers with commas, such as 4,4,4".into())
+    }
+}
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&listed(&self.0))
     }
 }
 

@@ -40,7 +40,7 @@ fn every_sweep_agrees_with_the_reference() {
 fn the_3x3_stem_agrees_with_the_reference() {
     fn gradients_of<D: Device>(d: &D, sweep: SweepSpec) -> Vec<(String, Vec<f64>)> {
         let spec = NetSpec { stem: Stem::Same3x3, ..small(sweep, 3, 5, 2) };
-        assert_eq!(spec.map(), Shape::map(2, 32, 32, 5));
+        assert_eq!(spec.stem_map(), Shape::map(2, 32, 32, 5));
         let mut net = Net::new(d, spec, Init::Paper, 1).expect("net");
         liven(d, &mut net, false);
         batch(&mut net, d, 2);

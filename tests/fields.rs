@@ -6,7 +6,7 @@ mod support;
 use rewind::cpu::Cpu;
 use rewind::device::{Device, Sgd};
 use rewind::field::{Field, FieldBytes, FieldScratch, Normalise, Tensors};
-use rewind::init::Init;
+use rewind::init::{BlockPlace, Init};
 use rewind::memory::{Arena, Category};
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
@@ -19,6 +19,17 @@ const D: &Reference = &Reference;
 /// Room for any of these nets.
 const ARENA: u64 = 4 << 20;
 const MAP: Shape = Shape::map(3, 4, 5, 8);
+
+fn stack(sweep: SweepSpec, depth: usize) -> StackSpec {
+    StackSpec {
+        scheme: sweep.scheme,
+        depth,
+        step_size: StepSize::OverDepth,
+        map: MAP,
+        keeps_statistics: sweep.keeps_statistics(),
+        tied: false,
+    }
+}
 
 /// A stack with live weights, and what a sweep over it takes.
 struct Bed<D: Device, F: Field<D>> {
@@ -33,16 +44,10 @@ impl<D: Device, F: Field<D>> Bed<D, F> {
     fn new(d: &D, sweep: SweepSpec, depth: usize) -> Self {
         let arena = &mut Arena::new(d, ARENA).expect("arena");
         let workspace = F::workspace(d, MAP).max(d.squared_distance_workspace(MAP));
-        let spec = StackSpec {
-            scheme: sweep.scheme,
-            depth,
-            step_size: StepSize::OverDepth,
-            map: MAP,
-            keeps_statistics: sweep.keeps_statistics(),
-        };
+        let spec = stack(sweep, depth);
         let mut stack = Stack::<D, F>::new(arena, spec).expect("stack");
         for (n, (theta, running)) in stack.theta.iter_mut().zip(&mut stack.running).enumerate() {
-            F::initialise(d, Init::Paper, 3, n, theta, running).expect("weights");
+            F::initialise(d, Init::Paper, 3, BlockPlace { stage: 0, layer: n }, theta, running).expect("weights");
             // the paper's start is f = 0
             for (name, tensor) in theta.named_mut() {
                 if name.starts_with("bn") {
@@ -54,7 +59,7 @@ impl<D: Device, F: Field<D>> Bed<D, F> {
         }
         let velocities = stack.velocity.iter_mut().flat_map(|velocity| velocity.named_mut());
         velocities.for_each(|(_, velocity)| d.fill(0.0, velocity).expect("fill"));
-        let work = Work::new(arena, &sweep, depth, MAP, workspace).expect("work");
+        let work = Work::new(arena, &sweep, spec, workspace).expect("work");
         let mut scalar = |value| {
             let mut tensor = arena.tensor(Category::Scratch, Shape::vector(1)).expect("room");
             write(d, &[value], &mut tensor);
@@ -122,7 +127,7 @@ fn vjp_agrees_with_central_differences<F: Field<Reference>>() {
     };
     let (x_values, a, h) = (uniform(1, MAP.len()), cotangent(), -0.25);
     let (mut x, mut y, mut grad) = (map(&x_values), map(&x_values), map(&a));
-    F::initialise(D, Init::Paper, 1, 0, &mut theta, &mut running).expect("weights");
+    F::initialise(D, Init::Paper, 1, BlockPlace { stage: 0, layer: 0 }, &mut theta, &mut running).expect("weights");
     for (i, (name, tensor)) in theta.named_mut().enumerate().filter(|(_, (name, _))| name.starts_with("bn")) {
         let values: Vec<f64> = uniform(i as u64, tensor.shape().len()).iter().map(|v| 0.8 + 0.3 * v).collect();
         write(D, &values, tensor);
@@ -265,7 +270,7 @@ fn memory_is_what_the_formulas_say<F: Field<Reference>>() {
     for sweep in all_sweeps() {
         let bytes = |depth: usize| {
             let arena = &mut Arena::new(D, ARENA).expect("arena");
-            Work::<Reference, F>::new(arena, &sweep, depth, MAP, workspace).expect("work");
+            Work::<Reference, F>::new(arena, &sweep, stack(sweep, depth), workspace).expect("work");
             arena.ledger().activations()
         };
         let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();

@@ -79,7 +79,7 @@ fn adjoint(scheme: Scheme) {
     let mut net = loaded(d, sweep, golden);
     net.forward(d).expect("forward");
     let drift = net.backward(d, support::NO_SGD).expect("backward").stem.expect("the adjoint has a drift");
-    compare("x~_0", &read(d, &net.work.x), &golden["adjoint.x0"]);
+    compare("x~_0", &read(d, &net.stages[0].work.x), &golden["adjoint.x0"]);
     let distance: f64 = golden["adjoint.x0"].iter().zip(&golden["x0"]).map(|(a, b)| (a - b).powi(2)).sum();
     let norm: f64 = golden["x0"].iter().map(|x| x * x).sum();
     compare("drift", &[drift], &[(distance / norm).sqrt()]);

@@ -81,7 +81,7 @@ fn smooth_errors(sweep: SweepSpec, depth: usize) -> (f64, f64) {
     let run = |sweep: SweepSpec| {
         let mut net = Net::new(D, small(sweep, depth, 4, 4), Init::Paper, 1).expect("net");
         liven(D, &mut net, true);
-        for theta in &mut net.stack.theta {
+        for theta in &mut net.stages[0].stack.theta {
             let open: Vec<f64> = read(D, &theta.bn1.beta).iter().map(|b| b + 8.0).collect();
             write(D, &open, &mut theta.bn1.beta);
         }
@@ -203,7 +203,7 @@ fn step_size_1_is_the_second_norm_in_other_units() {
     let swept = |step_size: StepSize, share: f64, sweep: SweepSpec| {
         let mut net = Net::new(D, NetSpec { step_size, ..small(sweep, 4, 4, 4) }, Init::Paper, 1).expect("net");
         liven(D, &mut net, false);
-        for theta in &mut net.stack.theta {
+        for theta in &mut net.stages[0].stack.theta {
             for tensor in [&mut theta.bn2.gamma, &mut theta.bn2.beta] {
                 let values: Vec<f64> = read(D, tensor).iter().map(|value| share * value).collect();
                 write(D, &values, tensor);
@@ -317,7 +317,7 @@ fn the_largest_depth_that_fits_is_the_largest() {
 #[test]
 fn the_first_place_that_is_not_finite_is_named() {
     let mut net = swept(SweepSpec::new(Scheme::Euler, Gradient::Corrected), 5, false);
-    D.fill(f64::INFINITY, &mut net.stack.theta[3].bn2.gamma).expect("fill");
+    D.fill(f64::INFINITY, &mut net.stages[0].stack.theta[3].bn2.gamma).expect("fill");
     let (result, _) = net.train_step(D, NO_SGD).expect("step");
     assert!(!result.loss.is_finite());
     assert_eq!(net.first_non_finite(D).expect("diagnosis"), "the state after block 3");

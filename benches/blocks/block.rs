@@ -9,7 +9,7 @@ use rewind::Result;
 use rewind::device::{Device, Sgd};
 use rewind::init::Init;
 use rewind::memory::{Arena, Category};
-use rewind::net::{Net, NetSpec, Stem};
+use rewind::net::{Body, Net, NetSpec, Stage, Stem};
 use rewind::scheme::{Scheme, StepSize};
 use rewind::shape::{Conv, Shape};
 use rewind::sweep::{self, Gradient, SweepSpec};
@@ -55,18 +55,19 @@ impl<D: Device<Real = f32>> Sweep<D> {
             classes: 10,
             step_size: StepSize::OverDepth,
             sweep,
+            body: Body::default(),
         };
-        assert_eq!(spec.map(), map);
+        assert_eq!(spec.stem_map(), map);
         let mut net = Net::new(d, spec, Init::Paper, 0).expect("memory");
         // f is 0 in a fresh net
-        for theta in &mut net.stack.theta {
+        for theta in &mut net.stages[0].stack.theta {
             d.fill(0.5, &mut theta.bn2.gamma).expect("fill");
         }
         let mut seed = 1;
         let mut values = || {
-            uniform(d, &mut seed, 0.0, 1.0, &mut net.work.x);
+            uniform(d, &mut seed, 0.0, 1.0, &mut net.stages[0].work.x);
             let mut values = vec![0.0; map.len()];
-            d.download(&net.work.x, &mut values).expect("download");
+            d.download(&net.stages[0].work.x, &mut values).expect("download");
             values
         };
         let (x_0, grad) = (values(), values());
@@ -91,11 +92,17 @@ impl<D: Device<Real = f32>> Sweep<D> {
             d.synchronize()?;
             Ok(start.elapsed())
         };
-        d.upload(x_0, &mut net.work.x)?;
-        let forward = timed(&mut || sweep::forward(d, &spec, &mut net.stack, &mut net.work))?;
-        d.upload(grad, &mut net.work.grad)?;
+        d.upload(x_0, &mut net.stages[0].work.x)?;
+        let forward = timed(&mut || {
+            let Stage { stack, work, .. } = &mut net.stages[0];
+            sweep::forward(d, &spec, stack, work)
+        })?;
+        d.upload(grad, &mut net.stages[0].work.grad)?;
         let sgd = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
-        let backward = timed(&mut || sweep::backward(d, &spec, &mut net.stack, &mut net.work, sgd))?;
+        let backward = timed(&mut || {
+            let Stage { stack, work, .. } = &mut net.stages[0];
+            sweep::backward(d, &spec, stack, work, sgd)
+        })?;
         Ok([forward, backward])
     }
 }

@@ -73,7 +73,7 @@ fn panels<'a>(svg: &'a mut String, cells: &[Cell]) -> Drawn<'a> {
 fn subtitle(cells: &[Cell]) -> String {
     let Some(cell) = cells.first() else { return String::new() };
     let net = cell.spec.net();
-    let map = net.map();
+    let map = net.stem_map();
     let (h, w, channels, batch) = (map.h(), map.w(), net.channels, net.batch);
     let net_name = match cell.spec.scheme {
         Scheme::Euler => "ResNet (Euler)",

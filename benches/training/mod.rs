@@ -7,7 +7,7 @@ use rewind::Result;
 use rewind::config::RunConfig;
 use rewind::data::{Batches, CHANNELS, Dataset, EpochSpec, IMAGE, synthetic};
 use rewind::device::{Device, SgdStep};
-use rewind::net::{Net, NetSpec, Pass, Stem};
+use rewind::net::{Body, Net, NetSpec, Pass, Stem};
 use rewind::scheme::StepSize;
 use rewind::sweep::SweepSpec;
 
@@ -24,8 +24,8 @@ pub fn dataset() -> Arc<Dataset> {
 pub fn default_net(depth: usize, sweep: SweepSpec) -> NetSpec {
     let RunConfig { channels, batch, .. } = RunConfig::default();
     let classes = synthetic::CLASSES.len();
-    let (stem, image_channels, step_size) = (Stem::Strided5x5, CHANNELS, StepSize::OverDepth);
-    NetSpec { depth, channels, batch, stem, image: IMAGE, image_channels, classes, step_size, sweep }
+    let (stem, image_channels, step_size, body) = (Stem::Strided5x5, CHANNELS, StepSize::OverDepth, Body::default());
+    NetSpec { depth, channels, batch, stem, image: IMAGE, image_channels, classes, step_size, sweep, body }
 }
 
 /// A net in the middle of an epoch.

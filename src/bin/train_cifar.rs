@@ -13,7 +13,9 @@ use rewind::data::Dataset;
 use rewind::data::source::{self, Source};
 use rewind::device::Device;
 use rewind::error::Error;
+use rewind::field::{Basic, Bottleneck, Field};
 use rewind::memory::{Bytes, human};
+use rewind::net::{Block, NetSpec};
 use rewind::plan;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind::terminal::{self, INTERRUPTED, say};
@@ -127,6 +129,13 @@ impl Job<'_> {
     }
 
     fn on<D: Device<Real = f32>>(self, device: &D) -> anyhow::Result<ExitCode> {
+        match self.config.block {
+            Block::Basic => self.of::<D, Basic>(device),
+            Block::Bottleneck => self.of::<D, Bottleneck>(device),
+        }
+    }
+
+    fn of<D: Device<Real = f32>, F: Field<D>>(self, device: &D) -> anyhow::Result<ExitCode> {
         let Job { cli, config, dataset, resumed, mut log } = self;
         budget::check_limit(device, &config, &dataset)?;
         let planned = budget::planned(device, &config, &dataset);
@@ -144,17 +153,17 @@ impl Job<'_> {
         terminal::watch_for_interrupt(&STOP)?;
         let checkpoint = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
         log.note(&format!(
-            "{} on {}: depth {}, {}, gradient {}; activations {} (backprop: {})",
+            "{} on {}: {}, {}, gradient {}; activations {} (backprop: {})",
             dataset.name,
             device.name(),
-            config.depth,
+            config.net_name(),
             config.sweep.scheme,
             config.sweep.gradient,
             human(planned.activations()),
             human(stored.activations()),
         ));
         let name = run_name(&dataset.name, &config);
-        let mut run = Run::new(device, config.clone(), dataset, checkpoint, &STOP)?;
+        let mut run = Run::<D, F>::build(device, config.clone(), dataset, checkpoint, &STOP)?;
         if cli.eval_only {
             let Some(test) = device.install(|| run.test())? else { return Ok(ExitCode::from(INTERRUPTED)) };
             let (loss, percent, images) = (test.loss, 100.0 * test.accuracy, test.images);
@@ -187,13 +196,13 @@ impl Job<'_> {
 /// What the same net would take with stored activations.
 fn stored_backprop<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
     let sweep = SweepSpec { update: config.sweep.update, ..SweepSpec::new(config.sweep.scheme, Gradient::Backprop) };
-    plan::network(d, &rewind::net::NetSpec { sweep, ..budget::net_spec(config, dataset) })
+    plan::network(d, &NetSpec { sweep, ..budget::net_spec(config, dataset) })
 }
 
 fn plan_text(config: &RunConfig, planned: &Bytes, stored: &Bytes) -> String {
-    let RunConfig { depth, channels, batch, .. } = config;
+    let (net, batch) = (config.net_name(), config.batch);
     format!(
-        "memory plan: depth {depth}, {channels} channels, batch {batch}, gradient {}\n{}  \
+        "memory plan: {net}, batch {batch}, gradient {}\n{}  \
          stored backprop would take {} of activations at this depth\n",
         config.sweep.gradient,
         planned.table(),

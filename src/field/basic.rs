@@ -1,10 +1,11 @@
 //! The paper's residual function `f = BN2(conv2(relu(BN1(conv1(x)))))`, 3x3 convolutions, C to C, by the device's fused
 //! operations.
 
+use super::chain::Link;
 use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::init::{self, Init};
+use crate::init::{self, BlockPlace, Init};
 use crate::memory::{Arena, Category, padded_bytes};
 use crate::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape};
@@ -59,6 +60,10 @@ impl<D: Device> Field<D> for Basic {
     type Cache = BasicCache<D>;
     type Scratch = Scratch<D>;
 
+    fn first_links(channels: usize, stride: usize) -> Vec<Link> {
+        [Conv { stride, ..Conv::SAME_3X3 }, Conv::SAME_3X3].map(|conv| Link { conv, channels }).into()
+    }
+
     fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicTheta<D>> {
         BasicTheta::new(arena, category, map.c())
     }
@@ -101,11 +106,11 @@ impl<D: Device> Field<D> for Basic {
         d: &D,
         init: Init,
         seed: u64,
-        layer: usize,
+        at: BlockPlace,
         theta: &mut BasicTheta<D>,
         running: &mut BasicRunning<D>,
     ) -> Result<()> {
-        init::block(d, init, seed, layer, theta, running)
+        init::block(d, init, seed, at, theta, running)
     }
 
     fn running_stats(d: &D, running: &BasicRunning<D>, stats: &mut BasicStats<D>) -> Result<()> {

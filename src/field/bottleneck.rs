@@ -1,10 +1,10 @@
 //! The bottleneck `f = BN3(conv3(relu(BN2(conv2(relu(BN1(conv1(x))))))))`: 1x1 to a quarter of the channels, 3x3 there, 1x1 back.
 
 use super::chain::{self, ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta, Link};
-use super::{Field, FieldBytes, Normalise};
+use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise};
 use crate::device::Device;
 use crate::error::Result;
-use crate::init::{self, Draw, Init};
+use crate::init::{BlockPlace, Draw, Init};
 use crate::memory::{Arena, Category};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
@@ -28,6 +28,7 @@ impl Bottleneck {
         ]
     }
 
+    /// The layers of a residual block.
     const fn residual(map: Shape) -> [Link; 3] {
         Self::links(map.c(), Conv::SAME_3X3)
     }
@@ -35,12 +36,35 @@ impl Bottleneck {
 
 const LAST: usize = 2;
 
+/// Scratch memory of the bottleneck.
+pub struct BottleneckScratch<D: Device> {
+    chain: ChainScratch<D>,
+    workspace: D::Buffer,
+}
+
+impl<D: Device> Maps<D> for BottleneckScratch<D> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        self.chain.maps_mut()
+    }
+}
+
+impl<D: Device> FieldScratch<D> for BottleneckScratch<D> {
+    fn idle(&mut self) -> Idle<'_, D> {
+        let ChainScratch { grad_z, sums, .. } = &mut self.chain;
+        Idle { map: &mut grad_z[LAST], sums: &mut sums[LAST], workspace: &mut self.workspace }
+    }
+}
+
 impl<D: Device> Field<D> for Bottleneck {
     type Theta = ChainTheta<D>;
     type Stats = ChainStats<D>;
     type Running = ChainRunning<D>;
     type Cache = ChainCache<D>;
-    type Scratch = ChainScratch<D>;
+    type Scratch = BottleneckScratch<D>;
+
+    fn first_links(channels: usize, stride: usize) -> Vec<Link> {
+        Self::links(channels, Conv { stride, ..Conv::SAME_3X3 }).into()
+    }
 
     fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainTheta<D>> {
         ChainTheta::new(arena, category, &Self::residual(map), map)
@@ -58,8 +82,11 @@ impl<D: Device> Field<D> for Bottleneck {
         ChainCache::new(arena, category, &Self::residual(map), map)
     }
 
-    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<ChainScratch<D>> {
-        ChainScratch::new(arena, &Self::residual(map), map, workspace)
+    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<BottleneckScratch<D>> {
+        Ok(BottleneckScratch {
+            chain: ChainScratch::new(arena, &Self::residual(map), map)?,
+            workspace: arena.tensor(Category::Scratch, Shape::vector(workspace))?.buffer,
+        })
     }
 
     fn workspace(d: &D, map: Shape) -> usize {
@@ -74,17 +101,12 @@ impl<D: Device> Field<D> for Bottleneck {
         d: &D,
         init: Init,
         seed: u64,
-        layer: usize,
+        at: BlockPlace,
         theta: &mut ChainTheta<D>,
         running: &mut ChainRunning<D>,
     ) -> Result<()> {
-        let layer = init.drawn_as(layer);
-        for (conv, of) in theta.layers.iter_mut().enumerate() {
-            init::conv(d, seed, Draw::Block(layer, conv), &mut of.conv)?;
-            let gamma = if conv == LAST { init.last_gamma() } else { 1.0 };
-            init::affine(d, gamma, 0.0, &mut of.bn)?;
-        }
-        running.0.iter_mut().try_for_each(|bn| init::running(d, bn))
+        let drawn = at.drawn_by(init);
+        chain::initialise(d, seed, |conv| Draw::Block(drawn, conv), init.last_gamma(), theta, running)
     }
 
     fn running_stats(d: &D, running: &ChainRunning<D>, stats: &mut ChainStats<D>) -> Result<()> {
@@ -98,9 +120,9 @@ impl<D: Device> Field<D> for Bottleneck {
         stats: &mut ChainStats<D>,
         normalise: Normalise<'_, ChainRunning<D>>,
         cache: &mut ChainCache<D>,
-        scratch: &mut ChainScratch<D>,
+        scratch: &mut BottleneckScratch<D>,
     ) -> Result<()> {
-        chain::eval(d, x, theta, stats, normalise, cache, scratch)
+        chain::eval(d, x, theta, stats, normalise, cache, &mut scratch.chain, &mut scratch.workspace)
     }
 
     fn advance(
@@ -112,7 +134,7 @@ impl<D: Device> Field<D> for Bottleneck {
         cache: &ChainCache<D>,
         y: &mut Tensor<D>,
     ) -> Result<()> {
-        d.norm_step(x, h, &cache.z[LAST], &stats.0[LAST], &theta.layers[LAST].bn, y)
+        chain::advance(d, x, h, theta, stats, cache, y)
     }
 
     fn advance_acc(
@@ -122,10 +144,10 @@ impl<D: Device> Field<D> for Bottleneck {
         stats: &ChainStats<D>,
         cache: &ChainCache<D>,
         x_acc: &mut Tensor<D>,
-        scratch: &mut ChainScratch<D>,
+        scratch: &mut BottleneckScratch<D>,
     ) -> Result<()> {
-        let f = &mut scratch.grad_z[LAST];
-        d.bn_apply(&cache.z[LAST], &stats.0[LAST], &theta.layers[LAST].bn, f)?;
+        let f = scratch.idle().map;
+        chain::value(d, theta, stats, cache, f)?;
         d.axpby(h, f, 1.0, x_acc)
     }
 
@@ -137,9 +159,9 @@ impl<D: Device> Field<D> for Bottleneck {
         stats: &ChainStats<D>,
         cache: &ChainCache<D>,
         _grad_theta_acc: &mut ChainTheta<D>,
-        scratch: &mut ChainScratch<D>,
+        scratch: &mut BottleneckScratch<D>,
     ) -> Result<()> {
-        chain::vjp_outer(d, grad_f, scale, theta, stats, cache, scratch)
+        chain::vjp_outer(d, grad_f, scale, theta, stats, cache, &mut scratch.chain, &mut scratch.workspace)
     }
 
     fn vjp_inner(
@@ -150,12 +172,12 @@ impl<D: Device> Field<D> for Bottleneck {
         cache: &ChainCache<D>,
         grad_theta_acc: &mut ChainTheta<D>,
         grad_x_acc: &mut Tensor<D>,
-        scratch: &mut ChainScratch<D>,
+        scratch: &mut BottleneckScratch<D>,
     ) -> Result<()> {
-        chain::vjp_inner(d, x, theta, stats, cache, grad_theta_acc, scratch)?;
-        let ChainScratch { grad_z, workspace, .. } = scratch;
+        let BottleneckScratch { chain, workspace } = scratch;
+        chain::vjp_inner(d, x, theta, stats, cache, grad_theta_acc, chain, workspace)?;
         // the last convolution's cotangent is done with, and state-shaped
-        let [first, _, grad_x] = &mut grad_z[..] else { unreachable!("a bottleneck has three layers") };
+        let [first, _, grad_x] = &mut chain.grad_z[..] else { unreachable!("a bottleneck has three layers") };
         d.conv_grad_x(first, &theta.layers[0].conv, Conv::POINTWISE, grad_x, workspace)?;
         d.axpby(1.0, grad_x, 1.0, grad_x_acc)
     }

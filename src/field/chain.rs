@@ -3,9 +3,10 @@
 //! What a bottleneck's residual function is made of, and the first block of a stage, whose convolutions change the map. Built of
 //! the device's primitives.
 
-use super::{FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors};
+use super::{FieldBytes, Maps, Normalise, Tensors};
 use crate::device::Device;
 use crate::error::Result;
+use crate::init::{self, Draw};
 use crate::memory::{Arena, Category, padded_bytes};
 use crate::operands::{Affine, BnRunning, BnStats, Measure};
 use crate::shape::{Conv, Shape};
@@ -41,6 +42,27 @@ fn with_inputs(links: &[Link], map: Shape) -> impl Iterator<Item = (Link, Shape)
         *input = link.conv.output(x, link.channels);
         Some((*link, x))
     })
+}
+
+/// The weights and running statistics at the start: `draw` names the stream of each convolution, `last_gamma` is the scale of
+/// the last norm, which decides how large the value is.
+///
+/// # Errors
+/// Whatever the device reports, here and below.
+pub fn initialise<D: Device>(
+    d: &D,
+    seed: u64,
+    draw: impl Fn(usize) -> Draw,
+    last_gamma: f64,
+    theta: &mut ChainTheta<D>,
+    running: &mut ChainRunning<D>,
+) -> Result<()> {
+    let last = theta.layers.len() - 1;
+    for (i, layer) in theta.layers.iter_mut().enumerate() {
+        init::conv(d, seed, draw(i), &mut layer.conv)?;
+        init::affine(d, if i == last { last_gamma } else { 1.0 }, 0.0, &mut layer.bn)?;
+    }
+    running.0.iter_mut().try_for_each(|bn| init::running(d, bn))
 }
 
 /// What the last link makes of `map`, `[N, H', W', C']`.
@@ -190,7 +212,7 @@ impl<D: Device> Maps<D> for ChainCache<D> {
     }
 }
 
-/// Scratch memory of a chain.
+/// Scratch memory of a chain, without the device's workspace.
 pub struct ChainScratch<D: Device> {
     /// The ReLUs' outputs, between the layers.
     pub a: Vec<Tensor<D>>,
@@ -200,16 +222,14 @@ pub struct ChainScratch<D: Device> {
     pub grad_z: Vec<Tensor<D>>,
     /// The batch norms' gradient sums.
     pub sums: Vec<Affine<D>>,
-    /// What the device's own operations ask for.
-    pub workspace: D::Buffer,
 }
 
 impl<D: Device> ChainScratch<D> {
-    /// Scratch for inputs of this shape, with a workspace of `workspace` elements.
+    /// Scratch for inputs of this shape.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, links: &[Link], map: Shape, workspace: usize) -> Result<Self> {
+    pub fn new(arena: &mut Arena<'_, D>, links: &[Link], map: Shape) -> Result<Self> {
         let category = Category::Scratch;
         let inner = &links[..links.len() - 1];
         Ok(Self {
@@ -217,7 +237,6 @@ impl<D: Device> ChainScratch<D> {
             grad_a: outputs(arena, category, inner, map)?,
             grad_z: outputs(arena, category, links, map)?,
             sums: links.iter().map(|link| Affine::new(arena, category, link.channels)).collect::<Result<_>>()?,
-            workspace: arena.tensor(category, Shape::vector(workspace))?.buffer,
         })
     }
 }
@@ -228,22 +247,7 @@ impl<D: Device> Maps<D> for ChainScratch<D> {
     }
 }
 
-const LINKED: &str = "a chain has a link";
-
-impl<D: Device> FieldScratch<D> for ChainScratch<D> {
-    fn idle(&mut self) -> Idle<'_, D> {
-        Idle {
-            map: self.grad_z.last_mut().expect(LINKED),
-            sums: self.sums.last_mut().expect(LINKED),
-            workspace: &mut self.workspace,
-        }
-    }
-}
-
 /// The statistics that evaluation uses, from the running ones.
-///
-/// # Errors
-/// Whatever the device reports, here and below.
 pub fn running_stats<D: Device>(d: &D, running: &ChainRunning<D>, stats: &mut ChainStats<D>) -> Result<()> {
     running.0.iter().zip(&mut stats.0).try_for_each(|(running, stats)| d.bn_running_stats(running, stats))
 }
@@ -257,8 +261,9 @@ pub fn eval<D: Device>(
     mut normalise: Normalise<'_, ChainRunning<D>>,
     cache: &mut ChainCache<D>,
     scratch: &mut ChainScratch<D>,
+    workspace: &mut D::Buffer,
 ) -> Result<()> {
-    let ChainScratch { a, workspace, .. } = scratch;
+    let a = &mut scratch.a;
     for (l, layer) in theta.layers.iter().enumerate() {
         if l > 0 {
             d.norm_relu(&cache.z[l - 1], &stats.0[l - 1], &theta.layers[l - 1].bn, &mut a[l - 1])?;
@@ -284,12 +289,39 @@ pub fn vjp_outer<D: Device>(
     stats: &ChainStats<D>,
     cache: &ChainCache<D>,
     scratch: &mut ChainScratch<D>,
+    workspace: &mut D::Buffer,
 ) -> Result<()> {
-    let ChainScratch { grad_z, sums, workspace, .. } = scratch;
+    let ChainScratch { grad_z, sums, .. } = scratch;
     let last = theta.layers.len() - 1;
     let (z, stats) = (&cache.z[last], &stats.0[last]);
     d.bn_grad_sums(grad_f, scale, z, stats, &mut sums[last], workspace)?;
     d.bn_grad_z(grad_f, scale, z, stats, &theta.layers[last].bn, &sums[last], &mut grad_z[last])
+}
+
+/// The value of the chain, `y = BN(z)` of its last convolution's output.
+pub fn value<D: Device>(
+    d: &D,
+    theta: &ChainTheta<D>,
+    stats: &ChainStats<D>,
+    cache: &ChainCache<D>,
+    y: &mut Tensor<D>,
+) -> Result<()> {
+    let last = theta.layers.len() - 1;
+    d.bn_apply(&cache.z[last], &stats.0[last], &theta.layers[last].bn, y)
+}
+
+/// `y = x + h f` with the chain's value f.
+pub fn advance<D: Device>(
+    d: &D,
+    x: &Tensor<D>,
+    h: f64,
+    theta: &ChainTheta<D>,
+    stats: &ChainStats<D>,
+    cache: &ChainCache<D>,
+    y: &mut Tensor<D>,
+) -> Result<()> {
+    let last = theta.layers.len() - 1;
+    d.norm_step(x, h, &cache.z[last], &stats.0[last], &theta.layers[last].bn, y)
 }
 
 /// From there to the cotangent of the first convolution's output, `scratch.grad_z[0]`, and all parameters' gradients.
@@ -301,8 +333,9 @@ pub fn vjp_inner<D: Device>(
     cache: &ChainCache<D>,
     grad_theta_acc: &mut ChainTheta<D>,
     scratch: &mut ChainScratch<D>,
+    workspace: &mut D::Buffer,
 ) -> Result<()> {
-    let ChainScratch { a, grad_a, grad_z, sums, workspace } = scratch;
+    let ChainScratch { a, grad_a, grad_z, sums } = scratch;
     for (l, layer) in theta.layers.iter().enumerate().rev() {
         let Layer { geometry, conv, bn } = &mut grad_theta_acc.layers[l];
         d.axpby(1.0, &sums[l].gamma, 1.0, &mut bn.gamma)?;

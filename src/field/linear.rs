@@ -1,10 +1,11 @@
 //! The linear residual function `f(x, theta) = theta x`, for which the paper proves its theorems: the 1x1 convolution, with no
 //! norm and so no statistics. On maps `[N, 1, 1, d]` the batch holds the vectors x.
 
+use super::chain::Link;
 use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors};
 use crate::device::Device;
 use crate::error::Result;
-use crate::init::{self, Draw, Init};
+use crate::init::{self, BlockPlace, Draw, Init};
 use crate::memory::{Arena, Category, padded_bytes};
 use crate::operands::Affine;
 use crate::shape::{Conv, Shape};
@@ -86,6 +87,10 @@ impl<D: Device> Field<D> for Linear {
     type Cache = LinearCache<D>;
     type Scratch = LinearScratch<D>;
 
+    fn first_links(channels: usize, stride: usize) -> Vec<Link> {
+        vec![Link { conv: Conv { stride, ..Conv::POINTWISE }, channels }]
+    }
+
     fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<LinearTheta<D>> {
         Ok(LinearTheta { weight: arena.tensor(category, weight(map))? })
     }
@@ -131,11 +136,11 @@ impl<D: Device> Field<D> for Linear {
         d: &D,
         init: Init,
         seed: u64,
-        layer: usize,
+        at: BlockPlace,
         theta: &mut LinearTheta<D>,
         _running: &mut NoStatistics,
     ) -> Result<()> {
-        init::conv(d, seed, Draw::Block(init.drawn_as(layer), 0), &mut theta.weight)
+        init::conv(d, seed, Draw::Block(at.drawn_by(init), 0), &mut theta.weight)
     }
 
     fn running_stats(_d: &D, _running: &NoStatistics, _stats: &mut NoStatistics) -> Result<()> {

@@ -10,9 +10,11 @@ pub use basic::Basic;
 pub use bottleneck::Bottleneck;
 pub use linear::Linear;
 
+use chain::Link;
+
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::init::Init;
+use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category};
 use crate::operands::{Affine, Carry};
 use crate::shape::Shape;
@@ -102,6 +104,9 @@ pub trait Field<D: Device>: Sized + 'static {
     /// Memory that lives within one operation or one block.
     type Scratch: FieldScratch<D> + Send + Sync;
 
+    /// The convolutions of the plain block that begins a stage, from any map to one of `channels` with a stride.
+    fn first_links(channels: usize, stride: usize) -> Vec<Link>;
+
     /// New weights for states of this shape, uninitialised.
     fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Theta>;
     /// New statistics, uninitialised.
@@ -118,12 +123,12 @@ pub trait Field<D: Device>: Sized + 'static {
     /// Bytes of all of the above, from formulas.
     fn bytes(map: Shape) -> FieldBytes;
 
-    /// The weights and running statistics of block `layer` at the start.
+    /// The weights and running statistics at the start.
     fn initialise(
         d: &D,
         init: Init,
         seed: u64,
-        layer: usize,
+        at: BlockPlace,
         theta: &mut Self::Theta,
         running: &mut Self::Running,
     ) -> Result<()>;

@@ -20,7 +20,7 @@ impl<D: Device> Ends<D> {
     pub fn new(arena: &mut Arena<'_, D>, category: Category, spec: &NetSpec) -> Result<Self> {
         Ok(Self {
             stem_conv: arena.tensor(category, spec.stem_weight())?,
-            stem_bn: Affine::new(arena, category, spec.channels)?,
+            stem_bn: Affine::new(arena, category, spec.stem_map().c())?,
             head_w: arena.tensor(category, Shape([1, 1, spec.pooled().image_len(), spec.classes]))?,
             head_b: arena.tensor(category, Shape::vector(spec.classes))?,
         })

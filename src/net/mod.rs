@@ -1,85 +1,31 @@
-//! The network: stem, residual stack, head, and one training step over them.
+//! The network: stem, stages of residual blocks, head, and one training step over them.
 
 mod ends;
+pub(crate) mod first;
 mod names;
 mod pass;
+mod spec;
+mod stage;
 mod stem;
 mod step;
 
 use self::ends::Ends;
+pub use self::names::SHARED;
 pub use self::pass::Pass;
+pub use self::spec::{Block, Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages};
+pub use self::stage::Stage;
 pub use self::stem::Stem;
 use self::step::Recorded;
 use crate::device::Device;
 use crate::error::Result;
+use crate::field::{Basic, Field};
 use crate::init::{self, Draw, Init};
 use crate::memory::{Arena, Bytes, Category};
-use crate::operands::{BasicTheta, BnRunning, BnStats, Measure};
+use crate::operands::{BnRunning, BnStats, Measure};
 use crate::plan;
-use crate::scheme::{Stack, StackSpec, Statistics, StepSize};
+use crate::scheme::Statistics;
 use crate::shape::Shape;
-use crate::sweep::{self, SweepSpec, Work};
 use crate::tensor::Tensor;
-
-/// Side of the head's pooling windows.
-pub const POOL: usize = 4;
-
-/// What a network is made of.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NetSpec {
-    /// Residual functions N.
-    pub depth: usize,
-    /// Channels of the residual stack.
-    pub channels: usize,
-    /// Largest batch.
-    pub batch: usize,
-    /// The convolution before the stack.
-    pub stem: Stem,
-    /// Rows and columns of an image.
-    pub image: usize,
-    /// Channels of an image.
-    pub image_channels: usize,
-    /// Classes.
-    pub classes: usize,
-    /// The step size of every step.
-    pub step_size: StepSize,
-    /// How the gradient is computed.
-    pub sweep: SweepSpec,
-}
-
-impl NetSpec {
-    /// The images, `[N, H, W, C]`.
-    pub fn images(&self) -> Shape {
-        Shape::map(self.batch, self.image, self.image, self.image_channels)
-    }
-
-    /// The state x, `[N, H, W, C]`.
-    pub fn map(&self) -> Shape {
-        self.stem.conv().output(self.images(), self.channels)
-    }
-
-    /// The residual stack.
-    pub fn stack(&self) -> StackSpec {
-        let Self { depth, step_size, sweep, .. } = *self;
-        StackSpec {
-            scheme: sweep.scheme,
-            depth,
-            step_size,
-            map: self.map(),
-            keeps_statistics: sweep.keeps_statistics(),
-        }
-    }
-
-    /// The stem's weights, `[K, K, C_in, C_out]`.
-    pub fn stem_weight(&self) -> Shape {
-        Shape::weight(self.stem.conv().kernel, self.image_channels, self.channels)
-    }
-
-    /// What the head's linear layer sees, `[N, H / 4, W / 4, C]`.
-    pub fn pooled(&self) -> Shape {
-        self.map().pooled(POOL)
-    }
-}
 
 /// What one batch gave.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,7 +55,7 @@ pub struct Drift {
 }
 
 /// A network and all the memory that training it takes.
-pub struct Net<D: Device> {
+pub struct Net<D: Device, F: Field<D> = Basic> {
     spec: NetSpec,
     memory: Bytes,
     ends: Ends<D>,
@@ -117,12 +63,14 @@ pub struct Net<D: Device> {
     ends_velocity: Ends<D>,
     stem_running: BnRunning<D>,
     stem_stats: BnStats<D>,
-    /// The stem's convolution of the images, kept for its backward; x_0 is `relu(bn(.))` of it.
+    /// The stem's convolution of the images, kept for its backward; its output is `relu(bn(.))` of it.
     stem_z: Tensor<D>,
-    /// The residual blocks.
-    pub stack: Stack<D>,
-    /// The sweep's memory.
-    pub work: Work<D>,
+    /// The stages from the stem to the head, one or more.
+    pub stages: Vec<Stage<D, F>>,
+    /// The ReLU of the last stage's state, in a staged net.
+    features: Option<Tensor<D>>,
+    /// Side of the head's pooling windows.
+    pool: usize,
     images: Tensor<D>,
     labels: Tensor<D>,
     pooled: Tensor<D>,
@@ -130,32 +78,39 @@ pub struct Net<D: Device> {
     logits: Tensor<D>,
     grad_logits: Tensor<D>,
     outcome: Tensor<D>,
-    distance: Tensor<D>,
     /// The learning rate, `[1]`.
     rate: Tensor<D>,
     /// The data set, once [`Net::hold`] has one.
     data: Option<D::Data>,
-    /// The step's number in its pass, `[1]`.
-    step: Tensor<D>,
     /// The table that a training pass goes by, `[1]`.
     table: Tensor<D>,
-    /// What the last steps gave, `[1, 1, STEPS_AHEAD, 4]`, and its copy.
-    results: Tensor<D>,
-    results_read: Vec<D::Real>,
     /// The passes that the device has recorded.
     recorded: Vec<Recorded<D>>,
 }
 
 impl<D: Device> Net<D> {
-    /// Plans and takes all memory, and draws the initial weights from `seed`.
+    /// A net of the paper's residual functions: see [`Net::build`].
     ///
     /// # Errors
     /// If the machine has no room.
     pub fn new(d: &D, spec: NetSpec, init: Init, seed: u64) -> Result<Self> {
-        let planned = plan::network(d, &spec);
+        debug_assert_eq!(spec.body.block, Block::Basic);
+        Self::build(d, spec, init, seed)
+    }
+}
+
+impl<D: Device, F: Field<D>> Net<D, F> {
+    /// Plans and takes all memory, and draws the initial weights from `seed`. F goes before what the specification says of the
+    /// residual function.
+    ///
+    /// # Errors
+    /// If the machine has no room.
+    pub fn build(d: &D, spec: NetSpec, init: Init, seed: u64) -> Result<Self> {
+        let planned = plan::network_of::<D, F>(d, &spec);
         let arena = &mut Arena::new(d, planned.total())?;
-        let map = spec.map();
-        let (channels, depth) = (spec.channels, spec.depth);
+        let stages = spec.stages();
+        let staged = spec.body.stages.is_some();
+        let stem = spec.stem_map();
         let logits = Shape::map(spec.batch, 1, 1, spec.classes);
         let mut net = Self {
             spec,
@@ -163,11 +118,14 @@ impl<D: Device> Net<D> {
             ends: Ends::new(arena, Category::Parameters, &spec)?,
             ends_grad: Ends::new(arena, Category::Gradients, &spec)?,
             ends_velocity: Ends::new(arena, Category::Optimiser, &spec)?,
-            stem_running: BnRunning::new(arena, channels)?,
-            stem_stats: BnStats::new(arena, Category::Statistics, channels)?,
-            stem_z: arena.tensor(Category::Saved, map)?,
-            stack: Stack::new(arena, spec.stack())?,
-            work: Work::new(arena, &spec.sweep, depth, map, plan::workspace(d, &spec))?,
+            stem_running: BnRunning::new(arena, stem.c())?,
+            stem_stats: BnStats::new(arena, Category::Statistics, stem.c())?,
+            stem_z: arena.tensor(Category::Saved, stem)?,
+            stages: (stages.iter().enumerate())
+                .map(|(s, stage)| Stage::new(arena, stage, &spec.sweep, plan::workspace::<D, F>(d, &spec, s)))
+                .collect::<Result<_>>()?,
+            features: staged.then(|| arena.tensor(Category::Saved, spec.last_map())).transpose()?,
+            pool: spec.pool(),
             images: arena.tensor(Category::Data, spec.images())?,
             labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
             pooled: arena.tensor(Category::Saved, spec.pooled())?,
@@ -175,13 +133,9 @@ impl<D: Device> Net<D> {
             logits: arena.tensor(Category::Saved, logits)?,
             grad_logits: arena.tensor(Category::Scratch, logits)?,
             outcome: arena.tensor(Category::Scratch, Shape::vector(2))?,
-            distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
             data: None,
-            step: arena.tensor(Category::Data, Shape::vector(1))?,
             table: arena.tensor(Category::Data, Shape::vector(1))?,
-            results: arena.tensor(Category::Scratch, Shape([1, 1, D::STEPS_AHEAD, 4]))?,
-            results_read: vec![D::Real::default(); 4 * D::STEPS_AHEAD],
             recorded: Vec::new(),
         };
         net.memory = arena.ledger().clone();
@@ -190,22 +144,16 @@ impl<D: Device> Net<D> {
     }
 
     fn initialise(&mut self, d: &D, init: Init, seed: u64) -> Result<()> {
-        let stem_fan_in = self.spec.stem.conv().kernel.pow(2) * self.spec.image_channels;
         let head_fan_in = self.spec.pooled().image_len();
-        init::kaiming_uniform(d, seed, Draw::Stem, stem_fan_in, &mut self.ends.stem_conv)?;
+        init::conv(d, seed, Draw::Stem, &mut self.ends.stem_conv)?;
         init::affine(d, 1.0, 0.0, &mut self.ends.stem_bn)?;
         init::running(d, &mut self.stem_running)?;
         init::kaiming_uniform(d, seed, Draw::HeadWeight, head_fan_in, &mut self.ends.head_w)?;
         init::kaiming_uniform(d, seed, Draw::HeadBias, head_fan_in, &mut self.ends.head_b)?;
-        let Stack { theta, running, velocity, .. } = &mut self.stack;
-        for (layer, (theta, running)) in theta.iter_mut().zip(running).enumerate() {
-            init::block(d, init, seed, layer, theta, running)?;
+        for (s, stage) in self.stages.iter_mut().enumerate() {
+            stage.initialise(d, init, seed, s)?;
         }
-        let zeroed = velocity.iter_mut().flat_map(BasicTheta::named_mut).chain(self.ends_velocity.named_mut());
-        for (_, velocity) in zeroed {
-            d.fill(0.0, velocity)?;
-        }
-        Ok(())
+        self.ends_velocity.named_mut().into_iter().try_for_each(|(_, velocity)| d.fill(0.0, velocity))
     }
 
     /// What the network is made of.
@@ -233,18 +181,16 @@ impl<D: Device> Net<D> {
         if self.labels.shape().n() == n {
             return Ok(());
         }
-        self.work.set_batch(n)?;
-        let Self { stem_z, images: on_device, labels: labels_on_device, pooled, grad_pooled, .. } = self;
-        for tensor in [stem_z, on_device, labels_on_device, pooled, grad_pooled] {
-            tensor.set_batch(n)?;
-        }
-        self.logits.set_batch(n)?;
-        self.grad_logits.set_batch(n)
+        self.stages.iter_mut().try_for_each(|stage| stage.set_batch(n))?;
+        let Self { stem_z, images, labels, pooled, grad_pooled, logits, grad_logits, features, .. } = self;
+        let always = [stem_z, images, labels, pooled, grad_pooled, logits, grad_logits];
+        always.into_iter().chain(features).try_for_each(|tensor| tensor.set_batch(n))
     }
 
-    /// The stem: `work.x = x_0`.
+    /// The stem: from the images to the first stage's input.
     fn stem(&mut self, d: &D, statistics: Statistics) -> Result<()> {
-        let Self { spec, ends, stem_running, stem_stats, stem_z, work, images, .. } = self;
+        let Self { spec, ends, stem_running, stem_stats, stem_z, stages, images, .. } = self;
+        let (output, workspace) = stages[0].input();
         let measure = match statistics {
             Statistics::Running => {
                 d.bn_running_stats(stem_running, stem_stats)?;
@@ -254,14 +200,31 @@ impl<D: Device> Net<D> {
             Statistics::Measure => Some(Measure { stats: stem_stats, running: None }),
             Statistics::MeasureAndRun => Some(Measure { stats: stem_stats, running: Some(stem_running) }),
         };
-        d.conv_stats(images, &ends.stem_conv, spec.stem.conv(), stem_z, measure, &mut work.scratch.workspace)?;
-        d.norm_relu(stem_z, stem_stats, &ends.stem_bn, &mut work.x)
+        d.conv_stats(images, &ends.stem_conv, spec.stem_conv(), stem_z, measure, workspace)?;
+        d.norm_relu(stem_z, stem_stats, &ends.stem_bn, output)
+    }
+
+    /// Up to x_0 of stage `s`, from x_N of the one before.
+    fn enter(&mut self, d: &D, s: usize, statistics: Statistics) -> Result<()> {
+        let (before, rest) = self.stages.split_at_mut(s);
+        if let (Some(before), Some(first)) = (before.last(), &mut rest[0].first) {
+            before.leave(d, &mut first.input)?;
+        }
+        rest[0].begin(d, statistics)
     }
 
     /// The head: pooling, linear layer, loss and its gradient.
     fn head(&mut self, d: &D) -> Result<()> {
-        let Self { ends, work, pooled, logits, grad_logits, labels, outcome, .. } = self;
-        d.avg_pool(&work.x, POOL, pooled)?;
+        let Self { ends, stages, features, pool, pooled, logits, grad_logits, labels, outcome, .. } = self;
+        let last = stages.last().expect(STAGED);
+        let seen = match features {
+            None => &last.work.x,
+            Some(features) => {
+                last.leave(d, features)?;
+                features
+            }
+        };
+        d.avg_pool(seen, *pool, pooled)?;
         d.linear(pooled, &ends.head_w, &ends.head_b, logits)?;
         d.softmax_cross_entropy(logits, labels, grad_logits, outcome)
     }
@@ -276,13 +239,21 @@ impl<D: Device> Net<D> {
             return Ok("an input image".into());
         }
         self.stem(d, Statistics::Measure)?;
-        if !d.all_finite(&self.work.x)? {
-            return Ok("the stem's output x_0".into());
+        let staged = self.spec.body.stages.is_some();
+        if !d.all_finite(self.stages[0].input().0)? {
+            return Ok(if staged { "the stem's output" } else { "the stem's output x_0" }.into());
         }
-        for n in 0..self.stack.steps() {
-            sweep::advance(d, &mut self.stack, &mut self.work, n, Statistics::Measure)?;
-            if !d.all_finite(&self.work.x)? {
-                return Ok(format!("the state after block {n}"));
+        for s in 0..self.stages.len() {
+            self.enter(d, s, Statistics::Measure)?;
+            if staged && !d.all_finite(&self.stages[s].work.x)? {
+                return Ok(format!("the state after the first block of stage {s}"));
+            }
+            for n in 0..self.stages[s].stack.steps() {
+                self.stages[s].advance(d, n)?;
+                if !d.all_finite(&self.stages[s].work.x)? {
+                    let of_stage = if staged { format!(" of stage {s}") } else { String::new() };
+                    return Ok(format!("the state after block {n}{of_stage}"));
+                }
             }
         }
         Ok("the head's logits".into())
@@ -293,3 +264,5 @@ impl<D: Device> Net<D> {
         &self.logits
     }
 }
+
+const STAGED: &str = "a net has a stage";

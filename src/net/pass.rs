@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::step::{Kind, relative};
-use super::{BatchResult, Net, StepResult};
+use super::stage::step_result;
+use super::step::Kind;
+use super::{Net, StepResult};
 use crate::data::{Dataset, Part, Place};
 use crate::device::{Device, PassPosition, SgdStep};
 use crate::error::Result;
-use crate::tensor::Real;
+use crate::field::Field;
 
 /// What a pass goes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Pass {
 
 const HELD: &str = "a pass goes over a data set that `hold` was given";
 
-impl<D: Device> Net<D> {
+impl<D: Device, F: Field<D>> Net<D, F> {
     /// Takes a data set for the passes to come.
     ///
     /// # Errors
@@ -56,7 +57,7 @@ impl<D: Device> Net<D> {
             // nothing goes by it, but operands are never left unwritten
             Pass::Test => d.fill(0.0, &mut self.table)?,
         }
-        d.fill(step as f64, &mut self.step)
+        self.stages.iter_mut().try_for_each(|stage| d.fill(step as f64, &mut stage.tape.step))
     }
 
     /// Asks for one training step on the pass's next `n` images, at the learning rate that was set, and does not wait for it.
@@ -69,8 +70,7 @@ impl<D: Device> Net<D> {
         self.replayed(d, Kind::Train, sgd, |net| {
             net.draw(d, Part::Train)?;
             net.train_pass(d, sgd)?;
-            let distance = net.work.x_rec.is_some().then_some(&net.distance);
-            d.record_step(&net.outcome, distance, false, &mut net.results, &mut net.step)
+            net.record(d, true)
         })
     }
 
@@ -84,13 +84,19 @@ impl<D: Device> Net<D> {
         self.replayed(d, Kind::Test, nothing, |net| {
             net.draw(d, Part::Test)?;
             net.test_pass(d)?;
-            d.record_step(&net.outcome, None, true, &mut net.results, &mut net.step)
+            net.record(d, false)
         })
     }
 
+    /// Writes what a step gave to every stage's tape.
+    fn record(&mut self, d: &D, trained: bool) -> Result<()> {
+        let Self { stages, outcome, .. } = self;
+        stages.iter_mut().try_for_each(|stage| stage.record(d, outcome, trained))
+    }
+
     fn draw(&mut self, d: &D, part: Part) -> Result<()> {
-        let Self { data, step, table, images, labels, spec, .. } = self;
-        let position = PassPosition { step, table, batch: spec.batch };
+        let Self { data, stages, table, images, labels, spec, .. } = self;
+        let position = PassPosition { step: &stages[0].tape.step, table, batch: spec.batch };
         d.draw_batch(data.as_ref().expect(HELD), part, position, images, labels)
     }
 
@@ -101,13 +107,10 @@ impl<D: Device> Net<D> {
     /// Whatever the device reports.
     pub fn results(&mut self, d: &D, first: usize, count: usize) -> Result<impl Iterator<Item = StepResult>> {
         debug_assert!(count <= D::STEPS_AHEAD);
-        d.download(&self.results, &mut self.results_read)?;
-        let reconstructs = self.work.x_rec.is_some();
-        let (rows, _) = self.results_read.as_chunks::<4>();
-        Ok((first..first + count).map(move |step| {
-            let [loss, correct, distance, norm] = rows[step % D::STEPS_AHEAD].map(Real::to_f64);
-            let drift = reconstructs.then(|| relative([distance, norm]));
-            StepResult { batch: BatchResult { loss, correct: correct as usize }, drift }
-        }))
+        self.stages.iter_mut().try_for_each(|stage| stage.tape.look(d))?;
+        let reconstructs = self.spec.sweep.gradient.reconstructs();
+        let stages = &self.stages;
+        let of = move |step| step_result(step, reconstructs, stages.iter().map(|stage| &stage.tape));
+        Ok((first..first + count).map(of))
     }
 }

@@ -1,11 +1,13 @@
 //! One training step: forward, backward, update. What a step asks of the device never waits for it, so that the device can
 //! record a step and replay it; results are read afterwards.
 
-use super::{BatchResult, Drift, Net};
+use super::stage::largest;
+use super::{BatchResult, Drift, Net, Stage};
 use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
+use crate::field::{Field, FieldScratch, Idle};
 use crate::scheme::Statistics;
-use crate::sweep::{self, Update, Work};
+use crate::sweep::{self, Work};
 use crate::tensor::{Real, Tensor};
 
 /// What a device runs at one go.
@@ -30,7 +32,7 @@ pub(super) struct Recorded<D: Device> {
     recording: Option<D::Recording>,
 }
 
-impl<D: Device> Net<D> {
+impl<D: Device, F: Field<D>> Net<D, F> {
     /// The forward pass of training on the loaded batch. Running statistics move. Waits for the device.
     ///
     /// # Errors
@@ -42,7 +44,14 @@ impl<D: Device> Net<D> {
 
     fn forward_pass(&mut self, d: &D) -> Result<()> {
         d.phase("stem", || self.stem(d, Statistics::MeasureAndRun))?;
-        d.phase("blocks forward", || sweep::forward(d, &self.spec.sweep, &mut self.stack, &mut self.work))?;
+        d.phase("blocks forward", || {
+            for s in 0..self.stages.len() {
+                self.enter(d, s, Statistics::MeasureAndRun)?;
+                let Stage { stack, work, .. } = &mut self.stages[s];
+                sweep::forward(d, &self.spec.sweep, stack, work)?;
+            }
+            Ok(())
+        })?;
         d.phase("head", || self.head(d))
     }
 
@@ -57,7 +66,11 @@ impl<D: Device> Net<D> {
 
     pub(super) fn test_pass(&mut self, d: &D) -> Result<()> {
         self.stem(d, Statistics::Running)?;
-        sweep::infer(d, &mut self.stack, &mut self.work)?;
+        for s in 0..self.stages.len() {
+            self.enter(d, s, Statistics::Running)?;
+            let Stage { stack, work, .. } = &mut self.stages[s];
+            sweep::infer(d, stack, work)?;
+        }
         self.head(d)
     }
 
@@ -73,38 +86,44 @@ impl<D: Device> Net<D> {
     }
 
     fn backward_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { ends, ends_grad, work, pooled, grad_pooled, grad_logits, rate, outcome, .. } = self;
+        let Self { ends, ends_grad, stages, features, pool, pooled, grad_pooled, grad_logits, rate, outcome, .. } =
+            self;
         let sgd = on_device(sgd, rate, outcome);
         d.phase("head backward", || {
             ends_grad.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
             d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
             d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
-            d.avg_pool_grad(grad_pooled, super::POOL, &mut work.grad)
+            let grad = &mut stages.last_mut().expect(super::STAGED).work.grad;
+            d.avg_pool_grad(grad_pooled, *pool, grad)?;
+            features.as_ref().map_or(Ok(()), |features| d.relu_grad(features, grad))
         })?;
-        d.phase("blocks backward", || sweep::backward(d, &self.spec.sweep, &mut self.stack, work, sgd))?;
+        d.phase("blocks backward", || {
+            for s in (0..stages.len()).rev() {
+                let (before, rest) = stages.split_at_mut(s);
+                let Stage { stack, work, .. } = &mut rest[0];
+                sweep::backward(d, &self.spec.sweep, stack, work, sgd)?;
+                rest[0].first_backward(d, before.last_mut())?;
+            }
+            Ok(())
+        })?;
         d.phase("stem backward", || self.stem_backward(d))
     }
 
-    /// The stem's gradients from dL/dx_0, and the drift's distance, since x_0 is computed here anyway.
+    /// The stem's gradients. In a net of one stack its output is x_0, which is computed for them anyway, and with it the drift.
     fn stem_backward(&mut self, d: &D) -> Result<()> {
-        let Self { spec, ends, ends_grad, stem_stats, stem_z, work, images, distance, .. } = self;
-        let Work { x, x_rec, grad, scratch, .. } = work;
-        let crate::operands::Scratch { grad_u: grad_z, sums1: sums, workspace, .. } = scratch;
-        // the reconstruction stays in x; without one x is free
-        let (reconstruction, x_0) = match x_rec {
-            Some(x_rec) => (Some(&*x), x_rec),
-            None => (None, x),
-        };
-        d.norm_relu(stem_z, stem_stats, &ends.stem_bn, x_0)?;
-        if let Some(reconstruction) = reconstruction {
-            d.squared_distance(reconstruction, x_0, distance, workspace)?;
+        let Self { spec, ends, ends_grad, stem_stats, stem_z, stages, images, .. } = self;
+        let stage = &mut stages[0];
+        match &stage.first {
+            Some(first) => d.relu_grad(&first.input, &mut stage.work.grad)?,
+            None => stage.measure_drift(d, |_, x_0, _| d.norm_relu(stem_z, stem_stats, &ends.stem_bn, x_0))?,
         }
-        d.relu_grad(x_0, grad)?;
+        let Work { grad, scratch, .. } = &mut stage.work;
+        let Idle { map: grad_z, sums, workspace } = scratch.idle();
         d.bn_grad_sums(grad, 1.0, stem_z, stem_stats, sums, workspace)?;
         d.bn_grad_z(grad, 1.0, stem_z, stem_stats, &ends.stem_bn, sums, grad_z)?;
         d.axpby(1.0, &sums.gamma, 1.0, &mut ends_grad.stem_bn.gamma)?;
         d.axpby(1.0, &sums.beta, 1.0, &mut ends_grad.stem_bn.beta)?;
-        d.conv_grad_w(images, grad_z, spec.stem.conv(), &mut ends_grad.stem_conv, workspace)
+        d.conv_grad_w(images, grad_z, spec.stem_conv(), &mut ends_grad.stem_conv, workspace)
     }
 
     /// Applies SGD to everything that the sweep has not updated.
@@ -117,18 +136,13 @@ impl<D: Device> Net<D> {
     }
 
     fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { ends, ends_grad, ends_velocity, stack, work, rate, outcome, .. } = self;
+        let Self { spec, ends, ends_grad, ends_velocity, stages, rate, outcome, .. } = self;
         let sgd = on_device(sgd, rate, outcome);
         let ends = ends_grad.named().into_iter().zip(ends_velocity.named_mut()).zip(ends.named_mut());
         for (((_, grad), (_, velocity)), (_, theta)) in ends {
             d.sgd(sgd, grad, velocity, theta)?;
         }
-        if self.spec.sweep.update == Update::After {
-            for layer in 0..stack.depth() {
-                work.grads.apply(d, stack, layer, sgd)?;
-            }
-        }
-        Ok(())
+        stages.iter_mut().try_for_each(|stage| stage.update(d, spec.sweep.update, sgd))
     }
 
     /// Puts the learning rate on the device, where the recorded steps read it.
@@ -187,15 +201,14 @@ impl<D: Device> Net<D> {
         Ok(BatchResult { loss, correct: correct as usize })
     }
 
-    /// The drift of the last backward sweep.
+    /// The largest drift of the last backward sweeps.
     fn drift(&self, d: &D) -> Result<Drift> {
-        let reconstructs = self.work.x_rec.is_some();
-        let stem = if reconstructs { Some(relative(read_pair(d, &self.distance)?)) } else { None };
-        let mut anchors: Option<f64> = None;
-        for pair in &self.work.anchor_distances {
-            anchors = Some(anchors.unwrap_or(0.0).max(relative(read_pair(d, pair)?)));
+        let mut drift = Drift::default();
+        for stage in &self.stages {
+            let (stem, anchors) = stage.drift(d)?;
+            drift = Drift { stem: largest(drift.stem, stem), anchors: largest(drift.anchors, anchors) };
         }
-        Ok(Drift { stem, anchors })
+        Ok(drift)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::data::{CHANNELS, IMAGE};
 use crate::device::{Device, SgdStep};
 use crate::error::{Error, Result};
 use crate::memory::{Bytes, Category};
-use crate::net::{Net, NetSpec};
+use crate::net::{Body, Net, NetSpec};
 use crate::plan;
 use crate::scheme::Scheme;
 use crate::terminal::INTERRUPTED;
@@ -90,7 +90,18 @@ impl MemorySpec {
         let (depth, channels, batch) = (self.depth, self.channels, self.batch);
         let sweep = self.method.sweep(self.scheme, depth);
         let (image, image_channels, classes) = (IMAGE, CHANNELS, CLASSES);
-        NetSpec { depth, channels, batch, stem, image, image_channels, classes, sweep, step_size }
+        NetSpec {
+            depth,
+            channels,
+            batch,
+            stem,
+            image,
+            image_channels,
+            classes,
+            sweep,
+            step_size,
+            body: Body::default(),
+        }
     }
 
     /// The plan of the net: every byte by category.

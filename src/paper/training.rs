@@ -12,6 +12,8 @@ use crate::config::{DeviceChoice, RunConfig};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::field::{Basic, Bottleneck, Field};
+use crate::net::Block;
 use crate::paper::cells::Cell;
 use crate::settings::Settings;
 use crate::sweep::{Gradient, SweepSpec};
@@ -91,8 +93,9 @@ impl Cell for Training {
 
     /// In evaluations of a block: those of all epochs, for one image.
     fn work(&self) -> f64 {
-        let RunConfig { depth, sweep, epochs, .. } = &self.config;
-        let evaluations = (sweep.scheme.steps(*depth) * sweep.scheme.stages()) as f64 * evaluations(sweep);
+        let RunConfig { sweep, epochs, .. } = &self.config;
+        let steps: usize = self.config.depths().iter().map(|depth| sweep.scheme.steps(*depth)).sum();
+        let evaluations = (steps * sweep.scheme.stages()) as f64 * evaluations(sweep);
         epochs.unwrap_or(0) as f64 * (ENDS_EVALUATIONS + evaluations)
     }
 }
@@ -149,6 +152,22 @@ impl Trained {
     }
 }
 
+/// Is shown a run between its epochs.
+pub trait Watch<D: Device<Real = f32>>: Send {
+    /// Looks at the run as it stands.
+    ///
+    /// # Errors
+    /// Whatever the device reports; the run then ends with it.
+    fn look<F: Field<D>>(&mut self, run: &mut Run<'_, D, F>) -> Result<()>;
+}
+
+/// Nobody looks.
+impl<D: Device<Real = f32>> Watch<D> for () {
+    fn look<F: Field<D>>(&mut self, _: &mut Run<'_, D, F>) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// The folders of an experiment's training runs, one a run, beside its cells.
 #[derive(Clone, Debug)]
 pub struct Runs {
@@ -185,7 +204,7 @@ impl Runs {
         log: &mut Log,
         stop: &AtomicBool,
     ) -> Result<Option<Trained>> {
-        self.train_watched(device, dataset, training, log, stop, |_| Ok(()))
+        self.train_watched(device, dataset, training, log, stop, &mut ())
     }
 
     /// As [`Runs::train`], and shows `watch` the run before its first epoch, after each one, and where it diverged.
@@ -199,7 +218,22 @@ impl Runs {
         training: &Training,
         log: &mut Log,
         stop: &AtomicBool,
-        mut watch: impl FnMut(&mut Run<'_, D>) -> Result<()> + Send,
+        watch: &mut impl Watch<D>,
+    ) -> Result<Option<Trained>> {
+        match training.config.block {
+            Block::Basic => self.train_field::<D, Basic>(device, dataset, training, log, stop, watch),
+            Block::Bottleneck => self.train_field::<D, Bottleneck>(device, dataset, training, log, stop, watch),
+        }
+    }
+
+    fn train_field<D: Device<Real = f32>, F: Field<D>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        training: &Training,
+        log: &mut Log,
+        stop: &AtomicBool,
+        watch: &mut impl Watch<D>,
     ) -> Result<Option<Trained>> {
         let config = training.config.clone();
         check_limit(device, &config, dataset)?;
@@ -207,14 +241,14 @@ impl Runs {
             Some(checkpoint) => (RunFolder::open(&self.path(training))?, Some(checkpoint)),
             None => (RunFolder::claim(Some(&self.path(training)), &training.key)?, None),
         };
-        let mut run = Run::new(device, config, dataset.clone(), checkpoint.as_ref(), stop)?;
+        let mut run = Run::<D, F>::build(device, config, dataset.clone(), checkpoint.as_ref(), stop)?;
         let epochs = training.config.epochs.unwrap_or(0);
-        device.install(|| watch(&mut run))?;
+        device.install(|| watch.look(&mut run))?;
         let diverged = loop {
             let next = run.progress().epoch + 1;
             let ended = device.install(|| run.train_to(next, &folder, log));
             if !matches!(ended, Ok((Ending::Interrupted, _))) {
-                device.install(|| watch(&mut run))?;
+                device.install(|| watch.look(&mut run))?;
             }
             match ended {
                 Ok((Ending::Done, _)) if run.progress().epoch < epochs => {}

@@ -238,6 +238,7 @@ pub fn backward<D: Device, F: Field<D>>(
     work: &mut Work<D, F>,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
+    work.grads.clear(d)?;
     match spec.gradient {
         Gradient::Backprop => backprop::backward(d, stack, work, sgd),
         Gradient::Checkpoint => checkpoint::backward(d, spec, stack, work, sgd),

@@ -5,7 +5,7 @@ use super::{SweepSpec, Work, advance};
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Normalise};
-use crate::scheme::{Scheme, Stack, Stage, Statistics, Step};
+use crate::scheme::{Evaluation, Scheme, Stack, Statistics, Step};
 
 pub(super) fn forward<D: Device, F: Field<D>>(
     d: &D,
@@ -28,7 +28,7 @@ fn step_forward<D: Device, F: Field<D>>(d: &D, stack: &mut Stack<D, F>, work: &m
         return advance(d, stack, work, n, Statistics::MeasureAndRun);
     }
     let Work { x, caches, spare, scratch, .. } = work;
-    let Step { h, first: Stage { theta, stats, normalise }, .. } =
+    let Step { h, first: Evaluation { theta, stats, normalise }, .. } =
         stack.step(d, n, Statistics::MeasureAndRun, spare)?;
     let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
     F::euler_step(d, h, theta, stats, running, x, &mut caches[0].first, scratch)

@@ -4,7 +4,7 @@ use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Basic, Field, Maps, Tensors};
 use crate::memory::{Arena, Category};
-use crate::scheme::{HeunCotangents, Scheme, Stack, Statistics, StepCache, StepGrads, StepStats};
+use crate::scheme::{HeunCotangents, Scheme, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
 use crate::sweep::{Gradient, SweepSpec, Update};
 use crate::tensor::Tensor;
@@ -38,11 +38,12 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
 }
 
 impl<D: Device, F: Field<D>> Work<D, F> {
-    /// The memory of a sweep over maps `[N, H, W, C]` with a device workspace of `workspace` elements.
+    /// The memory of a sweep over a stack with a device workspace of `workspace` elements.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, depth: usize, map: Shape, workspace: usize) -> Result<Self> {
+    pub fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, stack: StackSpec, workspace: usize) -> Result<Self> {
+        let StackSpec { depth, map, .. } = stack;
         let reconstructs = spec.gradient.reconstructs();
         let state = Category::State;
         // the single cache of the flat modes is scratch; a cache for every step is what the mode saves
@@ -75,9 +76,14 @@ impl<D: Device, F: Field<D>> Work<D, F> {
                 .map(|_| arena.tensor(Category::Scratch, Shape::vector(2)))
                 .collect::<Result<_>>()?,
             spare: StepStats::new(arena, spec.scheme, map)?,
-            grads: Grads::new(arena, spec, depth, map)?,
+            grads: Grads::new(arena, spec, stack)?,
             scratch: F::scratch(arena, map, workspace)?,
         })
+    }
+
+    /// The stored states in the order of the steps that start there; `backprop` stores all from x_0 on.
+    pub fn states(&self) -> &[Tensor<D>] {
+        &self.states
     }
 
     /// Uses the first `n` images of every map.
@@ -129,22 +135,37 @@ pub(super) enum At {
     Segment(usize),
 }
 
-/// The blocks' gradients: one slot a block, or, with updates in the sweep, one slot for each block that a step touches,
-/// used in turn.
+/// The blocks' gradients: one slot a block, or, with updates in the sweep or with one theta for all blocks, one slot for each
+/// block that a step touches, used in turn.
 pub struct Grads<D: Device, F: Field<D> = Basic> {
     /// Block n's gradient is in slot n modulo their number.
     pub slots: Vec<F::Theta>,
+    /// With one theta for all blocks, the sum of the gradients of those that the sweep has passed.
+    pub sum: Option<F::Theta>,
     update: Update,
 }
 
 impl<D: Device, F: Field<D>> Grads<D, F> {
-    fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, depth: usize, map: Shape) -> Result<Self> {
+    fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, stack: StackSpec) -> Result<Self> {
         let slots = match spec.update {
             Update::InSweep => spec.scheme.stages(),
-            Update::After => depth,
+            Update::After if stack.tied => spec.scheme.stages(),
+            Update::After => stack.depth,
         };
-        let new = |_| F::theta(arena, Category::Gradients, map);
-        Ok(Self { slots: (0..slots).map(new).collect::<Result<_>>()?, update: spec.update })
+        let mut new = || F::theta(arena, Category::Gradients, stack.map);
+        let slots = (0..slots).map(|_| new()).collect::<Result<_>>()?;
+        Ok(Self { slots, sum: stack.tied.then(new).transpose()?, update: spec.update })
+    }
+
+    /// The gradients that the sweep leaves where updates come after it: one a set of weights.
+    pub fn of_parameters(&self) -> impl Iterator<Item = &F::Theta> {
+        let slots = if self.sum.is_some() { &[] } else { &self.slots[..] };
+        self.sum.iter().chain(slots)
+    }
+
+    /// Begins a sweep.
+    pub(super) fn clear(&mut self, d: &D) -> Result<()> {
+        self.sum.iter_mut().flat_map(|sum| sum.named_mut()).try_for_each(|(_, sum)| d.fill(0.0, sum))
     }
 
     /// The slots of step n.
@@ -171,22 +192,34 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
         Ok(())
     }
 
-    /// Updates the blocks whose gradient step n completed, if updates are in the sweep. No later step of the sweep uses them.
+    /// Takes in the gradients that step n completed: updates their blocks, if updates are in the sweep, none of whose later
+    /// steps uses them. One theta for all blocks is used to the end, so that its update comes after the sweep's last step.
     pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D, F>, n: usize, sgd: Sgd<'_, D>) -> Result<()> {
+        let stages = stack.scheme.stages();
+        let complete = if n == 0 { 0..stages } else { n + stages - 1..n + stages };
+        if let Some(sum) = &mut self.sum {
+            // the sweep goes down, so that the order of the sum is that of the sweep
+            for layer in complete.rev() {
+                let slot = &self.slots[layer % self.slots.len()];
+                let pairs = slot.named().zip(sum.named_mut());
+                pairs.into_iter().try_for_each(|((_, slot), (_, sum))| d.axpby(1.0, slot, 1.0, sum))?;
+            }
+            let whole = n == 0 && self.update == Update::InSweep;
+            return if whole { self.apply(d, stack, 0, sgd) } else { Ok(()) };
+        }
         if self.update == Update::After {
             return Ok(());
         }
-        let stages = stack.scheme.stages();
-        let complete = if n == 0 { 0..stages } else { n + stages - 1..n + stages };
         complete.into_iter().try_for_each(|layer| self.apply(d, stack, layer, sgd))
     }
 
-    /// One SGD step on one block.
+    /// One SGD step on theta number `layer`.
     ///
     /// # Errors
     /// Whatever the device reports.
     pub fn apply(&self, d: &D, stack: &mut Stack<D, F>, layer: usize, sgd: Sgd<'_, D>) -> Result<()> {
         let Stack { theta, velocity, .. } = stack;
-        F::sgd(d, sgd, &self.slots[layer % self.slots.len()], &mut velocity[layer], &mut theta[layer])
+        let grad = self.sum.as_ref().unwrap_or(&self.slots[layer % self.slots.len()]);
+        F::sgd(d, sgd, grad, &mut velocity[layer], &mut theta[layer])
     }
 }

@@ -1,6 +1,6 @@
 //! What a run takes, before anything is taken: its network, its plan, and whether there is room.
 
-use crate::config::RunConfig;
+use crate::config::{NetKind, RunConfig};
 use crate::data::{Dataset, held_bytes};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -9,6 +9,9 @@ use crate::net::NetSpec;
 use crate::plan;
 
 /// The network that a config and a data set ask for.
+///
+/// # Panics
+/// If the config was not validated.
 pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
     NetSpec {
         depth: config.depth,
@@ -20,6 +23,7 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
         classes: dataset.classes,
         step_size: config.step_size,
         sweep: config.sweep,
+        body: config.body().expect("a validated config has a body"),
     }
 }
 
@@ -47,6 +51,9 @@ pub fn check_limit<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> R
     let spec = net_spec(config, dataset);
     let extra = held_bytes(dataset);
     let advice = match plan::largest_depth(d, &spec, extra, limit) {
+        Some(depth) if config.net == NetKind::Staged => {
+            format!("what fits is a net of at most {depth} residual blocks a stage (--blocks)")
+        }
         Some(depth) => format!("the largest depth that fits is --depth {depth}"),
         None => "not even the shallowest net fits; lower --batch or --channels".into(),
     };

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::config::RunConfig;
+use crate::config::{NetKind, RunConfig, listed};
 use crate::error::{Error, Result};
+use crate::net::Block;
 use crate::scheme::StepSize;
 
 /// The folder under which runs without `--out` land.
@@ -122,14 +123,23 @@ impl RunFolder {
     }
 }
 
-/// `cifar-10-depth8-euler-corrected-seed0`: what distinguishes runs most often, and a step size that is not the method's.
+/// `cifar-10-depth8-euler-corrected-seed0`: what distinguishes runs most often, and what is not the method's default.
 pub fn run_name(dataset: &str, config: &RunConfig) -> String {
-    let RunConfig { depth, step_size, sweep, seed, .. } = config;
+    let RunConfig { net, depth, blocks, block, tied, step_size, sweep, seed, .. } = config;
+    let net = match net {
+        NetKind::Tiny => format!("depth{depth}"),
+        NetKind::Staged => format!("staged{}", listed(blocks).replace(',', "-")),
+    };
+    let block = match block {
+        Block::Basic => "",
+        Block::Bottleneck => "-bottleneck",
+    };
+    let tied = if *tied { "-tied" } else { "" };
     let step = match step_size {
         StepSize::OverDepth => "",
         StepSize::One => "-step1",
     };
-    format!("{dataset}-depth{depth}-{}{step}-{}-seed{seed}", sweep.scheme, sweep.gradient)
+    format!("{dataset}-{net}{block}{tied}-{}{step}-{}-seed{seed}", sweep.scheme, sweep.gradient)
 }
 
 #[cfg(test)]
@@ -141,6 +151,10 @@ mod tests {
         assert_eq!(run_name("cifar-10", &RunConfig::default()), "cifar-10-depth8-euler-corrected-seed0");
         let plain = RunConfig { step_size: StepSize::One, ..RunConfig::default() };
         assert_eq!(run_name("cifar-10", &plain), "cifar-10-depth8-euler-step1-corrected-seed0");
+        let blocks = vec![2, 8, 2];
+        let staged =
+            RunConfig { net: NetKind::Staged, blocks, block: Block::Bottleneck, tied: true, ..RunConfig::default() };
+        assert_eq!(run_name("cifar-10", &staged), "cifar-10-staged2-8-2-bottleneck-tied-euler-corrected-seed0");
     }
 
     #[test]

@@ -53,9 +53,11 @@ pub struct Summary {
     pub scheme: Scheme,
     /// The gradient mode.
     pub gradient: Gradient,
-    /// Residual functions N.
+    /// The net as a person names it.
+    pub net: String,
+    /// Residual functions, of all stages.
     pub depth: usize,
-    /// Channels of every block.
+    /// Channels of the widest.
     pub channels: usize,
     /// Images a step.
     pub batch: usize,
@@ -159,8 +161,8 @@ impl fmt::Display for FinalTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { summary: s, best_epoch, seconds, stored_backprop } = self;
         let mut line = |name: &str, value: &str| writeln!(f, "{name:<20}{value}");
-        let Summary { dataset, depth, channels, scheme, gradient, seed, device, batch, .. } = s;
-        line("net", &format!("depth {depth}, {channels} channels, {scheme}, gradient {gradient}"))?;
+        let Summary { dataset, net, scheme, gradient, seed, device, batch, .. } = s;
+        line("net", &format!("{net}, {scheme}, gradient {gradient}"))?;
         line("run", &format!("{dataset}, batch {batch}, seed {seed}, on {device}"))?;
         match (s.test_accuracy.map(percent), s.epochs) {
             (None, _) => line("test accuracy", "not measured: no epoch is done")?,
@@ -227,6 +229,7 @@ mod tests {
             dataset: "cifar10".into(),
             scheme: Scheme::Euler,
             gradient: Gradient::Corrected,
+            net: "depth 8, 16 channels".into(),
             depth: 8,
             channels: 16,
             batch: 256,

@@ -1,6 +1,7 @@
 //! A run from start to end: epochs of steps, tests, checkpoints, and what is left in the run folder.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +19,7 @@ use crate::config::RunConfig;
 use crate::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
 use crate::device::{Device, SgdStep};
 use crate::error::{Error, Result};
+use crate::field::{Basic, Field};
 use crate::memory::{Bytes, Category};
 use crate::net::{BatchResult, Net, Pass, StepResult};
 use crate::schedule::learning_rate;
@@ -32,11 +34,11 @@ pub enum Ending {
 }
 
 /// One training run on one device.
-pub struct Run<'a, D: Device<Real = f32>> {
+pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
     device: &'a D,
     config: RunConfig,
     dataset: DatasetId,
-    net: Net<D>,
+    net: Net<D, F>,
     /// What an epoch's table is drawn from, and the last epoch that was.
     epochs: EpochSpec,
     drawn: usize,
@@ -53,12 +55,28 @@ pub struct Run<'a, D: Device<Real = f32>> {
 }
 
 impl<'a, D: Device<Real = f32>> Run<'a, D> {
-    /// Takes all memory and draws the weights, or restores them from a checkpoint. `stop` ends the run after the step in
-    /// which it turns true.
+    /// A run of a net of the paper's residual functions: see [`Run::build`].
     ///
     /// # Errors
-    /// If the machine has no room, or the checkpoint is of another net or of other data.
+    /// As there.
     pub fn new(
+        device: &'a D,
+        config: RunConfig,
+        dataset: Arc<Dataset>,
+        checkpoint: Option<&Checkpoint>,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        Self::build(device, config, dataset, checkpoint, stop)
+    }
+}
+
+impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
+    /// Takes all memory and draws the weights, or takes them from the checkpoint that the config starts from, or goes on from
+    /// `checkpoint`. `stop` ends the run after the step in which it turns true.
+    ///
+    /// # Errors
+    /// If the machine has no room, or a checkpoint is of another net or of other data.
+    pub fn build(
         device: &'a D,
         config: RunConfig,
         dataset: Arc<Dataset>,
@@ -67,7 +85,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     ) -> Result<Self> {
         config.validate_for_data(dataset.train.len())?;
         let id = DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
-        let mut net = Net::new(device, net_spec(&config, &dataset), config.init, config.seed)?;
+        let mut net = Net::<D, F>::build(device, net_spec(&config, &dataset), config.init, config.seed)?;
         let mut progress = Progress::default();
         if let Some(checkpoint) = checkpoint {
             checkpoint.check_dataset(&id)?;
@@ -77,6 +95,8 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
                 device.upload(&values, tensor)?;
             }
             progress = checkpoint.state().progress.clone();
+        } else if let Some(file) = &config.init_from {
+            start_from(device, &Checkpoint::open(Path::new(file))?, &config, &mut net)?;
         }
         let planned = planned(device, &config, &dataset);
         let mut memory = net.memory().clone();
@@ -341,14 +361,15 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     }
 
     fn title(&self) -> String {
-        let RunConfig { depth, channels, sweep, seed, .. } = &self.config;
-        let (scheme, gradient) = (sweep.scheme, sweep.gradient);
-        format!("{}: depth {depth}, {channels} channels, {scheme}, {gradient}, seed {seed}", self.dataset.name)
+        let RunConfig { sweep, seed, .. } = &self.config;
+        let (net, scheme, gradient) = (self.config.net_name(), sweep.scheme, sweep.gradient);
+        format!("{}: {net}, {scheme}, {gradient}, seed {seed}", self.dataset.name)
     }
 
     /// The run as it stands. `test` is of weights that no row of the history has seen.
     fn summary(&self, test: Option<Test>) -> Summary {
-        let RunConfig { depth, channels, batch, seed, sweep, .. } = self.config;
+        let RunConfig { batch, seed, sweep, .. } = self.config;
+        let (depth, channels) = self.config.extent();
         let Progress { epoch, global_step, ref sums, ref history, .. } = self.progress;
         let last = history.last();
         let unfinished = sums.steps > 0;
@@ -359,6 +380,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
             dataset: self.dataset.name.clone(),
             scheme: sweep.scheme,
             gradient: sweep.gradient,
+            net: self.config.net_name(),
             depth,
             channels,
             batch,
@@ -391,7 +413,7 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     }
 
     /// The network as the last step left it.
-    pub fn net(&self) -> &Net<D> {
+    pub fn net(&self) -> &Net<D, F> {
         &self.net
     }
 
@@ -399,6 +421,23 @@ impl<'a, D: Device<Real = f32>> Run<'a, D> {
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
+}
+
+/// Gives a new net the weights and running statistics of a checkpoint.
+fn start_from<D: Device<Real = f32>, F: Field<D>>(
+    device: &D,
+    checkpoint: &Checkpoint,
+    config: &RunConfig,
+    net: &mut Net<D, F>,
+) -> Result<()> {
+    checkpoint.check_start(config)?;
+    for (name, tensor) in net.checkpointed_mut() {
+        // the optimiser starts anew
+        if !name.starts_with("velocity.") {
+            device.upload(&checkpoint.start_tensor(&name, &saved_shape(tensor.shape()))?, tensor)?;
+        }
+    }
+    Ok(())
 }
 
 /// Mean loss and accuracy over the test images.

@@ -11,7 +11,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use rewind::data::{Dataset, IMAGE_LEN, Split};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
-use rewind::net::{Net, NetSpec, Stem};
+use rewind::net::{Body, Net, NetSpec, Stem};
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 use rewind::tensor::{Real, Tensor};
@@ -64,15 +64,21 @@ pub fn rounded<D: Device>(values: &[f64]) -> Vec<D::Real> {
 /// A small net on 32 x 32 x 3 images with 10 classes, its gradients kept.
 pub fn small(sweep: SweepSpec, depth: usize, channels: usize, batch: usize) -> NetSpec {
     let sweep = SweepSpec { update: Update::After, ..sweep };
-    let (stem, image, step_size) = (Stem::Strided5x5, 32, StepSize::OverDepth);
-    NetSpec { depth, channels, batch, stem, image, image_channels: 3, classes: 10, step_size, sweep }
+    let (stem, image, step_size, body) = (Stem::Strided5x5, 32, StepSize::OverDepth, Body::default());
+    NetSpec { depth, channels, batch, stem, image, image_channels: 3, classes: 10, step_size, sweep, body }
+}
+
+/// A small net with this body on images of 11 x 11: maps of odd extents. `depth` is that of a net of one stack.
+pub fn staged(body: Body, sweep: SweepSpec, depth: usize, batch: usize) -> NetSpec {
+    let stem = Stem::Same3x3;
+    NetSpec { body, stem, image: 11, ..small(sweep, depth, 8, batch) }
 }
 
 /// Gives every block a second batch norm that is not zero, so that all gradients are alive. The blocks' weights lie on a
 /// smooth curve over depth (`wave`), or are independent draws.
 pub fn liven<D: Device>(d: &D, net: &mut Net<D>, smooth: bool) {
-    let depth = net.stack.depth();
-    for (n, theta) in net.stack.theta.iter_mut().enumerate() {
+    let depth = net.stages[0].stack.depth();
+    for (n, theta) in net.stages[0].stack.theta.iter_mut().enumerate() {
         for (t, (name, tensor)) in theta.named_mut().into_iter().enumerate() {
             let len = tensor.shape().len();
             let (scale, shift) = match name {

@@ -7,18 +7,28 @@ use serde::Serialize;
 pub struct Evidence {
     /// Which net it trained, whatever the seed.
     pub net: usize,
-    /// Its largest drift.
+    /// Its largest drift up to the end of the first epoch after which it had lost too much; of all epochs if there was none.
     pub drift: f64,
-    /// Points of test accuracy that it lost against backprop with the same seed.
-    pub lost: f64,
+    /// Whether there was one.
+    pub bad: bool,
 }
 
-/// A level, and what it says of the runs that it was derived from. A run is bad if it lost more than was allowed.
+impl Evidence {
+    /// Of a run's epochs: the largest drift up to each one's end, and the points of test accuracy that it had then lost against
+    /// backprop with the same seed, of which `allowed` are not too many. None of no epoch.
+    pub fn of(net: usize, epochs: &[(f64, f64)], allowed: f64) -> Option<Self> {
+        let first_bad = epochs.iter().find(|(_, lost)| *lost > allowed);
+        let (drift, _) = first_bad.or(epochs.last())?;
+        Some(Self { net, drift: *drift, bad: first_bad.is_some() })
+    }
+}
+
+/// A level, and what it says of the runs that it was derived from.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Level {
-    /// The smallest drift of a bad run: no run that stayed below it is bad. None if no run is bad.
+    /// The smallest drift of a bad run: as long as runs stayed below it, they were good. None if no run is bad.
     pub level: Option<f64>,
-    /// Bad runs: their drift passed or reached the level, all of them by its definition.
+    /// Bad runs: all of them reached the level before they were, by its definition.
     pub bad: usize,
     /// Good runs whose drift stayed below the level.
     pub good_below: usize,
@@ -32,9 +42,9 @@ pub struct Level {
 }
 
 impl Level {
-    /// Of these runs, of which none is allowed to lose more than `allowed` points.
-    pub fn of(runs: &[Evidence], allowed: f64) -> Self {
-        let is_bad = |run: &&Evidence| run.lost > allowed;
+    /// Of these runs.
+    pub fn of(runs: &[Evidence]) -> Self {
+        let is_bad = |run: &&Evidence| run.bad;
         let smallest = |runs: &mut dyn Iterator<Item = &Evidence>| runs.map(|run| run.drift).reduce(f64::min);
         let level = smallest(&mut runs.iter().filter(is_bad));
         let above = |run: &Evidence, level: Option<f64>| level.is_some_and(|level| run.drift >= level);
@@ -61,16 +71,15 @@ mod tests {
 
     #[test]
     fn the_level_is_the_smallest_drift_of_a_bad_run() {
-        let run = |net, drift, lost| Evidence { net, drift, lost };
+        let run = |net, drift, bad| Evidence { net, drift, bad };
         let runs = [
-            run(0, 0.1, 0.5),
-            run(0, 0.3, 4.0),
-            run(0, 0.4, -1.0),
-            run(1, 0.2, 2.9),
-            run(1, 0.25, 30.0),
-            run(1, 0.35, 0.0),
+            run(0, 0.1, false),
+            run(0, 0.3, true),
+            run(0, 0.4, false),
+            run(1, 0.2, false),
+            run(1, 0.25, true),
+            run(1, 0.35, false),
         ];
-        let level = Level::of(&runs, 3.0);
         let expected = Level {
             level: Some(0.25),
             bad: 2,
@@ -80,10 +89,17 @@ mod tests {
             missed_unseen: 1,
             alarms_unseen: 2,
         };
-        assert_eq!(level, expected);
-        assert_eq!(
-            Level::of(&runs, 50.0),
-            Level { level: None, bad: 0, good_below: 6, good_above: 0, missed_unseen: 0, alarms_unseen: 0 }
-        );
+        assert_eq!(Level::of(&runs), expected);
+        let good = runs.map(|run| Evidence { bad: false, ..run });
+        let none = Level { level: None, bad: 0, good_below: 6, good_above: 0, missed_unseen: 0, alarms_unseen: 0 };
+        assert_eq!(Level::of(&good), none);
+    }
+
+    #[test]
+    fn a_run_is_as_bad_as_its_first_bad_epoch() {
+        let epochs = [(0.1, 1.0), (0.2, 6.0), (0.9, 40.0)];
+        assert_eq!(Evidence::of(7, &epochs, 5.0), Some(Evidence { net: 7, drift: 0.2, bad: true }));
+        assert_eq!(Evidence::of(7, &epochs, 50.0), Some(Evidence { net: 7, drift: 0.9, bad: false }));
+        assert_eq!(Evidence::of(7, &[], 5.0), None);
     }
 }

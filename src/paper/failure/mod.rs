@@ -12,11 +12,13 @@ use self::probe::{Probe, probe};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::Result;
+use crate::field::Field;
 use crate::paper::cells::Cell;
 use crate::paper::method::Method;
-use crate::paper::training::{Runs, Trained, Training};
+use crate::paper::training::{Runs, Trained, Training, Watch};
 use crate::train::drift::WINDOW;
 use crate::train::log::Log;
+use crate::train::run::Run;
 
 /// What a drift or an error counts as where it is larger, or no number: both lost their meaning long before.
 pub const MOST: f64 = 1e6;
@@ -31,6 +33,9 @@ pub struct Trial {
     pub method: Method,
     /// Images of the batch on which gradients are compared.
     pub probe_images: usize,
+    /// Steps of an epoch, which follow from the rest.
+    #[serde(skip)]
+    pub epoch_steps: usize,
 }
 
 /// What it gave.
@@ -51,9 +56,22 @@ impl Outcome {
         self.drifts.iter().copied().reduce(f64::max)
     }
 
-    /// The step after which a window's mean drift was first above `level`.
+    /// The step after which a window's mean drift was first `level` or more.
     pub fn passed(&self, level: f64) -> Option<u64> {
-        self.drifts.iter().zip(1..).find(|(drift, _)| **drift > level).map(|(_, window)| window * WINDOW)
+        self.drifts.iter().zip(1..).find(|(drift, _)| **drift >= level).map(|(_, window)| window * WINDOW)
+    }
+
+    /// The largest mean drift of a window up to the end of each epoch, the one in which the run diverged included, and the test
+    /// accuracy then, in per cent; that of guessing where it diverged.
+    pub fn epochs(&self, epoch_steps: usize) -> Vec<(f64, f64)> {
+        let trained = &self.trained;
+        let diverged = trained.diverged.iter().map(|_| 100.0 * (1.0 - trained.test_error()));
+        let accuracies = trained.history.iter().map(|row| 100.0 * row.test_accuracy).chain(diverged);
+        let drift_to = |epoch: usize| {
+            let windows = (epoch * epoch_steps).div_ceil(WINDOW as usize).min(self.drifts.len());
+            self.drifts[..windows].iter().copied().fold(0.0, f64::max)
+        };
+        accuracies.zip(1..).map(|(accuracy, epoch)| (drift_to(epoch), accuracy)).collect()
     }
 
     /// Test accuracy after the last epoch, in per cent; that of guessing if the run diverged.
@@ -88,16 +106,30 @@ impl Trial {
         stop: &AtomicBool,
     ) -> Result<Option<Outcome>> {
         runs.remove(&self.training)?;
-        let (mut drifts, mut probes) = (Vec::new(), Vec::<Probe>::new());
-        let trained = runs.train_watched(device, dataset, &self.training, log, stop, |run| {
-            drifts = run.drifts().chunks(WINDOW as usize).map(mean).collect();
-            let epoch = run.progress().epoch;
-            if self.method.reconstructs() && probes.last().is_none_or(|last| last.epoch < epoch) {
-                probes.push(probe(device, run.net(), epoch, dataset, self.probe_images)?);
-            }
-            Ok(())
-        })?;
+        let mut prober = Prober { trial: self, device, dataset, drifts: Vec::new(), probes: Vec::new() };
+        let trained = runs.train_watched(device, dataset, &self.training, log, stop, &mut prober)?;
+        let Prober { drifts, probes, .. } = prober;
         Ok(trained.map(|trained| Outcome { trained, drifts, probes }))
+    }
+}
+
+/// Takes down a run's drifts, and compares its gradient, whenever it looks.
+struct Prober<'a, D> {
+    trial: &'a Trial,
+    device: &'a D,
+    dataset: &'a Dataset,
+    drifts: Vec<f64>,
+    probes: Vec<Probe>,
+}
+
+impl<D: Device<Real = f32>> Watch<D> for Prober<'_, D> {
+    fn look<F: Field<D>>(&mut self, run: &mut Run<'_, D, F>) -> Result<()> {
+        self.drifts = run.drifts().chunks(WINDOW as usize).map(mean).collect();
+        let epoch = run.progress().epoch;
+        if self.trial.method.reconstructs() && self.probes.last().is_none_or(|last| last.epoch < epoch) {
+            self.probes.push(probe(self.device, run.net(), epoch, self.dataset, self.trial.probe_images)?);
+        }
+        Ok(())
     }
 }
 
@@ -124,6 +156,7 @@ mod tests {
         let trained = Trained { history: Vec::new(), diverged: None, classes: 10, device: String::new() };
         let outcome = Outcome { trained, drifts: vec![0.1, 0.3, 0.2, 0.4], probes: Vec::new() };
         assert_eq!(outcome.largest_drift(), Some(0.4));
-        assert_eq!([0.05, 0.2, 0.3, 0.4].map(|level| outcome.passed(level)), [Some(10), Some(20), Some(40), None]);
+        assert_eq!(outcome.epochs(10), []);
+        assert_eq!([0.05, 0.3, 0.4, 0.5].map(|level| outcome.passed(level)), [Some(10), Some(20), Some(40), None]);
     }
 }

@@ -7,6 +7,7 @@ use crate::data::augment::{Change, augment};
 use crate::data::{Dataset, IMAGE_LEN};
 use crate::device::{Device, SgdStep};
 use crate::error::Result;
+use crate::field::Field;
 use crate::init::Init;
 use crate::net::{Drift, Net, NetSpec};
 use crate::paper::gradient::errors::distance;
@@ -29,9 +30,9 @@ pub struct Probe {
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn probe<D: Device<Real = f32>>(
+pub fn probe<D: Device<Real = f32>, F: Field<D>>(
     d: &D,
-    net: &Net<D>,
+    net: &Net<D, F>,
     epoch: usize,
     dataset: &Dataset,
     images: usize,
@@ -49,9 +50,9 @@ pub fn probe<D: Device<Real = f32>>(
 type Named = (String, Vec<f64>);
 
 /// Gradients of the residual blocks at the weights of `held`.
-fn gradients<D: Device<Real = f32>>(
+fn gradients<D: Device<Real = f32>, F: Field<D>>(
     d: &D,
-    held: &Net<D>,
+    held: &Net<D, F>,
     sweep: SweepSpec,
     dataset: &Dataset,
     images: usize,
@@ -59,7 +60,7 @@ fn gradients<D: Device<Real = f32>>(
     // the gradients are to be read, and the weights to stay
     let sweep = SweepSpec { update: Update::After, ..sweep };
     let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
-    let mut net = Net::new(d, NetSpec { sweep, batch: images, ..*held.spec() }, Init::Paper, 0)?;
+    let mut net = Net::<D, F>::build(d, NetSpec { sweep, batch: images, ..*held.spec() }, Init::Paper, 0)?;
     for ((_, from), (_, to)) in held.checkpointed().into_iter().zip(net.checkpointed_mut()) {
         d.copy(from, to)?;
     }
@@ -71,7 +72,7 @@ fn gradients<D: Device<Real = f32>>(
     net.load(d, &pixels, &labels)?;
     net.forward(d)?;
     let drift = net.backward(d, nothing)?;
-    let blocks = net.gradients().into_iter().filter(|(name, _)| name.starts_with("blocks."));
+    let blocks = net.gradients().into_iter().filter(|(name, _)| name.contains("blocks."));
     let read = blocks.map(|(name, tensor)| {
         let mut values = vec![0.0; tensor.shape().len()];
         d.download(tensor, &mut values)?;
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
     use crate::cpu::Cpu;
     use crate::data::{CHANNELS, IMAGE, synthetic};
-    use crate::net::Stem;
+    use crate::net::{Body, Stem};
     use crate::scheme::{Scheme, StepSize};
 
     #[test]
@@ -93,9 +94,19 @@ mod tests {
         let (cpu, dataset) = (Cpu::new(Some(1)).expect("cpu"), synthetic::generate(0));
         let of = |step_size, gradient, fixed_point| {
             let sweep = SweepSpec { fixed_point, ..SweepSpec::new(Scheme::Euler, gradient) };
-            let (stem, image, image_channels) = (Stem::Strided5x5, IMAGE, CHANNELS);
-            let spec =
-                NetSpec { depth: 4, channels: 4, batch: 2, stem, image, image_channels, classes: 10, step_size, sweep };
+            let (stem, image, image_channels, body) = (Stem::Strided5x5, IMAGE, CHANNELS, Body::default());
+            let spec = NetSpec {
+                depth: 4,
+                channels: 4,
+                batch: 2,
+                stem,
+                image,
+                image_channels,
+                classes: 10,
+                step_size,
+                sweep,
+                body,
+            };
             let net = Net::new(&cpu, spec, Init::Plain, 1).expect("net");
             probe(&cpu, &net, 3, &dataset, 16).expect("probe")
         };

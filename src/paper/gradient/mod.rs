@@ -12,7 +12,7 @@ use self::measure::Measured;
 use self::mode::Mode;
 use self::weights::Weights;
 use crate::data::{CHANNELS, IMAGE};
-use crate::net::{NetSpec, Stem};
+use crate::net::{Body, NetSpec, Stem};
 use crate::paper::cells::Cell;
 use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, SweepSpec};
@@ -105,7 +105,7 @@ impl GradientSpec {
 
     fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
         let Self { depth, channels, batch, stem, step_size, .. } = *self;
-        let (image, image_channels) = (IMAGE, CHANNELS);
-        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep }
+        let (image, image_channels, body) = (IMAGE, CHANNELS, Body::default());
+        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body }
     }
 }

@@ -80,7 +80,7 @@ impl Origin<'_> {
         match *self {
             Self::Drawn(init, seed) => {
                 let mut net = Net::new(d, spec, init, seed)?;
-                for theta in &mut net.stack.theta {
+                for theta in &mut net.stages[0].stack.theta {
                     d.fill(1.0, &mut theta.bn2.gamma)?;
                 }
                 Ok(net)

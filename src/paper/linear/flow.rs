@@ -8,6 +8,7 @@ use super::distance;
 use super::limit::Limit;
 use super::net::LinearNet;
 use super::start::{Start, target, weights};
+use crate::error::Result;
 use crate::paper::cells::Cell;
 
 /// The limit has at least so many intervals.
@@ -97,10 +98,13 @@ impl FlowSpec {
     }
 
     /// Runs the flow; none if it was told to stop.
-    pub fn run(&self, stop: &AtomicBool) -> Option<Flow> {
+    ///
+    /// # Errors
+    /// If the machine has no room.
+    pub fn run(&self, stop: &AtomicBool) -> Result<Option<Flow>> {
         let Self { depth, dim, start, seed, .. } = *self;
         let to = target(seed, dim, self.distance);
-        let mut net = LinearNet::new(dim, weights(start, seed, dim, depth, |n| n as f64 / depth as f64));
+        let mut net = LinearNet::new(dim, weights(start, seed, dim, depth, |n| n as f64 / depth as f64))?;
         let mut limit = start.has_limit().then(|| {
             let intervals = self.limit_intervals();
             Limit::new(dim, weights(start, seed, dim, intervals + 1, |j| j as f64 / intervals as f64))
@@ -119,9 +123,9 @@ impl FlowSpec {
         };
         for step in 0.. {
             if stop.load(Ordering::Relaxed) {
-                return None;
+                return Ok(None);
             }
-            let loss = net.forward(&to);
+            let loss = net.forward(&to)?;
             // a flow that leaves the finite numbers ends at the last step that was among them
             if !loss.is_finite() {
                 break;
@@ -134,12 +138,12 @@ impl FlowSpec {
             if flow.converged || step == self.most_steps {
                 break;
             }
-            net.descend(&to, self.time_step);
+            net.descend(&to, self.time_step)?;
             if let Some(limit) = &mut limit {
                 limit.descend(&to, self.time_step);
             }
         }
-        Some(flow)
+        Ok(Some(flow))
     }
 }
 
@@ -199,7 +203,7 @@ mod tests {
     };
 
     fn run(spec: FlowSpec) -> Flow {
-        spec.run(&AtomicBool::new(false)).expect("nobody stops it")
+        spec.run(&AtomicBool::new(false)).expect("flow").expect("nobody stops it")
     }
 
     #[test]
@@ -237,7 +241,7 @@ mod tests {
         assert_eq!(short.snapshots[0].weights.len(), 16);
         let wild = run(FlowSpec { time_step: 1e3, ..SPEC });
         assert!(!wild.converged && wild.last_loss.is_finite());
-        assert_eq!(SPEC.run(&AtomicBool::new(true)), None);
+        assert_eq!(SPEC.run(&AtomicBool::new(true)).expect("flow"), None);
         assert_eq!(run(FlowSpec { dim: 1, most_steps: 1, ..SPEC }).snapshots[1].weights.len(), 16);
     }
 }

@@ -1,6 +1,10 @@
-//! The linear residual function `f(x, theta) = theta x`, for which the paper proves its theorems; in f64 on the host.
-//!
-//! A state holds columns that the net maps side by side, `[d, m]`, rows one after the other; theta is `[d, d]`.
+//! Products of small matrices on the host, in f64, for the limit ODE: theta is `[d, d]`, a state `[d, m]`, rows one after the
+//! other.
+
+/// The transpose of a `[d, d]` matrix.
+pub fn transposed(d: usize, matrix: &[f64]) -> Vec<f64> {
+    (0..d * d).map(|i| matrix[i % d * d + i / d]).collect()
+}
 
 /// `y += scale * theta x`.
 pub fn eval_acc(d: usize, scale: f64, theta: &[f64], x: &[f64], y_acc: &mut [f64]) {

@@ -1,5 +1,6 @@
 //! `depth` (the paper's figure 4): test error against depth, for each scheme and gradient mode, trained from scratch.
 
+mod axis;
 mod picture;
 mod series;
 mod tables;
@@ -61,7 +62,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     #[arg(default_value = "backprop,adjoint,anchors-1,corrected")]
     modes: Vec<Method>,
-    /// Statistics of the reverse step, saved or batch [default: saved, and Euler's adjoint with both].
+    /// Statistics of the reverse step, saved or batch [default: saved, and Euler's adjoint and corrected with both].
     #[arg(long, value_name = "WHICH", hide_possible_values = true)]
     bn_stats: Option<BnStatistics>,
     /// Passes over the training set [default: 90; quick: 5].
@@ -91,7 +92,7 @@ pub struct Arguments {
 }
 
 const NOTES: &str = "\
-Time on two idle cores: --quick takes about 80 minutes, of which depth 32 takes most; --depths 2,8
+Time on two idle cores: --quick takes about 85 minutes, of which depth 32 takes most; --depths 2,8
 cuts it to 20. The full form is for a GPU, or for days. Ctrl-C keeps everything: a run that was
 begun goes on from its last step. Runs go by seed, then by depth, so that a part of them is a result.";
 

@@ -13,6 +13,7 @@ use rewind::paper::training::Trained;
 use rewind::scheme::Scheme;
 use rewind::settings::LrDrop;
 
+use super::axis::Axis;
 use super::series::Series;
 use super::tables::{by_depth, gaps, series, statistics};
 use super::{Done, Metric};
@@ -21,6 +22,8 @@ use super::{Done, Metric};
 const PANEL: (u32, u32) = (560, 440);
 /// Height of the titles.
 const TITLES: u32 = 70;
+/// Room for the curves' names, as a share of what the curves take.
+const LEGEND: f64 = 0.4;
 
 /// The main picture's SVG.
 pub fn draw(done: &Done<'_>, metric: Metric) -> Result<String, String> {
@@ -31,9 +34,10 @@ pub fn draw(done: &Done<'_>, metric: Metric) -> Result<String, String> {
 
 /// The SVG of the two kinds of statistics; none if no run compares them.
 pub fn draw_statistics(done: &Done<'_>, metric: Metric) -> Option<Result<String, String>> {
-    let (saved, batch) = statistics(done).first().copied()?;
+    let compared = statistics(done);
+    let scheme = compared.first()?.0.scheme;
     let mut svg = String::new();
-    let drawn = by_statistics(&mut svg, done, metric, saved, batch).map_err(|error| error.to_string());
+    let drawn = by_statistics(&mut svg, done, metric, scheme, &compared).map_err(|error| error.to_string());
     Some(drawn.map(|()| svg))
 }
 
@@ -60,41 +64,51 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
             inexact.map(curve).filter(|curve| !curve.line.is_empty()).collect()
         })
         .collect();
-    let (error_range, gap_range) =
-        (under_legend(range(errors.iter().flatten(), None)), range(gaps.iter().flatten(), Some(0.0)));
+    // a row's panels share their axis
+    let error_range = Axis::Error.range(errors.iter().flatten(), LEGEND);
+    let gap_range = Axis::Gap.range(gaps.iter().flatten(), 0.0);
     for (column, of_scheme) in schemes.iter().enumerate() {
         let scheme = of_scheme[0].scheme;
         let caption = format!("{}: {}", net_name(scheme), metric.description());
-        let y = ("test error, %", error_range.clone());
+        let y = (Axis::Error, "test error, %", error_range.clone());
         panel(&areas[column], &caption, y, &errors[column], Some(SeriesLabelPosition::UpperRight))?;
         if !gaps[column].is_empty() {
             let caption = format!("{}: difference from backprop, same seed", net_name(scheme));
-            let y = ("test error minus backprop's, points", gap_range.clone());
+            let y = (Axis::Gap, "test error minus backprop's, points", gap_range.clone());
             panel(&areas[columns + column], &caption, y, &gaps[column], None)?;
         }
     }
     root.present()
 }
 
-fn by_statistics<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric, saved: Series, batch: Series) -> Drawn<'a> {
-    let root = canvas(svg, 2, 1, "Statistics of the reverse step", &subtitle(done, metric))?;
+fn by_statistics<'a>(
+    svg: &'a mut String,
+    done: &Done<'_>,
+    metric: Metric,
+    scheme: Scheme,
+    compared: &[(Series, Series)],
+) -> Drawn<'a> {
+    let root = canvas(svg, 2, 1, "Statistics of the reverse step: saved or the batch's", &subtitle(done, metric))?;
     let areas = root.split_evenly((1, 2));
-    let named = |series: Series, name: &str, colour, hollow| Curve {
-        name: name.into(),
-        colour,
-        hollow,
-        ..curve(series, 0, by_depth(done, series, |trained| Some(metric.of(trained))))
+    let of_series = |series: Series, name: &str, hollow| {
+        let spreads = by_depth(done, series, |trained| Some(metric.of(trained)));
+        let name = format!("{}, {name}{}", series.mode, of_diverged(diverged(done, series)));
+        Curve { name, hollow, ..curve(series, 0, spreads) }
     };
-    let errors = [
-        named(saved, "saved by the forward pass", BLUE, false),
-        named(batch, "of the reconstructed batch (the paper)", VERMILLION, true),
-    ];
-    let gap = [Curve { name: "batch minus saved".into(), ..curve(batch, 0, gaps(done, batch, saved, metric)) }];
-    let caption = format!("{}, {}", net_name(saved.scheme), saved.mode);
-    let y = ("test error, %", under_legend(range(errors.iter(), None)));
+    let both = |(saved, batch): &(Series, Series)| {
+        [of_series(*saved, "saved", false), of_series(*batch, "of the reconstructed batch (the paper)", true)]
+    };
+    let errors: Vec<Curve> = compared.iter().flat_map(both).collect();
+    let gap = |(saved, batch): &(Series, Series)| {
+        let gaps = gaps(done, *saved, *batch, metric);
+        Curve { name: saved.mode.to_string(), hollow: false, ..curve(*saved, 0, gaps) }
+    };
+    let gaps: Vec<Curve> = compared.iter().map(gap).collect();
+    let y = (Axis::Error, "test error, %", Axis::Error.range(errors.iter(), LEGEND));
+    let caption = format!("{}: {}", net_name(scheme), metric.description());
     panel(&areas[0], &caption, y, &errors, Some(SeriesLabelPosition::UpperRight))?;
-    let y = ("test error: batch minus saved, points", range(gap.iter(), Some(0.0)));
-    panel(&areas[1], "Difference, same seed", y, &gap, None)?;
+    let y = (Axis::Gap, "test error: saved minus batch, points", Axis::Gap.range(gaps.iter(), LEGEND));
+    panel(&areas[1], "What saved ones cost, same seed", y, &gaps, Some(SeriesLabelPosition::UpperRight))?;
     root.present()
 }
 
@@ -139,6 +153,11 @@ fn diverged(done: &Done<'_>, series: Series) -> usize {
     of_series.filter(|(_, Trained { diverged, .. })| diverged.is_some()).count()
 }
 
+/// What a curve's name says of so many runs that diverged.
+fn of_diverged(runs: usize) -> String {
+    if runs > 0 { format!(", diverged runs: {runs}, as guessing") } else { String::new() }
+}
+
 fn curve(series: Series, diverged: usize, spreads: Vec<(usize, Spread)>) -> Curve {
     let (colour, hollow, name) = match series.mode {
         Method::Backprop => (BLACK, false, "backprop"),
@@ -152,50 +171,32 @@ fn curve(series: Series, diverged: usize, spreads: Vec<(usize, Spread)>) -> Curv
         Method::FixedPoint2 => (GREEN, true, "adjoint, 2 fixed-point passes"),
         Method::FixedPoint3 => (SKY, false, "adjoint, 3 fixed-point passes"),
     };
-    let diverged = if diverged > 0 { format!(", diverged runs: {diverged}, as guessing") } else { String::new() };
+    let diverged = of_diverged(diverged);
     let line: Vec<_> = spreads.iter().map(|(depth, spread)| (*depth as f64, spread.mean)).collect();
     let band = spreads.iter().map(|(depth, spread)| (*depth as f64, spread.low, spread.high)).collect();
     Curve { name: format!("{name}{diverged}"), colour, hollow, marks: line.clone(), line, band }
 }
 
-/// Values and bands with some room, and `held` among them.
-fn range<'c>(curves: impl Iterator<Item = &'c Curve>, held: Option<f64>) -> Range<f64> {
-    let values = curves.flat_map(|curve| {
-        let bands = curve.band.iter().flat_map(|(_, low, high)| [*low, *high]);
-        curve.line.iter().map(|point| point.1).chain(bands).collect::<Vec<f64>>()
-    });
-    let none = (f64::INFINITY, f64::NEG_INFINITY);
-    let (low, high) = values.chain(held).fold(none, |(low, high), v| (low.min(v), high.max(v)));
-    if low > high {
-        return 0.0..1.0;
-    }
-    let room = (0.08 * (high - low)).max(0.1);
-    low - room..high + room
-}
-
-/// With room above for the curves' names.
-fn under_legend(range: Range<f64>) -> Range<f64> {
-    let room = 0.4 * (range.end - range.start);
-    range.start..range.end + room
-}
-
 fn panel<'a>(
     area: &Area<'a>,
     caption: &str,
-    (y_desc, y): (&str, Range<f64>),
+    (axis, y_desc, range): (Axis, &str, Range<f64>),
     curves: &[Curve],
     legend: Option<SeriesLabelPosition>,
 ) -> Drawn<'a> {
     let depths = powers_around(curves.iter().flat_map(|curve| &curve.line).map(|point| point.0), 2.0);
     let x = depths.clone().log_scale().with_key_points(powers_in(&depths, 2.0));
+    let ticks = axis.ticks(&range);
+    let y = range.log_scale().with_key_points(ticks);
+    let drawn: Vec<Curve> = curves.iter().map(|curve| axis.drawn(curve)).collect();
     Panel {
         caption,
         x_desc: "depth N (residual blocks)",
         x_label: &|depth| format!("{depth}"),
         y_desc,
-        y_label: &|value| format!("{:.1}", value + 0.0),
+        y_label: &|place| axis.label(*place),
         y_room: 64,
         legend,
     }
-    .draw(&area.margin(0, 0, 0, 12), curves, x, y)
+    .draw(&area.margin(0, 0, 0, 12), &drawn, x, y)
 }

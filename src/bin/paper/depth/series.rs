@@ -9,6 +9,9 @@ use rewind::settings::LrDrop;
 use rewind::sweep::{BnStatistics, SweepSpec};
 use serde::Serialize;
 
+/// The modes that show, in Euler nets, what the statistics change.
+const COMPARED: [Method; 2] = [Method::Adjoint, Method::Corrected];
+
 /// The runs that differ in depth and seed alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Series {
@@ -22,7 +25,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// Those of a request. Where the statistics are left open, Euler's adjoint is trained with both kinds.
+    /// Those of a request. Where the statistics are left open, some of Euler's are trained with both kinds.
     pub fn all(schemes: &[Scheme], modes: &[Method], bn_stats: Option<BnStatistics>) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         let mut add = |series: Self| {
@@ -37,10 +40,11 @@ impl Series {
                 add(Self { scheme: *scheme, mode: *mode, bn_stats, aside: false });
             }
         }
-        let adjoint =
-            Self { scheme: Scheme::Euler, mode: Method::Adjoint, bn_stats: BnStatistics::Saved, aside: false };
-        if bn_stats.is_none() && all.contains(&adjoint) {
-            all.push(Self { bn_stats: BnStatistics::Batch, aside: true, ..adjoint });
+        if bn_stats.is_none() {
+            let compared = |series: &&Self| series.scheme == Scheme::Euler && COMPARED.contains(&series.mode);
+            let batch = |series: &Self| Self { bn_stats: BnStatistics::Batch, aside: true, ..*series };
+            let aside: Vec<Self> = all.iter().filter(compared).map(batch).collect();
+            all.extend(aside);
         }
         all
     }

@@ -90,8 +90,8 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
     for (saved, batch) in statistics(done) {
         let title = format!("{}, {}: test error in %, by the statistics of the reverse step", saved.scheme, saved.mode);
         table(&mut text, done, &title, &[saved, batch], |series| by_depth(done, series, error));
-        let title = "batch minus saved statistics with the same seed, in points";
-        table(&mut text, done, title, &[batch], |series| gaps(done, series, saved, metric));
+        let title = "what saved statistics cost: test error minus that with the batch's, same seed, in points";
+        table(&mut text, done, title, &[saved], |series| gaps(done, series, batch, metric));
     }
     // writing to a string cannot fail
     let _ = writeln!(text, "\nmean over seeds [quartiles] of as many runs as in brackets");
@@ -220,9 +220,9 @@ pub fn summary(done: &Done<'_>) -> Value {
     let compared: Vec<Value> = statistics(done)
         .into_iter()
         .map(|(saved, batch)| {
-            let list = |metric| list(gaps(done, batch, saved, metric));
+            let list = |metric| list(gaps(done, saved, batch, metric));
             let (last, best) = (list(Metric::Last), list(Metric::Best));
-            json!({ "saved": saved, "batch": batch, "last_batch_minus_saved": last, "best_batch_minus_saved": best })
+            json!({ "saved": saved, "batch": batch, "last_saved_minus_batch": last, "best_saved_minus_batch": best })
         })
         .collect();
     let first = done.first();

@@ -2,140 +2,15 @@
 
 use std::fmt::Write as _;
 
-use rewind::paper::failure::level::{Evidence, Level};
+use rewind::paper::failure::level::Level;
 use rewind::paper::failure::{Outcome, Trial};
-use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::train::drift::WINDOW;
 use serde_json::{Value, json};
 
 use super::Done;
+use super::evidence::{Candidate, METHODS, candidates, level_for, levels, lost, noise, of};
 use super::subject::Subject;
-
-/// All that the experiment trains with, in the order of its tables and pictures.
-pub const METHODS: [Method; 9] = [
-    Method::Backprop,
-    Method::Adjoint,
-    Method::Corrected,
-    Method::FixedPoint1,
-    Method::FixedPoint2,
-    Method::FixedPoint3,
-    Method::AnchorsSqrt,
-    Method::AnchorsEach,
-    Method::Light,
-];
-
-/// The ways whose drift means the same, so that one level can hold for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// The whole reconstruction is carried on from what the gradient is taken at.
-    Adjoint,
-    /// It is carried on from a better state than that.
-    Corrected,
-    /// It starts again at stored states, so that drift is that of the last few blocks alone.
-    Anchored,
-}
-
-impl Group {
-    pub const ALL: [Self; 3] = [Self::Adjoint, Self::Corrected, Self::Anchored];
-
-    /// None of the exact ways.
-    pub const fn of(method: Method) -> Option<Self> {
-        match method {
-            Method::Backprop | Method::Checkpoint => None,
-            Method::Corrected => Some(Self::Corrected),
-            Method::AnchorsEach | Method::AnchorsSqrt => Some(Self::Anchored),
-            Method::Adjoint | Method::Light | Method::FixedPoint1 | Method::FixedPoint2 | Method::FixedPoint3 => {
-                Some(Self::Adjoint)
-            }
-        }
-    }
-
-    /// The one that stands for the group.
-    pub const fn method(self) -> Method {
-        match self {
-            Self::Adjoint => Method::Adjoint,
-            Self::Corrected => Method::Corrected,
-            Self::Anchored => Method::AnchorsEach,
-        }
-    }
-
-    pub const fn short_name(self) -> &'static str {
-        match self {
-            Self::Adjoint => "adjoint",
-            Self::Corrected => "corrected",
-            Self::Anchored => "anchors",
-        }
-    }
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Adjoint => "adjoint, fixed-point, light",
-            Self::Corrected => "corrected",
-            Self::Anchored => "anchored",
-        }
-    }
-}
-
-/// The runs of a net in one way, one a seed.
-pub fn of<'a>(done: &'a Done<'a>, subject: Subject, method: Method) -> impl Iterator<Item = &'a (&'a Trial, Outcome)> {
-    done.iter().filter(move |(trial, _)| trial.method == method && Subject::of(trial.training.config()) == subject)
-}
-
-/// Points of test accuracy that a run lost against backprop's of the same net and seed; none where that is not there.
-pub fn lost(done: &Done<'_>, trial: &Trial, outcome: &Outcome) -> Option<f64> {
-    let config = trial.training.config();
-    let seed = |trial: &Trial| trial.training.config().seed;
-    let mut exact = of(done, Subject::of(config), Method::Backprop);
-    let (_, exact) = exact.find(|(other, _)| seed(other) == config.seed)?;
-    Some(exact.accuracy() - outcome.accuracy())
-}
-
-/// The level of each group, from the runs that have a drift and a backprop to compare with.
-pub fn levels(done: &Done<'_>, allowed: f64) -> Vec<(Group, Level)> {
-    let subjects = Subject::all(done);
-    let of_group = |group| {
-        let evidence =
-            done.iter().filter(|(trial, _)| Group::of(trial.method) == Some(group)).filter_map(|(trial, outcome)| {
-                let net = subjects.iter().position(|subject| *subject == Subject::of(trial.training.config()))?;
-                Some(Evidence { net, drift: outcome.largest_drift()?, lost: lost(done, trial, outcome)? })
-            });
-        evidence.collect::<Vec<_>>()
-    };
-    let levels = Group::ALL.into_iter().map(|group| (group, of_group(group))).filter(|(_, runs)| !runs.is_empty());
-    levels.map(|(group, runs)| (group, Level::of(&runs, allowed))).collect()
-}
-
-/// Of the group's runs that diverged, the steps between reaching the level and the end: none at all where it was not reached.
-fn leads(done: &Done<'_>, group: Group, level: f64) -> Vec<u64> {
-    let diverged = done
-        .iter()
-        .filter(|(trial, outcome)| Group::of(trial.method) == Some(group) && outcome.trained.diverged.is_some());
-    let lead = |(_, outcome): &(&Trial, Outcome)| {
-        let end = outcome.drifts.len() as u64 * WINDOW;
-        outcome.passed(level).map_or(0, |step| end - step)
-    };
-    let mut leads: Vec<u64> = diverged.map(lead).collect();
-    leads.sort_unstable();
-    leads
-}
-
-/// The level for a way to the gradient.
-pub fn level_for(levels: &[(Group, Level)], method: Method) -> Option<f64> {
-    levels.iter().find(|(group, _)| Some(*group) == Group::of(method)).and_then(|(_, level)| level.level)
-}
-
-/// Standard deviation of backprop's accuracy over seeds, all nets together: what a run may lose by chance. None below two seeds.
-fn noise(done: &Done<'_>) -> Option<f64> {
-    let (mut squares, mut free) = (0.0, 0usize);
-    for subject in Subject::all(done) {
-        let values: Vec<f64> = of(done, subject, Method::Backprop).map(|(_, outcome)| outcome.accuracy()).collect();
-        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-        squares += values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-        free += values.len().saturating_sub(1);
-    }
-    (free > 0).then(|| (squares / free as f64).sqrt())
-}
 
 /// A table a net, a row a way to the gradient; then the levels.
 pub fn text(done: &Done<'_>, allowed: f64) -> String {
@@ -176,41 +51,49 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
     let _ = writeln!(
         text,
         "\nmean over seeds [quartiles] of as many runs as in brackets; a diverged run counts as guessing; largest drift: mean over {WINDOW} \
-         steps; gradient error: |g - g*| / |g*| at the weights of the last epoch that was finished; level at: the first step of \
+         steps; gradient error: |g - g*| / |g*| at the weights of the last epoch that was finished (of the start, if none was); level at: the first step of \
          any seed at which the drift reached the level below"
     );
     let noise =
         noise(done).map_or(String::new(), |sd| format!("; backprop's accuracy varies by {sd:.1} from seed to seed"));
     let _ = writeln!(
         text,
-        "\nlevel: the smallest drift of a run that lost more than {allowed} points against backprop{noise}"
+        "\nlevel: the smallest drift up to the end of an epoch after which a run had lost more than {allowed} points against backprop{noise}"
     );
     let _ = writeln!(
         text,
-        "{:>28}  {:>8}  {:>9}  {:>11}  {:>15}  {:>24}  {:>9}  {:>22}",
-        "",
-        "level",
-        "bad runs",
-        "good below",
-        "good not below",
-        "each net left out: missed",
-        "diverged",
-        "steps ahead (median)"
+        "{:>28}  {:>8}  {:>9}  {:>11}  {:>15}  {:>26}",
+        "", "level", "bad runs", "good below", "good not below", "each net left out: missed"
     );
     for (group, of_group) in &levels {
         let Level { level, bad, good_below, good_above, missed_unseen, alarms_unseen } = of_group;
-        let leads = level.map_or(Vec::new(), |level| leads(done, *group, level));
-        let ahead = leads
-            .get(leads.len() / 2)
-            .map_or("-".into(), |median| format!("{} to {} ({median})", leads[0], leads[leads.len() - 1]));
-        let diverged = leads.len();
         let level = level.map_or("-".into(), |level| format!("{level:.1e}"));
         let missed = format!("{missed_unseen}, alarms {alarms_unseen}");
         let _ = writeln!(
             text,
-            "{:>28}  {level:>8}  {bad:>9}  {good_below:>11}  {good_above:>15}  {missed:>24}  {diverged:>9}  {ahead:>22}",
+            "{:>28}  {level:>8}  {bad:>9}  {good_below:>11}  {good_above:>15}  {missed:>26}",
             group.name()
         );
+    }
+    let _ = writeln!(
+        text,
+        "\nwhat a warning at another drift would have told; ahead: steps before the divergence or the end of the first bad epoch"
+    );
+    for (group, _) in &levels {
+        let _ = writeln!(
+            text,
+            "{:>28}  {:>8}  {:>16}  {:>16}  {:>12}",
+            group.name(),
+            "drift",
+            "bad runs warned",
+            "ahead (median)",
+            "good warned"
+        );
+        for Candidate { level, bad_warned, bad, steps_ahead, good_warned, good } in candidates(done, *group, allowed) {
+            let (bad, good) = (format!("{bad_warned} of {bad}"), format!("{good_warned} of {good}"));
+            let ahead = steps_ahead.map_or("-".into(), |steps| steps.to_string());
+            let _ = writeln!(text, "{:>28}  {level:>8}  {bad:>16}  {ahead:>16}  {good:>12}", "");
+        }
     }
     text
 }
@@ -311,8 +194,7 @@ pub fn summary(done: &Done<'_>, allowed: f64) -> Value {
     let of_groups: Vec<Value> = levels
         .iter()
         .map(|(group, level)| {
-            let leads = level.level.map_or(Vec::new(), |level| leads(done, *group, level));
-            json!({ "modes": group.name(), "of": level, "steps_from_level_to_divergence": leads })
+            json!({ "modes": group.name(), "of": level, "at_other_drifts": candidates(done, *group, allowed) })
         })
         .collect();
     let config = done.first().map(|(trial, _)| trial.training.config());
@@ -326,8 +208,8 @@ pub fn summary(done: &Done<'_>, allowed: f64) -> Value {
         "batch": config.map(|config| config.batch),
         "channels": config.map(|config| config.channels),
         "unit": "accuracy in per cent of the test images after the last epoch, differences in points; a run that left the finite numbers counts as guessing",
-        "rule": format!("level: the smallest drift, as a mean over {WINDOW} steps, of a run that lost more than {allowed} points against backprop with the same seed"),
-        "backprop_standard_deviation_over_seeds": noise(done),
+        "rule": format!("level: the smallest drift, as a mean over {WINDOW} steps, up to the end of an epoch after which a run had lost more than {allowed} points against backprop with the same seed"),
+        "backprop_standard_deviation_over_seeds_at_one_epoch": noise(done),
         "levels": of_groups,
         "runs": runs,
     })

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use rewind::choose::{self, Job};
-use rewind::config::{DeviceChoice, RunConfig, SYNTHETIC};
+use rewind::config::{DeviceChoice, NetKind, RunConfig, SYNTHETIC};
 use rewind::data::Dataset;
 use rewind::data::source;
 use rewind::device::Device;
 use rewind::error::Error;
+use rewind::net::Block;
 use rewind::paper::cells::{Cells, Ending};
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::mode::Mode;
@@ -45,6 +46,14 @@ pub fn run(
     let path = &if path.is_dir() { path.join("checkpoint.safetensors") } else { path.into() };
     let checkpoint = Checkpoint::open(path)?;
     let config = checkpoint.state().config.clone();
+    if config.net != NetKind::Tiny || config.block != Block::Basic || config.tied {
+        let held = config.net_flags();
+        return Err(Error::Usage(format!(
+            "{} holds a net of {held}: gradient-error measures nets of one stack of basic blocks, each with its own weights",
+            path.display()
+        ))
+        .into());
+    }
     let named = arguments.data.as_deref().or(config.data.as_deref());
     if let (None, Some(folder)) = (&arguments.data, named)
         && folder != SYNTHETIC

@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static
         &specs,
         log,
         stop,
-        |spec| Ok(spec.run(stop)),
+        |spec| spec.run(stop),
         |done| {
             text = tables::text(done);
             results.table(NAME, &tables::csv(done))?;

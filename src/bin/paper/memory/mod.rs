@@ -63,7 +63,7 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     schemes: Vec<Scheme>,
-    /// Of backprop, checkpoint, anchors-1, anchors-sqrt, light, adjoint and corrected.
+    /// Of backprop, checkpoint, anchors-1, anchors-sqrt, light, adjoint, corrected and fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     #[arg(default_value = "backprop,checkpoint,anchors-sqrt,light,adjoint,corrected")]
     modes: Vec<Method>,

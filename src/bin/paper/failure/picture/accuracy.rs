@@ -10,8 +10,8 @@ use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 
 use super::super::Done;
+use super::super::evidence::{METHODS, of};
 use super::super::subject::Subject;
-use super::super::tables::{METHODS, of};
 use super::{COLUMNS, LEGEND, canvas, curve, legend};
 
 /// Pixels of a panel.

@@ -6,8 +6,8 @@ use rewind::paper::method::Method;
 use rewind::train::drift::WINDOW;
 
 use super::super::Done;
+use super::super::evidence::{Group, METHODS, level_for, levels, of};
 use super::super::subject::Subject;
-use super::super::tables::{Group, METHODS, level_for, levels, of};
 use super::{COLUMNS, LEGEND, canvas, curve, legend};
 
 /// Pixels of a panel.

@@ -7,7 +7,7 @@ use rewind::chart::{Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::paper::method::Method;
 
 use super::super::Done;
-use super::super::tables::{METHODS, levels, lost};
+use super::super::evidence::{METHODS, levels, lost_by_epoch};
 use super::{LEGEND, canvas, curve, legend, style};
 
 /// Pixels of a panel.
@@ -25,7 +25,8 @@ pub fn draw(done: &Done<'_>, allowed: f64) -> Result<String, String> {
 }
 
 fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
-    let note = format!("bad: more than {allowed} points lost; vertical lines: levels below which no run is bad");
+    let note =
+        format!("a diverged run counts as guessing; vertical lines: below them no run lost more than {allowed} points");
     let root = canvas(svg, done, (2 * PANEL.0, PANEL.1), "What the drift tells of a training run", &note)?;
     let (panels, names) = root.split_horizontally(root.dim_in_pixel().0 - LEGEND);
     let areas = panels.split_evenly((1, 2));
@@ -37,8 +38,7 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
 
     let losses = |index: usize| {
         let (trial, outcome) = &done[index];
-        let point = outcome.largest_drift().zip(lost(done, trial, outcome));
-        point.map(|(drift, lost)| (inside(drift), lost)).into_iter().collect()
+        lost_by_epoch(done, trial, outcome).into_iter().map(|(drift, lost)| (inside(drift), lost)).collect()
     };
     let mut curves: Vec<Curve> = methods.iter().map(|method| at(*method, &losses)).collect();
     curves.retain(|curve| !curve.marks.is_empty());
@@ -59,8 +59,8 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
         ..curve(Method::Backprop)
     });
     Panel {
-        caption: "Accuracy lost against backprop, same seed: a mark a run",
-        x_desc: "largest drift of the run, mean over 10 steps",
+        caption: "Accuracy lost against backprop, same seed: a mark a run and epoch",
+        x_desc: "largest drift up to the epoch's end, mean over 10 steps",
         x_label: &|drift| format!("{drift:.0e}"),
         y_desc: "test accuracy lost, points",
         y_label: &|lost| format!("{:.0}", lost + 0.0),

@@ -1,0 +1,230 @@
+//! The plain ResNet block that begins a stage, `y = relu(F(x) + S(x))`: it may change the map, so that it cannot be a step of an
+//! ODE. Its activations are stored; how many there are does not depend on depth.
+
+use super::FirstSpec;
+use crate::device::{Device, Sgd};
+use crate::error::Result;
+use crate::field::chain::{self, ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta, Link};
+use crate::field::{FieldBytes, Maps, Normalise, Tensors};
+use crate::init::Draw;
+use crate::memory::{Arena, Category};
+use crate::scheme::Statistics;
+use crate::tensor::Tensor;
+
+/// The convolutions of both ways from x to y.
+pub(crate) struct FirstLinks {
+    /// F's.
+    main: Vec<Link>,
+    /// The projection S's; none where S(x) = x.
+    shortcut: Option<Vec<Link>>,
+}
+
+impl FirstLinks {
+    /// Both, with the convolutions that the field asks for.
+    pub fn new(spec: &FirstSpec, main: Vec<Link>) -> Self {
+        let shortcut = spec.projection().map(|conv| vec![Link { conv, channels: spec.channels }]);
+        Self { main, shortcut }
+    }
+
+    fn each(&self) -> impl Iterator<Item = &[Link]> {
+        [&self.main].into_iter().chain(&self.shortcut).map(Vec::as_slice)
+    }
+
+    /// Bytes of each way.
+    pub fn bytes<D: Device>(&self, spec: &FirstSpec) -> impl Iterator<Item = FieldBytes> {
+        self.each().map(|links| chain::bytes::<D>(links, spec.input))
+    }
+
+    /// Elements of workspace that the device asks for.
+    pub fn workspace<D: Device>(&self, d: &D, spec: &FirstSpec) -> usize {
+        self.each().map(|links| chain::workspace(d, links, spec.input)).max().unwrap_or(0)
+    }
+}
+
+/// One way from x to y, and all memory that training it takes.
+struct Way<D: Device> {
+    theta: ChainTheta<D>,
+    grad: ChainTheta<D>,
+    velocity: ChainTheta<D>,
+    running: ChainRunning<D>,
+    stats: ChainStats<D>,
+    cache: ChainCache<D>,
+    scratch: ChainScratch<D>,
+}
+
+impl<D: Device> Way<D> {
+    fn new(arena: &mut Arena<'_, D>, links: &[Link], spec: &FirstSpec) -> Result<Self> {
+        let input = spec.input;
+        Ok(Self {
+            theta: ChainTheta::new(arena, Category::Parameters, links, input)?,
+            grad: ChainTheta::new(arena, Category::Gradients, links, input)?,
+            velocity: ChainTheta::new(arena, Category::Optimiser, links, input)?,
+            running: ChainRunning::new(arena, links)?,
+            stats: ChainStats::new(arena, Category::Statistics, links)?,
+            cache: ChainCache::new(arena, Category::Saved, links, input)?,
+            scratch: ChainScratch::new(arena, links, input)?,
+        })
+    }
+
+    fn eval(&mut self, d: &D, x: &Tensor<D>, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
+        let Self { theta, running, stats, cache, scratch, .. } = self;
+        let normalise = match statistics {
+            Statistics::MeasureAndRun => Normalise::Batch(Some(running)),
+            Statistics::Measure => Normalise::Batch(None),
+            Statistics::Saved => Normalise::Given,
+            Statistics::Running => {
+                chain::running_stats(d, running, stats)?;
+                Normalise::Given
+            }
+        };
+        chain::eval(d, x, theta, stats, normalise, cache, scratch, workspace)
+    }
+
+    /// All gradients but x's, from that of the value.
+    fn vjp(&mut self, d: &D, x: &Tensor<D>, grad_y: &Tensor<D>, workspace: &mut D::Buffer) -> Result<()> {
+        let Self { theta, grad, stats, cache, scratch, .. } = self;
+        grad.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+        chain::vjp_outer(d, grad_y, 1.0, theta, stats, cache, scratch, workspace)?;
+        chain::vjp_inner(d, x, theta, stats, cache, grad, scratch, workspace)
+    }
+
+    /// x's.
+    fn grad_x(&self, d: &D, grad_x: &mut Tensor<D>, workspace: &mut D::Buffer) -> Result<()> {
+        let layer = &self.theta.layers[0];
+        d.conv_grad_x(&self.scratch.grad_z[0], &layer.conv, layer.geometry, grad_x, workspace)
+    }
+}
+
+/// Tensors by name, to be written.
+type NamedMut<'a, D> = Vec<(String, &'a mut Tensor<D>)>;
+
+/// The block, with its input.
+pub(super) struct First<D: Device> {
+    /// x, `[N, H, W, C]`, kept for the backward.
+    pub input: Tensor<D>,
+    main: Way<D>,
+    shortcut: Option<Way<D>>,
+}
+
+/// The prefixes of the names of both ways' tensors.
+const PREFIXES: [&str; 2] = ["first.", "shortcut."];
+
+impl<D: Device> First<D> {
+    pub fn new(arena: &mut Arena<'_, D>, spec: &FirstSpec, links: &FirstLinks) -> Result<Self> {
+        Ok(Self {
+            input: arena.tensor(Category::Saved, spec.input)?,
+            main: Way::new(arena, &links.main, spec)?,
+            shortcut: links.shortcut.as_ref().map(|links| Way::new(arena, links, spec)).transpose()?,
+        })
+    }
+
+    fn ways(&self) -> impl Iterator<Item = (&'static str, &Way<D>)> {
+        PREFIXES.into_iter().zip([&self.main].into_iter().chain(&self.shortcut))
+    }
+
+    fn ways_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Way<D>)> {
+        PREFIXES.into_iter().zip([&mut self.main].into_iter().chain(&mut self.shortcut))
+    }
+
+    /// PyTorch's default weights.
+    pub fn initialise(&mut self, d: &D, seed: u64, stage: usize) -> Result<()> {
+        let mut before = 0;
+        for (_, Way { theta, running, velocity, .. }) in self.ways_mut() {
+            chain::initialise(d, seed, |conv| Draw::First(stage, before + conv), 1.0, theta, running)?;
+            before += chain::LAYERS_MAX;
+            velocity.named_mut().try_for_each(|(_, velocity)| d.fill(0.0, velocity))?;
+        }
+        Ok(())
+    }
+
+    /// The maps whose first extent is the batch.
+    pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        let Self { input, main, shortcut } = self;
+        let ways = [main].into_iter().chain(shortcut);
+        [input].into_iter().chain(ways.flat_map(|way| way.cache.maps_mut().chain(way.scratch.maps_mut())))
+    }
+
+    /// Evaluates both ways at the input. [`First::output`] is then y.
+    pub fn eval(&mut self, d: &D, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
+        let Self { input, main, shortcut } = self;
+        main.eval(d, input, statistics, workspace)?;
+        shortcut.as_mut().map_or(Ok(()), |shortcut| shortcut.eval(d, input, statistics, workspace))
+    }
+
+    /// `y = relu(F + S)` from what the last evaluation left. `idle` is of y's shape.
+    pub fn output(&self, d: &D, idle: &mut Tensor<D>, y: &mut Tensor<D>) -> Result<()> {
+        let Self { input, main: Way { theta, stats, cache, .. }, shortcut } = self;
+        let x = match shortcut {
+            None => input,
+            Some(Way { theta, stats, cache, .. }) => {
+                chain::value(d, theta, stats, cache, idle)?;
+                idle
+            }
+        };
+        chain::advance(d, x, 1.0, theta, stats, cache, y)?;
+        d.relu(y)
+    }
+
+    /// From `grad = dL/d(F + S)` to all gradients: x's goes to `grad_x` where the shape changes and else stays in `grad`.
+    /// `idle` is of x's shape.
+    pub fn backward(
+        &mut self,
+        d: &D,
+        grad: &mut Tensor<D>,
+        grad_x: Option<&mut Tensor<D>>,
+        idle: &mut Tensor<D>,
+        workspace: &mut D::Buffer,
+    ) -> Result<()> {
+        let Self { input, main, shortcut } = self;
+        main.vjp(d, input, grad, workspace)?;
+        main.grad_x(d, idle, workspace)?;
+        let (Some(shortcut), Some(grad_x)) = (shortcut, grad_x) else {
+            return d.axpby(1.0, idle, 1.0, grad);
+        };
+        shortcut.vjp(d, input, grad, workspace)?;
+        shortcut.grad_x(d, grad_x, workspace)?;
+        d.axpby(1.0, idle, 1.0, grad_x)
+    }
+
+    /// One SGD step.
+    pub fn update(&mut self, d: &D, sgd: Sgd<'_, D>) -> Result<()> {
+        for (_, Way { theta, grad, velocity, .. }) in self.ways_mut() {
+            let moved = velocity.named_mut().zip(theta.named_mut());
+            for ((_, grad), ((_, velocity), (_, theta))) in grad.named().zip(moved) {
+                d.sgd(sgd, grad, velocity, theta)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Parameters and running statistics by name.
+    pub fn named(&self) -> impl Iterator<Item = (String, &Tensor<D>)> {
+        self.ways().flat_map(|(prefix, way)| {
+            way.theta.named().chain(way.running.named()).map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+        })
+    }
+
+    /// Velocities by their parameters' names.
+    pub fn velocities(&self) -> impl Iterator<Item = (String, &Tensor<D>)> {
+        self.ways().flat_map(|(prefix, way)| {
+            way.velocity.named().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+        })
+    }
+
+    /// Parameters and running statistics, and the velocities, to be written.
+    pub fn all_mut(&mut self) -> [NamedMut<'_, D>; 2] {
+        let (mut weights, mut velocities) = (Vec::new(), Vec::new());
+        for (prefix, Way { theta, running, velocity, .. }) in self.ways_mut() {
+            let name = |name: &str| format!("{prefix}{name}");
+            weights.extend(theta.named_mut().chain(running.named_mut()).map(|(own, tensor)| (name(own), tensor)));
+            velocities.extend(velocity.named_mut().map(|(own, tensor)| (name(own), tensor)));
+        }
+        [weights, velocities]
+    }
+
+    /// Gradients by their parameters' names.
+    pub fn gradients(&self) -> impl Iterator<Item = (String, &Tensor<D>)> {
+        self.ways()
+            .flat_map(|(prefix, way)| way.grad.named().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor)))
+    }
+}

@@ -1,0 +1,225 @@
+//! What a network is made of: the paper's CIFAR net of one residual stack, or one of several stages.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Stem;
+use crate::error::{Error, Result};
+use crate::scheme::{StackSpec, StepSize};
+use crate::shape::{Conv, Shape};
+use crate::sweep::SweepSpec;
+
+/// Side of the pooling windows in the head of a net of one stack.
+pub const POOL: usize = 4;
+/// Stages of a net at most.
+pub const STAGES_MAX: usize = 8;
+
+/// The residual function of all blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Block {
+    /// [`crate::field::Basic`], the paper's.
+    #[default]
+    Basic,
+    /// [`crate::field::Bottleneck`].
+    Bottleneck,
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Basic => "basic",
+            Self::Bottleneck => "bottleneck",
+        })
+    }
+}
+
+/// Residual blocks and channels of each stage of a staged net.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Stages {
+    len: usize,
+    of: [(usize, usize); STAGES_MAX],
+}
+
+impl Stages {
+    /// Stages of these many residual blocks, the first block not counted, and these widths.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there are none or too many, or not as many of the one as of the other.
+    pub fn new(blocks: &[usize], widths: &[usize]) -> Result<Self> {
+        let len = blocks.len();
+        if len != widths.len() {
+            let found = widths.len();
+            return Err(Error::Usage(format!(
+                "--blocks names {len} stages and --widths names {found}: give as many of the one as of the other"
+            )));
+        }
+        if !(1..=STAGES_MAX).contains(&len) {
+            return Err(Error::Usage(format!("--blocks names {len} stages: give 1 to {STAGES_MAX}")));
+        }
+        let mut of = [(0, 0); STAGES_MAX];
+        of.iter_mut().zip(blocks.iter().zip(widths)).for_each(|(of, (blocks, width))| *of = (*blocks, *width));
+        Ok(Self { len, of })
+    }
+
+    /// (residual blocks, channels) of each stage.
+    pub fn each(&self) -> impl ExactSizeIterator<Item = (usize, usize)> {
+        let Self { len, of } = *self;
+        of.into_iter().take(len)
+    }
+
+    /// The same with at most so many residual blocks a stage.
+    pub fn at_most(mut self, blocks: usize) -> Self {
+        self.of.iter_mut().for_each(|(of, _)| *of = blocks.min(*of));
+        self
+    }
+}
+
+impl fmt::Debug for Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.each()).finish()
+    }
+}
+
+/// What lies between a net's stem and its head, where it is not the paper's one stack of basic blocks with weights of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    /// The residual function.
+    pub block: Block,
+    /// Whether all residual blocks of a stage have one theta.
+    pub tied: bool,
+    /// The stages of a staged net, which has a stem of its own, [`Stem::Same3x3`]; depth, channels and stem of the
+    /// [`NetSpec`] are then not looked at.
+    pub stages: Option<Stages>,
+}
+
+/// What a network is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetSpec {
+    /// Residual functions N.
+    pub depth: usize,
+    /// Channels of the residual stack.
+    pub channels: usize,
+    /// Largest batch.
+    pub batch: usize,
+    /// The convolution before the stack.
+    pub stem: Stem,
+    /// Rows and columns of an image.
+    pub image: usize,
+    /// Channels of an image.
+    pub image_channels: usize,
+    /// Classes.
+    pub classes: usize,
+    /// The step size of every step.
+    pub step_size: StepSize,
+    /// How the gradient is computed.
+    pub sweep: SweepSpec,
+    /// What the stack is made of, or the stages in its place.
+    pub body: Body,
+}
+
+/// One stage of a net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageSpec {
+    /// The plain block that begins the stage, and whether a ReLU follows the stage; none of both in a net of one stack.
+    pub first: Option<FirstSpec>,
+    /// The residual stack.
+    pub stack: StackSpec,
+}
+
+/// The plain ResNet block that begins a stage: `y = relu(F(x) + S(x))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstSpec {
+    /// x, `[N, H, W, C]`.
+    pub input: Shape,
+    /// Channels of y.
+    pub channels: usize,
+    /// Of F and S.
+    pub stride: usize,
+}
+
+impl FirstSpec {
+    /// The shortcut S: a 1x1 convolution and its norm where the shape changes, else nothing.
+    pub fn projection(&self) -> Option<Conv> {
+        let Self { input, channels, stride } = *self;
+        (stride > 1 || channels != input.c()).then_some(Conv { stride, ..Conv::POINTWISE })
+    }
+}
+
+impl NetSpec {
+    /// The images, `[N, H, W, C]`.
+    pub fn images(&self) -> Shape {
+        Shape::map(self.batch, self.image, self.image, self.image_channels)
+    }
+
+    /// The stem's convolution.
+    pub fn stem_conv(&self) -> Conv {
+        match self.body.stages {
+            None => self.stem.conv(),
+            Some(_) => Stem::Same3x3.conv(),
+        }
+    }
+
+    /// The stem's output, `[N, H, W, C]`: x_0 of a net of one stack.
+    pub fn stem_map(&self) -> Shape {
+        let staged = self.body.stages.and_then(|stages| stages.each().next());
+        let channels = staged.map_or(self.channels, |(_, width)| width);
+        self.stem_conv().output(self.images(), channels)
+    }
+
+    /// The stem's weights, `[K, K, C_in, C_out]`.
+    pub fn stem_weight(&self) -> Shape {
+        Shape::weight(self.stem_conv().kernel, self.image_channels, self.stem_map().c())
+    }
+
+    /// The stages, from the stem to the head.
+    pub fn stages(&self) -> Vec<StageSpec> {
+        let Self { depth, step_size, sweep, body, .. } = *self;
+        let stack = |depth, map| StackSpec {
+            scheme: sweep.scheme,
+            depth,
+            step_size,
+            map,
+            keeps_statistics: sweep.keeps_statistics(),
+            tied: body.tied,
+        };
+        let Some(stages) = body.stages else {
+            return vec![StageSpec { first: None, stack: stack(depth, self.stem_map()) }];
+        };
+        let mut input = self.stem_map();
+        let stage = |(s, (blocks, channels))| {
+            let first = FirstSpec { input, channels, stride: if s == 0 { 1 } else { 2 } };
+            // the strides of a 3x3 convolution padded by 1 and of a 1x1 convolution lead to the same map
+            input = Conv { stride: first.stride, ..Conv::SAME_3X3 }.output(input, channels);
+            StageSpec { first: Some(first), stack: stack(blocks, input) }
+        };
+        stages.each().enumerate().map(stage).collect()
+    }
+
+    /// The last stage's state, `[N, H, W, C]`.
+    pub fn last_map(&self) -> Shape {
+        self.stages().last().map_or(self.stem_map(), |stage| stage.stack.map)
+    }
+
+    /// Side of the head's pooling windows: all of the map in a staged net.
+    pub fn pool(&self) -> usize {
+        if self.body.stages.is_some() { self.last_map().h() } else { POOL }
+    }
+
+    /// What the head's linear layer sees, `[N, H / 4, W / 4, C]` or `[N, 1, 1, C]`.
+    pub fn pooled(&self) -> Shape {
+        self.last_map().pooled(self.pool())
+    }
+
+    /// The same net with at most so many residual blocks a stage.
+    pub fn at_most(self, blocks: usize) -> Self {
+        let stages = self.body.stages.map(|stages| stages.at_most(blocks));
+        Self { depth: blocks.min(self.depth), body: Body { stages, ..self.body }, ..self }
+    }
+
+    /// Residual blocks of the stage that has most.
+    pub fn deepest(&self) -> usize {
+        self.stages().iter().map(|stage| stage.stack.depth).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,214 @@
+//! One stage of a net: the block that begins it, if any, the residual stack, and the memory of its sweep.
+
+use super::first::{First, FirstLinks};
+use super::step::relative;
+use super::{StageSpec, StepResult};
+use crate::device::{Device, Sgd};
+use crate::error::Result;
+use crate::field::{Basic, Field, FieldScratch, Idle, Tensors};
+use crate::init::{BlockPlace, Init};
+use crate::memory::{Arena, Category};
+use crate::scheme::{Stack, Statistics};
+use crate::shape::Shape;
+use crate::sweep::{self, SweepSpec, Update, Work};
+use crate::tensor::{Real, Tensor};
+
+/// One stage of a net.
+pub struct Stage<D: Device, F: Field<D> = Basic> {
+    pub(super) first: Option<First<D>>,
+    /// The residual blocks.
+    pub stack: Stack<D, F>,
+    /// The sweep's memory.
+    pub work: Work<D, F>,
+    /// How far the last sweep's reconstruction of x_0 was, `[2]`.
+    distance: Tensor<D>,
+    /// What the steps of a pass gave.
+    pub(super) tape: Tape<D>,
+}
+
+/// What the last steps of a pass gave, where the device writes it.
+pub(super) struct Tape<D: Device> {
+    /// The step's number in its pass, `[1]`.
+    pub step: Tensor<D>,
+    /// `[1, 1, STEPS_AHEAD, 4]`, and its copy.
+    results: Tensor<D>,
+    read: Vec<D::Real>,
+}
+
+impl<D: Device> Tape<D> {
+    /// Reads the device's.
+    pub fn look(&mut self, d: &D) -> Result<()> {
+        d.download(&self.results, &mut self.read)
+    }
+
+    /// What was read of a step: its loss, its right answers, and the stage's drift.
+    pub fn of(&self, step: usize) -> (f64, usize, f64) {
+        let (rows, _) = self.read.as_chunks::<4>();
+        let [loss, correct, distance, norm] = rows[step % D::STEPS_AHEAD].map(Real::to_f64);
+        (loss, correct as usize, relative([distance, norm]))
+    }
+}
+
+impl<D: Device, F: Field<D>> Stage<D, F> {
+    /// Takes all memory; `workspace` counts elements.
+    pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, sweep: &SweepSpec, workspace: usize) -> Result<Self> {
+        let first = spec.first.map(|first| {
+            let links = FirstLinks::new(&first, F::first_links(first.channels, first.stride));
+            First::new(arena, &first, &links)
+        });
+        Ok(Self {
+            first: first.transpose()?,
+            stack: Stack::new(arena, spec.stack)?,
+            work: Work::new(arena, sweep, spec.stack, workspace)?,
+            distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
+            tape: Tape {
+                step: arena.tensor(Category::Data, Shape::vector(1))?,
+                results: arena.tensor(Category::Scratch, Shape([1, 1, D::STEPS_AHEAD, 4]))?,
+                read: vec![D::Real::default(); 4 * D::STEPS_AHEAD],
+            },
+        })
+    }
+
+    /// Weights, running statistics, and velocities of zero. `stage` is its number.
+    pub(super) fn initialise(&mut self, d: &D, init: Init, seed: u64, stage: usize) -> Result<()> {
+        if let Some(first) = &mut self.first {
+            first.initialise(d, seed, stage)?;
+        }
+        let Stack { theta, running, velocity, .. } = &mut self.stack;
+        let shared = theta.len() - 1;
+        // of one theta for all blocks the first block's draws stay, which come last
+        for (layer, running) in running.iter_mut().enumerate().rev() {
+            F::initialise(d, init, seed, BlockPlace { stage, layer }, &mut theta[layer.min(shared)], running)?;
+        }
+        velocity.iter_mut().flat_map(|velocity| velocity.named_mut()).try_for_each(|(_, tensor)| d.fill(0.0, tensor))
+    }
+
+    /// Uses the first `n` images of every map.
+    pub(super) fn set_batch(&mut self, n: usize) -> Result<()> {
+        self.first.iter_mut().flat_map(First::maps_mut).try_for_each(|map| map.set_batch(n))?;
+        self.work.set_batch(n)
+    }
+
+    /// Where the stage takes its input.
+    pub(super) fn input(&mut self) -> (&mut Tensor<D>, &mut D::Buffer) {
+        let workspace = self.work.scratch.idle().workspace;
+        (self.first.as_mut().map_or(&mut self.work.x, |first| &mut first.input), workspace)
+    }
+
+    /// The beginning block: from its input to x_0 in `work.x`.
+    pub(super) fn begin(&mut self, d: &D, statistics: Statistics) -> Result<()> {
+        let Self { first: Some(first), work: Work { x, scratch, .. }, .. } = self else { return Ok(()) };
+        let Idle { map, workspace, .. } = scratch.idle();
+        first.eval(d, statistics, workspace)?;
+        first.output(d, map, x)
+    }
+
+    /// The ReLU between this stage's x_N, which its sweep starts from, and the next block or the head: `y = relu(x_N)`.
+    pub(super) fn leave(&self, d: &D, y: &mut Tensor<D>) -> Result<()> {
+        d.copy(&self.work.x, y)?;
+        d.relu(y)
+    }
+
+    /// The true x_0 again, by `recompute`, in memory that the sweep has left free, and how far the reconstruction was.
+    pub(super) fn measure_drift(
+        &mut self,
+        d: &D,
+        recompute: impl FnOnce(&mut Tensor<D>, &mut Tensor<D>, Option<&First<D>>) -> Result<()>,
+    ) -> Result<()> {
+        let Self { first, work: Work { x, x_rec, grad, scratch, .. }, distance, .. } = self;
+        let Idle { map, workspace, .. } = scratch.idle();
+        // the reconstruction stays in x; without one x is free
+        let (reconstruction, x_0) = match x_rec {
+            Some(x_rec) => (Some(&*x), x_rec),
+            None => (None, x),
+        };
+        recompute(map, x_0, first.as_ref())?;
+        if let Some(reconstruction) = reconstruction {
+            d.squared_distance(reconstruction, x_0, distance, workspace)?;
+        }
+        // x_0 came out of a ReLU
+        d.relu_grad(x_0, grad)
+    }
+
+    /// From dL/dx_0 to the gradients of the beginning block. That of its input goes to the stage before, where there is one,
+    /// as the gradient of its x_N.
+    pub(super) fn first_backward(&mut self, d: &D, before: Option<&mut Self>) -> Result<()> {
+        if self.first.is_none() {
+            return Ok(());
+        }
+        self.measure_drift(d, |idle, x_0, first| first.map_or(Ok(()), |first| first.output(d, idle, x_0)))?;
+        let Self { first: Some(first), work, .. } = self else { return Ok(()) };
+        let Idle { map, workspace, .. } = work.scratch.idle();
+        let Some(before) = before else {
+            return first.backward(d, &mut work.grad, None, map, workspace);
+        };
+        let Work { grad: grad_x, scratch, .. } = &mut before.work;
+        first.backward(d, &mut work.grad, Some(grad_x), scratch.idle().map, workspace)?;
+        d.relu_grad(&first.input, grad_x)
+    }
+
+    /// Applies SGD to everything that the sweep has not updated.
+    pub(super) fn update(&mut self, d: &D, update: Update, sgd: Sgd<'_, D>) -> Result<()> {
+        let Self { first, stack, work, .. } = self;
+        if let Some(first) = first {
+            first.update(d, sgd)?;
+        }
+        if update == Update::After {
+            for layer in 0..stack.theta.len() {
+                work.grads.apply(d, stack, layer, sgd)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what a step gave to the tape: see [`Device::record_step`].
+    pub(super) fn record(&mut self, d: &D, outcome: &Tensor<D>, trained: bool) -> Result<()> {
+        let distance = (trained && self.work.x_rec.is_some()).then_some(&self.distance);
+        let Tape { step, results, .. } = &mut self.tape;
+        d.record_step(outcome, distance, !trained, results, step)
+    }
+
+    /// The last sweep's drift at x_0 and its largest at an anchor.
+    pub(super) fn drift(&self, d: &D) -> Result<(Option<f64>, Option<f64>)> {
+        let relative_in = |pair: &Tensor<D>| -> Result<f64> {
+            let mut values = [D::Real::default(); 2];
+            d.download(pair, &mut values)?;
+            Ok(relative(values.map(Real::to_f64)))
+        };
+        let stem = self.work.x_rec.as_ref().map(|_| relative_in(&self.distance)).transpose()?;
+        let mut anchors: Option<f64> = None;
+        for pair in &self.work.anchor_distances {
+            anchors = Some(anchors.unwrap_or(0.0).max(relative_in(pair)?));
+        }
+        Ok((stem, anchors))
+    }
+
+    /// One step of the stack, with statistics measured: for [`super::Net::first_non_finite`].
+    pub(super) fn advance(&mut self, d: &D, n: usize) -> Result<()> {
+        sweep::advance(d, &mut self.stack, &mut self.work, n, Statistics::Measure)
+    }
+}
+
+/// The largest of two that may be missing.
+pub(super) fn largest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    // a drift that is not a number is the largest there is
+    let of = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+    a.map_or(b, |a| Some(b.map_or(a, |b| of(a, b))))
+}
+
+/// A step's result from the tapes of all stages.
+pub(super) fn step_result<'a, D: Device>(
+    step: usize,
+    reconstructs: bool,
+    tapes: impl Iterator<Item = &'a Tape<D>>,
+) -> StepResult {
+    let mut result = StepResult { batch: super::BatchResult { loss: 0.0, correct: 0 }, drift: None };
+    for (i, tape) in tapes.enumerate() {
+        let (loss, correct, drift) = tape.of(step);
+        if i == 0 {
+            result.batch = super::BatchResult { loss, correct };
+        }
+        result.drift = largest(result.drift, reconstructs.then_some(drift));
+    }
+    result
+}

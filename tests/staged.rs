@@ -1,0 +1,350 @@
+//! Nets of several stages, and nets whose blocks share one theta, on the f64 reference: gradients against central differences,
+//! every mode against backprop, updates, memory and names; and the CPU against the reference.
+
+mod support;
+
+use rewind::cpu::Cpu;
+use rewind::device::{Device, SgdStep};
+use rewind::field::{Basic, Bottleneck, Field, Tensors};
+use rewind::init::Init;
+use rewind::net::{Block, Body, Net, NetSpec, Stages};
+use rewind::plan;
+use rewind::reference::Reference;
+use rewind::scheme::Scheme;
+use rewind::sweep::{Gradient, SweepSpec, Update};
+use support::{EPS_F32, GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, read, small, staged, uniform, write};
+
+const D: &Reference = &Reference;
+const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+
+/// The bodies that are tried: staged nets of both blocks, tied or not, and the paper's net tied.
+fn bodies(blocks: &[usize]) -> Vec<Body> {
+    let stages = Stages::new(blocks, &[8, 12, 16][..blocks.len()]).expect("stages");
+    let mut all = Vec::new();
+    for block in [Block::Basic, Block::Bottleneck] {
+        for tied in [false, true] {
+            all.push(Body { block, tied, stages: Some(stages) });
+        }
+    }
+    all.push(Body { tied: true, ..Body::default() });
+    all
+}
+
+/// What a net of these residual functions gives.
+trait Use {
+    type Given;
+    fn on<D: Device, F: Field<D>>(self, d: &D, net: Net<D, F>) -> Self::Given;
+}
+
+fn with<D: Device, U: Use>(d: &D, spec: NetSpec, of: U) -> U::Given {
+    match spec.body.block {
+        Block::Basic => of.on(d, alive::<D, Basic>(d, spec)),
+        Block::Bottleneck => of.on(d, alive::<D, Bottleneck>(d, spec)),
+    }
+}
+
+/// A net with a batch, all of whose gradients are alive.
+fn alive<D: Device, F: Field<D>>(d: &D, spec: NetSpec) -> Net<D, F> {
+    let mut net = Net::<D, F>::build(d, spec, Init::Plain, 1).expect("net");
+    for (name, tensor) in net.checkpointed_mut() {
+        if name.contains("bn") && !name.contains("running") && !name.starts_with("velocity") {
+            let shift = if name.ends_with("weight") { 1.0 } else { 0.0 };
+            let values: Vec<f64> = uniform(seed(&name), tensor.shape().len()).iter().map(|v| shift + 0.3 * v).collect();
+            write(d, &values, tensor);
+        }
+    }
+    load(d, &mut net, spec.batch);
+    net
+}
+
+/// By name, so that a tied net has the values of the first block of an untied one.
+fn seed(name: &str) -> u64 {
+    name.replace("shared", "0").bytes().fold(7, |seed, byte| (31 * seed + u64::from(byte)) % 1_000_003)
+}
+
+fn load<D: Device, F: Field<D>>(d: &D, net: &mut Net<D, F>, n: usize) {
+    let len = net.spec().images().with_batch(n).len();
+    let images = support::rounded::<D>(&uniform(7, len));
+    let labels: Vec<f64> = (0..n).map(|i| (i % net.spec().classes) as f64).collect();
+    net.load(d, &images, &support::rounded::<D>(&labels)).expect("load");
+}
+
+type Named = Vec<(String, Vec<f64>)>;
+
+fn read_all<D: Device>(d: &D, tensors: Vec<(String, &rewind::tensor::Tensor<D>)>) -> Named {
+    tensors.into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect()
+}
+
+/// All gradients, the loss, and the drift.
+struct Gradients;
+
+impl Use for Gradients {
+    type Given = (Named, f64, Option<f64>);
+
+    fn on<D: Device, F: Field<D>>(self, d: &D, mut net: Net<D, F>) -> Self::Given {
+        let loss = net.forward(d).expect("forward").loss;
+        let drift = net.backward(d, NO_SGD).expect("backward");
+        (read_all(d, net.gradients()), loss, drift.stem)
+    }
+}
+
+/// Everything that a checkpoint holds after three steps, one of a smaller batch.
+struct Trained;
+
+impl Use for Trained {
+    type Given = Named;
+
+    fn on<D: Device, F: Field<D>>(self, d: &D, mut net: Net<D, F>) -> Named {
+        let batch = net.spec().batch;
+        for n in [batch, batch - 1, batch] {
+            load(d, &mut net, n);
+            let (result, _) = net.train_step(d, SGD).expect("step");
+            assert!(result.loss.is_finite());
+        }
+        read_all(d, net.checkpointed())
+    }
+}
+
+/// `|a - b| / |b|` over everything.
+fn error(a: &Named, b: &Named) -> f64 {
+    let pairs = || a.iter().zip(b).flat_map(|((_, a), (_, b))| a.iter().zip(b));
+    let (distance, norm) = pairs().fold((0.0, 0.0), |(d, n), (a, b)| (d + (a - b) * (a - b), n + b * b));
+    f64::sqrt(distance / norm)
+}
+
+/// Central differences of the loss along a direction in every parameter tensor.
+struct Differences;
+
+impl Use for Differences {
+    type Given = ();
+
+    fn on<D: Device, F: Field<D>>(self, d: &D, mut net: Net<D, F>) {
+        net.forward(d).expect("forward");
+        net.backward(d, NO_SGD).expect("backward");
+        let what = net.spec().body;
+        for (index, (name, grad)) in read_all(d, net.gradients()).into_iter().enumerate() {
+            let direction = uniform(1000 + index as u64, grad.len());
+            let slope: f64 = grad.iter().zip(&direction).map(|(g, v)| g * v).sum();
+            let start = {
+                let tensors = net.checkpointed();
+                read(d, tensors.iter().find(|(other, _)| *other == name).expect("a parameter").1)
+            };
+            let mut loss_at = |by: f64| {
+                let moved: Vec<f64> = start.iter().zip(&direction).map(|(x, v)| x + by * v).collect();
+                let mut tensors = net.checkpointed_mut();
+                write(d, &moved, tensors.iter_mut().find(|(other, _)| *other == name).expect("a parameter").1);
+                drop(tensors);
+                net.forward(d).expect("forward").loss
+            };
+            let mut off = |delta: f64| {
+                let difference = (loss_at(delta) - loss_at(-delta)) / (2.0 * delta);
+                (difference, (slope - difference).abs() / (1.0 + slope.abs()))
+            };
+            // of some ten thousand ReLUs one may open between the two points and bend the loss; then they come closer, where
+            // rounding, 1e-16 times some hundred, is more of the difference
+            let (wide, narrow) = (off(1e-6), off(1e-8));
+            assert!(
+                wide.1 < 1e-6 || narrow.1 < 2e-5,
+                "{name} of {what:?}: {slope}, by differences {wide:?} {narrow:?}"
+            );
+            off(0.0);
+        }
+    }
+}
+
+#[test]
+fn backprop_agrees_with_central_differences() {
+    for scheme in SCHEMES {
+        for body in bodies(&[2, 3]) {
+            with(D, staged(body, SweepSpec::new(scheme, Gradient::Backprop), 3, 4), Differences);
+        }
+    }
+}
+
+#[test]
+fn every_mode_comes_to_backprop() {
+    for scheme in SCHEMES {
+        for body in bodies(&[12, 12]) {
+            let of = |sweep| with(D, staged(body, sweep, 12, 3), Gradients);
+            let (exact, _, none) = of(SweepSpec::new(scheme, Gradient::Backprop));
+            assert_eq!(none, None);
+            for gradient in GRADIENTS {
+                let sweep = SweepSpec::new(scheme, gradient);
+                let what = format!("{body:?} {scheme} {gradient}");
+                if !gradient.reconstructs() {
+                    assert!(of(sweep).0 == exact, "{what}");
+                    continue;
+                }
+                let errors = [0, 1, 60].map(|fixed_point| {
+                    let (found, _, drift) = of(SweepSpec { fixed_point, ..sweep });
+                    (error(&found, &exact), drift.expect("a drift"))
+                });
+                println!("{what}: {errors:?}");
+                assert!(errors[0].0 > 1e-9 && errors[1].1 < errors[0].1, "{what}: {errors:?}");
+                // each pass contracts by h Lip(f), below two thirds here: 3e-11, then what lies behind amplifies it
+                assert!(errors[2].0 < 1e-9 && errors[2].1 < 1e-9, "{what}: {errors:?}");
+            }
+            let anchored = of(SweepSpec { anchors: Some(1), ..SweepSpec::new(scheme, Gradient::Adjoint) });
+            let plain = of(SweepSpec::new(scheme, Gradient::Adjoint));
+            assert!(error(&anchored.0, &exact) < error(&plain.0, &exact), "{body:?} {scheme}");
+        }
+    }
+}
+
+#[test]
+fn updates_in_the_sweep_give_the_bits_of_updates_after_it() {
+    for body in bodies(&[2, 3]) {
+        for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::InSweep) {
+            let spec = NetSpec { sweep, ..staged(body, sweep, 3, 4) };
+            let after = SweepSpec { update: Update::After, ..sweep };
+            let expected = with(D, NetSpec { sweep: after, ..spec }, Trained);
+            assert!(expected.iter().all(|(_, values)| values.iter().all(|v| v.is_finite())), "{sweep:?}");
+            assert!(with(D, spec, Trained) == expected, "{body:?} {sweep:?}");
+        }
+    }
+}
+
+#[test]
+fn the_plan_is_what_is_taken_and_flat_in_the_blocks_of_a_stage() {
+    struct Memory;
+    impl Use for Memory {
+        type Given = u64;
+        fn on<D: Device, F: Field<D>>(self, d: &D, net: Net<D, F>) -> u64 {
+            assert_eq!(net.memory(), &plan::network(d, net.spec()), "{:?}", net.spec());
+            net.memory().activations()
+        }
+    }
+    for sweep in all_sweeps() {
+        for (shallow, deep) in bodies(&[2, 3]).into_iter().zip(bodies(&[9, 30])) {
+            let [few, many] = [(shallow, 4), (deep, 40)]
+                .map(|(body, depth)| with(D, NetSpec { sweep, ..staged(body, sweep, depth, 3) }, Memory));
+            let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();
+            assert_eq!(few == many, flat, "{shallow:?} {sweep:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tied_gradient_is_the_sum_of_the_untied_ones() {
+    /// The gradients of a net whose blocks have the weights of the first.
+    struct Equal;
+    impl Use for Equal {
+        type Given = Named;
+        fn on<D: Device, F: Field<D>>(self, d: &D, mut net: Net<D, F>) -> Named {
+            for stage in &mut net.stages {
+                let first: Vec<_> = stage.stack.theta[0].named().map(|(_, tensor)| read(d, tensor)).collect();
+                for theta in &mut stage.stack.theta {
+                    theta.named_mut().zip(&first).for_each(|((_, tensor), values)| write(d, values, tensor));
+                }
+            }
+            net.forward(d).expect("forward");
+            net.backward(d, NO_SGD).expect("backward");
+            read_all(d, net.gradients())
+        }
+    }
+    for scheme in SCHEMES {
+        for gradient in GRADIENTS {
+            for tied in bodies(&[4, 3]).into_iter().filter(|body| body.tied) {
+                let of = |body| with(D, staged(body, SweepSpec::new(scheme, gradient), 5, 4), Equal);
+                let (shared, own) = (of(tied), of(Body { tied: false, ..tied }));
+                for (name, found) in &shared {
+                    let Some((stage, tensor)) = name.split_once("blocks.shared.") else { continue };
+                    let mut sum = vec![0.0; found.len()];
+                    let blocks = own.iter().filter(|(other, _)| {
+                        other.starts_with(&format!("{stage}blocks.")) && other.ends_with(&format!(".{tensor}"))
+                    });
+                    blocks.for_each(|(_, values)| sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += v));
+                    let largest = sum.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+                    assert_close(&format!("{name} {tied:?} {scheme} {gradient}"), found, &sum, |_| {
+                        1e-12 * (largest + 1.0)
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tensors_have_the_names_that_are_documented() {
+    struct Names;
+    impl Use for Names {
+        type Given = Vec<String>;
+        fn on<D: Device, F: Field<D>>(self, _: &D, mut net: Net<D, F>) -> Vec<String> {
+            let names: Vec<String> = net.checkpointed().into_iter().map(|(name, _)| name).collect();
+            let mut other: Vec<String> = net.checkpointed_mut().into_iter().map(|(name, _)| name).collect();
+            let mut sorted = names.clone();
+            sorted.sort();
+            other.sort();
+            assert_eq!(sorted, other);
+            sorted.dedup();
+            assert_eq!(sorted.len(), names.len(), "no name comes twice");
+            names
+        }
+    }
+    let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
+    let names = bodies(&[2, 2]).into_iter().map(|body| with(D, staged(body, sweep, 3, 2), Names));
+    let expected: [&[&str]; 5] = [
+        &["stages.0.first.conv2.weight", "stages.1.shortcut.bn1.running_mean", "stages.1.blocks.1.bn2.bias"],
+        &[
+            "stages.0.blocks.shared.conv1.weight",
+            "stages.0.blocks.1.bn1.running_var",
+            "velocity.stages.1.first.bn1.bias",
+        ],
+        &["stages.1.first.conv3.weight", "stages.0.blocks.1.conv3.weight", "velocity.stages.1.shortcut.conv1.weight"],
+        &["stages.1.blocks.shared.bn3.weight", "stages.1.blocks.1.bn3.running_var"],
+        &["blocks.shared.conv1.weight", "blocks.2.bn2.running_var", "velocity.blocks.shared.bn1.weight"],
+    ];
+    for (names, expected) in names.zip(expected) {
+        for name in expected {
+            assert!(names.iter().any(|other| other == name), "{name} is not among {names:?}");
+        }
+        assert!(!names.iter().any(|name| name.starts_with("stages.0.shortcut")), "the first stage changes no shape");
+    }
+}
+
+#[test]
+fn the_first_place_that_is_not_finite_is_named() {
+    let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
+    let body = Body { stages: Some(Stages::new(&[2, 3], &[4, 8]).expect("stages")), ..Body::default() };
+    let mut net = alive::<Reference, Basic>(D, staged(body, sweep, 3, 2));
+    D.fill(f64::INFINITY, &mut net.stages[1].stack.theta[2].bn2.gamma).expect("fill");
+    assert!(!net.train_step(D, NO_SGD).expect("step").0.loss.is_finite());
+    assert_eq!(net.first_non_finite(D).expect("diagnosis"), "the state after block 2 of stage 1");
+    for (name, tensor) in net.checkpointed_mut() {
+        if name == "stages.1.first.bn2.weight" {
+            D.fill(f64::NAN, tensor).expect("fill");
+        }
+    }
+    assert_eq!(net.first_non_finite(D).expect("diagnosis"), "the state after the first block of stage 1");
+}
+
+#[test]
+fn the_cpu_agrees_with_the_reference() {
+    let cpu = Cpu::new(Some(2)).expect("cpu");
+    for scheme in SCHEMES {
+        for gradient in GRADIENTS {
+            for body in bodies(&[3, 4]) {
+                let spec = staged(body, SweepSpec::new(scheme, gradient), 4, 5);
+                let ((expected, loss, _), (found, loss_found, _)) =
+                    (with(D, spec, Gradients), with(&cpu, spec, Gradients));
+                let error = error(&found, &expected);
+                println!("{body:?} {scheme} {gradient}: {error:.2e}");
+                // some thousand roundings one after the other, and a ReLU's input may round to the other side of 0
+                assert!(
+                    error < 3000.0 * EPS_F32 && (loss - loss_found).abs() < 1e-4,
+                    "{body:?} {scheme} {gradient}: {error:.2e}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_staged_net_of_the_papers_kind_has_the_maps_of_a_resnet() {
+    let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
+    let stages = Stages::new(&[4, 4, 4], &[16, 32, 64]).expect("stages");
+    let spec = NetSpec { body: Body { stages: Some(stages), ..Body::default() }, ..small(sweep, 1, 1, 2) };
+    let maps: Vec<String> = spec.stages().iter().map(|stage| stage.stack.map.to_string()).collect();
+    assert_eq!(maps, ["[2, 32, 32, 16]", "[2, 16, 16, 32]", "[2, 8, 8, 64]"]);
+    assert_eq!(spec.pooled().to_string(), "[2, 1, 1, 64]");
+}
