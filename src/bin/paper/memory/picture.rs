@@ -105,7 +105,7 @@ const fn net_name(scheme: Scheme) -> &'static str {
 /// What all nets have in common.
 fn subtitle(rows: &[Row]) -> String {
     let Some(Row { spec, .. }) = rows.first() else { return String::new() };
-    let map = spec.net().map();
+    let map = spec.net().stem_map();
     let seeds = rows.iter().map(|row| row.measured.len()).max().unwrap_or(0);
     let plural = if seeds == 1 { "" } else { "es" };
     format!(
