@@ -162,6 +162,7 @@ mod tests {
     use crate::config::{DeviceChoice, Math};
     use crate::init::Init;
     use crate::net::Stem;
+    use crate::schedule::Schedule;
     use crate::scheme::{Scheme, StepSize};
     use crate::sweep::{BnStatistics, Gradient, Update};
 
@@ -211,7 +212,7 @@ mod tests {
         let config = resolved(
             "--data synthetic --no-augment --depth 4 --channels 3 --stem 3x3 --scheme heun --step-size 1 --init plain --gradient adjoint \
              --fixed-point 2 --anchors 3 --bn-stats batch --update after --epochs 6 --batch 7 --lr 0.25 --momentum 0 \
-             --weight-decay 0 --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
+             --weight-decay 0 --lr-schedule cosine --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
             None,
         )
         .unwrap();
@@ -223,6 +224,7 @@ mod tests {
         assert_eq!((config.sweep.bn_stats, config.sweep.update), (BnStatistics::Batch, Update::After));
         assert_eq!((config.epochs, config.batch, config.lr), (Some(6), 7, 0.25));
         assert_eq!((config.momentum, config.weight_decay, config.lr_drop), (0.0, 0.0, vec![2, 4]));
+        assert_eq!(config.lr_schedule, Schedule::Cosine);
         assert_eq!((config.seed, config.max_steps, config.device), (9, Some(11), DeviceChoice::Cpu));
         assert_eq!(config.math, Math::Fp32);
         assert_eq!((config.threads, config.memory_limit), (Some(2), Some(512 << 20)));
@@ -257,6 +259,10 @@ mod tests {
             ("--step-size 1", "--step-size 1 contradicts the checkpoint, which was trained --step-size 1/N:"),
             ("--init plain", "--init plain contradicts the checkpoint, which was trained --init paper:"),
             ("--stem 3x3", "--stem 3x3 contradicts the checkpoint, which was trained --stem 5x5:"),
+            (
+                "--lr-schedule cosine",
+                "--lr-schedule cosine contradicts the checkpoint, which was trained --lr-schedule step:",
+            ),
             ("--lr-drop none", "--lr-drop none contradicts the checkpoint, which was trained --lr-drop 30,60:"),
             ("--anchors 3", "--anchors 3 contradicts the checkpoint, which was trained --anchors 2:"),
             ("--checkpoint-every 3", "which was trained without --checkpoint-every:"),

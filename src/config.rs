@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::field::bottleneck::EXPANSION;
 use crate::init::Init;
 use crate::net::{Block, Body, Stages, Stem};
+use crate::schedule::Schedule;
 use crate::scheme::{Scheme, StepSize};
 use crate::settings::Settings;
 use crate::sweep::{Gradient, SweepSpec};
@@ -155,7 +156,9 @@ pub struct RunConfig {
     pub momentum: f64,
     /// Weight decay, on all parameters.
     pub weight_decay: f64,
-    /// Epochs after which the learning rate falls to a tenth.
+    /// How the learning rate goes down.
+    pub lr_schedule: Schedule,
+    /// Epochs after which the learning rate falls to a tenth, if it falls in steps.
     pub lr_drop: Vec<usize>,
     /// Seeds weights, order, augmentation and synthetic data.
     pub seed: u64,
@@ -193,6 +196,7 @@ impl Default for RunConfig {
             lr: 0.1,
             momentum: 0.9,
             weight_decay: 5e-4,
+            lr_schedule: Schedule::Step,
             lr_drop: vec![30, 60],
             seed: 0,
             max_steps: None,
@@ -444,6 +448,7 @@ mod tests {
         config.augment = false;
         config.stem = Stem::Same3x3;
         config.step_size = StepSize::One;
+        config.lr_schedule = Schedule::Cosine;
         config.init = Init::Plain;
         assert_eq!(read(&config), config);
         assert_eq!(read(&config).epochs, Some(90));

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::init::Init;
 use crate::memory::parse_bytes;
 use crate::net::{Block, Stem};
+use crate::schedule::Schedule;
 use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 
@@ -99,7 +100,10 @@ pub struct Settings {
     /// Weight decay, on all parameters [default: 0.0005].
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Training")]
     pub weight_decay: Option<f64>,
-    /// Epochs after which lr falls to a tenth, or none [default: 30,60].
+    /// How lr goes down: step, or cosine over all epochs [default: step].
+    #[arg(long, value_name = "HOW", hide_possible_values = true, help_heading = "Training")]
+    pub lr_schedule: Option<Schedule>,
+    /// Epochs after which step lets lr fall to a tenth, or none [default: 30,60].
     #[arg(long, value_name = "E,E", help_heading = "Training")]
     pub lr_drop: Option<LrDrop>,
     /// Seed of weights, order, augmentation and synthetic data [default: 0].
@@ -173,6 +177,7 @@ impl Settings {
             lr: self.lr.unwrap_or(base.lr),
             momentum: self.momentum.unwrap_or(base.momentum),
             weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
+            lr_schedule: self.lr_schedule.unwrap_or(base.lr_schedule),
             lr_drop: self.lr_drop.map_or(base.lr_drop, |drop| drop.0),
             seed: self.seed.unwrap_or(base.seed),
             max_steps: self.max_steps.or(base.max_steps),
@@ -215,6 +220,7 @@ impl From<&RunConfig> for Settings {
             lr: Some(config.lr),
             momentum: Some(config.momentum),
             weight_decay: Some(config.weight_decay),
+            lr_schedule: Some(config.lr_schedule),
             lr_drop: Some(LrDrop(config.lr_drop.clone())),
             seed: Some(config.seed),
             max_steps: config.max_steps,

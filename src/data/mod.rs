@@ -59,6 +59,12 @@ impl Split {
         &self.pixels[index * IMAGE_LEN..][..IMAGE_LEN]
     }
 
+    /// Keeps the first `n` images.
+    pub fn truncate(&mut self, n: usize) {
+        self.labels.truncate(n);
+        self.pixels.truncate(n * IMAGE_LEN);
+    }
+
     fn bytes(&self) -> u64 {
         (self.pixels.capacity() + self.labels.capacity()) as u64
     }

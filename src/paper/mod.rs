@@ -13,3 +13,4 @@ pub mod results;
 pub mod slope;
 pub mod spread;
 pub mod training;
+pub mod tuning;

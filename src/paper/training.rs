@@ -58,7 +58,14 @@ impl Training {
         &self.data
     }
 
-    /// The settings that decide the result. One at its default is left out, so that a setting which the program learns later
+    /// The same run, but from the weights of this checkpoint.
+    pub fn starting_from(mut self, checkpoint: &Path) -> Self {
+        self.config.init_from = Some(checkpoint.display().to_string());
+        self
+    }
+
+    /// The settings that decide the result, but for where a run starts that starts from a checkpoint: its cell has to say what
+    /// was trained there. One at its default is left out, so that a setting which the program learns later
     /// makes no old cell another one.
     fn deciding(&self) -> Map<String, Value> {
         let map = |config: &RunConfig| match serde_json::to_value(Settings::from(config)) {
@@ -70,8 +77,9 @@ impl Training {
             DeviceChoice::Cuda(_) => (DeviceChoice::Cuda(0), self.config.math),
             other => (other, defaults.math),
         };
-        let (data, threads, memory_limit) = (None, None, None);
-        let mut settings = map(&RunConfig { data, device, math, threads, memory_limit, ..self.config.clone() });
+        let (data, threads, memory_limit, init_from) = (None, None, None, None);
+        let mut settings =
+            map(&RunConfig { data, device, math, threads, memory_limit, init_from, ..self.config.clone() });
         let defaults = map(&defaults);
         settings.retain(|name, value| defaults.get(name) != Some(value));
         settings
@@ -261,6 +269,33 @@ impl Runs {
         log.finish();
         let history = run.progress().history.clone();
         Ok(Some(Trained { history, diverged, classes: dataset.classes, device: device.name() }))
+    }
+
+    /// The fraction of the test images that the run's net classifies correctly before its first step; none if it was told to
+    /// stop.
+    ///
+    /// # Errors
+    /// As for [`Runs::train`].
+    pub fn test_start<D: Device<Real = f32>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        training: &Training,
+        stop: &AtomicBool,
+    ) -> Result<Option<f64>> {
+        let config = training.config.clone();
+        let dataset = dataset.clone();
+        let test = match config.block {
+            Block::Basic => {
+                let mut run = Run::<D, Basic>::build(device, config, dataset, None, stop)?;
+                device.install(|| run.test())
+            }
+            Block::Bottleneck => {
+                let mut run = Run::<D, Bottleneck>::build(device, config, dataset, None, stop)?;
+                device.install(|| run.test())
+            }
+        };
+        Ok(test?.map(|test| test.accuracy))
     }
 
     /// The checkpoint that the run left when it was stopped. What else is in its place, half of a file or another run's, is

@@ -213,8 +213,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
     }
 
     fn sgd(&self) -> SgdStep {
-        let RunConfig { lr, lr_drop, momentum, weight_decay, .. } = &self.config;
-        let lr = learning_rate(*lr, lr_drop, self.progress.epoch + 1);
+        let RunConfig { lr, lr_schedule, lr_drop, momentum, weight_decay, epochs, .. } = &self.config;
+        let lr = learning_rate(*lr_schedule, *lr, lr_drop, self.progress.epoch + 1, epochs.unwrap_or(0));
         SgdStep { lr, momentum: *momentum, weight_decay: *weight_decay }
     }
 

@@ -6,6 +6,9 @@ mod failure;
 mod gradient_error;
 mod linear_weights;
 mod memory;
+mod staged;
+mod tied;
+mod untie;
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
@@ -47,6 +50,10 @@ enum Experiment {
     Memory(memory::Arguments),
     /// Nets that are close to no ODE: where reconstruction fails, what the drift said, what repairs it (Fig. 3b).
     Failure(failure::Arguments),
+    /// Test accuracy against blocks of nets whose blocks share their weights: deeper, no more parameters (Fig. 3a).
+    Tied(tied::Arguments),
+    /// A trained tied net untied and fine-tuned without storing activations (Table 2).
+    Untie(untie::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +66,8 @@ fn main() -> ExitCode {
             Experiment::Depth(arguments) => depth::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::Memory(arguments) => memory::run(arguments, &cli.common, &mut log, &STOP)?,
             Experiment::Failure(arguments) => failure::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Tied(arguments) => tied::run(arguments, &cli.common, &mut log, &STOP)?,
+            Experiment::Untie(arguments) => untie::run(arguments, &cli.common, &mut log, &STOP)?,
         };
         if ending == Ending::Interrupted {
             log.note("stopped; the same command goes on from here");

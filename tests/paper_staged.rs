@@ -1,0 +1,83 @@
+//! `paper tied` and `paper untie`, as a person uses them.
+
+#[path = "support/cli.rs"]
+mod cli;
+
+use cli::Place;
+use serde_json::Value;
+
+const NET: &str =
+    "--quick --data synthetic --images 256 --batch 64 --widths 2,4 --seeds 1 --threads 2 --quiet --out out";
+
+fn spread(value: &Value) -> f64 {
+    value["mean"].as_f64().expect("a mean")
+}
+
+#[test]
+fn tied_trains_each_depth_in_each_way() {
+    let place = Place::new();
+    let line = format!("tied {NET} --blocks 2,1 --epochs 2");
+    let ended = place.paper(&line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(place.names("out/tied"), ["cells", "summary.json", "tied.csv", "tied.png", "tied.svg"]);
+    assert_eq!(place.names("out/tied/cells").len(), 4 + 1, "and the lock");
+    assert_eq!(place.text("out/tied/tied.csv").lines().count(), 1 + 4 * 2);
+    let curves = &place.summary("out/tied")["curves"];
+    for curve in curves.as_array().expect("curves") {
+        let points = curve["test_accuracy_last_epoch"].as_array().expect("points");
+        assert!(points.len() == 2 && points[0]["blocks_a_stage"] == 1, "{curve}");
+    }
+    let before = place.contents();
+    assert_eq!(place.paper(&line).stdout, ended.stdout);
+    assert!(place.contents() == before);
+}
+
+#[test]
+fn untying_changes_nothing_by_itself_and_fine_tuning_does() {
+    let place = Place::new();
+    let line = format!("untie {NET} --blocks 1,3 --epochs 2 --tune-epochs 1 --tune-lr-drop none --tune-lr 0.01");
+    let ended = place.paper(&line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(place.names("out/untie"), ["cells", "summary.json", "untie.csv", "untie.png", "untie.svg"]);
+    let summary = place.summary("out/untie");
+    let rows = summary["rows"].as_array().expect("rows");
+    let names: Vec<&str> = rows.iter().map(|row| row["run"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["tied", "still-tied-corrected", "untied-corrected", "untied-backprop"]);
+    for row in &rows[1..] {
+        // what untying starts from is what tied training reached
+        assert_eq!(spread(&row["test_accuracy_before"]), spread(&rows[0]["test_accuracy_after"]), "{row}");
+    }
+    let losses: Vec<String> = (place.text("out/untie/untie.csv").lines())
+        .filter(|line| line.contains("tied-") && line.contains(",0,1,"))
+        .map(|line| line.split(',').nth(4).expect("a training loss").into())
+        .collect();
+    assert!(losses.len() == 3 && losses[0] != losses[1] && losses[1] != losses[2], "{losses:?}");
+
+    // a run that is missing is trained again to the same bits, and what it starts from too
+    let before = place.contents();
+    std::fs::remove_file(place.path("out/untie/cells/seed0-untied-backprop.json")).expect("a cell");
+    assert_eq!(place.paper(&line).stdout, ended.stdout);
+    let same = |name: &str| name.ends_with(".csv");
+    for (name, bytes) in place.contents().into_iter().filter(|(name, _)| same(name)) {
+        assert!(before.get(&name) == Some(&bytes), "{name}");
+    }
+}
+
+#[test]
+fn senseless_requests_exit_2() {
+    let place = Place::new();
+    for (line, phrase) in [
+        ("tied --blocks 0", "--blocks 0"),
+        ("tied --images 0", "--images 0"),
+        ("tied --widths 8,x", "--widths"),
+        ("tied --epochs 0", "--epochs 0"),
+        ("untie --blocks 1,2,3,4,5", "--blocks names 5"),
+        ("untie --tune-lr -1", "--lr must"),
+        ("untie --images 100 --batch 101", "--batch 101"),
+    ] {
+        let ended = place.paper(&format!("{line} --data synthetic"));
+        assert_eq!(ended.code, Some(2), "{ended}");
+        assert!(ended.error().contains(phrase), "no {phrase:?} in the error of {ended}");
+    }
+    assert!(place.contents().is_empty());
+}
