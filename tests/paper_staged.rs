@@ -57,9 +57,10 @@ fn untying_changes_nothing_by_itself_and_fine_tuning_does() {
     let before = place.contents();
     std::fs::remove_file(place.path("out/untie/cells/seed0-untied-backprop.json")).expect("a cell");
     assert_eq!(place.paper(&line).stdout, ended.stdout);
-    let same = |name: &str| name.ends_with(".csv");
-    for (name, bytes) in place.contents().into_iter().filter(|(name, _)| same(name)) {
-        assert!(before.get(&name) == Some(&bytes), "{name}");
+    let tables =
+        place.contents().into_iter().filter(|(name, _)| name.extension().is_some_and(|ending| ending == "csv"));
+    for (name, bytes) in tables {
+        assert!(before.get(&name) == Some(&bytes), "{}", name.display());
     }
 }
 

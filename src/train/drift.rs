@@ -5,25 +5,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::progress::exact;
-use crate::sweep::{Gradient, SweepSpec};
 
 /// Steps whose mean drift is judged: that of one batch alone varies.
 pub const WINDOW: u64 = 10;
 
-/// The mean drift from which on the paper's mode, and `light`, may lose accuracy.
-pub const LEVEL: f64 = 0.1;
-/// As [`LEVEL`] for `corrected`, which carries on from a better state than the one that it differentiates at: its drift is
-/// small where its gradient's error is not.
-pub const CORRECTED_LEVEL: f64 = 0.05;
-
-/// The level for a way to reconstruct; none where nothing is reconstructed.
-pub const fn level(sweep: &SweepSpec) -> Option<f64> {
-    match sweep.gradient {
-        Gradient::Backprop | Gradient::Checkpoint => None,
-        Gradient::Corrected => Some(CORRECTED_LEVEL),
-        Gradient::Adjoint | Gradient::Light => Some(LEVEL),
-    }
-}
+/// The mean drift that warns.
+pub const LEVEL: f64 = 0.2;
 
 /// The first window of a run whose drift passed the level.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use super::atomic::write_atomically;
 use super::budget::{net_spec, planned};
 use super::checkpoint::{self, Checkpoint, DatasetId, RunState, saved_shape};
 use super::curves::write_curves;
-use super::drift;
+use super::drift::LEVEL;
 use super::flight::Flight;
 use super::folder::RunFolder;
 use super::log::{EpochExtent, Log, StepsReport};
@@ -238,7 +238,6 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         let seconds = self.flight.land();
         let progress = &mut self.progress;
         let (mut images, mut failed, mut last_drift) = (0, None, None);
-        let level = drift::level(&self.config.sweep);
         for StepResult { batch: BatchResult { loss, correct }, drift } in results {
             let n = self.train.len(progress.step_in_epoch);
             if !loss.is_finite() {
@@ -251,11 +250,11 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             progress.sums.add(n, loss, correct as u64, drift, seconds);
             progress.step_in_epoch += 1;
             progress.global_step += 1;
-            if let Some((drift, level)) = drift.zip(level) {
+            if let Some(drift) = drift {
                 if self.drifts.len() < self.drifts.capacity() {
                     self.drifts.push(drift);
                 }
-                if let Some(warning) = progress.drift.add(progress.global_step, drift, level) {
+                if let Some(warning) = progress.drift.add(progress.global_step, drift, LEVEL) {
                     log.note(&warning.to_string());
                 }
             }
