@@ -4,15 +4,18 @@
 mod support;
 
 use rewind::cpu::Cpu;
+use rewind::data::EpochSpec;
 use rewind::device::{Device, SgdStep};
 use rewind::field::{Basic, Bottleneck, Field, Tensors};
 use rewind::init::Init;
-use rewind::net::{Block, Body, Net, NetSpec, Stages};
+use rewind::net::{Block, Body, Net, NetSpec, Pass, Stages};
 use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
-use support::{EPS_F32, GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, read, small, staged, uniform, write};
+use support::{
+    EPS_F32, GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, numbered, read, small, staged, uniform, write,
+};
 
 const D: &Reference = &Reference;
 const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
@@ -337,6 +340,44 @@ fn the_cpu_agrees_with_the_reference() {
             }
         }
     }
+}
+
+#[test]
+fn a_pass_tells_the_largest_drift_of_all_stages() {
+    let cpu = &Cpu::new(Some(2)).expect("cpu");
+    let sweep = SweepSpec::new(Scheme::Euler, Gradient::Adjoint);
+    let body = Body { stages: Some(Stages::new(&[2, 4], &[4, 8]).expect("stages")), ..Body::default() };
+    let spec = NetSpec { image: 32, ..staged(body, sweep, 3, 4) };
+    let mut net = alive::<Cpu, Basic>(cpu, spec);
+    net.hold(cpu, numbered(9, 4)).expect("hold");
+    net.write_table(cpu, 0, |places| EpochSpec { seed: 1, augment: true }.draw(0, places)).expect("table");
+    net.begin_pass(cpu, Pass::Train { table: 0 }, 0).expect("pass");
+    net.set_learning_rate(cpu, 0.0).expect("rate");
+    net.ask_train_step(cpu, 4, NO_SGD).expect("step");
+    let told = net.results(cpu, 0, 1).expect("results").next().expect("one").drift.expect("a drift");
+    // the same batch and weights again
+    net.forward(cpu).expect("forward");
+    let of_net = net.backward(cpu, NO_SGD).expect("backward").stem.expect("a drift");
+    // what each stage's sweep gives by itself, from the x_0 that it went back to
+    let each: Vec<f64> = (0..2)
+        .map(|s| {
+            net.forward(cpu).expect("forward");
+            net.backward(cpu, NO_SGD).expect("backward");
+            let (found, exact) = (read(cpu, &net.stages[s].work.x), {
+                let x_rec = net.stages[s].work.x_rec.as_ref().expect("it reconstructs");
+                read(cpu, x_rec)
+            });
+            let distance: f64 = found.iter().zip(&exact).map(|(a, b)| (a - b).powi(2)).sum();
+            (distance / exact.iter().map(|b| b * b).sum::<f64>()).sqrt()
+        })
+        .collect();
+    println!("{told} {of_net} {each:?}");
+    assert_eq!(told, of_net);
+    assert_close("the largest", &[told], &[each[0].max(each[1])], |_| 1e-5 * told);
+    assert!((each[0] - each[1]).abs() > 1e-3 * told, "stages drift apart by different amounts");
+    net.begin_pass(cpu, Pass::Test, 0).expect("pass");
+    net.ask_test_step(cpu, 4).expect("step");
+    assert_eq!(net.results(cpu, 0, 1).expect("results").next().expect("one").drift, Some(0.0));
 }
 
 #[test]

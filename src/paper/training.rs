@@ -336,3 +336,57 @@ impl Training {
         held.data == self.data && held.deciding() == self.deciding()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn training(change: impl FnOnce(&mut RunConfig)) -> Value {
+        let mut config = RunConfig { device: DeviceChoice::Cpu, epochs: Some(5), ..RunConfig::default() };
+        change(&mut config);
+        let data = DatasetId { name: "cifar-10".into(), fingerprint: "0123".into() };
+        serde_json::to_value(Training::new("a".into(), config, data).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_cell_is_another_one_by_what_decides_its_result_alone() {
+        let plain = training(|_| {});
+        let same = training(|config| {
+            config.data = Some("elsewhere".into());
+            config.threads = Some(1);
+            config.memory_limit = Some(1 << 30);
+            config.math = crate::config::Math::Fp32;
+        });
+        assert_eq!(plain, same);
+        let expected = json!({ "data": { "name": "cifar-10", "fingerprint": "0123" }, "recipe_but_for": { "device": "cpu", "epochs": 5 } });
+        assert_eq!(plain, expected);
+        let changes: [fn(&mut RunConfig); 6] = [
+            |config| config.seed = 1,
+            |config| config.epochs = Some(6),
+            |config| config.sweep.anchors = Some(1),
+            |config| config.lr_drop = vec![3],
+            |config| config.augment = false,
+            |config| config.device = DeviceChoice::Cuda(1),
+        ];
+        for (at, change) in changes.into_iter().enumerate() {
+            assert_ne!(training(change), plain, "change {at}");
+        }
+        // which of the GPUs, does not; how it multiplies, does
+        let gpu =
+            |ordinal, math| training(move |config| (config.device, config.math) = (DeviceChoice::Cuda(ordinal), math));
+        assert_eq!(gpu(0, crate::config::Math::Fp32), gpu(1, crate::config::Math::Fp32));
+        assert_ne!(gpu(0, crate::config::Math::Fp32), gpu(0, crate::config::Math::Tf32));
+    }
+
+    #[test]
+    fn a_run_that_diverged_counts_as_guessing() {
+        let history = vec![crate::train::progress::tests::row(1), crate::train::progress::tests::row(2)];
+        let mut trained = Trained { history, diverged: None, classes: 10, device: "cpu".into() };
+        let last = 1.0 - trained.history[1].test_accuracy;
+        assert_eq!((trained.test_error(), trained.best_test_error()), (last, (last, 2)));
+        trained.diverged = Some(Divergence { epoch: 3, step: 7, place: "the stem's output x_0".into() });
+        assert_eq!((trained.test_error(), trained.best_test_error()), (0.9, (last, 2)));
+        trained.history.clear();
+        assert_eq!(trained.best_test_error(), (0.9, 0));
+    }
+}

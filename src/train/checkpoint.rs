@@ -21,7 +21,6 @@ use super::atomic::write_atomically;
 use super::progress::Progress;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::net::SHARED;
 use crate::shape::Shape;
 
 /// Versions are `rewind-1`, `rewind-2`, ...; this program writes and reads the first.
@@ -265,41 +264,20 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] naming both nets.
     pub fn check_net(&self, config: &RunConfig) -> Result<()> {
-        self.check_same(&self.state.config, config)
-    }
-
-    /// Refuses to start from the weights of a net of other blocks, scheme or step size, but for one thing: an untied net may
-    /// start from the tied one of its shape.
-    ///
-    /// # Errors
-    /// [`Error::Checkpoint`] naming both nets.
-    pub fn check_start(&self, config: &RunConfig) -> Result<()> {
-        let held = &self.state.config;
-        let unties = held.tied && !config.tied;
-        let as_found = RunConfig { tied: unties || config.tied, ..config.clone() };
-        self.check_same(held, &as_found)
-    }
-
-    fn check_same(&self, held: &RunConfig, wanted: &RunConfig) -> Result<()> {
         let net = |config: &RunConfig| {
             let RunConfig { step_size, sweep, .. } = config;
             format!("{} --scheme {} --step-size {step_size}", config.net_flags(), sweep.scheme)
         };
-        let (held, wanted) = (net(held), net(wanted));
+        let (held, wanted) = (net(&self.state.config), net(config));
         if held != wanted {
             return Err(self.error(format!("it holds a net of {held}, and this run's net is {wanted}")));
         }
         Ok(())
     }
 
-    /// The values of a weight or running statistic for a net to start from. Every block of an untied net is given the theta
-    /// that all blocks of a tied one share.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::tensor`].
-    pub fn start_tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let shared = (self.header.info(name).is_none()).then(|| shared_name(name)).flatten();
-        self.tensor(shared.as_deref().unwrap_or(name), shape)
+    /// Whether there is a tensor of this name.
+    pub fn holds(&self, name: &str) -> bool {
+        self.header.info(name).is_some()
     }
 
     /// Refuses to go on with other data.
@@ -346,13 +324,6 @@ impl Checkpoint {
     fn error(&self, problem: String) -> Error {
         Error::Checkpoint { path: self.path.clone(), problem }
     }
-}
-
-/// `stages.1.blocks.shared.conv1.weight` for `stages.1.blocks.3.conv1.weight`.
-fn shared_name(name: &str) -> Option<String> {
-    let (stage, block) = name.split_once("blocks.")?;
-    let (_, own) = block.split_once('.')?;
-    Some(format!("{stage}blocks.{SHARED}.{own}"))
 }
 
 fn truncated(found: u64, expected: u64) -> String {

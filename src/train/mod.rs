@@ -16,3 +16,4 @@ pub mod pace;
 pub mod progress;
 pub mod report;
 pub mod run;
+mod start;

@@ -15,6 +15,7 @@ use super::folder::RunFolder;
 use super::log::{EpochExtent, Log, StepsReport};
 use super::progress::{EpochRow, EpochSums, Progress, best_epoch};
 use super::report::{self, Summary, write_metrics};
+use super::start::start_from;
 use crate::config::RunConfig;
 use crate::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
 use crate::device::{Device, SgdStep};
@@ -420,23 +421,6 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
-}
-
-/// Gives a new net the weights and running statistics of a checkpoint.
-fn start_from<D: Device<Real = f32>, F: Field<D>>(
-    device: &D,
-    checkpoint: &Checkpoint,
-    config: &RunConfig,
-    net: &mut Net<D, F>,
-) -> Result<()> {
-    checkpoint.check_start(config)?;
-    for (name, tensor) in net.checkpointed_mut() {
-        // the optimiser starts anew
-        if !name.starts_with("velocity.") {
-            device.upload(&checkpoint.start_tensor(&name, &saved_shape(tensor.shape()))?, tensor)?;
-        }
-    }
-    Ok(())
 }
 
 /// Mean loss and accuracy over the test images.

@@ -78,3 +78,30 @@ impl Axis {
         values.iter().map(|value| self.place(*value)).filter(|place| range.contains(place)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_name_the_values_whose_places_they_are_at() {
+        for (axis, values) in [(Axis::Error, [0.1, 12.5, 39.7, 90.0]), (Axis::Gap, [-41.7, -0.1, 0.0, 20.0])] {
+            let places = values.map(|value| axis.place(value));
+            assert!(places[0] > 0.0 && places.is_sorted_by(|a, b| a < b), "{axis:?} {places:?}");
+            assert_eq!(places.map(|place| axis.label(place)), values.map(|value| format!("{value}")));
+        }
+        assert_eq!(Axis::Error.place(0.0), LEAST_ERROR);
+    }
+
+    #[test]
+    fn ticks_are_those_in_range_and_a_difference_is_seen_against_none() {
+        let (name, colour, marks, band) = (String::new(), rewind::chart::BLUE, Vec::new(), vec![(2.0, 3.0, 22.0)]);
+        let curve = Curve { name, colour, hollow: false, line: vec![(2.0, 12.0)], marks, band };
+        let ticks = |axis: Axis| -> Vec<String> {
+            let range = axis.range([&curve].into_iter(), 0.0);
+            axis.ticks(&range).into_iter().map(|place| axis.label(place)).collect()
+        };
+        assert_eq!(ticks(Axis::Error), ["5", "10", "15", "20"]);
+        assert_eq!(ticks(Axis::Gap), ["0", "0.5", "1", "2", "5", "10", "20"]);
+    }
+}

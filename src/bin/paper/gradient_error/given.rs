@@ -265,7 +265,7 @@ fn meaning(config: &RunConfig, rows: &[Row]) -> String {
         let names: Vec<String> = within.iter().map(|row| format!("{} ({})", row.mode, percent(row))).collect();
         let _ = writeln!(
             text,
-            "Within {small} % of backprop's gradient stay {}. The cheapest of them is {}, at {} evaluations of f a block where \
+            "Within {small} % of backprop's gradient: {}. The cheapest is {}, at {} evaluations of f a block where \
              backprop takes 3: train_cifar {}. The figures are of these weights and batches; they change as the net trains.",
             names.join(", "),
             best.mode,
