@@ -52,7 +52,8 @@ fn panels<'a>(svg: &'a mut String, rows: &[Row]) -> Drawn<'a> {
     let (bytes, times) = ([points(&activations), points(&all)].concat(), points(&time));
     let depths = powers_around(bytes.iter().map(|point| point.0), 2.0);
     let bytes = powers_around(bytes.iter().map(|point| point.1), BYTES_STEP);
-    let longest = times.iter().map(|point| point.1).fold(0.0, f64::max);
+    let bands = time.iter().flatten().flat_map(|curve| &curve.band).map(|(_, _, high)| *high);
+    let longest = times.iter().map(|point| point.1).chain(bands).fold(0.0, f64::max);
     let timed_depths = powers_around(times.iter().map(|point| point.0), 2.0);
     let x_of = |depths: &Range<f64>| depths.clone().log_scale().with_key_points(powers_in(depths, 2.0));
     let x = || x_of(&depths);
@@ -80,7 +81,8 @@ fn panels<'a>(svg: &'a mut String, rows: &[Row]) -> Drawn<'a> {
         panel(&caption, y_desc, &in_bytes, None).draw(&area(1), &all[column], x(), y())?;
         if longest > 0.0 {
             let caption = format!("{name}: time of a step over its depth");
-            let milliseconds = |value: &f64| format!("{value}");
+            // ticks are sums of their distance, and off by a bit
+            let milliseconds = |value: &f64| format!("{}", (1e3 * value).round() / 1e3);
             // the names take the upper part
             let range: Range<f64> = 0.0..1.7 * longest;
             let legend = Some(SeriesLabelPosition::UpperRight);
