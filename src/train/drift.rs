@@ -11,8 +11,10 @@ pub const WINDOW: u64 = 10;
 
 /// The mean drift that warns.
 ///
-/// From `paper failure --quick` on CIFAR-10: 128 runs of 4 epochs, nets of 3 and 8 blocks with h = 1 and 1/N, two starts, two
-/// seeds, seven ways to reconstruct and backprop. LEVELFIGURES
+/// From `paper failure --quick` on CIFAR-10: Euler nets of 3 and 8 blocks, h = 1 and 1/N, two starts, seven ways to reconstruct,
+/// two seeds, 4 epochs. 98 of those 112 runs lost more than 5 points of test accuracy against backprop after some epoch, and the
+/// smallest drift that one of them had come to by then is 0.17. Rounded down to 0.15 it warns of all 98, half of them 122 steps
+/// ahead or more (an epoch has 196), and of 6 of the 14 good ones: it says that training is in danger, not that it is lost.
 pub const LEVEL: f64 = 0.15;
 
 /// The first window of a run whose drift passed the level.
@@ -33,9 +35,9 @@ impl fmt::Display for DriftWarning {
         let Self { step, drift, level } = self;
         write!(
             f,
-            "warning: the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level:.0e}, from where on \
-             gradients may be too wrong to train with: use --gradient corrected, --fixed-point 1 or more, --anchors, \
-             a lower --lr, or more blocks (--depth)"
+            "warning: the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level}: gradients may \
+             become too wrong to train with; use more blocks, a lower --lr, --anchors, --fixed-point or --gradient corrected, \
+             or --gradient checkpoint, which is exact"
         )
     }
 }

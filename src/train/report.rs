@@ -182,7 +182,7 @@ impl fmt::Display for FinalTable<'_> {
         line("time", &time)?;
         if let Some(drift) = s.drift {
             let warned = s.drift_warning.map_or(String::new(), |DriftWarning { step, level, .. }| {
-                format!("; above {level:.0e} first at step {step}: see the warning")
+                format!("; above {level} first at step {step}: see the warning")
             });
             line("drift", &format!("{drift:.1e} of |x_0|, mean of the last epoch{warned}"))?;
         }
