@@ -159,9 +159,9 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
-    use crate::config::{DeviceChoice, Math};
+    use crate::config::{DeviceChoice, Math, NetKind};
     use crate::init::Init;
-    use crate::net::Stem;
+    use crate::net::{Block, Stem};
     use crate::schedule::Schedule;
     use crate::scheme::{Scheme, StepSize};
     use crate::sweep::{BnStatistics, Gradient, Update};
@@ -228,6 +228,14 @@ mod tests {
         assert_eq!((config.seed, config.max_steps, config.device), (9, Some(11), DeviceChoice::Cpu));
         assert_eq!(config.math, Math::Fp32);
         assert_eq!((config.threads, config.memory_limit), (Some(2), Some(512 << 20)));
+        let staged = resolved(
+            "--net staged --blocks 2,3 --widths 8,16 --block bottleneck --tied --init-from a/checkpoint.safetensors",
+            None,
+        )
+        .unwrap();
+        assert_eq!((staged.net, staged.blocks, staged.widths), (NetKind::Staged, vec![2, 3], vec![8, 16]));
+        assert_eq!((staged.block, staged.tied), (Block::Bottleneck, true));
+        assert_eq!(staged.init_from.as_deref(), Some("a/checkpoint.safetensors"));
         let every = resolved("--gradient checkpoint --checkpoint-every 2 --lr-drop none", None).unwrap();
         assert_eq!((every.sweep.checkpoint_every, every.lr_drop), (Some(2), vec![]));
     }

@@ -321,6 +321,11 @@ mod tests {
         config.init = Init::Plain;
         assert_eq!(read(&config), config);
         assert_eq!(read(&config).epochs, Some(90));
+        // of a staged net's sizes none is the tiny net's
+        let base = RunConfig { net: NetKind::Staged, blocks: vec![1, 2], widths: vec![8, 4], ..RunConfig::default() };
+        let staged = RunConfig { block: Block::Bottleneck, tied: true, init_from: Some("a".into()), ..base };
+        assert_eq!(read(&staged), staged);
+        assert!(!staged.to_toml().contains("depth"));
     }
 
     #[test]

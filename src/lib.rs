@@ -26,10 +26,10 @@
 //! | --- | --- |
 //! | [`cli`], [`settings`], [`config`] | what the user typed, and what the run means |
 //! | [`train`], [`schedule`] | the run: epochs, checkpoints, reports |
-//! | [`net`], [`init`], [`plan`] | stem, stack and head; initial weights; every byte, planned |
+//! | [`net`], [`init`], [`plan`] | stem, stages and head; initial weights; every byte, planned |
 //! | [`sweep`] | one file a gradient mode |
 //! | [`scheme`] | Euler and Heun: one step with signed h, and its pullback |
-//! | [`field`] | the residual function f |
+//! | [`field`] | residual functions f: the paper's block, a bottleneck, a linear one |
 //! | [`device`], [`fused`], [`operands`], [`fit`] | the vocabulary of operations, the fused ones' definitions, what fits what |
 //! | [`reference`](mod@reference), [`cpu`], `cuda` | f64 in plain loops, the oracle; f32 with SIMD and threads; GPUs |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
