@@ -59,7 +59,7 @@ pub struct Settings {
     /// Step size: 1/N, or 1 (a plain ResNet, close to no ODE) [default: 1/N].
     #[arg(long, value_name = "H", hide_possible_values = true, help_heading = "Network")]
     pub step_size: Option<StepSize>,
-    /// Initial weights: paper, smooth (blocks equal) or plain [default: paper].
+    /// Initial weights: paper, smooth (equal blocks) or plain [default: paper].
     #[arg(long, value_name = "INIT", hide_possible_values = true, help_heading = "Network")]
     pub init: Option<Init>,
     /// Start from the weights of this checkpoint, untied where it is tied.

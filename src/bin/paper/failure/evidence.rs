@@ -3,7 +3,7 @@
 use rewind::paper::failure::level::{Evidence, Level};
 use rewind::paper::failure::{Outcome, Trial};
 use rewind::paper::method::Method;
-use rewind::train::drift::WINDOW;
+use rewind::train::drift::{LEVEL, WINDOW};
 use serde::Serialize;
 
 use super::Done;
@@ -150,8 +150,8 @@ pub struct Candidate {
     pub good: usize,
 }
 
-/// The levels that are tried.
-const CANDIDATES: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+/// The levels that are tried, that of `train_cifar` among them.
+const CANDIDATES: [f64; 8] = [0.01, 0.02, 0.05, 0.1, LEVEL, 0.2, 0.5, 1.0];
 
 /// How each of them would have done for a group.
 pub fn candidates(done: &Done<'_>, group: Group, allowed: f64) -> Vec<Candidate> {

@@ -10,13 +10,14 @@ use rewind::choose::{self, Job};
 use rewind::config::{DeviceChoice, RunConfig};
 use rewind::device::Device;
 use rewind::error::Result;
+use rewind::memory::Bytes;
 use rewind::paper::cells::{Cell, Cells, Ending};
 use rewind::paper::method::Method;
 use rewind::paper::results::Results;
 use rewind::paper::training::{Runs, Trained, Training};
 use rewind::scheme::Scheme;
 use rewind::terminal::say;
-use rewind::train::budget::check_limit;
+use rewind::train::budget;
 use rewind::train::log::Log;
 use serde::{Serialize, Serializer};
 
@@ -62,6 +63,8 @@ pub struct TiedRun {
     pub blocks: usize,
     pub method: Method,
     pub training: Training,
+    /// What the device holds, as planned.
+    pub planned: Bytes,
 }
 
 impl Serialize for TiedRun {
@@ -142,8 +145,9 @@ impl Job for Experiment<'_> {
             let config = RunConfig { data: Some(origin.clone()), device: opened, ..config };
             let key = format!("seed{}-blocks{blocks:04}-{method}", config.seed);
             let training = Training::new(key, config, id.clone())?;
-            check_limit(device, training.config(), &dataset)?;
-            cells.push(TiedRun { blocks, method, training });
+            budget::check_limit(device, training.config(), &dataset)?;
+            let planned = budget::planned(device, training.config(), &dataset);
+            cells.push(TiedRun { blocks, method, training, planned });
         }
         let folder = common.folder(NAME);
         let (runs, results) = (Runs::new(&folder), Results::new(&folder));

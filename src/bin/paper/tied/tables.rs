@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use rewind::memory::{Category, human};
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::paper::training::Trained;
@@ -70,8 +71,14 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
         // writing to a string cannot fail
         let _ = write!(
             text,
-            "\n{method}\n{:>14}  {:>28}  {:>28}  {:>10}  {:>8}",
-            "blocks a stage", "test accuracy, %", "minus backprop, points", "drift", "diverged"
+            "\n{method}\n{:>14}  {:>28}  {:>28}  {:>10}  {:>8}  {:>11}  {:>12}",
+            "blocks a stage",
+            "test accuracy, %",
+            "minus backprop, points",
+            "drift",
+            "diverged",
+            "parameters",
+            "activations"
         );
         let (gains, drifts) = (gains(done, method), by_blocks(done, method, drift));
         for (blocks, accuracy) in accuracies(done, method) {
@@ -84,19 +91,23 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
             };
             let diverged =
                 of(done, method).filter(|(run, trained)| run.blocks == blocks && trained.diverged.is_some()).count();
+            let planned = of(done, method).find(|(run, _)| run.blocks == blocks).map(|(run, _)| &run.planned);
             let _ = write!(
                 text,
-                "\n{blocks:>14}  {:>28}  {:>28}  {:>10}  {diverged:>8}",
+                "\n{blocks:>14}  {:>28}  {:>28}  {:>10}  {diverged:>8}  {:>11}  {:>12}",
                 shown(Some(accuracy)),
                 shown(of_blocks(&gains).filter(|_| method != Method::Backprop)),
                 of_blocks(&drifts).map_or("-".into(), |drift| format!("{:.1e}", drift.mean)),
+                planned.map_or(String::new(), |bytes| human(bytes.of(Category::Parameters))),
+                planned.map_or(String::new(), |bytes| human(bytes.activations())),
             );
         }
         text.push('\n');
     }
     let _ = writeln!(
         text,
-        "\nafter the last epoch; mean over seeds [quartiles] of as many runs as in brackets; a diverged run counts as guessing"
+        "\nafter the last epoch; mean over seeds [quartiles] of as many runs as in brackets; a diverged run counts as guessing; \
+         memory as planned on this device"
     );
     text
 }
@@ -129,12 +140,21 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
         .into_iter()
         .map(|method| {
             let diverged = of(done, method).filter(|(_, trained)| trained.diverged.is_some()).count();
+            let planned: Vec<Value> = accuracies(done, method)
+                .into_iter()
+                .filter_map(|(blocks, _)| of(done, method).find(|(run, _)| run.blocks == blocks))
+                .map(|(run, _)| {
+                    let (parameters, activations) = (run.planned.of(Category::Parameters), run.planned.activations());
+                    json!({ "blocks_a_stage": run.blocks, "parameter_bytes": parameters, "activation_bytes": activations })
+                })
+                .collect();
             json!({
                 "mode": method,
                 "test_accuracy_last_epoch": list(accuracies(done, method)),
                 "minus_backprop_same_seed": list(gains(done, method)),
                 "drift_last_epoch": list(by_blocks(done, method, drift)),
                 "diverged_runs": diverged,
+                "planned": planned,
             })
         })
         .collect();

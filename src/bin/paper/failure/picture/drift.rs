@@ -1,5 +1,7 @@
 //! A panel a net: the drift against the step, of the first seed.
 
+use std::ops::Range;
+
 use plotters::prelude::*;
 use rewind::chart::{Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::paper::method::Method;
@@ -64,12 +66,18 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
         .draw(
             &area,
             &curves,
-            steps.clone().log_scale().with_key_points(powers_in(&steps, 10.0)),
+            steps.clone().log_scale().with_key_points(round_numbers(&steps)),
             drifts.clone().log_scale().with_key_points(powers_in(&drifts, 10.0)),
         )?;
     }
     legend(&names, &named)?;
     root.present()
+}
+
+/// 10, 20, 50, 100 and so on, as far as they lie in the range.
+fn round_numbers(range: &Range<f64>) -> Vec<f64> {
+    let all = powers_in(&(1.0..range.end), 10.0).into_iter().flat_map(|power| [1.0, 2.0, 5.0].map(|of| of * power));
+    all.filter(|number| range.contains(number)).collect()
 }
 
 /// A net's first run in one way; none where nothing is reconstructed.

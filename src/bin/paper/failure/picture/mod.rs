@@ -27,11 +27,11 @@ const fn style(method: Method) -> (RGBColor, bool) {
         Method::Adjoint => (VERMILLION, false),
         Method::Corrected => (BLUE, false),
         Method::FixedPoint1 => (GREEN, false),
-        Method::FixedPoint2 => (GREEN, true),
+        Method::FixedPoint2 => (RGBColor(120, 120, 120), true),
         Method::FixedPoint3 => (SKY, false),
         Method::AnchorsSqrt => (PURPLE, false),
         Method::AnchorsEach => (ORANGE, false),
-        Method::Light => (RGBColor(120, 120, 120), false),
+        Method::Light => (RGBColor(140, 86, 75), false),
     }
 }
 
