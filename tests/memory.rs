@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rewind::config::RunConfig;
+use rewind::config::{NetKind, RunConfig};
 use rewind::cpu::Cpu;
 use rewind::data::{Dataset, synthetic};
 use rewind::scheme::Scheme;
@@ -55,26 +55,30 @@ static HEAP: Counting = Counting;
 
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
-fn config(sweep: SweepSpec, steps: u64) -> RunConfig {
+fn config(net: NetKind, sweep: SweepSpec) -> RunConfig {
     RunConfig {
+        net,
+        // a staged net's theta is shared too
+        tied: net == NetKind::Staged,
+        blocks: vec![2, 2],
+        widths: vec![4, 8],
         depth: 3,
         channels: 8,
         // at the default rate so shallow a net's reconstruction falls apart within an epoch
         lr: 0.01,
         batch: 64,
         epochs: Some(1),
-        max_steps: Some(steps),
         sweep,
         ..RunConfig::default()
     }
 }
 
 /// Trains `steps` steps into a new folder; returns the allocations of the whole and the peak of live bytes over the start.
-fn train(cpu: &Cpu, dataset: &Arc<Dataset>, sweep: SweepSpec, steps: u64) -> (u64, u64) {
+fn train(cpu: &Cpu, dataset: &Arc<Dataset>, config: &RunConfig, steps: u64) -> (u64, u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = RunFolder::claim(Some(folder.path()), "run").expect("an empty folder");
     let mut log = Log::new(LogKind::Quiet);
-    let config = config(sweep, steps);
+    let config = RunConfig { max_steps: Some(steps), ..config.clone() };
     let (allocations, live) = (ALLOCATIONS.load(Ordering::SeqCst), LIVE.load(Ordering::SeqCst));
     PEAK.store(live, Ordering::SeqCst);
     // one job from outside: the pool's queue for those allocates a block now and then
@@ -90,23 +94,27 @@ fn a_step_allocates_nothing_and_the_heap_holds_what_was_planned() {
     let cpu = Cpu::new(Some(2)).expect("cpu");
     let dataset = Arc::new(synthetic::generate(0));
     let gradients = [Gradient::Corrected, Gradient::Adjoint, Gradient::Light, Gradient::Backprop, Gradient::Checkpoint];
-    for scheme in [Scheme::Euler, Scheme::Heun] {
-        for gradient in gradients {
-            let sweep = SweepSpec::new(scheme, gradient);
-            // threads, their queues and standard output allocate on first use
-            train(&cpu, &dataset, sweep, 3);
-            let (few, _) = train(&cpu, &dataset, sweep, 5);
-            let (many, peak) = train(&cpu, &dataset, sweep, 305);
-            // the texts around the steps hold times, whose digits vary and with them the growth of a string or two;
-            // one allocation in a hundred steps would show as three
-            assert!(many < few + 3, "{scheme} {gradient}: 300 more steps made {} more allocations", many - few);
+    let tiny = [Scheme::Euler, Scheme::Heun]
+        .into_iter()
+        .flat_map(|scheme| gradients.map(|gradient| (NetKind::Tiny, SweepSpec::new(scheme, gradient), 305)));
+    // a staged net's maps are ten times as large
+    let staged = [Gradient::Corrected, Gradient::Backprop]
+        .map(|gradient| (NetKind::Staged, SweepSpec::new(Scheme::Heun, gradient), 35));
+    for (net, sweep, steps) in tiny.chain(staged) {
+        let (what, config) = (format!("{net} {} {}", sweep.scheme, sweep.gradient), config(net, sweep));
+        // threads, their queues and standard output allocate on first use
+        train(&cpu, &dataset, &config, 3);
+        let (few, _) = train(&cpu, &dataset, &config, 5);
+        let (many, peak) = train(&cpu, &dataset, &config, steps);
+        // the texts around the steps hold times, whose digits vary and with them the growth of a string or two;
+        // one allocation in ten steps would show as three
+        assert!(many < few + 3, "{what}: {} more steps made {} more allocations", steps - 5, many - few);
 
-            // the data set was there before
-            let planned = budget::planned(&cpu, &config(sweep, 1), &dataset).total() - dataset.bytes();
-            println!("{scheme} {gradient}: planned {planned} bytes, peak of the heap {peak}");
-            assert!(peak >= planned, "{scheme} {gradient}: planned {planned} bytes and the heap held {peak}");
-            // names of tensors, the checkpoint's header and buffers, the picture: nothing that grows with the batch
-            assert!(peak < planned + (1 << 20), "{scheme} {gradient}: planned {planned}, the heap held {peak}");
-        }
+        // the data set was there before
+        let planned = budget::planned(&cpu, &config, &dataset).total() - dataset.bytes();
+        println!("{what}: planned {planned} bytes, peak of the heap {peak}");
+        assert!(peak >= planned, "{what}: planned {planned} bytes and the heap held {peak}");
+        // names of tensors, the checkpoint's header and buffers, the picture: nothing that grows with the batch
+        assert!(peak < planned + (1 << 20), "{what}: planned {planned}, the heap held {peak}");
     }
 }

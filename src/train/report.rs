@@ -277,8 +277,8 @@ mod tests {
         summary().write(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let keys = "device dataset scheme gradient net depth channels batch seed epochs steps test_accuracy best_test_accuracy \
-                    train_loss step_seconds_median images_per_second drift drift_warning memory activation_peak_bytes planned_peak_bytes \
-                    peak_bytes rss_peak_bytes device_memory";
+                    train_loss step_seconds_median images_per_second drift drift_warning memory activation_peak_bytes \
+                    planned_peak_bytes peak_bytes rss_peak_bytes device_memory";
         for key in keys.split_whitespace() {
             assert!(json.get(key).is_some(), "no {key} in {json}");
         }

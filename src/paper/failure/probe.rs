@@ -114,7 +114,6 @@ mod tests {
         assert!(plain.error > 2.0 * near.error && plain.drift > 2.0 * near.drift, "{plain:?} {near:?}");
         assert!(near.cosine > plain.cosine && near.epoch == 3, "{plain:?} {near:?}");
         let passes = [1, 2, 3].map(|passes| of(StepSize::OverDepth, Gradient::Adjoint, passes).error);
-        println!("{plain:?}\n{near:?}\n{passes:?}");
         assert!(passes[2] < passes[0] && passes[0] < near.error, "{near:?}, {passes:?}");
         assert_eq!(of(StepSize::One, Gradient::Backprop, 0), Probe { epoch: 3, error: 0.0, cosine: 1.0, drift: 0.0 });
     }
