@@ -32,8 +32,8 @@ fn a_run_leaves_five_files_that_agree() {
     let summary = place.summary("out");
     let keys: Vec<&str> = summary.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut expected: Vec<&str> =
-        "device dataset scheme gradient depth channels batch seed epochs steps test_accuracy \
-        best_test_accuracy train_loss step_seconds_median images_per_second drift memory activation_peak_bytes \
+        "device dataset scheme gradient net depth channels batch seed epochs steps test_accuracy \
+        best_test_accuracy train_loss step_seconds_median images_per_second drift drift_warning memory activation_peak_bytes \
         planned_peak_bytes peak_bytes rss_peak_bytes device_memory"
             .split_whitespace()
             .collect();
