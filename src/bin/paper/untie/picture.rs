@@ -1,10 +1,10 @@
-//! Test accuracy against the epoch of fine-tuning, from before the first: a curve for what became of the tied nets.
+//! Accuracy gained against the epoch of fine-tuning: a curve for what became of the tied nets.
 
 use plotters::prelude::*;
 use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, Panel, SKY, VERMILLION};
 use rewind::paper::method::Method;
 
-use super::tables::{by_epoch, fates};
+use super::tables::{fates, gains_by_epoch};
 use super::{Done, Fate};
 
 /// Width and height in pixels.
@@ -23,7 +23,9 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
     let root = root.titled("A trained tied net, fine-tuned", ("sans-serif", 24))?;
     let root = root.titled(about, ("sans-serif", 14))?;
     let seeds = done.iter().map(|(run, _)| run.tuning.training.config().seed + 1).max().unwrap_or(0);
-    let curves: Vec<Curve> = fates(done).into_iter().filter_map(|fate| curve(done, fate)).collect();
+    let mut curves: Vec<Curve> = fates(done).into_iter().filter_map(|fate| curve(done, fate)).collect();
+    // rings lie on discs, so that both are seen where curves meet
+    curves.sort_by_key(|curve| curve.hollow);
     let bands = curves.iter().flat_map(|curve| &curve.band).flat_map(|(_, low, high)| [*low, *high]);
     let (low, high) = bands.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
     let (low, high) = if low <= high { (low, high) } else { (0.0, 100.0) };
@@ -33,8 +35,8 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
         caption: &format!("mean over seeds ({seeds}), band: quartiles; epoch 0: as the tied training left it"),
         x_desc: "epoch of fine-tuning",
         x_label: &|epoch| if epoch.fract() == 0.0 { format!("{epoch:.0}") } else { String::new() },
-        y_desc: "test accuracy, %",
-        y_label: &|accuracy| format!("{accuracy:.1}"),
+        y_desc: "test accuracy gained since before, points",
+        y_label: &|gain| format!("{:.1}", gain + 0.0),
         y_room: 64,
         legend: Some(SeriesLabelPosition::LowerRight),
     }
@@ -59,7 +61,7 @@ fn curve(done: &Done<'_>, fate: Fate) -> Option<Curve> {
             (format!("untied, {method}"), colour, true)
         }
     };
-    let spreads = by_epoch(done, fate);
+    let spreads = gains_by_epoch(done, fate);
     let line: Vec<_> = spreads.iter().map(|(epoch, spread)| (*epoch as f64, spread.mean)).collect();
     let band = spreads.iter().map(|(epoch, spread)| (*epoch as f64, spread.low, spread.high)).collect();
     Some(Curve { name, colour, hollow, marks: line.clone(), line, band })

@@ -34,11 +34,11 @@ fn after(tuned: &Tuned) -> f64 {
     100.0 * (1.0 - tuned.trained.test_error())
 }
 
-/// Test accuracy over the seeds, in per cent, by epoch; 0 is before the first.
-pub fn by_epoch(done: &Done<'_>, fate: Fate) -> Vec<(usize, Spread)> {
+/// Points of test accuracy gained since before the first epoch, over the seeds, by epoch from 0.
+pub fn gains_by_epoch(done: &Done<'_>, fate: Fate) -> Vec<(usize, Spread)> {
     let at = |tuned: &Tuned, epoch: usize| match epoch.checked_sub(1) {
-        None => before(tuned),
-        Some(row) => tuned.trained.history.get(row).map(|row| 100.0 * row.test_accuracy),
+        None => before(tuned).map(|_| 0.0),
+        Some(row) => Some(100.0 * tuned.trained.history.get(row)?.test_accuracy - before(tuned)?),
     };
     let most = of(done, fate).map(|(_, tuned)| tuned.trained.history.len()).max().unwrap_or(0);
     let spread = |epoch| Spread::of(of(done, fate).filter_map(|(_, tuned)| at(tuned, epoch)));
