@@ -92,7 +92,7 @@ pub struct Arguments {
 }
 
 const NOTES: &str = "\
-Time on two idle cores: --quick takes about 85 minutes, of which depth 32 takes most; --depths 2,8
+Time on two idle cores: --quick takes an estimated 85 minutes, of which depth 32 takes most; --depths 2,8
 cuts it to 20. The full form is for a GPU, or for days. Ctrl-C keeps everything: a run that was
 begun goes on from its last step. Runs go by seed, then by depth, so that a part of them is a result.";
 

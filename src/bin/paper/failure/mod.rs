@@ -98,7 +98,7 @@ pub struct Arguments {
 }
 
 const NOTES: &str = "\
-Time on two idle cores: --quick takes about a quarter of an hour. The full form is for a GPU, or for
+Time on two idle cores: --quick takes an estimated quarter of an hour. The full form is for a GPU, or for
 days. Ctrl-C keeps every run that was done; one that was under way is begun anew.";
 
 /// The runs so far, and what they gave.
