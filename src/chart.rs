@@ -146,7 +146,9 @@ pub fn legend<'a>(area: &Area<'a>, curves: &[Curve], columns: usize) -> Drawn<'a
     for (n, curve) in curves.iter().enumerate() {
         let (x, y) = (MARGIN + (n % columns) as i32 * column_width, MARGIN / 2 + (n / columns) as i32 * ROW);
         let style = ShapeStyle { color: curve.colour.to_rgba(), filled: !curve.hollow, stroke_width: 2 };
-        area.draw(&PathElement::new([(x, y), (x + 32, y)], style))?;
+        if !curve.line.is_empty() {
+            area.draw(&PathElement::new([(x, y), (x + 32, y)], style))?;
+        }
         if !curve.marks.is_empty() {
             area.draw(&Circle::new((x + 16, y), 3, style))?;
         }

@@ -104,7 +104,7 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
         (None, None) => RunConfig::default(),
     };
     let config = cli.settings.clone().over(base);
-    cli.settings.check_net(config.net)?;
+    cli.settings.check_meaning(config.net, config.lr_schedule)?;
     config.validate()?;
     Ok(config)
 }
@@ -212,7 +212,7 @@ mod tests {
         let config = resolved(
             "--data synthetic --no-augment --depth 4 --channels 3 --stem 3x3 --scheme heun --step-size 1 --init plain --gradient adjoint \
              --fixed-point 2 --anchors 3 --bn-stats batch --update after --epochs 6 --batch 7 --lr 0.25 --momentum 0 \
-             --weight-decay 0 --lr-schedule cosine --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
+             --weight-decay 0 --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
             None,
         )
         .unwrap();
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!((config.sweep.bn_stats, config.sweep.update), (BnStatistics::Batch, Update::After));
         assert_eq!((config.epochs, config.batch, config.lr), (Some(6), 7, 0.25));
         assert_eq!((config.momentum, config.weight_decay, config.lr_drop), (0.0, 0.0, vec![2, 4]));
-        assert_eq!(config.lr_schedule, Schedule::Cosine);
+        assert_eq!(resolved("--lr-schedule cosine", None).unwrap().lr_schedule, Schedule::Cosine);
         assert_eq!((config.seed, config.max_steps, config.device), (9, Some(11), DeviceChoice::Cpu));
         assert_eq!(config.math, Math::Fp32);
         assert_eq!((config.threads, config.memory_limit), (Some(2), Some(512 << 20)));

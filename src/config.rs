@@ -266,7 +266,7 @@ impl RunConfig {
     /// [`Error::Usage`] naming the origin, the line, and what was expected there.
     pub fn from_toml(text: &str, origin: &Path) -> Result<Self> {
         let settings = settings_from_toml(text, origin)?;
-        settings.check_net(settings.net.unwrap_or(NetKind::Tiny))?;
+        settings.check_meaning(settings.net.unwrap_or(NetKind::Tiny), settings.lr_schedule.unwrap_or_default())?;
         Ok(settings.over(Self::default()))
     }
 

@@ -128,11 +128,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Refuses settings that belong to the other net.
+    /// Refuses settings that mean nothing beside the others: those of the other net, epochs of steps where lr goes down on a
+    /// cosine.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the first.
-    pub fn check_net(&self, net: NetKind) -> crate::Result<()> {
+    pub fn check_meaning(&self, net: NetKind, schedule: Schedule) -> crate::Result<()> {
         let Self { depth, channels, stem, blocks, widths, .. } = self;
         let of_tiny = [("--depth", depth.is_some()), ("--channels", channels.is_some()), ("--stem", stem.is_some())];
         let of_staged = [("--blocks", blocks.is_some()), ("--widths", widths.is_some())];
@@ -140,10 +141,16 @@ impl Settings {
             NetKind::Tiny => (&of_staged[..], NetKind::Staged, "give --net staged too, or --depth and --channels"),
             NetKind::Staged => (&of_tiny[..], NetKind::Tiny, "give --blocks and --widths"),
         };
-        match foreign.iter().find(|(_, given)| *given) {
-            None => Ok(()),
-            Some((flag, _)) => Err(Error::Usage(format!("{flag} belongs to --net {other}: {instead}"))),
+        if let Some((flag, _)) = foreign.iter().find(|(_, given)| *given) {
+            return Err(Error::Usage(format!("{flag} belongs to --net {other}: {instead}")));
         }
+        let drops = self.lr_drop.as_ref().is_some_and(|drop| !drop.0.is_empty());
+        if drops && schedule == Schedule::Cosine {
+            let sentence =
+                "--lr-drop belongs to --lr-schedule step: a cosine goes down in every epoch, so leave one out";
+            return Err(Error::Usage(sentence.into()));
+        }
+        Ok(())
     }
 
     /// `base`, with what is given here put over it.
@@ -221,7 +228,7 @@ impl From<&RunConfig> for Settings {
             momentum: Some(config.momentum),
             weight_decay: Some(config.weight_decay),
             lr_schedule: Some(config.lr_schedule),
-            lr_drop: Some(LrDrop(config.lr_drop.clone())),
+            lr_drop: (config.lr_schedule == Schedule::Step).then(|| LrDrop(config.lr_drop.clone())),
             seed: Some(config.seed),
             max_steps: config.max_steps,
             device: Some(config.device),

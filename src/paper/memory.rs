@@ -11,8 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::cells::Cell;
-use super::method::Method;
-use super::training::evaluations;
+use super::method::{Method, evaluations};
 use crate::config::{DeviceChoice, RunConfig};
 use crate::data::{CHANNELS, IMAGE};
 use crate::device::{Device, SgdStep};
@@ -202,6 +201,6 @@ impl Cell for MemorySpec {
     /// In evaluations of a block.
     fn work(&self) -> f64 {
         let sweep = self.method.sweep(self.scheme, self.depth);
-        (1 + self.steps) as f64 * (self.depth * self.scheme.stages()) as f64 * evaluations(&sweep)
+        ((1 + self.steps) * self.depth * self.scheme.stages() * evaluations(&sweep)) as f64
     }
 }

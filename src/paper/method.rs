@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::scheme::Scheme;
 use crate::sweep::{Gradient, SweepSpec};
 
+/// Evaluations of f a block and training step, a VJP counted as two.
+pub(super) const fn evaluations(sweep: &SweepSpec) -> usize {
+    let evaluations = match sweep.gradient {
+        Gradient::Backprop => 3,
+        Gradient::Checkpoint | Gradient::Light => 4,
+        Gradient::Adjoint | Gradient::Corrected => 5,
+    };
+    evaluations + sweep.fixed_point
+}
+
 /// A gradient mode, with anchors or without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -42,6 +52,18 @@ pub enum Method {
 }
 
 impl Method {
+    /// Those whose gradient is not backprop's.
+    pub const APPROXIMATE: [Self; 8] = [
+        Self::Adjoint,
+        Self::AnchorsEach,
+        Self::AnchorsSqrt,
+        Self::Corrected,
+        Self::Light,
+        Self::FixedPoint1,
+        Self::FixedPoint2,
+        Self::FixedPoint3,
+    ];
+
     /// The sweep at this depth: statistics saved, updates in the sweep.
     pub fn sweep(self, scheme: Scheme, depth: usize) -> SweepSpec {
         let plain = |gradient| SweepSpec::new(scheme, gradient);
@@ -58,6 +80,19 @@ impl Method {
             Self::FixedPoint2 => SweepSpec { fixed_point: 2, ..adjoint },
             Self::FixedPoint3 => SweepSpec { fixed_point: 3, ..adjoint },
         }
+    }
+
+    /// The flags by which `train_cifar` trains so at this depth.
+    pub fn flags(self, scheme: Scheme, depth: usize) -> String {
+        let SweepSpec { gradient, fixed_point, anchors, .. } = self.sweep(scheme, depth);
+        let passes = if fixed_point > 0 { format!(" --fixed-point {fixed_point}") } else { String::new() };
+        let anchors = anchors.map_or(String::new(), |every| format!(" --anchors {every}"));
+        format!("--gradient {gradient}{passes}{anchors}")
+    }
+
+    /// Evaluations of f a block and training step, a VJP counted as two.
+    pub fn evaluations(self) -> usize {
+        evaluations(&self.sweep(Scheme::Euler, 1))
     }
 
     /// Whether it reconstructs states, so that the statistics of the recomputation matter.
@@ -80,5 +115,24 @@ impl fmt::Display for Method {
             Self::FixedPoint2 => "fixed-point-2",
             Self::FixedPoint3 => "fixed-point-3",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, resolve};
+
+    #[test]
+    fn its_flags_train_as_it_sweeps() {
+        for scheme in [Scheme::Euler, Scheme::Heun] {
+            for method in Method::APPROXIMATE.into_iter().chain([Method::Backprop, Method::Checkpoint]) {
+                let line = format!("train_cifar --depth 12 --scheme {scheme} {}", method.flags(scheme, 12));
+                let cli = Cli::try_parse_from(line.split_whitespace()).expect("flags");
+                assert_eq!(resolve(&cli, None).expect("a config").sweep, method.sweep(scheme, 12), "{line}");
+            }
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::field::{Basic, Bottleneck, Field};
 use crate::net::Block;
 use crate::paper::cells::Cell;
+use crate::paper::method::evaluations;
 use crate::settings::Settings;
-use crate::sweep::{Gradient, SweepSpec};
 use crate::train::budget::check_limit;
 use crate::train::checkpoint::{Checkpoint, DatasetId};
 use crate::train::folder::RunFolder;
@@ -103,19 +103,50 @@ impl Cell for Training {
     fn work(&self) -> f64 {
         let RunConfig { sweep, epochs, .. } = &self.config;
         let steps: usize = self.config.depths().iter().map(|depth| sweep.scheme.steps(*depth)).sum();
-        let evaluations = (steps * sweep.scheme.stages()) as f64 * evaluations(sweep);
+        let evaluations = (steps * sweep.scheme.stages()) as f64 * evaluations(sweep) as f64;
         epochs.unwrap_or(0) as f64 * (ENDS_EVALUATIONS + evaluations)
     }
 }
 
-/// Evaluations of f a block and training step, a VJP counted as two.
-pub(super) fn evaluations(sweep: &SweepSpec) -> f64 {
-    let evaluations = match sweep.gradient {
-        Gradient::Backprop => 3,
-        Gradient::Checkpoint | Gradient::Light => 4,
-        Gradient::Adjoint | Gradient::Corrected => 5,
-    };
-    (evaluations + sweep.fixed_point) as f64
+/// A cell that trains.
+pub trait Trains: Cell {
+    /// Its run.
+    fn training(&self) -> &Training;
+
+    /// The run from whose weights it starts, if it does.
+    fn start(&self) -> Option<&Training> {
+        None
+    }
+
+    /// Trains in one of `runs`' folders; none if it was told to stop.
+    ///
+    /// # Errors
+    /// As for [`Runs::train`].
+    fn train<D: Device<Real = f32>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        runs: &Runs,
+        log: &mut Log,
+        stop: &AtomicBool,
+    ) -> Result<Option<Self::Result>>;
+}
+
+impl Trains for Training {
+    fn training(&self) -> &Training {
+        self
+    }
+
+    fn train<D: Device<Real = f32>>(
+        &self,
+        device: &D,
+        dataset: &Arc<Dataset>,
+        runs: &Runs,
+        log: &mut Log,
+        stop: &AtomicBool,
+    ) -> Result<Option<Trained>> {
+        runs.train(device, dataset, self, log, stop)
+    }
 }
 
 /// What a training run gave.

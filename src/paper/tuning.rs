@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 
 use super::cells::Cell;
-use super::training::{Runs, Trained, Training};
+use super::training::{Runs, Trained, Training, Trains};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -44,13 +44,21 @@ impl Cell for Tuning {
     }
 }
 
-impl Tuning {
+impl Trains for Tuning {
+    fn training(&self) -> &Training {
+        &self.training
+    }
+
+    fn start(&self) -> Option<&Training> {
+        self.from.as_ref()
+    }
+
     /// Trains; first the run that it starts from, if its checkpoint is not there. Both checkpoints stay. None if it was told to
     /// stop.
     ///
     /// # Errors
     /// As for [`Runs::train`]; [`Error::Usage`] if the run that it starts from diverged, which leaves nothing to start from.
-    pub fn run<D: Device<Real = f32>>(
+    fn train<D: Device<Real = f32>>(
         &self,
         device: &D,
         dataset: &Arc<Dataset>,

@@ -6,8 +6,10 @@ mod failure;
 mod gradient_error;
 mod linear_weights;
 mod memory;
+mod plain;
 mod staged;
 mod tied;
+mod trained;
 mod untie;
 
 use std::process::ExitCode;

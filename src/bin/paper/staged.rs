@@ -1,18 +1,16 @@
 //! What the experiments on staged nets share: the net's sizes, the recipe, the data.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rewind::config::{DeviceChoice, NetKind, RunConfig};
-use rewind::data::Dataset;
-use rewind::data::source::{self, Source};
-use rewind::error::{Error, Result};
+use rewind::error::Result;
 use rewind::net::Block;
 use rewind::schedule::Schedule;
 use rewind::settings::Sizes;
-use rewind::train::checkpoint::DatasetId;
 use rewind::train::log::Log;
 
 use crate::common::Common;
+use crate::trained::{Images, Setting};
 
 /// The small form's widths, and images of an epoch: maps of 32 x 32 are slow on a CPU.
 const QUICK_WIDTHS: [usize; 3] = [8, 16, 32];
@@ -41,17 +39,10 @@ pub struct Staged {
     batch: usize,
     /// auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
-    pub device: DeviceChoice,
+    device: DeviceChoice,
     /// Threads that compute [default: one a core].
     #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-}
-
-/// The data that nets are trained on.
-pub struct Images {
-    pub dataset: Arc<Dataset>,
-    pub id: DatasetId,
-    pub origin: String,
+    threads: Option<usize>,
 }
 
 impl Staged {
@@ -71,33 +62,25 @@ impl Staged {
             tied: true,
             batch: self.batch,
             lr_schedule: Schedule::Cosine,
-            lr_drop: Vec::new(),
             threads: self.threads,
             ..RunConfig::default()
         }
     }
 
+    /// The data and the machine that were asked for.
+    ///
     /// # Errors
-    /// [`Error::Usage`] if there are fewer images than were asked for; as [`source::open`].
-    pub fn open(&self, common: &Common, log: &mut Log) -> Result<Images> {
-        // always the same images, whatever the seeds of the nets
-        let Source { mut dataset, origin, notice } = source::open(self.data.as_deref(), 0)?;
-        if let Some(notice) = notice {
-            log.note(&notice);
-        }
-        let there = dataset.train.len();
-        let images = self.images.unwrap_or(if common.quick { QUICK_IMAGES.min(there) } else { there });
-        if !(1..=there).contains(&images) {
-            return Err(Error::Usage(format!("--images {images} must be from 1 to the data set's {there}")));
-        }
-        dataset.train.truncate(images);
-        let id = DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
-        Ok(Images { dataset: Arc::new(dataset), id, origin })
+    /// As for [`Images::open`].
+    pub fn setting<'a>(&self, common: &'a Common, log: &mut Log, stop: &'static AtomicBool) -> Result<Setting<'a>> {
+        let quick = common.quick.then_some(QUICK_IMAGES);
+        let images = Images::open(self.data.as_deref(), self.images, quick, log)?;
+        Ok(Setting { images, device: self.device, threads: self.threads, common, stop })
     }
 }
 
 /// What the runs of an experiment have in common, as a person reads it.
-pub fn recipe(config: &RunConfig, data: &DatasetId, images: usize) -> String {
+pub fn recipe(config: &RunConfig, images: &Images) -> String {
+    let (data, images) = (&images.id, images.dataset.train.len());
     let RunConfig { widths, block, batch, .. } = config;
     format!("{}, {images} training images, widths {}, {block} blocks, batch {batch}", data.name, Sizes(widths.clone()))
 }

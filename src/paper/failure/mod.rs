@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::field::Field;
 use crate::paper::cells::Cell;
 use crate::paper::method::Method;
-use crate::paper::training::{Runs, Trained, Training, Watch};
+use crate::paper::training::{Runs, Trained, Training, Trains, Watch};
 use crate::train::drift::WINDOW;
 use crate::train::log::Log;
 use crate::train::run::Run;
@@ -92,12 +92,16 @@ impl Cell for Trial {
     }
 }
 
-impl Trial {
+impl Trains for Trial {
+    fn training(&self) -> &Training {
+        &self.training
+    }
+
     /// Trains and probes; none if it was told to stop. What a stopped trial did is lost: the drift of its steps is kept nowhere.
     ///
     /// # Errors
     /// As for [`Runs::train`].
-    pub fn run<D: Device<Real = f32>>(
+    fn train<D: Device<Real = f32>>(
         &self,
         device: &D,
         dataset: &Arc<Dataset>,

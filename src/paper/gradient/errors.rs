@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::measure::Gradient64;
-use super::mode::Mode;
 use crate::net::Drift;
+use crate::paper::method::Method;
 
 /// How far a mode's gradient of the residual blocks' weights, g, is from exact backprop's, g*.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModeErrors {
     /// The mode.
-    pub mode: Mode,
+    pub mode: Method,
     /// `|g - g*| / |g*|` over all blocks together.
     pub error: f64,
     /// `<g, g*> / (|g| |g*|)`.
@@ -73,7 +73,7 @@ pub(crate) fn distance(found: &[Gradient64], exact: &[Gradient64]) -> (f64, f64)
 }
 
 /// Compares gradients named `blocks.<n>.<tensor>`, in the same order.
-pub(super) fn compare(mode: Mode, found: &[Gradient64], exact: &[Gradient64], drift: Drift) -> ModeErrors {
+pub(super) fn compare(mode: Method, found: &[Gradient64], exact: &[Gradient64], drift: Drift) -> ModeErrors {
     let block = |name: &str| name.split('.').nth(1).map(str::to_string);
     let (mut blocks, mut squared) = (Vec::new(), Vec::new());
     let of_block =
@@ -120,7 +120,7 @@ mod tests {
             ("blocks.0.bn1.bias", [0.0, 5.0]),
             ("blocks.1.conv1.weight", [1.0, 2.0]),
         ]);
-        let errors = compare(Mode::Adjoint, &found, &exact, Drift { stem: Some(0.5), anchors: None });
+        let errors = compare(Method::Adjoint, &found, &exact, Drift { stem: Some(0.5), anchors: None });
         assert_eq!(errors.blocks, [(1.0f64 / 50.0).sqrt(), (1.0f64 / 4.0).sqrt()]);
         assert_eq!(errors.error, (2.0f64 / 54.0).sqrt());
         assert_eq!(errors.squared, (1.0 / 25.0 + 1.0 / 4.0) / 2.0);

@@ -6,7 +6,6 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::errors::{ModeErrors, compare};
-use super::mode::Mode;
 use super::weights::Origin;
 use super::{GradientSpec, Precision};
 use crate::data::augment::augment;
@@ -15,6 +14,7 @@ use crate::device::{Device, SgdStep};
 use crate::error::{Error, Result};
 use crate::memory::human;
 use crate::net::Drift;
+use crate::paper::method::Method;
 use crate::plan;
 use crate::reference::Reference;
 use crate::sweep::{SweepSpec, Update};
@@ -23,7 +23,7 @@ use crate::tensor::Real;
 /// What one cell gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Of every mode, in the order of [`Mode::ALL`]; in f64 then [`Mode::Backprop`] in f32 against f64, which is rounding alone.
+    /// Of every mode, in the order of [`Method::APPROXIMATE`]; in f64 then [`Method::Backprop`] in f32 against f64, which is rounding alone.
     pub errors: Vec<ModeErrors>,
     /// How far the net was trained, if it was.
     pub training: Option<TrainedTo>,
@@ -31,7 +31,7 @@ pub struct Measured {
 
 impl Measured {
     /// A mode's errors, where they were measured.
-    pub fn of(&self, mode: Mode) -> Option<&ModeErrors> {
+    pub fn of(&self, mode: Method) -> Option<&ModeErrors> {
         self.errors.iter().find(|errors| errors.mode == mode)
     }
 }
@@ -66,18 +66,18 @@ impl GradientSpec {
         let batch = Batch { spec: self, classes: dataset.classes, origin, images: &images, labels: &labels };
         let errors = match self.precision {
             Precision::F32 => device.install(|| {
-                let (exact, _) = batch.gradients(device, Mode::Backprop)?;
+                let (exact, _) = batch.gradients(device, Method::Backprop)?;
                 let errors = |mode| batch.errors(device, mode, &exact, stop);
-                Mode::ALL.into_iter().map(errors).collect::<Result<Option<Vec<_>>>>()
+                Method::APPROXIMATE.into_iter().map(errors).collect::<Result<Option<Vec<_>>>>()
             }),
             // the reference computes on one thread, so the modes share the machine
             Precision::F64 => device.install(|| {
-                let (exact, _) = batch.gradients(&Reference, Mode::Backprop)?;
+                let (exact, _) = batch.gradients(&Reference, Method::Backprop)?;
                 let errors = |mode| batch.errors(&Reference, mode, &exact, stop);
-                let all: Option<Vec<_>> = Mode::ALL.into_par_iter().map(errors).collect::<Result<_>>()?;
+                let all: Option<Vec<_>> = Method::APPROXIMATE.into_par_iter().map(errors).collect::<Result<_>>()?;
                 let Some(mut all) = all else { return Ok(None) };
-                let (single, drift) = batch.gradients(device, Mode::Backprop)?;
-                all.push(compare(Mode::Backprop, &single, &exact, drift));
+                let (single, drift) = batch.gradients(device, Method::Backprop)?;
+                all.push(compare(Method::Backprop, &single, &exact, drift));
                 Ok(Some(all))
             }),
         };
@@ -118,7 +118,7 @@ impl Batch<'_> {
     fn errors<D: Device>(
         &self,
         d: &D,
-        mode: Mode,
+        mode: Method,
         exact: &[Gradient64],
         stop: &AtomicBool,
     ) -> Result<Option<ModeErrors>> {
@@ -129,7 +129,7 @@ impl Batch<'_> {
         Ok(Some(compare(mode, &found, exact, drift)))
     }
 
-    fn gradients<D: Device>(&self, d: &D, mode: Mode) -> Result<Gradients> {
+    fn gradients<D: Device>(&self, d: &D, mode: Method) -> Result<Gradients> {
         let GradientSpec { scheme, depth, bn_stats, .. } = *self.spec;
         // the gradients are to be read, and the weights to stay
         let sweep = SweepSpec { bn_stats, update: Update::After, ..mode.sweep(scheme, depth) };
@@ -199,11 +199,20 @@ mod tests {
             assert_eq!(b.blocks.len(), 8);
         }
         let error = |mode| f64s.of(mode).expect("compared").error;
-        assert!(error(Mode::Corrected) < error(Mode::Adjoint));
-        assert!(error(Mode::FixedPoint2) < error(Mode::FixedPoint1) && error(Mode::FixedPoint1) < error(Mode::Adjoint));
-        assert!(error(Mode::FixedPoint3) < error(Mode::FixedPoint2) && error(Mode::AnchorsEach) < error(Mode::Adjoint));
+        assert!(error(Method::Corrected) < error(Method::Adjoint));
+        assert!(
+            error(Method::FixedPoint2) < error(Method::FixedPoint1)
+                && error(Method::FixedPoint1) < error(Method::Adjoint)
+        );
+        assert!(
+            error(Method::FixedPoint3) < error(Method::FixedPoint2)
+                && error(Method::AnchorsEach) < error(Method::Adjoint)
+        );
         // rounding is there, and far below every error
-        assert!(error(Mode::Backprop) > 1e-9 && error(Mode::Backprop) < 1e-3 * error(Mode::FixedPoint3), "{f64s:?}");
-        assert_eq!(f32s.of(Mode::Backprop), None);
+        assert!(
+            error(Method::Backprop) > 1e-9 && error(Method::Backprop) < 1e-3 * error(Method::FixedPoint3),
+            "{f64s:?}"
+        );
+        assert_eq!(f32s.of(Method::Backprop), None);
     }
 }

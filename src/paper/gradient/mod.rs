@@ -2,18 +2,17 @@
 
 pub mod errors;
 pub mod measure;
-pub mod mode;
 pub mod weights;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::measure::Measured;
-use self::mode::Mode;
 use self::weights::Weights;
 use crate::data::{CHANNELS, IMAGE};
 use crate::net::{Body, NetSpec, Stem};
 use crate::paper::cells::Cell;
+use crate::paper::method::Method;
 use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, SweepSpec};
 
@@ -88,9 +87,10 @@ impl Cell for GradientSpec {
     }
 
     fn work(&self) -> f64 {
-        let evaluations: f64 = Mode::ALL.iter().chain([&Mode::Backprop]).map(|mode| mode.evaluations()).sum();
-        let steps = (self.depth * self.batch * self.scheme.stages()) as f64;
-        steps * evaluations * self.precision.slowness() + self.training_work
+        let evaluations: usize =
+            Method::APPROXIMATE.iter().chain([&Method::Backprop]).map(|mode| mode.evaluations()).sum();
+        let evaluations = (evaluations * self.depth * self.batch * self.scheme.stages()) as f64;
+        evaluations * self.precision.slowness() + self.training_work
     }
 }
 

@@ -137,19 +137,19 @@ const fn net_name(scheme: Scheme) -> &'static str {
 /// What all runs have in common.
 fn subtitle(done: &Done<'_>, metric: Metric) -> String {
     let Some((run, _)) = done.first() else { return String::new() };
-    let RunConfig { epochs, lr, lr_drop, batch, channels, .. } = run.training.config();
-    let seeds = done.iter().map(|(run, _)| run.training.config().seed + 1).max().unwrap_or(0);
+    let RunConfig { epochs, lr, lr_drop, batch, channels, .. } = run.cell.config();
+    let seeds = done.iter().map(|(run, _)| run.cell.config().seed + 1).max().unwrap_or(0);
     let epoch = if metric == Metric::Best { "; best epoch, chosen on test data" } else { "" };
     format!(
         "{}, {} epochs, lr {lr} (drops after {}), batch {batch}, {channels} channels; mean over seeds ({seeds}), band: quartiles{epoch}",
-        run.training.data().name,
+        run.cell.data().name,
         epochs.unwrap_or(0),
         LrDrop(lr_drop.clone()),
     )
 }
 
 fn diverged(done: &Done<'_>, series: Series) -> usize {
-    let of_series = done.iter().filter(|(run, _)| run.series == series);
+    let of_series = done.iter().filter(|(run, _)| run.label == series);
     of_series.filter(|(_, Trained { diverged, .. })| diverged.is_some()).count()
 }
 

@@ -9,8 +9,10 @@ use rewind::settings::LrDrop;
 use rewind::sweep::{BnStatistics, SweepSpec};
 use serde::Serialize;
 
+use crate::plain::unusual;
+
 /// The modes that show, in Euler nets, what the statistics change.
-const COMPARED: [Method; 2] = [Method::Adjoint, Method::Corrected];
+const COMPARED: [Method; 3] = [Method::Adjoint, Method::AnchorsEach, Method::Corrected];
 
 /// The runs that differ in depth and seed alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,24 +67,14 @@ impl Series {
 
     /// The name of a run: what tells it from the others, and from those of other recipes that a user may try next.
     pub fn key(self, config: &RunConfig) -> String {
-        let RunConfig { depth, seed, lr, lr_drop, batch, channels, .. } = config;
-        let usual = RunConfig::default();
+        let RunConfig { depth, seed, lr_drop, .. } = config;
         let mut key = format!("seed{seed}-depth{depth:04}-{}-{}", self.scheme, self.mode);
         if self.bn_stats == BnStatistics::Batch {
             key += "-batch-statistics";
         }
         let drops = LrDrop(lr_drop.clone()).to_string().replace(',', "-");
         key += &format!("-epochs{}-drop{drops}", config.epochs.unwrap_or(0));
-        for (name, value, usual) in [
-            ("lr", *lr, usual.lr),
-            ("batch", *batch as f64, usual.batch as f64),
-            ("channels", *channels as f64, usual.channels as f64),
-        ] {
-            if value != usual {
-                key += &format!("-{name}{value}");
-            }
-        }
-        key
+        key + &unusual(config)
     }
 }
 

@@ -15,8 +15,8 @@ use super::{Done, Metric, Run};
 pub fn series(done: &Done<'_>) -> Vec<Series> {
     let mut all = Vec::new();
     for (run, _) in done {
-        if !all.contains(&run.series) {
-            all.push(run.series);
+        if !all.contains(&run.label) {
+            all.push(run.label);
         }
     }
     // those of a scheme together, whatever the order of training
@@ -25,7 +25,7 @@ pub fn series(done: &Done<'_>) -> Vec<Series> {
 }
 
 fn depths<'a>(runs: impl Iterator<Item = &'a (&'a Run, Trained)>) -> Vec<usize> {
-    let mut depths: Vec<usize> = runs.map(|(run, _)| run.training.config().depth).collect();
+    let mut depths: Vec<usize> = runs.map(|(run, _)| run.cell.config().depth).collect();
     depths.sort_unstable();
     depths.dedup();
     depths
@@ -33,12 +33,12 @@ fn depths<'a>(runs: impl Iterator<Item = &'a (&'a Run, Trained)>) -> Vec<usize> 
 
 /// A series' runs at a depth, one a seed.
 fn at<'a>(done: &'a Done<'a>, series: Series, depth: usize) -> impl Iterator<Item = &'a (&'a Run, Trained)> {
-    done.iter().filter(move |(run, _)| run.series == series && run.training.config().depth == depth)
+    done.iter().filter(move |(run, _)| run.label == series && run.cell.config().depth == depth)
 }
 
 /// A value of a series over the seeds, by depth.
 pub fn by_depth(done: &Done<'_>, series: Series, value: impl Fn(&Trained) -> Option<f64>) -> Vec<(usize, Spread)> {
-    let of_series = done.iter().filter(|(run, _)| run.series == series);
+    let of_series = done.iter().filter(|(run, _)| run.label == series);
     let spread = |depth| Spread::of(at(done, series, depth).filter_map(|(_, trained)| value(trained)));
     depths(of_series).into_iter().filter_map(|depth| Some((depth, spread(depth)?))).collect()
 }
@@ -46,12 +46,12 @@ pub fn by_depth(done: &Done<'_>, series: Series, value: impl Fn(&Trained) -> Opt
 /// How much more of the test images a series gets wrong than another with the same seed, in points; only seeds that have both
 /// runs count.
 pub fn gaps(done: &Done<'_>, series: Series, other: Series, metric: Metric) -> Vec<(usize, Spread)> {
-    let seed = |run: &Run| run.training.config().seed;
+    let seed = |run: &Run| run.cell.config().seed;
     let gap = |depth, run: &Run, trained: &Trained| {
         let (_, other) = at(done, other, depth).find(|(other, _)| seed(other) == seed(run))?;
         Some(metric.of(trained) - metric.of(other))
     };
-    let of_series = done.iter().filter(|(run, _)| run.series == series);
+    let of_series = done.iter().filter(|(run, _)| run.label == series);
     let spread = |depth| Spread::of(at(done, series, depth).filter_map(|(run, trained)| gap(depth, run, trained)));
     depths(of_series).into_iter().filter_map(|depth| Some((depth, spread(depth)?))).collect()
 }
@@ -142,8 +142,8 @@ fn table(
 const KEYS: &str = "scheme,mode,bn_stats,seed,depth,epochs,lr,batch,channels";
 
 fn keys(run: &Run) -> String {
-    let Series { scheme, mode, bn_stats, .. } = run.series;
-    let RunConfig { seed, depth, epochs, lr, batch, channels, .. } = run.training.config();
+    let Series { scheme, mode, bn_stats, .. } = run.label;
+    let RunConfig { seed, depth, epochs, lr, batch, channels, .. } = run.cell.config();
     let epochs = epochs.unwrap_or(0);
     format!("{scheme},{mode},{},{seed},{depth},{epochs},{lr:?},{batch},{channels}", statistics_name(bn_stats))
 }
@@ -226,10 +226,10 @@ pub fn summary(done: &Done<'_>) -> Value {
         })
         .collect();
     let first = done.first();
-    let config = first.map(|(run, _)| run.training.config());
+    let config = first.map(|(run, _)| run.cell.config());
     json!({
         "experiment": super::NAME,
-        "data": first.map(|(run, _)| run.training.data()),
+        "data": first.map(|(run, _)| run.cell.data()),
         "device": first.map(|(_, trained)| &trained.device),
         "epochs": config.map(|config| config.epochs),
         "lr": config.map(|config| config.lr),

@@ -6,31 +6,25 @@ mod picture;
 mod subject;
 mod tables;
 
-use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rewind::choose::{self, Job};
-use rewind::config::{DeviceChoice, RunConfig};
-use rewind::data::Dataset;
-use rewind::data::source::{self, Source};
+use rewind::config::RunConfig;
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::init::Init;
-use rewind::paper::cells::{Cell, Cells, Ending};
+use rewind::paper::cells::Ending;
 use rewind::paper::failure::{Outcome, Trial};
 use rewind::paper::method::Method;
 use rewind::paper::results::Results;
-use rewind::paper::training::{Runs, Training};
+use rewind::paper::training::Training;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::settings::LrDrop;
-use rewind::terminal::say;
-use rewind::train::budget::check_limit;
-use rewind::train::checkpoint::DatasetId;
 use rewind::train::log::Log;
 
 use self::subject::Subject;
-use crate::common::{Common, written};
+use crate::common::Common;
+use crate::plain::Plain;
+use crate::trained::{Experiment, Images, Planned};
 
 const NAME: &str = "failure";
 const QUICK_DEPTHS: [usize; 2] = [3, 8];
@@ -46,9 +40,8 @@ const PROBE_IMAGES: usize = 256;
 #[derive(Debug, clap::Args)]
 #[command(after_help = NOTES)]
 pub struct Arguments {
-    /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic].
-    #[arg(long, value_name = "DIR|synthetic")]
-    data: Option<String>,
+    #[command(flatten)]
+    plain: Plain,
     /// Depths N [default: 3,8,32; quick: 3,8].
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     depths: Vec<usize>,
@@ -80,21 +73,6 @@ pub struct Arguments {
     /// Epochs after which lr falls to a tenth, or none.
     #[arg(long, value_name = "E,E", default_value = "30,60")]
     lr_drop: LrDrop,
-    /// Learning rate.
-    #[arg(long, value_name = "X", default_value_t = RunConfig::default().lr, allow_negative_numbers = true)]
-    lr: f64,
-    /// Images a step.
-    #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch)]
-    batch: usize,
-    /// Channels of every block.
-    #[arg(long, value_name = "C", default_value_t = RunConfig::default().channels)]
-    channels: usize,
-    /// auto, cpu, cuda or cuda:1.
-    #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
-    device: DeviceChoice,
-    /// Threads that compute [default: one a core].
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
 }
 
 const NOTES: &str = "\
@@ -105,84 +83,45 @@ days. Ctrl-C keeps every run that was done; one that was under way is begun anew
 pub type Done<'a> = [(&'a Trial, Outcome)];
 
 pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static AtomicBool) -> anyhow::Result<Ending> {
-    let seeds = common.seeds(QUICK_SEEDS, FULL_SEEDS)?;
-    let configs = configs(arguments, common, seeds)?;
+    let planned = planned(arguments, common)?;
     let allowed = arguments.allowed;
     if !(allowed.is_finite() && allowed >= 0.0) {
         return Err(Error::Usage(format!("--allowed must be a number of 0 or more points, not {allowed}")).into());
     }
-    // always the same images, whatever the seeds of the nets
-    let Source { dataset, origin, notice } = source::open(arguments.data.as_deref(), 0)?;
-    if let Some(notice) = notice {
-        log.note(&notice);
-    }
-    let data = DatasetId { name: dataset.name.clone(), fingerprint: dataset.fingerprint() };
-    for (_, config) in &configs {
-        config.validate_for_data(dataset.train.len())?;
-    }
-    let Arguments { device, threads, .. } = *arguments;
-    let job = Experiment { configs, origin, data, dataset: Arc::new(dataset), common, allowed, stop };
-    choose::on_device(device, RunConfig::default().math, threads, log, job)
+    arguments.plain.setting(common, log, stop)?.conduct(Failure { allowed }, planned, log)
 }
 
-/// Everything that is settled before the device is opened.
-struct Experiment<'a> {
-    configs: Vec<(Method, RunConfig)>,
-    origin: String,
-    data: DatasetId,
-    dataset: Arc<Dataset>,
-    common: &'a Common,
+struct Failure {
+    /// Points of test accuracy that a good run may lose.
     allowed: f64,
-    stop: &'static AtomicBool,
 }
 
-impl Job for Experiment<'_> {
-    type Output = Ending;
+impl Experiment for Failure {
+    const NAME: &'static str = NAME;
+    type Label = Method;
+    type Cell = Trial;
 
-    fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, log: &mut Log) -> anyhow::Result<Ending> {
-        let Self { configs, origin, data, dataset, common, allowed, stop } = self;
-        let mut trials = Vec::new();
-        for (method, config) in configs {
-            let config = RunConfig { data: Some(origin.clone()), device: opened, ..config };
-            let training = Training::new(Subject::of(&config).key(method, &config), config, data.clone())?;
-            check_limit(device, training.config(), &dataset)?;
-            let probe_images = PROBE_IMAGES.min(dataset.train.len());
-            let epoch_steps = dataset.train.len().div_ceil(training.config().batch);
-            trials.push(Trial { training, method, probe_images, epoch_steps });
-        }
-        let folder = common.folder(NAME);
-        let (runs, results) = (Runs::new(&folder), Results::new(&folder));
-        let mut text = String::new();
-        let ending = Cells::open(&folder)?.complete(
-            &trials,
-            log,
-            stop,
-            |trial| {
-                // of its own: each run has its own bar and pace
-                let mut log = common.log();
-                log.note(&format!("training {}", trial.key()));
-                trial.run(device, &dataset, &runs, &mut log, stop)
-            },
-            |done| {
-                // their cells are kept
-                done.iter().try_for_each(|(trial, _)| runs.remove(&trial.training))?;
-                text = tables::text(done, allowed);
-                results.table(NAME, &tables::csv(done, allowed))?;
-                results.table("drift", &tables::drift_csv(done))?;
-                results.table("probes", &tables::probes_csv(done))?;
-                results.picture("accuracy", picture::accuracy::draw(done))?;
-                results.picture("level", picture::level::draw(done, allowed))?;
-                results.picture("drift", picture::drift::draw(done, allowed))?;
-                results.summary(&tables::summary(done, allowed))
-            },
-        )?;
-        say(&(text + &written(results.folder())))?;
-        Ok(ending)
+    fn cell<D: Device<Real = f32>>(&mut self, _: &D, images: &Images, method: Method, training: Training) -> Trial {
+        let there = images.dataset.train.len();
+        let epoch_steps = there.div_ceil(training.config().batch);
+        Trial { training, method, probe_images: PROBE_IMAGES.min(there), epoch_steps }
+    }
+
+    fn publish(&self, _: &Images, done: &Done<'_>, results: &Results) -> Result<String> {
+        let allowed = self.allowed;
+        results.table(NAME, &tables::csv(done, allowed))?;
+        results.table("drift", &tables::drift_csv(done))?;
+        results.table("probes", &tables::probes_csv(done))?;
+        results.picture("accuracy", picture::accuracy::draw(done))?;
+        results.picture("level", picture::level::draw(done, allowed))?;
+        results.picture("drift", picture::drift::draw(done, allowed))?;
+        results.summary(&tables::summary(done, allowed))?;
+        Ok(tables::text(done, allowed))
     }
 }
 
 /// Every run of the experiment, in the order in which they are trained: all of one seed, net by net.
-fn configs(arguments: &Arguments, common: &Common, seeds: Range<u64>) -> Result<Vec<(Method, RunConfig)>> {
+fn planned(arguments: &Arguments, common: &Common) -> Result<Vec<Planned<Method>>> {
     fn chosen<T: Clone>(given: &[T], quick: Option<&[T]>, full: &[T]) -> Vec<T> {
         if given.is_empty() { quick.unwrap_or(full).to_vec() } else { given.to_vec() }
     }
@@ -193,8 +132,8 @@ fn configs(arguments: &Arguments, common: &Common, seeds: Range<u64>) -> Result<
     let mut methods = chosen(&arguments.modes, quick.then_some(&all[..all.len() - 1]), all);
     methods.retain(|method| *method != Method::Backprop);
     methods.insert(0, Method::Backprop);
-    let mut configs = Vec::new();
-    for seed in seeds {
+    let mut planned = Vec::new();
+    for seed in common.seeds(QUICK_SEEDS, FULL_SEEDS)? {
         for depth in &depths {
             for scheme in &schemes {
                 for (step_size, init) in
@@ -203,24 +142,20 @@ fn configs(arguments: &Arguments, common: &Common, seeds: Range<u64>) -> Result<
                     for method in &methods {
                         let config = RunConfig {
                             depth: *depth,
-                            channels: arguments.channels,
                             step_size,
                             init,
                             sweep: method.sweep(*scheme, *depth),
                             epochs: Some(arguments.epochs.unwrap_or(if quick { QUICK_EPOCHS } else { FULL_EPOCHS })),
-                            batch: arguments.batch,
-                            lr: arguments.lr,
                             lr_drop: arguments.lr_drop.0.clone(),
                             seed,
-                            threads: arguments.threads,
-                            ..RunConfig::default()
+                            ..arguments.plain.config()
                         };
-                        config.validate()?;
-                        configs.push((*method, config));
+                        let key = Subject::of(&config).key(*method, &config);
+                        planned.push(Planned { label: *method, key, config });
                     }
                 }
             }
         }
     }
-    Ok(configs)
+    Ok(planned)
 }

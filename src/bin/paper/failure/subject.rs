@@ -9,6 +9,7 @@ use rewind::scheme::{Scheme, StepSize};
 use serde::Serialize;
 
 use super::Done;
+use crate::plain::unusual;
 
 /// A net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,21 +52,9 @@ impl Subject {
             StepSize::OverDepth => "stepN",
             StepSize::One => "step1",
         };
-        let RunConfig { seed, lr, batch, channels, epochs, .. } = config;
-        let usual = RunConfig::default();
-        let init = self.init_name();
-        let mut key =
-            format!("seed{seed}-depth{depth:04}-{scheme}-{step}-{init}-{method}-epochs{}", epochs.unwrap_or(0));
-        for (name, value, usual) in [
-            ("lr", *lr, usual.lr),
-            ("batch", *batch as f64, usual.batch as f64),
-            ("channels", *channels as f64, usual.channels as f64),
-        ] {
-            if value != usual {
-                key += &format!("-{name}{value}");
-            }
-        }
-        key
+        let (seed, epochs, init) = (config.seed, config.epochs.unwrap_or(0), self.init_name());
+        let unusual = unusual(config);
+        format!("seed{seed}-depth{depth:04}-{scheme}-{step}-{init}-{method}-epochs{epochs}{unusual}")
     }
 }
 

@@ -3,23 +3,23 @@
 use std::fmt::Write as _;
 
 use rewind::paper::gradient::errors::ModeErrors;
-use rewind::paper::gradient::mode::Mode;
 use rewind::paper::gradient::{GradientSpec, Precision};
+use rewind::paper::method::Method;
 
 use super::Done;
 
 /// The columns that say which cell a line is of.
 const KEYS: &str = "scheme,weights,bn_stats,precision,seed,batch,depth,mode";
 
-fn keys(spec: &GradientSpec, mode: Mode) -> String {
+fn keys(spec: &GradientSpec, mode: Method) -> String {
     let GradientSpec { scheme, weights, precision, seed, batch, depth, .. } = spec;
     let (statistics, precision) = (spec.statistics(), precision_of(*precision, mode));
     format!("{scheme},{weights},{statistics},{precision},{seed},{batch},{depth},{mode}")
 }
 
 /// The numbers that were compared; backprop has an error only in f32 against f64.
-fn precision_of(precision: Precision, mode: Mode) -> &'static str {
-    if mode == Mode::Backprop { "f32-f64" } else { precision.name() }
+fn precision_of(precision: Precision, mode: Method) -> &'static str {
+    if mode == Method::Backprop { "f32-f64" } else { precision.name() }
 }
 
 /// A line a cell and mode.

@@ -13,9 +13,9 @@ use rewind::error::Error;
 use rewind::net::Block;
 use rewind::paper::cells::{Cells, Ending};
 use rewind::paper::gradient::errors::ModeErrors;
-use rewind::paper::gradient::mode::Mode;
 use rewind::paper::gradient::weights::{Origin, Weights};
 use rewind::paper::gradient::{GradientSpec, Precision};
+use rewind::paper::method::Method;
 use rewind::paper::results::Results;
 use rewind::paper::spread::Spread;
 use rewind::terminal::say;
@@ -143,7 +143,7 @@ impl Job for Measurement<'_> {
 
 /// What a mode's cells say.
 struct Row {
-    mode: Mode,
+    mode: Method,
     single: Spread,
     double: Option<Spread>,
     cosine: f64,
@@ -173,7 +173,7 @@ fn rows(done: &Done<'_>, group: Group) -> Vec<Row> {
             worst_block: mean(&|errors| errors.blocks.iter().copied().reduce(f64::max))?,
         })
     };
-    Mode::ALL.into_iter().filter_map(row).collect()
+    Method::APPROXIMATE.into_iter().filter_map(row).collect()
 }
 
 /// The net, a line a mode, and what that means for whoever trains it.
@@ -184,7 +184,7 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     let RunConfig { depth, channels, stem, step_size, sweep, .. } = &state.config;
     let test_error = measured.training.and_then(|training| training.test_error);
     let floor =
-        by_depth(done, Group { precision: Precision::F64, ..group }, Mode::Backprop, |errors| Some(errors.error));
+        by_depth(done, Group { precision: Precision::F64, ..group }, Method::Backprop, |errors| Some(errors.error));
     // writing to a string cannot fail
     let mut text = format!(
         "\n{}: {}, depth {depth}, {channels} channels, {stem} stem, step size {step_size}, {} training steps{}\n\
@@ -197,7 +197,7 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
         spec.data.split(' ').next().unwrap_or_default(),
         spec.batch,
         tables::statistics(group.bn_stats),
-        seeds(&by_depth(done, group, Mode::Adjoint, |errors| Some(errors.error))),
+        seeds(&by_depth(done, group, Method::Adjoint, |errors| Some(errors.error))),
         seeds(&floor),
     );
     let _ = writeln!(
@@ -258,7 +258,7 @@ fn meaning(config: &RunConfig, rows: &[Row]) -> String {
     // the cheapest first, of equal cost those without stored states, then the nearest
     within.sort_by(|a, b| {
         let stores = |row: &Row| row.mode.sweep(scheme, depth).anchors.is_some();
-        let cost = a.mode.evaluations().total_cmp(&b.mode.evaluations());
+        let cost = a.mode.evaluations().cmp(&b.mode.evaluations());
         cost.then(stores(a).cmp(&stores(b))).then(a.error().total_cmp(&b.error()))
     });
     if let Some(best) = within.first() {

@@ -1,9 +1,9 @@
 //! What the cells say together: values over depth, over blocks and over seeds, slopes and ratios.
 
 use rewind::paper::gradient::errors::ModeErrors;
-use rewind::paper::gradient::mode::Mode;
 use rewind::paper::gradient::weights::Weights;
 use rewind::paper::gradient::{GradientSpec, Precision};
+use rewind::paper::method::Method;
 use rewind::paper::slope::log_log_slope;
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
@@ -47,7 +47,7 @@ impl Group {
     fn cells<'a, const M: usize>(
         self,
         done: &'a Done<'_>,
-        modes: [Mode; M],
+        modes: [Method; M],
     ) -> impl Iterator<Item = (usize, u64, [&'a ModeErrors; M])> {
         let of_group = done.iter().filter(move |(spec, _)| Self::of(spec) == self);
         of_group.filter_map(move |(spec, measured)| {
@@ -75,7 +75,7 @@ fn by_place(values: &[(usize, f64)]) -> Vec<(usize, Spread)> {
 pub fn by_depth(
     done: &Done<'_>,
     group: Group,
-    mode: Mode,
+    mode: Method,
     value: impl Fn(&ModeErrors) -> Option<f64>,
 ) -> Vec<(usize, Spread)> {
     let cells = group.cells(done, [mode]);
@@ -84,7 +84,7 @@ pub fn by_depth(
 }
 
 /// A mode's errors of each block over the seeds, in nets of this depth.
-pub fn by_block(done: &Done<'_>, group: Group, mode: Mode, depth: usize) -> Vec<(usize, Spread)> {
+pub fn by_block(done: &Done<'_>, group: Group, mode: Method, depth: usize) -> Vec<(usize, Spread)> {
     let cells = group.cells(done, [mode]).filter(|(other, ..)| *other == depth);
     let values: Vec<_> = cells.flat_map(|(_, _, [errors])| errors.blocks.iter().copied().enumerate()).collect();
     by_place(&values)
@@ -94,7 +94,7 @@ pub fn by_block(done: &Done<'_>, group: Group, mode: Mode, depth: usize) -> Vec<
 pub fn slopes(
     done: &Done<'_>,
     group: Group,
-    mode: Mode,
+    mode: Method,
     floor: f64,
     value: impl Fn(&ModeErrors) -> Option<f64>,
 ) -> Option<Spread> {
@@ -111,7 +111,7 @@ pub fn slopes(
 pub fn ratios(
     done: &Done<'_>,
     group: Group,
-    modes: [Mode; 2],
+    modes: [Method; 2],
     value: impl Fn(&ModeErrors) -> Option<f64>,
 ) -> Vec<(usize, Spread)> {
     let ratio = |[one, other]: [&ModeErrors; 2]| {
@@ -125,7 +125,7 @@ pub fn ratios(
 
 /// What rounding alone leaves between backprop in f32 and in f64, by depth, where both were computed.
 pub fn rounding(done: &Done<'_>, group: Group, value: impl Fn(&ModeErrors) -> Option<f64>) -> Vec<(usize, Spread)> {
-    by_depth(done, Group { precision: Precision::F64, ..group }, Mode::Backprop, value)
+    by_depth(done, Group { precision: Precision::F64, ..group }, Method::Backprop, value)
 }
 
 /// What rounding alone leaves between backprop in f32 and in f64, the least and the most of all nets.
@@ -138,7 +138,7 @@ pub struct Floor {
 impl Floor {
     /// 0 where there was no f64.
     pub fn of(done: &Done<'_>, value: impl Fn(&ModeErrors) -> f64) -> Self {
-        let all = || done.iter().filter_map(|(_, measured)| measured.of(Mode::Backprop)).map(&value);
+        let all = || done.iter().filter_map(|(_, measured)| measured.of(Method::Backprop)).map(&value);
         Self { least: all().reduce(f64::min).unwrap_or(0.0), most: all().reduce(f64::max).unwrap_or(0.0) }
     }
 

@@ -6,8 +6,8 @@ use rewind::chart::{
 };
 use rewind::paper::gradient::Precision;
 use rewind::paper::gradient::errors::ModeErrors;
-use rewind::paper::gradient::mode::Mode;
 use rewind::paper::gradient::weights::Weights;
+use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
 use rewind::sweep::BnStatistics;
@@ -21,9 +21,9 @@ const PANEL: (u32, u32) = (500, 460);
 const ABOVE: u32 = 66;
 const LEGEND: u32 = 90;
 /// Names in a row of the legend: the modes in two, and what is no mode in a third.
-const LEGEND_COLUMNS: usize = Mode::ALL.len() / 2;
-/// One a mode, in the order of [`Mode::ALL`].
-const COLOURS: [RGBColor; Mode::ALL.len()] =
+const LEGEND_COLUMNS: usize = Method::APPROXIMATE.len() / 2;
+/// One a mode, in the order of [`Method::APPROXIMATE`].
+const COLOURS: [RGBColor; Method::APPROXIMATE.len()] =
     [VERMILLION, ORANGE, PURPLE, GREEN, RGBColor(120, 120, 120), SKY, BLUE, BLACK];
 const ROUNDING_COLOUR: RGBColor = RGBColor(140, 86, 50);
 
@@ -57,7 +57,7 @@ pub fn drift(done: &Done<'_>) -> Result<String, String> {
     let panels = panels(done, |group| {
         let mut curves = over_depth(done, group, &|errors| errors.drift);
         // corrected carries on from the very state that one more pass gives, so one curve would hide the other
-        let (corrected, same) = (Mode::Corrected.to_string(), Mode::FixedPoint1.to_string());
+        let (corrected, same) = (Method::Corrected.to_string(), Method::FixedPoint1.to_string());
         curves.retain(|curve| curve.name != same);
         for curve in curves.iter_mut().filter(|curve| curve.name == corrected) {
             curve.name = format!("{corrected}, and {same}: the same states");
@@ -80,7 +80,7 @@ pub fn blocks(done: &Done<'_>) -> Result<String, String> {
     let depth = shown.filter_map(|group| deepest(&group)).min().unwrap_or(0);
     let panels = panels(done, |group| {
         let of = |mode, precision| positive(by_block(done, Group { precision, ..group }, mode, depth));
-        let curve = |(mode, colour): (Mode, RGBColor)| {
+        let curve = |(mode, colour): (Method, RGBColor)| {
             let single = of(mode, Precision::F32);
             // rings in each block of many panels would hide the lines
             let double = if group.weights == Weights::Checkpoint { of(mode, Precision::F64) } else { Vec::new() };
@@ -93,7 +93,7 @@ pub fn blocks(done: &Done<'_>) -> Result<String, String> {
                 band: single.iter().map(quartiles).collect(),
             }
         };
-        (format!("{}, N = {depth}", caption(group)), Mode::ALL.into_iter().zip(COLOURS).map(curve).collect())
+        (format!("{}, N = {depth}", caption(group)), Method::APPROXIMATE.into_iter().zip(COLOURS).map(curve).collect())
     });
     let of_checkpoint = done.iter().any(|(spec, _)| spec.weights == Weights::Checkpoint);
     let texts = Texts {
@@ -164,7 +164,7 @@ fn quartiles((place, spread): &(usize, Spread)) -> (f64, f64, f64) {
 /// A curve a mode: f32 as a line with its band, f64 as rings.
 fn over_depth(done: &Done<'_>, group: Group, value: &dyn Fn(&ModeErrors) -> Option<f64>) -> Vec<Curve> {
     let of = |mode, precision| positive(by_depth(done, Group { precision, ..group }, mode, value));
-    let curve = |(mode, colour): (Mode, RGBColor)| {
+    let curve = |(mode, colour): (Method, RGBColor)| {
         let single = of(mode, Precision::F32);
         Curve {
             name: mode.to_string(),
@@ -175,7 +175,7 @@ fn over_depth(done: &Done<'_>, group: Group, value: &dyn Fn(&ModeErrors) -> Opti
             band: single.iter().map(quartiles).collect(),
         }
     };
-    Mode::ALL.into_iter().zip(COLOURS).map(curve).collect()
+    Method::APPROXIMATE.into_iter().zip(COLOURS).map(curve).collect()
 }
 
 struct Texts<'a> {

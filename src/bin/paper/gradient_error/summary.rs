@@ -1,7 +1,7 @@
 //! The cells as a summary for programs.
 
 use rewind::paper::gradient::errors::ModeErrors;
-use rewind::paper::gradient::mode::Mode;
+use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
             }
             all
         };
-        for mode in Mode::ALL {
+        for mode in Method::APPROXIMATE {
             let measure = |value: Measure, floor: f64| {
                 let slope = slopes(done, group, mode, floor, value);
                 json!({ "log_log_slope": slope, "by_depth": over_depth(&by_depth(done, group, mode, value)) })
@@ -45,9 +45,9 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
                 "drift": measure(DRIFT, 0.0),
             })));
         }
-        let gain = |value| over_depth(&ratios(done, group, [Mode::Adjoint, Mode::Corrected], value));
+        let gain = |value| over_depth(&ratios(done, group, [Method::Adjoint, Method::Corrected], value));
         gains.push(with(json!({ "error": gain(ERROR), "drift": gain(DRIFT) })));
-        let alone = by_depth(done, group, Mode::Backprop, ERROR);
+        let alone = by_depth(done, group, Method::Backprop, ERROR);
         if !alone.is_empty() {
             rounding.push(with(json!({ "precision": "f32-f64", "error": over_depth(&alone) })));
         }

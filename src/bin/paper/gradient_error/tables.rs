@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rewind::paper::gradient::Precision;
 use rewind::paper::gradient::errors::ModeErrors;
-use rewind::paper::gradient::mode::Mode;
+use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::sweep::BnStatistics;
 
@@ -52,7 +52,7 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
 fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (String, bool) {
     let Group { scheme, weights, bn_stats, precision } = group;
     let error = |errors: &ModeErrors| Some(metric.of(errors));
-    let columns = Mode::ALL.map(|mode| by_depth(done, group, mode, error));
+    let columns = Method::APPROXIMATE.map(|mode| by_depth(done, group, mode, error));
     let floor = rounding(done, group, error);
     let floor_at = |depth| floor.iter().find(|(other, _)| *other == depth).map(|(_, spread)| spread.mean);
     let mut text = String::new();
@@ -65,12 +65,12 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (St
         seeds(&columns[0]),
         "depth N"
     );
-    for mode in Mode::ALL {
-        let _ = write!(text, "  {mode:>12}");
+    for mode in Method::APPROXIMATE {
+        let _ = write!(text, "  {mode:>13}");
     }
     let with_floor = precision == Precision::F64;
     if with_floor {
-        let _ = write!(text, "  {:>12}", "f32 rounding");
+        let _ = write!(text, "  {:>13}", "f32 rounding");
     }
     let mut marked = false;
     for (row, (depth, _)) in columns[0].iter().enumerate() {
@@ -80,14 +80,14 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (St
             let near = mean <= up_to;
             marked |= near;
             let entry = format!("{mean:.2e}{}", if near { "*" } else { "" });
-            let _ = write!(text, "  {entry:>12}");
+            let _ = write!(text, "  {entry:>13}");
         }
         if let Some(floor) = floor_at(*depth).filter(|_| with_floor) {
             let _ = write!(text, "  {floor:>12.2e}");
         }
     }
     let slopes_of = |floor: f64, value: &dyn Fn(&ModeErrors) -> Option<f64>| {
-        Mode::ALL.map(|mode| slopes(done, group, mode, floor, value))
+        Method::APPROXIMATE.map(|mode| slopes(done, group, mode, floor, value))
     };
     let (errors, drifts) = (slopes_of(up_to, &error), slopes_of(0.0, &|errors| errors.drift));
     let middle = |slope: &Spread| format!("{:.2}", slope.mean);
@@ -107,7 +107,7 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (St
         let _ = write!(text, "\n{name:>15}");
         for slope in slopes {
             let entry = slope.as_ref().map_or("-".into(), entry);
-            let _ = write!(text, "  {entry:>12}");
+            let _ = write!(text, "  {entry:>13}");
         }
     }
     text.push('\n');
@@ -123,7 +123,7 @@ fn gains(done: &Done<'_>, metric: Metric, floor: Floor) -> String {
     let mut text = String::new();
     let error = |errors: &ModeErrors| Some(metric.of(errors));
     let at_floor = |group: Group, depth: usize| {
-        let corrected = by_depth(done, group, Mode::Corrected, error);
+        let corrected = by_depth(done, group, Method::Corrected, error);
         corrected.iter().any(|(other, spread)| *other == depth && spread.mean <= floor.up_to(group))
     };
     for (what, value) in
@@ -139,7 +139,7 @@ fn gains(done: &Done<'_>, metric: Metric, floor: Floor) -> String {
         }
         for group in &groups {
             let Group { scheme, weights, bn_stats, precision } = *group;
-            let ratios = ratios(done, *group, [Mode::Adjoint, Mode::Corrected], value);
+            let ratios = ratios(done, *group, [Method::Adjoint, Method::Corrected], value);
             let _ = write!(text, "\n{scheme:>6} {weights:>10} {:>9} {:>5}", statistics(bn_stats), precision.name());
             for depth in &depths {
                 let ratio = ratios.iter().find(|(other, _)| other == depth);

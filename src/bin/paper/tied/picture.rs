@@ -21,7 +21,7 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let root = root.titled("Tied weights: deeper with the same parameters", ("sans-serif", 24))?;
-    let seeds = done.iter().map(|(run, _)| run.training.config().seed + 1).max().unwrap_or(0);
+    let seeds = done.iter().map(|(run, _)| run.cell.config().seed + 1).max().unwrap_or(0);
     let root = root.titled(about, ("sans-serif", 14))?;
     let curves: Vec<Curve> = methods(done).into_iter().map(|method| curve(done, method)).collect();
     let bands = curves.iter().flat_map(|curve| &curve.band).flat_map(|(_, low, high)| [*low, *high]);

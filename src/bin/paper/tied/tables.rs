@@ -8,14 +8,14 @@ use rewind::paper::spread::Spread;
 use rewind::paper::training::Trained;
 use serde_json::{Value, json};
 
-use super::{Done, TiedRun};
+use super::{Done, Run};
 
 /// The ways to the gradient that have runs, in their order.
 pub fn methods(done: &Done<'_>) -> Vec<Method> {
     let mut methods = Vec::new();
     for (run, _) in done {
-        if !methods.contains(&run.method) {
-            methods.push(run.method);
+        if !methods.contains(&run.label.method) {
+            methods.push(run.label.method);
         }
     }
     methods
@@ -26,21 +26,17 @@ pub fn accuracy(trained: &Trained) -> f64 {
     100.0 * (1.0 - trained.test_error())
 }
 
-fn of<'a>(done: &'a Done<'a>, method: Method) -> impl Iterator<Item = &'a (&'a TiedRun, Trained)> {
-    done.iter().filter(move |(run, _)| run.method == method)
+fn of<'a>(done: &'a Done<'a>, method: Method) -> impl Iterator<Item = &'a (&'a Run, Trained)> {
+    done.iter().filter(move |(run, _)| run.label.method == method)
 }
 
 /// A way's values over the seeds, by blocks a stage.
-fn by_blocks(
-    done: &Done<'_>,
-    method: Method,
-    value: impl Fn(&TiedRun, &Trained) -> Option<f64>,
-) -> Vec<(usize, Spread)> {
-    let mut blocks: Vec<usize> = of(done, method).map(|(run, _)| run.blocks).collect();
+fn by_blocks(done: &Done<'_>, method: Method, value: impl Fn(&Run, &Trained) -> Option<f64>) -> Vec<(usize, Spread)> {
+    let mut blocks: Vec<usize> = of(done, method).map(|(run, _)| run.label.blocks).collect();
     blocks.sort_unstable();
     blocks.dedup();
     let spread = |blocks| {
-        let runs = of(done, method).filter(|(run, _)| run.blocks == blocks);
+        let runs = of(done, method).filter(|(run, _)| run.label.blocks == blocks);
         Spread::of(runs.filter_map(|(run, trained)| value(run, trained)))
     };
     blocks.into_iter().filter_map(|blocks| Some((blocks, spread(blocks)?))).collect()
@@ -53,15 +49,15 @@ pub fn accuracies(done: &Done<'_>, method: Method) -> Vec<(usize, Spread)> {
 
 /// How much more accurate a way is than backprop with the same seed, in points.
 fn gains(done: &Done<'_>, method: Method) -> Vec<(usize, Spread)> {
-    let seed = |run: &TiedRun| run.training.config().seed;
+    let seed = |run: &Run| run.cell.config().seed;
     by_blocks(done, method, |run, trained| {
-        let mut exact = of(done, Method::Backprop).filter(|(exact, _)| exact.blocks == run.blocks);
+        let mut exact = of(done, Method::Backprop).filter(|(exact, _)| exact.label.blocks == run.label.blocks);
         let (_, exact) = exact.find(|(exact, _)| seed(exact) == seed(run))?;
         Some(accuracy(trained) - accuracy(exact))
     })
 }
 
-fn drift(_: &TiedRun, trained: &Trained) -> Option<f64> {
+fn drift(_: &Run, trained: &Trained) -> Option<f64> {
     trained.history.last()?.drift.filter(|drift| drift.is_finite())
 }
 
@@ -89,9 +85,11 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
                     format!("{mean:.2} [{low:.2}, {high:.2}] ({seeds})")
                 })
             };
-            let diverged =
-                of(done, method).filter(|(run, trained)| run.blocks == blocks && trained.diverged.is_some()).count();
-            let planned = of(done, method).find(|(run, _)| run.blocks == blocks).map(|(run, _)| &run.planned);
+            let diverged = of(done, method)
+                .filter(|(run, trained)| run.label.blocks == blocks && trained.diverged.is_some())
+                .count();
+            let planned =
+                of(done, method).find(|(run, _)| run.label.blocks == blocks).map(|(run, _)| &run.label.planned);
             let _ = write!(
                 text,
                 "\n{blocks:>14}  {:>28}  {:>28}  {:>10}  {diverged:>8}  {:>11}  {:>12}",
@@ -121,7 +119,7 @@ pub fn csv(done: &Done<'_>) -> String {
         let diverged = trained.diverged.as_ref().map_or(String::new(), |diverged| diverged.epoch.to_string());
         for row in &trained.history {
             let drift = row.drift.map_or(String::new(), |drift| format!("{drift:?}"));
-            let (blocks, method, seed) = (run.blocks, run.method, run.training.config().seed);
+            let (blocks, method, seed) = (run.label.blocks, run.label.method, run.cell.config().seed);
             let _ = writeln!(
                 csv,
                 "{blocks},{method},{seed},{},{:?},{:?},{:?},{:?},{drift},{diverged}",
@@ -142,10 +140,10 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
             let diverged = of(done, method).filter(|(_, trained)| trained.diverged.is_some()).count();
             let planned: Vec<Value> = accuracies(done, method)
                 .into_iter()
-                .filter_map(|(blocks, _)| of(done, method).find(|(run, _)| run.blocks == blocks))
+                .filter_map(|(blocks, _)| of(done, method).find(|(run, _)| run.label.blocks == blocks))
                 .map(|(run, _)| {
-                    let (parameters, activations) = (run.planned.of(Category::Parameters), run.planned.activations());
-                    json!({ "blocks_a_stage": run.blocks, "parameter_bytes": parameters, "activation_bytes": activations })
+                    let (parameters, activations) = (run.label.planned.of(Category::Parameters), run.label.planned.activations());
+                    json!({ "blocks_a_stage": run.label.blocks, "parameter_bytes": parameters, "activation_bytes": activations })
                 })
                 .collect();
             json!({
@@ -162,7 +160,7 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
     json!({
         "experiment": super::NAME,
         "about": about,
-        "data": first.map(|(run, _)| run.training.data()),
+        "data": first.map(|(run, _)| run.cell.data()),
         "device": first.map(|(_, trained)| &trained.device),
         "runs": done.len(),
         "unit": "per cent of the test images, differences in points; a run that left the finite numbers counts as guessing",

@@ -8,25 +8,23 @@ mod tables;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
-use rewind::choose::{self, Job};
-use rewind::config::{DeviceChoice, RunConfig};
+use rewind::config::RunConfig;
 use rewind::device::Device;
 use rewind::error::Result;
-use rewind::paper::cells::{Cell, Cells, Ending};
+use rewind::paper::cells::Ending;
 use rewind::paper::method::Method;
 use rewind::paper::results::Results;
-use rewind::paper::training::{Runs, Training};
+use rewind::paper::training::Training;
 use rewind::paper::tuning::{Tuned, Tuning};
 use rewind::schedule::Schedule;
 use rewind::scheme::Scheme;
 use rewind::settings::{LrDrop, Sizes};
-use rewind::terminal::say;
-use rewind::train::budget::check_limit;
 use rewind::train::log::Log;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::common::{Common, written};
-use crate::staged::{Images, Staged, recipe};
+use crate::common::Common;
+use crate::staged::{Staged, recipe};
+use crate::trained::{Experiment, Images, Labelled, Planned};
 
 const NAME: &str = "untie";
 const QUICK_BLOCKS: [usize; 3] = [2, 2, 4];
@@ -103,53 +101,25 @@ impl fmt::Display for Fate {
     }
 }
 
-/// A training run, and what it does with the tied net.
-pub struct UntieRun {
-    pub fate: Fate,
-    pub tuning: Tuning,
-}
-
-impl Serialize for UntieRun {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        self.tuning.serialize(serializer)
-    }
-}
-
-impl Cell for UntieRun {
-    type Result = Tuned;
-
-    fn key(&self) -> String {
-        self.tuning.key()
-    }
-
-    fn work(&self) -> f64 {
-        self.tuning.work()
-    }
-}
+type Run = Labelled<Fate, Tuning>;
 
 /// The runs so far, and what they gave.
-pub type Done<'a> = [(&'a UntieRun, Tuned)];
+pub type Done<'a> = [(&'a Run, Tuned)];
 
 pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static AtomicBool) -> anyhow::Result<Ending> {
-    let configs = configs(arguments, common)?;
-    let images = arguments.staged.open(common, log)?;
-    for (_, config) in &configs {
-        config.validate_for_data(images.dataset.train.len())?;
-    }
-    let Staged { device, threads, .. } = arguments.staged;
-    let job = Experiment { configs, images, common, stop };
-    choose::on_device(device, RunConfig::default().math, threads, log, job)
+    let planned = planned(arguments, common)?;
+    arguments.staged.setting(common, log, stop)?.conduct(Untie { base: None }, planned, log)
 }
 
 /// Every run, in the order in which they are trained: a seed's tied net, and what becomes of it.
-fn configs(arguments: &Arguments, common: &Common) -> Result<Vec<(Fate, RunConfig)>> {
+fn planned(arguments: &Arguments, common: &Common) -> Result<Vec<Planned<Fate>>> {
     let quick = common.quick;
     let usual: &[usize] = if quick { &QUICK_BLOCKS } else { &FULL_BLOCKS };
     let blocks = arguments.blocks.as_ref().map_or(usual.to_vec(), |blocks| blocks.0.clone());
     let (epochs, tune_epochs) = if quick { QUICK_EPOCHS } else { FULL_EPOCHS };
     let drop: &[usize] = if quick { &QUICK_DROP } else { &FULL_DROP };
     let deepest = blocks.iter().copied().max().unwrap_or(0);
-    let mut configs = Vec::new();
+    let mut planned = Vec::new();
     for seed in common.seeds(QUICK_SEEDS, FULL_SEEDS)? {
         let base = RunConfig {
             sweep: arguments.base.sweep(Scheme::Euler, deepest),
@@ -167,68 +137,41 @@ fn configs(arguments: &Arguments, common: &Common) -> Result<Vec<(Fate, RunConfi
             lr_drop: arguments.tune_lr_drop.as_ref().map_or(drop.to_vec(), |drop| drop.0.clone()),
             ..base.clone()
         };
-        configs.push((Fate::Base, base.clone()));
-        configs.push((Fate::StillTied(arguments.base), tuned(true, arguments.base)));
-        configs.extend(arguments.modes.iter().map(|method| (Fate::Untied(*method), tuned(false, *method))));
+        let mut add =
+            |fate: Fate, config| planned.push(Planned { label: fate, key: format!("seed{seed}-{fate}"), config });
+        add(Fate::Base, base.clone());
+        add(Fate::StillTied(arguments.base), tuned(true, arguments.base));
+        arguments.modes.iter().for_each(|method| add(Fate::Untied(*method), tuned(false, *method)));
     }
-    configs.iter().try_for_each(|(_, config)| config.validate())?;
-    Ok(configs)
+    Ok(planned)
 }
 
-/// Everything that is settled before the device is opened.
-struct Experiment<'a> {
-    configs: Vec<(Fate, RunConfig)>,
-    images: Images,
-    common: &'a Common,
-    stop: &'static AtomicBool,
+struct Untie {
+    /// The tied net of the seed whose runs are made.
+    base: Option<Training>,
 }
 
-impl Job for Experiment<'_> {
-    type Output = Ending;
+impl Experiment for Untie {
+    const NAME: &'static str = NAME;
+    type Label = Fate;
+    type Cell = Run;
 
-    fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, log: &mut Log) -> anyhow::Result<Ending> {
-        let Self { configs, images: Images { dataset, id, origin }, common, stop } = self;
-        let folder = common.folder(NAME);
-        let (runs, results) = (Runs::new(&folder), Results::new(&folder));
-        let (mut cells, mut base) = (Vec::<UntieRun>::new(), None::<Training>);
-        for (fate, config) in configs {
-            let config = RunConfig { data: Some(origin.clone()), device: opened, ..config };
-            let training = Training::new(format!("seed{}-{fate}", config.seed), config, id.clone())?;
-            check_limit(device, training.config(), &dataset)?;
-            let from = if fate == Fate::Base { None } else { base.clone() };
-            if fate == Fate::Base {
-                base = Some(training.clone());
-            }
-            cells.push(UntieRun { fate, tuning: Tuning { training, from } });
+    fn cell<D: Device<Real = f32>>(&mut self, _: &D, _: &Images, fate: Fate, training: Training) -> Run {
+        let from = if fate == Fate::Base { None } else { self.base.clone() };
+        if fate == Fate::Base {
+            self.base = Some(training.clone());
         }
-        let mut text = String::new();
-        let ending = Cells::open(&folder)?.complete(
-            &cells,
-            log,
-            stop,
-            |run| {
-                // of its own: each run has its own bar and pace
-                let mut log = common.log();
-                log.note(&format!("training {}", run.key()));
-                run.tuning.run(device, &dataset, &runs, &mut log, stop)
-            },
-            |done| {
-                let about = done.first().map_or(String::new(), |(run, _)| {
-                    let config = run.tuning.training.config();
-                    let recipe = recipe(config, run.tuning.training.data(), dataset.train.len());
-                    format!("{recipe}, stages of {} residual blocks", Sizes(config.blocks.clone()))
-                });
-                text = tables::text(done, &about);
-                results.table(NAME, &tables::csv(done))?;
-                results.picture(NAME, picture::draw(done, &about))?;
-                results.summary(&tables::summary(done, &about))
-            },
-        )?;
-        if ending == Ending::Complete {
-            // their cells are kept
-            cells.iter().try_for_each(|run| runs.remove(&run.tuning.training))?;
-        }
-        say(&(text + &written(results.folder())))?;
-        Ok(ending)
+        Labelled { label: fate, cell: Tuning { training, from } }
+    }
+
+    fn publish(&self, images: &Images, done: &Done<'_>, results: &Results) -> Result<String> {
+        let about = done.first().map_or(String::new(), |(run, _)| {
+            let config = run.cell.training.config();
+            format!("{}, stages of {} residual blocks", recipe(config, images), Sizes(config.blocks.clone()))
+        });
+        results.table(NAME, &tables::csv(done))?;
+        results.picture(NAME, picture::draw(done, &about))?;
+        results.summary(&tables::summary(done, &about))?;
+        Ok(tables::text(done, &about))
     }
 }

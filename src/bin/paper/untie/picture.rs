@@ -22,7 +22,7 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
     root.fill(&WHITE)?;
     let root = root.titled("A trained tied net, fine-tuned", ("sans-serif", 24))?;
     let root = root.titled(about, ("sans-serif", 14))?;
-    let seeds = done.iter().map(|(run, _)| run.tuning.training.config().seed + 1).max().unwrap_or(0);
+    let seeds = done.iter().map(|(run, _)| run.cell.training.config().seed + 1).max().unwrap_or(0);
     let mut curves: Vec<Curve> = fates(done).into_iter().filter_map(|fate| curve(done, fate)).collect();
     // rings lie on discs, so that both are seen where curves meet
     curves.sort_by_key(|curve| curve.hollow);

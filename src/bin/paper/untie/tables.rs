@@ -8,21 +8,21 @@ use rewind::paper::tuning::Tuned;
 use rewind::settings::LrDrop;
 use serde_json::{Value, json};
 
-use super::{Done, Fate, UntieRun};
+use super::{Done, Fate, Run};
 
 /// What became of the tied nets, in the order of the runs.
 pub fn fates(done: &Done<'_>) -> Vec<Fate> {
     let mut fates = Vec::new();
     for (run, _) in done {
-        if !fates.contains(&run.fate) {
-            fates.push(run.fate);
+        if !fates.contains(&run.label) {
+            fates.push(run.label);
         }
     }
     fates
 }
 
-pub fn of<'a>(done: &'a Done<'a>, fate: Fate) -> impl Iterator<Item = &'a (&'a UntieRun, Tuned)> {
-    done.iter().filter(move |(run, _)| run.fate == fate)
+pub fn of<'a>(done: &'a Done<'a>, fate: Fate) -> impl Iterator<Item = &'a (&'a Run, Tuned)> {
+    done.iter().filter(move |(run, _)| run.label == fate)
 }
 
 /// Per cent of the test images, before and after.
@@ -75,7 +75,7 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
         let spread =
             |value: fn(&Tuned) -> Option<f64>| Spread::of(of(done, fate).filter_map(|(_, tuned)| value(tuned)));
         let drift = spread(|tuned| tuned.trained.history.last()?.drift.filter(|drift| drift.is_finite()));
-        let recipe = of(done, fate).next().map_or(String::new(), |(run, _)| recipe(run.tuning.training.config()));
+        let recipe = of(done, fate).next().map_or(String::new(), |(run, _)| recipe(run.cell.training.config()));
         let _ = write!(
             text,
             "\n{:>24}  {:>26}  {:>26}  {:>26}  {:>9}  {recipe}",
@@ -98,7 +98,7 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
 pub fn csv(done: &Done<'_>) -> String {
     let mut csv = String::from("run,seed,epoch,learning_rate,train_loss,test_loss,test_accuracy,drift\n");
     for (run, tuned) in done {
-        let (fate, seed) = (run.fate, run.tuning.training.config().seed);
+        let (fate, seed) = (run.label, run.cell.training.config().seed);
         if let Some(before) = tuned.accuracy_before {
             let _ = writeln!(csv, "{fate},{seed},0,,,,{before:?},");
         }
@@ -122,7 +122,7 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
                 |value: fn(&Tuned) -> Option<f64>| Spread::of(of(done, fate).filter_map(|(_, tuned)| value(tuned)));
             json!({
                 "run": fate.to_string(),
-                "recipe": of(done, fate).next().map(|(run, _)| recipe(run.tuning.training.config())),
+                "recipe": of(done, fate).next().map(|(run, _)| recipe(run.cell.training.config())),
                 "test_accuracy_before": spread(before),
                 "test_accuracy_after": spread(|tuned| Some(after(tuned))),
                 "gain": spread(gain),
@@ -134,7 +134,7 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
     json!({
         "experiment": super::NAME,
         "about": about,
-        "data": first.map(|(run, _)| run.tuning.training.data()),
+        "data": first.map(|(run, _)| run.cell.training.data()),
         "device": first.map(|(_, tuned)| &tuned.trained.device),
         "runs": done.len(),
         "unit": "per cent of the test images, differences in points; a run that left the finite numbers counts as guessing",

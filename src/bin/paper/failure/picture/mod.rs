@@ -5,7 +5,7 @@ pub mod drift;
 pub mod level;
 
 use plotters::prelude::*;
-use rewind::chart::{Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, SKY, VERMILLION};
+use rewind::chart::{self, Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, SKY, VERMILLION};
 use rewind::config::RunConfig;
 use rewind::paper::method::Method;
 
@@ -16,9 +16,7 @@ const COLUMNS: usize = 4;
 /// Height of the titles.
 const TITLES: u32 = 70;
 /// Width of the names beside the panels.
-const LEGEND: u32 = 210;
-/// Height of a name.
-const LINE: i32 = 24;
+const LEGEND: u32 = 230;
 
 /// Colour, and whether marks are rings.
 const fn style(method: Method) -> (RGBColor, bool) {
@@ -41,20 +39,10 @@ fn curve(method: Method) -> Curve {
     Curve { name: method.to_string(), colour, hollow, line: Vec::new(), marks: Vec::new(), band: Vec::new() }
 }
 
-/// The curves' names, each with its style, beside the panels that share them.
+/// The curves' names, beside the panels that share them.
 fn legend<'a>(area: &Area<'a>, curves: &[Curve]) -> Drawn<'a> {
-    for (curve, row) in curves.iter().zip(2..) {
-        let style = ShapeStyle { color: curve.colour.to_rgba(), filled: !curve.hollow, stroke_width: 2 };
-        let y = LINE * row;
-        if !curve.line.is_empty() {
-            area.draw(&PathElement::new([(8, y), (32, y)], style))?;
-        }
-        if !curve.marks.is_empty() {
-            area.draw(&Circle::new((20, y), 4, style))?;
-        }
-        area.draw(&Text::new(curve.name.clone(), (40, y - 8), ("sans-serif", 15)))?;
-    }
-    Ok(())
+    // below the panels' captions
+    chart::legend(&area.margin(36, 0, 0, 0), curves, 1)
 }
 
 /// A canvas of panels under a title, with room for the names at the right; what all runs have in common stands below it.
