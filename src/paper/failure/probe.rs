@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::bounded;
 use crate::data::augment::{Change, augment};
 use crate::data::{Dataset, IMAGE_LEN};
-use crate::device::{Device, SgdStep};
+use crate::device::Device;
 use crate::error::Result;
 use crate::field::Field;
 use crate::init::Init;
-use crate::net::{Drift, Net, NetSpec};
+use crate::net::{Net, NetSpec};
 use crate::paper::gradient::errors::distance;
+use crate::paper::gradient::read::{Gradients, gradients};
 use crate::sweep::{Gradient, SweepSpec, Update};
 
 /// A gradient compared with backprop's, at one set of weights.
@@ -39,27 +40,23 @@ pub fn probe<D: Device<Real = f32>, F: Field<D>>(
 ) -> Result<Probe> {
     let sweep = net.spec().sweep;
     let exact = SweepSpec { gradient: Gradient::Backprop, fixed_point: 0, anchors: None, ..sweep };
-    let (expected, _) = gradients(d, net, exact, dataset, images)?;
-    let (found, drift) = gradients(d, net, sweep, dataset, images)?;
+    let (expected, _) = gradients_at(d, net, exact, dataset, images)?;
+    let (found, drift) = gradients_at(d, net, sweep, dataset, images)?;
     let (error, cosine) = distance(&found, &expected);
     let cosine = if cosine.is_finite() { cosine } else { 0.0 };
     Ok(Probe { epoch, error: bounded(error), cosine, drift: bounded(drift.stem.unwrap_or(0.0)) })
 }
 
-/// One tensor's gradient: its name, and its values.
-type Named = (String, Vec<f64>);
-
 /// Gradients of the residual blocks at the weights of `held`.
-fn gradients<D: Device<Real = f32>, F: Field<D>>(
+fn gradients_at<D: Device<Real = f32>, F: Field<D>>(
     d: &D,
     held: &Net<D, F>,
     sweep: SweepSpec,
     dataset: &Dataset,
     images: usize,
-) -> Result<(Vec<Named>, Drift)> {
+) -> Result<Gradients> {
     // the gradients are to be read, and the weights to stay
     let sweep = SweepSpec { update: Update::After, ..sweep };
-    let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
     let mut net = Net::<D, F>::build(d, NetSpec { sweep, batch: images, ..*held.spec() }, Init::Paper, 0)?;
     for ((_, from), (_, to)) in held.checkpointed().into_iter().zip(net.checkpointed_mut()) {
         d.copy(from, to)?;
@@ -69,16 +66,7 @@ fn gradients<D: Device<Real = f32>, F: Field<D>>(
         augment(dataset.train.image(index), Change::NONE, image);
     }
     let labels: Vec<f32> = dataset.train.labels[..images].iter().map(|label| f32::from(*label)).collect();
-    net.load(d, &pixels, &labels)?;
-    net.forward(d)?;
-    let drift = net.backward(d, nothing)?;
-    let blocks = net.gradients().into_iter().filter(|(name, _)| name.contains("blocks."));
-    let read = blocks.map(|(name, tensor)| {
-        let mut values = vec![0.0; tensor.shape().len()];
-        d.download(tensor, &mut values)?;
-        Ok((name, values.into_iter().map(f64::from).collect()))
-    });
-    Ok((read.collect::<Result<_>>()?, drift))
+    gradients(d, &mut net, &pixels, &labels)
 }
 
 #[cfg(test)]

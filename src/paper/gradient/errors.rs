@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::measure::Gradient64;
+use super::read::Gradient64;
 use crate::net::Drift;
 use crate::paper::method::Method;
 

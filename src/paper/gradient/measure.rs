@@ -6,19 +6,18 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::errors::{ModeErrors, compare};
+use super::read::{Gradient64, Gradients, gradients};
 use super::weights::Origin;
 use super::{GradientSpec, Precision};
 use crate::data::augment::augment;
 use crate::data::{Dataset, EpochSpec, IMAGE_LEN, Place};
-use crate::device::{Device, SgdStep};
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory::human;
-use crate::net::Drift;
 use crate::paper::method::Method;
 use crate::plan;
 use crate::reference::Reference;
 use crate::sweep::{SweepSpec, Update};
-use crate::tensor::Real;
 
 /// What one cell gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,11 +43,6 @@ pub struct TrainedTo {
     /// The fraction of the test images that it then classified wrongly.
     pub test_error: Option<f64>,
 }
-
-/// One tensor's gradient: its name, and its values.
-pub type Gradient64 = (String, Vec<f64>);
-/// All gradients of the residual blocks, and what the sweep told of its drift.
-type Gradients = (Vec<Gradient64>, Drift);
 
 impl GradientSpec {
     /// Every mode's distance from backprop, in f32 on `device`; none if it was told to stop.
@@ -133,7 +127,6 @@ impl Batch<'_> {
         let GradientSpec { scheme, depth, bn_stats, .. } = *self.spec;
         // the gradients are to be read, and the weights to stay
         let sweep = SweepSpec { bn_stats, update: Update::After, ..mode.sweep(scheme, depth) };
-        let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
         let spec = self.spec.net(sweep, self.classes);
         let planned = plan::network(d, &spec).total();
         if let Some(available) = d.available_bytes().filter(|available| planned > *available) {
@@ -143,17 +136,7 @@ impl Batch<'_> {
             )));
         }
         let mut net = self.origin.net(d, spec)?;
-        let rounded = |values: &[f32]| values.iter().map(|v| D::Real::from_f64(f64::from(*v))).collect::<Vec<_>>();
-        net.load(d, &rounded(self.images), &rounded(self.labels))?;
-        net.forward(d)?;
-        let drift = net.backward(d, nothing)?;
-        let blocks = net.gradients().into_iter().filter(|(name, _)| name.starts_with("blocks."));
-        let read = blocks.map(|(name, tensor)| {
-            let mut values = vec![D::Real::default(); tensor.shape().len()];
-            d.download(tensor, &mut values)?;
-            Ok((name, values.into_iter().map(Real::to_f64).collect()))
-        });
-        Ok((read.collect::<Result<_>>()?, drift))
+        gradients(d, &mut net, self.images, self.labels)
     }
 }
 

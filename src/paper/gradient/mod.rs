@@ -2,6 +2,7 @@
 
 pub mod errors;
 pub mod measure;
+pub mod read;
 pub mod weights;
 
 use serde::{Deserialize, Serialize};
