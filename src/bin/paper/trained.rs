@@ -24,7 +24,8 @@ use crate::common::{Common, written};
 pub struct Images {
     pub dataset: Arc<Dataset>,
     pub id: DatasetId,
-    origin: String,
+    /// Where it came from, as `--data` names it.
+    pub origin: String,
 }
 
 impl Images {

@@ -1,12 +1,9 @@
 //! The experiment proper: nets of many depths, schemes and kinds of weights.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rewind::choose::{self, Job};
 use rewind::config::{DeviceChoice, RunConfig};
-use rewind::data::Dataset;
-use rewind::data::source::{self, Source};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::net::Stem;
@@ -17,13 +14,13 @@ use rewind::paper::results::Results;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::BnStatistics;
 use rewind::terminal::say;
-use rewind::train::checkpoint::DatasetId;
 use rewind::train::log::Log;
 use serde_json::Value;
 
 use super::nets::Nets;
 use super::{Arguments, csv, device_name, picture, summary, tables};
 use crate::common::{Common, written};
+use crate::trained::Images;
 
 const NAME: &str = "gradient-error";
 const DEPTHS: [usize; 7] = [4, 8, 16, 32, 64, 128, 256];
@@ -63,14 +60,11 @@ pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static
             Error::Usage("--train-epochs 0 trains nothing: give 1 or more, or --weights random,smooth".into()).into()
         );
     }
-    // always the same images, whatever the seeds of the nets
-    let Source { dataset, origin, notice } = source::open(arguments.data.as_deref(), 0)?;
-    if let Some(notice) = notice {
-        log.note(&notice);
-    }
-    let batch = arguments.batch(common.quick, dataset.train.len())?;
+    let images = Images::open(arguments.data.as_deref(), None, None, log)?;
+    let there = images.dataset.train.len();
+    let batch = arguments.batch(common.quick, there)?;
     let recipe = RunConfig {
-        data: Some(origin),
+        data: Some(images.origin.clone()),
         channels: arguments.channels,
         epochs: Some(form.train_epochs),
         threads: arguments.threads,
@@ -78,9 +72,8 @@ pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static
         ..RunConfig::default()
     };
     recipe.validate()?;
-    recipe.validate_for_data(dataset.train.len())?;
-    let experiment =
-        Experiment { arguments, common, form, seeds, depth_to, batch, recipe, dataset: dataset.into(), stop };
+    recipe.validate_for_data(there)?;
+    let experiment = Experiment { arguments, common, form, seeds, depth_to, batch, recipe, images, stop };
     choose::on_device(arguments.device, arguments.math, arguments.threads, log, experiment)
 }
 
@@ -93,7 +86,7 @@ struct Experiment<'a> {
     depth_to: usize,
     batch: usize,
     recipe: RunConfig,
-    dataset: Arc<Dataset>,
+    images: Images,
     stop: &'static AtomicBool,
 }
 
@@ -102,13 +95,12 @@ impl Job for Experiment<'_> {
 
     fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, log: &mut Log) -> anyhow::Result<Ending> {
         let folder = self.common.folder(NAME);
-        let data = DatasetId { name: self.dataset.name.clone(), fingerprint: self.dataset.fingerprint() };
         let recipe = RunConfig { device: opened, ..self.recipe.clone() };
-        let nets = Nets::new(&folder, recipe, data.clone());
-        let specs = self.specs(&nets, &data, &device_name(opened, self.arguments.math))?;
+        let nets = Nets::new(&folder, recipe, self.images.id.clone());
+        let specs = self.specs(&nets, &device_name(opened, self.arguments.math))?;
         let cells = Cells::open(&folder)?;
         let results = Results::new(&folder);
-        let (metric, dataset, stop, mut text) = (self.arguments.metric, &self.dataset, self.stop, String::new());
+        let (metric, dataset, stop, mut text) = (self.arguments.metric, &self.images.dataset, self.stop, String::new());
         let ending = cells.complete(
             &specs,
             log,
@@ -141,7 +133,8 @@ impl Job for Experiment<'_> {
 
 impl Experiment<'_> {
     /// Every cell: a seed after the other, so that a part of them is a result.
-    fn specs(&self, nets: &Nets, data: &DatasetId, device: &str) -> Result<Vec<GradientSpec>> {
+    fn specs(&self, nets: &Nets, device: &str) -> Result<Vec<GradientSpec>> {
+        let Images { dataset, id, .. } = &self.images;
         let Form { train_to, f64_to, f64_seeds, f64_statistics, .. } = self.form;
         let mut kinds = self.arguments.weights.clone();
         kinds.sort_by_key(|kind| Weights::ALL.iter().position(|other| other == kind));
@@ -170,14 +163,14 @@ impl Experiment<'_> {
                                 channels: self.arguments.channels,
                                 stem: Stem::Strided5x5,
                                 step_size: StepSize::OverDepth,
-                                data: format!("{} {}", data.name, data.fingerprint),
+                                data: format!("{} {}", id.name, id.fingerprint),
                                 training_work: 0.0,
                             };
                             if !weights.are_drawn() {
                                 let training = nets.training(*weights, scheme, depth, seed)?;
                                 spec.source = serde_json::to_value(&training).expect("settings are numbers and names");
                                 if !trained.contains(&training) {
-                                    spec.training_work = training.work() * self.dataset.train.len() as f64;
+                                    spec.training_work = training.work() * dataset.train.len() as f64;
                                     trained.push(training);
                                 }
                             }
