@@ -152,6 +152,40 @@ fn gradient_error_judges_the_modes_on_a_checkpoint() {
     assert!(!place.path("none").exists());
 }
 
+#[test]
+fn gradient_error_takes_checkpoints_of_every_net() {
+    let place = Place::new();
+    for (net, name, blocks) in [
+        ("--net staged --blocks 2,3 --widths 4,8", "stages of 2,3 residual blocks, 4,8 channels", 2 + 3),
+        ("--net staged --blocks 2,3 --widths 4,8 --tied", "stages of 2,3 residual blocks, 4,8 channels, tied", 2),
+        ("--depth 4 --channels 8 --block bottleneck", "depth 4, 8 channels, bottleneck", 4),
+    ] {
+        place.succeed(&format!(
+            "--data synthetic {net} --batch 50 --max-steps 4 --device cpu -q --out run"
+        ));
+        let ended = place.paper("gradient-error --quick --batch 2 --device cpu --quiet --out out --checkpoint run");
+        assert_eq!(ended.code, Some(0), "{ended}");
+        assert!(ended.stdout.contains(name), "no {name:?} in {ended}");
+        let summary = place.summary("out/gradient-error-checkpoint");
+        let curves = summary["curves"].as_array().expect("curves");
+        let of = |mode: &str, precision: &str, value: &str| {
+            let curve = curves.iter().find(|curve| curve["mode"] == mode && curve["precision"] == precision);
+            curve.expect(mode)[value]["by_depth"][0]["spread"]["mean"].as_f64().expect(value)
+        };
+        for precision in ["f32", "f64"] {
+            let (adjoint, passes) = (of("adjoint", precision, "error"), of("fixed-point-3", precision, "error"));
+            assert!(0.0 < passes && passes < adjoint && adjoint < 2.0, "{net}, {precision}: {passes} {adjoint}");
+            assert!(of("adjoint", precision, "drift") > 0.0);
+        }
+        let csv = fs::read_to_string(place.path("out/gradient-error-checkpoint/blocks.csv")).expect("a table");
+        let of_mode = csv.lines().filter(|line| line.contains("f64,0,") && line.contains(",light,")).count();
+        assert_eq!(of_mode, blocks, "one gradient a theta: {csv}");
+        for folder in ["run", "out"] {
+            fs::remove_dir_all(place.path(folder)).expect(folder);
+        }
+    }
+}
+
 /// Trainings of seconds.
 const DEPTH: &str = "depth --quick --data synthetic --channels 2 --batch 1000 --device cpu --quiet";
 
@@ -320,7 +354,7 @@ fn senseless_requests_exit_2_and_damaged_cells_1() {
         ("gradient-error --weights checkpoint", "--weights"),
         ("gradient-error --metric cubic", "--metric"),
         ("gradient-error --threads 0", "--threads 0"),
-        ("depth --data synthetic --depths 0", "--depth 0"),
+        ("depth --data synthetic --depths 0", "--depths <N,N>': expected whole numbers of 1 or more"),
         ("depth --data synthetic --depths 1,8", "--scheme heun"),
         ("depth --data synthetic --depths two", "--depths"),
         ("depth --data synthetic --modes exact", "exact"),

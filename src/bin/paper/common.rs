@@ -50,3 +50,11 @@ impl Common {
 pub fn written(folder: &Path) -> String {
     format!("\ntables, pictures and summary.json are in {}\n", folder.display())
 }
+
+/// A number of 1 or more, of a list on the command line.
+pub fn positive(text: &str) -> std::result::Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("expected whole numbers of 1 or more, with commas between".into()),
+        Ok(number) => Ok(number),
+    }
+}

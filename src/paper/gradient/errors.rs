@@ -72,9 +72,10 @@ pub(crate) fn distance(found: &[Gradient64], exact: &[Gradient64]) -> (f64, f64)
     (sums.squared().sqrt(), sums.cosine())
 }
 
-/// Compares gradients named `blocks.<n>.<tensor>`, in the same order.
+/// Compares gradients named `blocks.<n>.<tensor>`, or `stages.<s>.blocks.<n>.<tensor>`, in the same order.
 pub(super) fn compare(mode: Method, found: &[Gradient64], exact: &[Gradient64], drift: Drift) -> ModeErrors {
-    let block = |name: &str| name.split('.').nth(1).map(str::to_string);
+    // what stands before the tensor's own name, conv1.weight
+    let block = |name: &str| name.rsplitn(3, '.').nth(2).map(str::to_string);
     let (mut blocks, mut squared) = (Vec::new(), Vec::new());
     let of_block =
         |(a, _): &(&Gradient64, &Gradient64), (b, _): &(&Gradient64, &Gradient64)| block(&a.0) == block(&b.0);

@@ -13,11 +13,12 @@ use crate::data::augment::augment;
 use crate::data::{Dataset, EpochSpec, IMAGE_LEN, Place};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::field::{Basic, Bottleneck, Field};
 use crate::memory::human;
+use crate::net::Block;
 use crate::paper::method::Method;
 use crate::plan;
 use crate::reference::Reference;
-use crate::sweep::{SweepSpec, Update};
 
 /// What one cell gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,21 +57,34 @@ impl GradientSpec {
         origin: Origin<'_>,
         stop: &AtomicBool,
     ) -> Result<Option<Measured>> {
+        match self.body.block {
+            Block::Basic => self.run_field::<D, Basic>(device, dataset, origin, stop),
+            Block::Bottleneck => self.run_field::<D, Bottleneck>(device, dataset, origin, stop),
+        }
+    }
+
+    fn run_field<D: Device<Real = f32>, F: Field<D> + Field<Reference>>(
+        &self,
+        device: &D,
+        dataset: &Dataset,
+        origin: Origin<'_>,
+        stop: &AtomicBool,
+    ) -> Result<Option<Measured>> {
         let (images, labels) = self.images(dataset);
         let batch = Batch { spec: self, classes: dataset.classes, origin, images: &images, labels: &labels };
         let errors = match self.precision {
             Precision::F32 => device.install(|| {
-                let (exact, _) = batch.gradients(device, Method::Backprop)?;
-                let errors = |mode| batch.errors(device, mode, &exact, stop);
+                let (exact, _) = batch.gradients::<D, F>(device, Method::Backprop)?;
+                let errors = |mode| batch.errors::<D, F>(device, mode, &exact, stop);
                 Method::APPROXIMATE.into_iter().map(errors).collect::<Result<Option<Vec<_>>>>()
             }),
             // the reference computes on one thread, so the modes share the machine
             Precision::F64 => device.install(|| {
-                let (exact, _) = batch.gradients(&Reference, Method::Backprop)?;
-                let errors = |mode| batch.errors(&Reference, mode, &exact, stop);
+                let (exact, _) = batch.gradients::<_, F>(&Reference, Method::Backprop)?;
+                let errors = |mode| batch.errors::<_, F>(&Reference, mode, &exact, stop);
                 let all: Option<Vec<_>> = Method::APPROXIMATE.into_par_iter().map(errors).collect::<Result<_>>()?;
                 let Some(mut all) = all else { return Ok(None) };
-                let (single, drift) = batch.gradients(device, Method::Backprop)?;
+                let (single, drift) = batch.gradients::<D, F>(device, Method::Backprop)?;
                 all.push(compare(Method::Backprop, &single, &exact, drift));
                 Ok(Some(all))
             }),
@@ -109,7 +123,7 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn errors<D: Device>(
+    fn errors<D: Device, F: Field<D>>(
         &self,
         d: &D,
         mode: Method,
@@ -119,23 +133,21 @@ impl Batch<'_> {
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let (found, drift) = self.gradients(d, mode)?;
+        let (found, drift) = self.gradients::<D, F>(d, mode)?;
         Ok(Some(compare(mode, &found, exact, drift)))
     }
 
-    fn gradients<D: Device>(&self, d: &D, mode: Method) -> Result<Gradients> {
-        let GradientSpec { scheme, depth, bn_stats, .. } = *self.spec;
-        // the gradients are to be read, and the weights to stay
-        let sweep = SweepSpec { bn_stats, update: Update::After, ..mode.sweep(scheme, depth) };
-        let spec = self.spec.net(sweep, self.classes);
+    fn gradients<D: Device, F: Field<D>>(&self, d: &D, mode: Method) -> Result<Gradients> {
+        let spec = self.spec.net(mode, self.classes);
         let planned = plan::network(d, &spec).total();
         if let Some(available) = d.available_bytes().filter(|available| planned > *available) {
             let (planned, available) = (human(planned), human(available));
+            let depth = self.spec.depth;
             return Err(Error::Usage(format!(
                 "gradients of {mode} at depth {depth} need {planned} and the free memory is {available}: lower --batch"
             )));
         }
-        let mut net = self.origin.net(d, spec)?;
+        let mut net = self.origin.net::<D, F>(d, spec)?;
         gradients(d, &mut net, self.images, self.labels)
     }
 }
@@ -146,7 +158,7 @@ mod tests {
     use crate::cpu::Cpu;
     use crate::data::synthetic;
     use crate::init::Init;
-    use crate::net::Stem;
+    use crate::net::{Body, Stem};
     use crate::paper::gradient::weights::Weights;
     use crate::scheme::{Scheme, StepSize};
     use crate::sweep::BnStatistics;
@@ -169,6 +181,7 @@ mod tests {
                 channels: 4,
                 stem: Stem::Strided5x5,
                 step_size: StepSize::OverDepth,
+                body: Body::default(),
                 data: String::new(),
                 training_work: 0.0,
             };

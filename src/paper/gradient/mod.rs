@@ -15,7 +15,7 @@ use crate::net::{Body, NetSpec, Stem};
 use crate::paper::cells::Cell;
 use crate::paper::method::Method;
 use crate::scheme::{Scheme, StepSize};
-use crate::sweep::{BnStatistics, SweepSpec};
+use crate::sweep::{BnStatistics, SweepSpec, Update};
 
 /// The numbers that a gradient is computed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl Precision {
 /// A net and a batch.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GradientSpec {
-    /// Residual functions N.
+    /// Residual functions N, of all stages.
     pub depth: usize,
     /// The scheme.
     pub scheme: Scheme,
@@ -72,6 +72,9 @@ pub struct GradientSpec {
     pub stem: Stem,
     /// The step size.
     pub step_size: StepSize,
+    /// What the net is made of between stem and head; a checkpoint's checksum tells as much.
+    #[serde(skip)]
+    pub body: Body,
     /// The data set's name and fingerprint.
     pub data: String,
     /// Time for training the net before it is measured, in that of an evaluation of a block for one image.
@@ -104,9 +107,20 @@ impl GradientSpec {
         }
     }
 
-    fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
-        let Self { depth, channels, batch, stem, step_size, .. } = *self;
-        let (image, image_channels, body) = (IMAGE, CHANNELS, Body::default());
-        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body }
+    /// Channels of the stack, or of each stage.
+    pub fn channels(&self) -> Vec<usize> {
+        let stages = self.body.stages;
+        stages.map_or(vec![self.channels], |stages| stages.each().map(|(_, channels)| channels).collect())
+    }
+
+    /// The net as a mode sweeps it.
+    fn net(&self, mode: Method, classes: usize) -> NetSpec {
+        let Self { depth, channels, batch, stem, step_size, scheme, bn_stats, body, .. } = *self;
+        let (image, image_channels) = (IMAGE, CHANNELS);
+        let sweep = mode.sweep(scheme, depth);
+        let net = NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body };
+        // the gradients are to be read, and the weights to stay
+        let sweep = SweepSpec { bn_stats, update: Update::After, ..mode.sweep(scheme, net.deepest()) };
+        NetSpec { sweep, ..net }
     }
 }

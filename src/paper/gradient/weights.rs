@@ -6,10 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::error::Result;
+use crate::field::{Field, Tensors};
 use crate::init::Init;
 use crate::net::{Net, NetSpec};
 use crate::tensor::{Real, Tensor};
 use crate::train::checkpoint::{Checkpoint, saved_shape};
+
+/// Gamma of a basic block's second batch norm.
+const SECOND_GAMMA: &str = "bn2.weight";
 
 /// Which kind of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -63,7 +67,7 @@ impl fmt::Display for Weights {
 /// Where a net's weights are taken from.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin<'a> {
-    /// Drawn from a seed, but for gamma of every block's second batch norm, which is 1: at the paper's start it is 0, all
+    /// Drawn from a seed, for one stack of basic blocks, but for gamma of every block's second batch norm, which is 1: at the paper's start it is 0, all
     /// residual functions with it, and so is every mode's error.
     Drawn(Init, u64),
     /// A checkpoint's, as they are. Where its net has another depth, block n of N is its block floor(n M / N) of M.
@@ -76,17 +80,19 @@ impl Origin<'_> {
     /// # Errors
     /// [`Error::Checkpoint`](crate::error::Error::Checkpoint) if the checkpoint's net is another but for its depth; whatever
     /// the device reports.
-    pub fn net<D: Device>(&self, d: &D, spec: NetSpec) -> Result<Net<D>> {
+    pub fn net<D: Device, F: Field<D>>(&self, d: &D, spec: NetSpec) -> Result<Net<D, F>> {
         match *self {
             Self::Drawn(init, seed) => {
-                let mut net = Net::new(d, spec, init, seed)?;
+                let mut net = Net::<D, F>::build(d, spec, init, seed)?;
                 for theta in &mut net.stages[0].stack.theta {
-                    d.fill(1.0, &mut theta.bn2.gamma)?;
+                    for (_, gamma) in theta.named_mut().filter(|(name, _)| *name == SECOND_GAMMA) {
+                        d.fill(1.0, gamma)?;
+                    }
                 }
                 Ok(net)
             }
             Self::Held(checkpoint) => {
-                let mut net = Net::new(d, spec, Init::Paper, 0)?;
+                let mut net = Net::build(d, spec, Init::Paper, 0)?;
                 let depths = (spec.depth, checkpoint.state().config.depth);
                 for (name, tensor) in net.checkpointed_mut() {
                     if !name.starts_with("velocity.") {

@@ -20,7 +20,7 @@ use rewind::sweep::BnStatistics;
 use rewind::train::log::Log;
 
 use self::series::Series;
-use crate::common::Common;
+use crate::common::{Common, positive};
 use crate::plain::Plain;
 use crate::trained::{Experiment, Images, Labelled, Planned};
 
@@ -40,7 +40,7 @@ pub struct Arguments {
     #[command(flatten)]
     plain: Plain,
     /// Depths N [default: 2,4,8,16,32,64; quick: 2,8,32].
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     depths: Vec<usize>,
     /// Of euler and heun.
     #[arg(

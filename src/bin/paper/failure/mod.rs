@@ -22,7 +22,7 @@ use rewind::settings::LrDrop;
 use rewind::train::log::Log;
 
 use self::subject::Subject;
-use crate::common::Common;
+use crate::common::{Common, positive};
 use crate::plain::Plain;
 use crate::trained::{Experiment, Images, Planned};
 
@@ -43,7 +43,7 @@ pub struct Arguments {
     #[command(flatten)]
     plain: Plain,
     /// Depths N [default: 3,8,32; quick: 3,8].
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     depths: Vec<usize>,
     /// Of euler and heun [default: both; quick: euler].
     #[arg(long, value_name = "SCHEME", value_delimiter = ',', hide_possible_values = true)]

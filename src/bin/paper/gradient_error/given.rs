@@ -5,12 +5,11 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use rewind::choose::{self, Job};
-use rewind::config::{DeviceChoice, NetKind, RunConfig, SYNTHETIC};
+use rewind::config::{DeviceChoice, RunConfig, SYNTHETIC};
 use rewind::data::Dataset;
 use rewind::data::source;
 use rewind::device::Device;
 use rewind::error::Error;
-use rewind::net::Block;
 use rewind::paper::cells::{Cells, Ending};
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::weights::{Origin, Weights};
@@ -46,14 +45,6 @@ pub fn run(
     let path = &if path.is_dir() { path.join("checkpoint.safetensors") } else { path.into() };
     let checkpoint = Checkpoint::open(path)?;
     let config = checkpoint.state().config.clone();
-    if config.net != NetKind::Tiny || config.block != Block::Basic || config.tied {
-        let held = config.net_flags();
-        return Err(Error::Usage(format!(
-            "{} holds a net of {held}: gradient-error measures nets of one stack of basic blocks, each with its own weights",
-            path.display()
-        ))
-        .into());
-    }
     let named = arguments.data.as_deref().or(config.data.as_deref());
     if let (None, Some(folder)) = (&arguments.data, named)
         && folder != SYNTHETIC
@@ -75,11 +66,13 @@ pub fn run(
     }
     let batch = arguments.batch(common.quick, dataset.train.len())?;
     let f64_to = arguments.f64_to.unwrap_or(F64_TO);
-    if config.depth > f64_to {
-        log.note(&format!("no f64 at depth {}, which takes long; --f64-to {0} asks for it", config.depth));
+    let depth = config.extent().0;
+    if depth > f64_to {
+        log.note(&format!("no f64 for {depth} residual blocks, which take long; --f64-to {depth} asks for it"));
     }
+    let body = config.body()?;
     let spec = |(precision, seed)| GradientSpec {
-        depth: config.depth,
+        depth,
         scheme: config.sweep.scheme,
         weights: Weights::Checkpoint,
         source: checkpoint.checksum().into(),
@@ -91,10 +84,11 @@ pub fn run(
         channels: config.channels,
         stem: config.stem,
         step_size: config.step_size,
+        body,
         data: format!("{} {}", data.name, data.fingerprint),
         training_work: 0.0,
     };
-    let double = if config.depth <= f64_to { 0..if common.quick { 1 } else { seeds.end } } else { 0..0 };
+    let double = if depth <= f64_to { 0..if common.quick { 1 } else { seeds.end } } else { 0..0 };
     let all = seeds.map(|seed| (Precision::F32, seed)).chain(double.map(|seed| (Precision::F64, seed)));
     let specs = all.map(spec).collect();
     let measurement = Measurement { path, checkpoint, specs, dataset, arguments, common, stop };
@@ -181,13 +175,14 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     let (Some(group), Some((spec, measured))) = (Group::all(done).first().copied(), done.first()) else {
         return String::new();
     };
-    let RunConfig { depth, channels, stem, step_size, sweep, .. } = &state.config;
+    let RunConfig { step_size, sweep, .. } = &state.config;
+    let (net, deepest) = (state.config.net_name(), deepest(&state.config));
     let test_error = measured.training.and_then(|training| training.test_error);
     let floor =
         by_depth(done, Group { precision: Precision::F64, ..group }, Method::Backprop, |errors| Some(errors.error));
     // writing to a string cannot fail
     let mut text = format!(
-        "\n{}: {}, depth {depth}, {channels} channels, {stem} stem, step size {step_size}, {} training steps{}\n\
+        "\n{}: {}, {net}, step size {step_size}, {} training steps{}\n\
          {}, batch {}, {} statistics; f32: mean over batches ({}), f64: ({})\n\n",
         path.display(),
         sweep.scheme,
@@ -209,7 +204,7 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     let rows = rows(done, group);
     for Row { mode, single, double, cosine, drift, worst_block } in &rows {
         let (double, drift) = (or_dash(double.map(|spread| spread.mean)), or_dash(*drift));
-        let (cost, flags) = (format!("{}F", mode.evaluations()), mode.flags(sweep.scheme, *depth));
+        let (cost, flags) = (format!("{}F", mode.evaluations()), mode.flags(sweep.scheme, deepest));
         let _ = writeln!(
             text,
             "{mode:<13} {cost:>5}  {:>10.2e}  {double:>10}  {cosine:>10.6}  {drift:>10}  {worst_block:>11.2e}  {flags}",
@@ -226,10 +221,15 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     text + &meaning(&state.config, &rows)
 }
 
+/// Residual blocks of the deepest stage, which decide how far anchors are apart.
+fn deepest(config: &RunConfig) -> usize {
+    config.depths().iter().copied().max().unwrap_or(0)
+}
+
 /// The same in words.
 fn meaning(config: &RunConfig, rows: &[Row]) -> String {
-    let RunConfig { depth, sweep, .. } = config;
-    let (scheme, depth) = (sweep.scheme, *depth);
+    let sweep = config.sweep;
+    let (scheme, depth) = (sweep.scheme, deepest(config));
     let percent = |row: &Row| match 100.0 * row.error() {
         small if small < 0.005 => "under 0.01 %".to_string(),
         percent => format!("{percent:.2} %"),

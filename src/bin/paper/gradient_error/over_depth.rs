@@ -6,7 +6,7 @@ use rewind::choose::{self, Job};
 use rewind::config::{DeviceChoice, RunConfig};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
-use rewind::net::Stem;
+use rewind::net::{Body, Stem};
 use rewind::paper::cells::{Cell, Cells, Ending};
 use rewind::paper::gradient::weights::Weights;
 use rewind::paper::gradient::{GradientSpec, Precision};
@@ -163,6 +163,7 @@ impl Experiment<'_> {
                                 channels: self.arguments.channels,
                                 stem: Stem::Strided5x5,
                                 step_size: StepSize::OverDepth,
+                                body: Body::default(),
                                 data: format!("{} {}", id.name, id.fingerprint),
                                 training_work: 0.0,
                             };

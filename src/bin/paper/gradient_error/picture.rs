@@ -10,6 +10,7 @@ use rewind::paper::gradient::weights::Weights;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
+use rewind::settings::Sizes;
 use rewind::sweep::BnStatistics;
 
 use super::numbers::{Group, by_block, by_depth, rounding};
@@ -134,14 +135,14 @@ fn subtitle(done: &Done<'_>, rings: bool) -> String {
         _ => ("seeds", done.iter().filter_map(|(_, measured)| measured.training).map(|t| t.epochs).max()),
     };
     let trained = epochs.map_or(String::new(), |epochs| format!("; epochs of training, by backprop: {epochs}"));
+    let channels = Sizes(spec.channels());
     let rings = match seeds(Precision::F64).filter(|_| rings) {
         Some(seeds) => format!("; rings: f64, mean over {over} ({seeds})"),
         None => String::new(),
     };
     format!(
-        "{data}, batch {}, {} channels, {} statistics{trained}; line and band: f32, mean and quartiles over {over} ({}){rings}",
+        "{data}, batch {}, {channels} channels, {} statistics{trained}; line and band: f32, mean and quartiles over {over} ({}){rings}",
         spec.batch,
-        spec.channels,
         spec.statistics(),
         seeds(Precision::F32).unwrap_or(0),
     )

@@ -69,7 +69,7 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
         "data": first.map(|spec| &spec.data),
         "device": first.map(|spec| &spec.device),
         "batch": first.map(|spec| spec.batch),
-        "channels": first.map(|spec| spec.channels),
+        "channels": first.map(|spec| spec.channels()),
         "cells": done.len(),
         "curves": curves,
         "adjoint_over_corrected": gains,

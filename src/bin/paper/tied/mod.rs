@@ -18,7 +18,7 @@ use rewind::scheme::Scheme;
 use rewind::train::budget;
 use rewind::train::log::Log;
 
-use crate::common::Common;
+use crate::common::{Common, positive};
 use crate::staged::{Staged, recipe};
 use crate::trained::{Experiment, Images, Labelled, Planned};
 
@@ -37,7 +37,7 @@ pub struct Arguments {
     #[command(flatten)]
     staged: Staged,
     /// Residual blocks of each stage, a net each [default: 1,2,4,8,16,32; quick: 1,2,4].
-    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     blocks: Vec<usize>,
     /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, light and fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
