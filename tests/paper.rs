@@ -160,9 +160,7 @@ fn gradient_error_takes_checkpoints_of_every_net() {
         ("--net staged --blocks 2,3 --widths 4,8 --tied", "stages of 2,3 residual blocks, 4,8 channels, tied", 2),
         ("--depth 4 --channels 8 --block bottleneck", "depth 4, 8 channels, bottleneck", 4),
     ] {
-        place.succeed(&format!(
-            "--data synthetic {net} --batch 50 --max-steps 4 --device cpu -q --out run"
-        ));
+        place.succeed(&format!("--data synthetic {net} --batch 50 --max-steps 4 --device cpu -q --out run"));
         let ended = place.paper("gradient-error --quick --batch 2 --device cpu --quiet --out out --checkpoint run");
         assert_eq!(ended.code, Some(0), "{ended}");
         assert!(ended.stdout.contains(name), "no {name:?} in {ended}");

@@ -94,13 +94,23 @@ pub fn blocks(done: &Done<'_>) -> Result<String, String> {
                 band: single.iter().map(quartiles).collect(),
             }
         };
-        (format!("{}, N = {depth}", caption(group)), Method::APPROXIMATE.into_iter().zip(COLOURS).map(curve).collect())
+        // one that the user names has a depth of its own, or several
+        let caption = match group.weights {
+            Weights::Checkpoint => caption(group),
+            _ => format!("{}, N = {depth}", caption(group)),
+        };
+        (caption, Method::APPROXIMATE.into_iter().zip(COLOURS).map(curve).collect())
     });
+    let tied = done.first().is_some_and(|(spec, _)| spec.body.tied);
     let of_checkpoint = done.iter().any(|(spec, _)| spec.weights == Weights::Checkpoint);
     let texts = Texts {
         title: "How far each mode's gradient of one block is from backprop's",
         subtitle: subtitle(done, of_checkpoint),
-        x_desc: "block n, from the stem",
+        x_desc: if tied {
+            "stage n, from the stem, all of whose blocks share their weights"
+        } else {
+            "block n, from the stem"
+        },
         y_desc: "|g_n - g*_n| / |g*_n|",
     };
     draw(&panels, &texts, Horizontal::Block)
@@ -226,7 +236,7 @@ fn draw_on<'a>(
         let panel = Panel {
             caption,
             x_desc: texts.x_desc,
-            x_label: &|place| format!("{place}"),
+            x_label: &|place| if place.fract() == 0.0 { format!("{place}") } else { String::new() },
             y_desc: texts.y_desc,
             y_label: &|value| format!("{value:.0e}"),
             y_room: 72,
