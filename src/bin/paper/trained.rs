@@ -206,6 +206,6 @@ impl<E: Experiment> Job for OnDevice<'_, E> {
 fn remove_done<C: Trains>(runs: &Runs, cells: &[C], done: &[(&C, C::Result)]) -> Result<()> {
     let is_done = |cell: &&C| done.iter().any(|(other, _)| std::ptr::eq(*other, *cell));
     let needed: Vec<String> = cells.iter().filter(|cell| !is_done(cell)).filter_map(C::start).map(Cell::key).collect();
-    let removable = done.iter().map(|(cell, _)| cell.training()).filter(|training| !needed.contains(&training.key()));
-    removable.into_iter().try_for_each(|training| runs.remove(training))
+    let trained = done.iter().map(|(cell, _)| cell.training());
+    trained.filter(|training| !needed.contains(&training.key())).try_for_each(|training| runs.remove(training))
 }
