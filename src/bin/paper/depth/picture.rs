@@ -45,16 +45,12 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
     let all: Vec<Series> = series(done).into_iter().filter(|series| !series.aside).collect();
     let schemes: Vec<&[Series]> = all.chunk_by(|a, b| a.scheme == b.scheme).collect();
     let columns = schemes.len().max(1);
-    let root = canvas(svg, columns, 2, "Test error against depth", &subtitle(done, metric))?;
+    let rings = if metric == Metric::Last { "; upper rings: best epoch, chosen on test data" } else { "" };
+    let root = canvas(svg, columns, 2, "Test error against depth", &(subtitle(done, metric) + rings))?;
     let areas = root.split_evenly((2, columns));
     let errors: Vec<Vec<Curve>> = schemes
         .iter()
-        .map(|of_scheme| {
-            let curve = |series: &Series| {
-                curve(*series, diverged(done, *series), by_depth(done, *series, |trained| Some(metric.of(trained))))
-            };
-            of_scheme.iter().map(curve).collect()
-        })
+        .map(|of_scheme| of_scheme.iter().map(|series| errors_of(done, *series, metric)).collect())
         .collect();
     let gaps: Vec<Vec<Curve>> = schemes
         .iter()
@@ -91,9 +87,8 @@ fn by_statistics<'a>(
     let root = canvas(svg, 2, 1, "Statistics of the reverse step: saved or the batch's", &subtitle(done, metric))?;
     let areas = root.split_evenly((1, 2));
     let of_series = |series: Series, name: &str, hollow| {
-        let spreads = by_depth(done, series, |trained| Some(metric.of(trained)));
         let name = format!("{}, {name}{}", series.mode, of_diverged(diverged(done, series)));
-        Curve { name, hollow, ..curve(series, 0, spreads) }
+        Curve { name, hollow, ..curve(series, 0, by_depth(done, series, |trained| Some(metric.of(trained)))) }
     };
     let both = |(saved, batch): &(Series, Series)| {
         // the code of the paper takes each step back from the true next state, unless it is told otherwise
@@ -163,6 +158,23 @@ fn diverged(done: &Done<'_>, series: Series) -> usize {
 /// What a curve's name says of so many runs that diverged.
 fn of_diverged(runs: usize) -> String {
     if runs > 0 { format!(", diverged runs: {runs}, as guessing") } else { String::new() }
+}
+
+/// The errors of a series; where the last epoch's are shown, the best one's are marked.
+fn errors_of(done: &Done<'_>, series: Series, metric: Metric) -> Curve {
+    let spreads = |metric: Metric| by_depth(done, series, |trained| Some(metric.of(trained)));
+    let curve = curve(series, diverged(done, series), spreads(metric));
+    match metric {
+        Metric::Best => curve,
+        Metric::Last => {
+            let best = spreads(Metric::Best);
+            Curve {
+                hollow: true,
+                marks: best.iter().map(|(depth, spread)| (*depth as f64, spread.mean)).collect(),
+                ..curve
+            }
+        }
+    }
 }
 
 fn curve(series: Series, diverged: usize, spreads: Vec<(usize, Spread)>) -> Curve {

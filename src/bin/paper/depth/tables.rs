@@ -79,8 +79,12 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
     for of_scheme in all.chunk_by(|a, b| a.scheme == b.scheme) {
         let main: Vec<Series> = of_scheme.iter().copied().filter(|series| !series.aside).collect();
         let Some(first) = main.first() else { continue };
-        let title = format!("{}: test error in %, {}", first.scheme, metric.description());
-        table(&mut text, done, &title, &main, |series| by_depth(done, series, error));
+        // the last epoch's, and beside them those of the epoch that test data choose
+        let both = [metric, Metric::Best];
+        for metric in &both[..if metric == Metric::Best { 1 } else { 2 }] {
+            let title = format!("{}: test error in %, {}", first.scheme, metric.description());
+            table(&mut text, done, &title, &main, |series| by_depth(done, series, |trained| Some(metric.of(trained))));
+        }
         let inexact: Vec<Series> = main.iter().copied().filter(|series| *series != series.exact()).collect();
         if inexact.len() < main.len() && !inexact.is_empty() {
             let title = format!("{}: test error minus that of backprop with the same seed, in points", first.scheme);
