@@ -45,8 +45,7 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
     let all: Vec<Series> = series(done).into_iter().filter(|series| !series.aside).collect();
     let schemes: Vec<&[Series]> = all.chunk_by(|a, b| a.scheme == b.scheme).collect();
     let columns = schemes.len().max(1);
-    let rings = if metric == Metric::Last { "; upper rings: best epoch, chosen on test data" } else { "" };
-    let root = canvas(svg, columns, 2, "Test error against depth", &(subtitle(done, metric) + rings))?;
+    let root = canvas(svg, columns, 2, "Test error against depth", &subtitle(done, metric))?;
     let areas = root.split_evenly((2, columns));
     let errors: Vec<Vec<Curve>> = schemes
         .iter()
@@ -65,7 +64,9 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
     let gap_range = Axis::Gap.range(gaps.iter().flatten(), 0.0);
     for (column, of_scheme) in schemes.iter().enumerate() {
         let scheme = of_scheme[0].scheme;
-        let caption = format!("{}: {}", net_name(scheme), metric.description());
+        let epoch =
+            if metric == Metric::Last { "last epoch; rings: best, chosen on test data" } else { metric.description() };
+        let caption = format!("{}: {epoch}", net_name(scheme));
         let y = (Axis::Error, "test error, %", error_range.clone());
         panel(&areas[column], &caption, y, &errors[column], Some(SeriesLabelPosition::UpperRight))?;
         if !gaps[column].is_empty() {
@@ -142,8 +143,10 @@ fn subtitle(done: &Done<'_>, metric: Metric) -> String {
     let RunConfig { epochs, lr, lr_drop, batch, channels, .. } = run.cell.config();
     let seeds = done.iter().map(|(run, _)| run.cell.config().seed + 1).max().unwrap_or(0);
     let epoch = if metric == Metric::Best { "; best epoch, chosen on test data" } else { "" };
+    let diverged = done.iter().any(|(_, trained)| trained.diverged.is_some());
+    let guessing = if diverged { "; diverged runs count as guessing" } else { "" };
     format!(
-        "{}, {} epochs, lr {lr} (drops after {}), batch {batch}, {channels} channels; mean over seeds ({seeds}), band: quartiles{epoch}",
+        "{}, {} epochs, lr {lr} (drops after {}), batch {batch}, {channels} channels; mean over seeds ({seeds}), band: quartiles{epoch}{guessing}",
         run.cell.data().name,
         epochs.unwrap_or(0),
         LrDrop(lr_drop.clone()),
@@ -157,7 +160,7 @@ fn diverged(done: &Done<'_>, series: Series) -> usize {
 
 /// What a curve's name says of so many runs that diverged.
 fn of_diverged(runs: usize) -> String {
-    if runs > 0 { format!(", diverged runs: {runs}, as guessing") } else { String::new() }
+    if runs > 0 { format!(", diverged: {runs}") } else { String::new() }
 }
 
 /// The errors of a series; where the last epoch's are shown, the best one's are marked.
