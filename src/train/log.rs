@@ -249,7 +249,9 @@ impl fmt::Display for EpochLine<'_> {
         let EpochRow { learning_rate, epoch_seconds, images_per_second, drift, activation_peak_bytes, .. } = *self.row;
         write!(f, "epoch {epoch}/{}: ", self.epochs)?;
         write!(f, "train loss {train_loss:.4}, {:.2} %; ", 100.0 * train_accuracy)?;
-        write!(f, "test loss {test_loss:.4}, {:.2} %; lr {learning_rate}, ", 100.0 * test_accuracy)?;
+        // as many digits as a person reads: on a cosine 0.075 may be 0.07500000000000001
+        let lr = learning_rate as f32;
+        write!(f, "test loss {test_loss:.4}, {:.2} %; lr {lr}, ", 100.0 * test_accuracy)?;
         if let Some(drift) = drift {
             write!(f, "drift {drift:.1e}, ")?;
         }
