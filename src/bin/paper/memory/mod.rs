@@ -87,8 +87,8 @@ pub struct Arguments {
 const NOTES: &str = "\
 Every net is measured in a process of its own, some steps of it, once a seed; --seeds repeats all.
 Nets that take more than half of the free memory, or longer than --step-seconds a step, are planned
-only. --quick takes an estimated 10 minutes on two cores. Seconds are this machine's, with whatever else it
-does at the time: measure on an idle one.";
+only. --quick takes about 7 minutes on two cores. Seconds are this machine's, with whatever else it does
+at the time: measure on an idle one.";
 
 impl Arguments {
     fn validate(&self) -> Result<()> {
