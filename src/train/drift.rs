@@ -36,8 +36,8 @@ impl fmt::Display for DriftWarning {
         write!(
             f,
             "warning: the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level}: gradients may \
-             become too wrong to train with; use more blocks, a lower --lr, --anchors, --fixed-point or --gradient corrected, \
-             or --gradient checkpoint, which is exact"
+             become too wrong to train with; use more blocks, a lower --lr, --bn-stats batch, --anchors, --fixed-point or \
+             --gradient corrected, or --gradient checkpoint, which is exact"
         )
     }
 }
