@@ -156,6 +156,8 @@ impl Settings {
     /// `base`, with what is given here put over it.
     pub fn over(self, base: RunConfig) -> RunConfig {
         let sweep = base.sweep;
+        let lr_schedule = self.lr_schedule.unwrap_or(base.lr_schedule);
+        let lr_drop = self.lr_drop.map_or(base.lr_drop, |drop| drop.0);
         RunConfig {
             data: self.data.or(base.data),
             augment: self.augment.unwrap_or(base.augment),
@@ -184,8 +186,9 @@ impl Settings {
             lr: self.lr.unwrap_or(base.lr),
             momentum: self.momentum.unwrap_or(base.momentum),
             weight_decay: self.weight_decay.unwrap_or(base.weight_decay),
-            lr_schedule: self.lr_schedule.unwrap_or(base.lr_schedule),
-            lr_drop: self.lr_drop.map_or(base.lr_drop, |drop| drop.0),
+            lr_schedule,
+            // a cosine has no drops
+            lr_drop: if lr_schedule == Schedule::Cosine { Vec::new() } else { lr_drop },
             seed: self.seed.unwrap_or(base.seed),
             max_steps: self.max_steps.or(base.max_steps),
             device: self.device.unwrap_or(base.device),

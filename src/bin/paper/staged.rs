@@ -62,6 +62,7 @@ impl Staged {
             tied: true,
             batch: self.batch,
             lr_schedule: Schedule::Cosine,
+            lr_drop: Vec::new(),
             threads: self.threads,
             ..RunConfig::default()
         }
