@@ -261,7 +261,8 @@ fn a_training_that_diverges_counts_as_guessing() {
         let fields: Vec<&str> = line.split(',').collect();
         assert!(fields[9] == "0.9" && fields[16] == "1", "{line}");
     }
-    assert!(place.text("out/depth/depth.svg").contains("diverged runs: 1"));
+    let svg = place.text("out/depth/depth.svg");
+    assert!(svg.contains("diverged: 1") && svg.contains("diverged runs count as guessing"), "{svg}");
 }
 
 #[test]
