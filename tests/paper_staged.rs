@@ -69,7 +69,7 @@ fn untying_changes_nothing_by_itself_and_fine_tuning_does() {
 fn senseless_requests_exit_2() {
     let place = Place::new();
     for (line, phrase) in [
-        ("tied --blocks 0", "--blocks 0"),
+        ("tied --blocks 0", "--blocks"),
         ("tied --images 0", "--images 0"),
         ("tied --widths 8,x", "--widths"),
         ("tied --epochs 0", "--epochs 0"),

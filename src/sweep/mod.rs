@@ -125,7 +125,8 @@ impl SweepSpec {
     /// Steps between two stored states of `checkpoint`: the given number, or the square root of the number of steps.
     pub fn segment_steps(&self, depth: usize) -> usize {
         let steps = self.scheme.steps(depth);
-        self.checkpoint_every.unwrap_or_else(|| (steps as f64).sqrt().round() as usize).clamp(1, steps)
+        // in this order, as a single Heun block has no step: 1 then, and validation refuses it in words
+        self.checkpoint_every.unwrap_or_else(|| (steps as f64).sqrt().round() as usize).min(steps).max(1)
     }
 
     /// Stored states: the inputs of every step (`backprop`), of every segment (`checkpoint`), or of every K-th step but the
