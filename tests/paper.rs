@@ -251,9 +251,8 @@ fn depth_compares_the_test_errors_of_every_mode_by_seed() {
 #[test]
 fn a_training_that_diverges_counts_as_guessing() {
     let place = Place::new();
-    let ended = place.paper(&format!(
-        "{DEPTH} --modes backprop,adjoint --depths 2 --schemes euler --lr 1e6 --epochs 1 --seeds 1 --out out"
-    ));
+    let line = format!("{DEPTH} --modes backprop,adjoint --depths 2 --schemes euler --lr 1e6 --epochs 1 --seeds 1");
+    let ended = place.paper(&format!("{line} --out out"));
     assert_eq!(ended.code, Some(0), "{ended}");
     assert!(ended.stdout.contains("90.00 [90.00, 90.00] (1) 1*"), "{ended}");
     assert!(ended.stdout.contains("(3 of 3 in all)"), "{ended}");
@@ -263,6 +262,10 @@ fn a_training_that_diverges_counts_as_guessing() {
     }
     let svg = place.text("out/depth/depth.svg");
     assert!(svg.contains("diverged: 1") && svg.contains("diverged runs count as guessing"), "{svg}");
+    assert!(svg.contains("Test error against depth, saved statistics"), "{svg}");
+    // of the same runs the other kind
+    assert_eq!(place.paper(&format!("{line} --bn-stats batch --out out")).code, Some(0));
+    assert!(place.text("out/depth/depth.svg").contains("statistics of the reconstructed batch"));
 }
 
 #[test]

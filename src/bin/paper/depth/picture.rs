@@ -12,6 +12,7 @@ use rewind::paper::spread::Spread;
 use rewind::paper::training::Trained;
 use rewind::scheme::Scheme;
 use rewind::settings::LrDrop;
+use rewind::sweep::BnStatistics;
 
 use super::axis::Axis;
 use super::series::Series;
@@ -45,7 +46,13 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
     let all: Vec<Series> = series(done).into_iter().filter(|series| !series.aside).collect();
     let schemes: Vec<&[Series]> = all.chunk_by(|a, b| a.scheme == b.scheme).collect();
     let columns = schemes.len().max(1);
-    let root = canvas(svg, columns, 2, "Test error against depth", &subtitle(done, metric))?;
+    let statistics = match all.iter().find(|series| series.mode.reconstructs()).map(|series| series.bn_stats) {
+        Some(BnStatistics::Saved) => ", saved statistics",
+        Some(BnStatistics::Batch) => ", statistics of the reconstructed batch",
+        None => "",
+    };
+    let title = format!("Test error against depth{statistics}");
+    let root = canvas(svg, columns, 2, &title, &subtitle(done, metric))?;
     let areas = root.split_evenly((2, columns));
     let errors: Vec<Vec<Curve>> = schemes
         .iter()
