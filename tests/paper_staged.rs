@@ -66,6 +66,26 @@ fn untying_changes_nothing_by_itself_and_fine_tuning_does() {
 }
 
 #[test]
+fn pictures_tell_of_runs_that_diverged() {
+    let place = Place::new();
+    let tied = place.paper(&format!("tied {NET} --blocks 1 --epochs 1 --modes backprop --lr 1e6"));
+    assert_eq!(tied.code, Some(0), "{tied}");
+    let tune = "--tune-epochs 1 --tune-lr-drop none --tune-lr 1e6";
+    let untie = place.paper(&format!("untie {NET} --blocks 1,3 --epochs 1 {tune}"));
+    assert_eq!(untie.code, Some(0), "{untie}");
+    for (svg, name) in [("out/tied/tied.svg", "backprop"), ("out/untie/untie.svg", "untied, backprop")] {
+        let svg = place.text(svg);
+        assert!(svg.contains(&format!("{name}, diverged: 1")), "{svg}");
+        assert!(svg.contains("diverged runs count as guessing"), "{svg}");
+    }
+    // guessing among 10 classes; the classes of the images made here are equally many
+    let summary = place.summary("out/untie");
+    let row = &summary["rows"][2];
+    assert_eq!(row["diverged"], 1, "{row}");
+    assert!((spread(&row["test_accuracy_after"]) - 10.0).abs() < 1e-9, "{row}");
+}
+
+#[test]
 fn senseless_requests_exit_2() {
     let place = Place::new();
     for (line, phrase) in [

@@ -51,6 +51,16 @@ pub fn written(folder: &Path) -> String {
     format!("\ntables, pictures and summary.json are in {}\n", folder.display())
 }
 
+/// What a curve's name says of so many runs that diverged.
+pub fn of_diverged(runs: usize) -> String {
+    if runs > 0 { format!(", diverged: {runs}") } else { String::new() }
+}
+
+/// What a picture's titles say of such runs, if there are any.
+pub const fn as_guessing(any: bool) -> &'static str {
+    if any { "; diverged runs count as guessing" } else { "" }
+}
+
 /// A number of 1 or more, of a list on the command line.
 pub fn positive(text: &str) -> std::result::Result<usize, String> {
     match text.trim().parse() {

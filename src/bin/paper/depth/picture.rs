@@ -18,6 +18,7 @@ use super::axis::Axis;
 use super::series::Series;
 use super::tables::{by_depth, gaps, series, statistics};
 use super::{Done, Metric};
+use crate::common::{as_guessing, of_diverged};
 
 /// Width and height in pixels of a panel.
 const PANEL: (u32, u32) = (560, 440);
@@ -151,7 +152,7 @@ fn subtitle(done: &Done<'_>, metric: Metric) -> String {
     let seeds = done.iter().map(|(run, _)| run.cell.config().seed + 1).max().unwrap_or(0);
     let epoch = if metric == Metric::Best { "; best epoch, chosen on test data" } else { "" };
     let diverged = done.iter().any(|(_, trained)| trained.diverged.is_some());
-    let guessing = if diverged { "; diverged runs count as guessing" } else { "" };
+    let guessing = as_guessing(diverged);
     format!(
         "{}, {} epochs, lr {lr} (drops after {}), batch {batch}, {channels} channels; mean over seeds ({seeds}), band: quartiles{epoch}{guessing}",
         run.cell.data().name,
@@ -163,11 +164,6 @@ fn subtitle(done: &Done<'_>, metric: Metric) -> String {
 fn diverged(done: &Done<'_>, series: Series) -> usize {
     let of_series = done.iter().filter(|(run, _)| run.label == series);
     of_series.filter(|(_, Trained { diverged, .. })| diverged.is_some()).count()
-}
-
-/// What a curve's name says of so many runs that diverged.
-fn of_diverged(runs: usize) -> String {
-    if runs > 0 { format!(", diverged: {runs}") } else { String::new() }
 }
 
 /// The errors of a series; where the last epoch's are shown, the best one's are marked.

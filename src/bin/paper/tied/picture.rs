@@ -5,7 +5,8 @@ use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMI
 use rewind::paper::method::Method;
 
 use super::Done;
-use super::tables::{accuracies, methods};
+use super::tables::{accuracies, diverged, methods};
+use crate::common::{as_guessing, of_diverged};
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (820, 560);
@@ -29,8 +30,9 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
     let (low, high) = if low <= high { (low, high) } else { (0.0, 100.0) };
     let room = (0.1 * (high - low)).max(0.5);
     let blocks = powers_around(curves.iter().flat_map(|curve| &curve.line).map(|point| point.0), 2.0);
+    let guessing = as_guessing(done.iter().any(|(_, trained)| trained.diverged.is_some()));
     Panel {
-        caption: &format!("mean over seeds ({seeds}), band: quartiles"),
+        caption: &format!("mean over seeds ({seeds}), band: quartiles{guessing}"),
         x_desc: "residual blocks of each stage, one set of weights a stage",
         x_label: &|blocks| format!("{blocks}"),
         y_desc: "test accuracy after the last epoch, %",
@@ -64,5 +66,6 @@ fn curve(done: &Done<'_>, method: Method) -> Curve {
     let spreads = accuracies(done, method);
     let line: Vec<_> = spreads.iter().map(|(blocks, spread)| (*blocks as f64, spread.mean)).collect();
     let band = spreads.iter().map(|(blocks, spread)| (*blocks as f64, spread.low, spread.high)).collect();
-    Curve { name: method.to_string(), colour, hollow, marks: line.clone(), line, band }
+    let name = format!("{method}{}", of_diverged(diverged(done, method)));
+    Curve { name, colour, hollow, marks: line.clone(), line, band }
 }

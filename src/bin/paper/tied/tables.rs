@@ -42,6 +42,11 @@ fn by_blocks(done: &Done<'_>, method: Method, value: impl Fn(&Run, &Trained) -> 
     blocks.into_iter().filter_map(|blocks| Some((blocks, spread(blocks)?))).collect()
 }
 
+/// How many of a way's runs diverged.
+pub fn diverged(done: &Done<'_>, method: Method) -> usize {
+    of(done, method).filter(|(_, trained)| trained.diverged.is_some()).count()
+}
+
 /// Test accuracy, in per cent.
 pub fn accuracies(done: &Done<'_>, method: Method) -> Vec<(usize, Spread)> {
     by_blocks(done, method, |_, trained| Some(accuracy(trained)))
@@ -137,7 +142,6 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
     let curves: Vec<Value> = methods(done)
         .into_iter()
         .map(|method| {
-            let diverged = of(done, method).filter(|(_, trained)| trained.diverged.is_some()).count();
             let planned: Vec<Value> = accuracies(done, method)
                 .into_iter()
                 .filter_map(|(blocks, _)| of(done, method).find(|(run, _)| run.label.blocks == blocks))
@@ -151,7 +155,7 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
                 "test_accuracy_last_epoch": list(accuracies(done, method)),
                 "minus_backprop_same_seed": list(gains(done, method)),
                 "drift_last_epoch": list(by_blocks(done, method, drift)),
-                "diverged_runs": diverged,
+                "diverged_runs": diverged(done, method),
                 "planned": planned,
             })
         })

@@ -4,8 +4,9 @@ use plotters::prelude::*;
 use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, Panel, SKY, VERMILLION};
 use rewind::paper::method::Method;
 
-use super::tables::{fates, gains_by_epoch};
+use super::tables::{diverged, fates, gains_by_epoch};
 use super::{Done, Fate};
+use crate::common::{as_guessing, of_diverged};
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (860, 560);
@@ -31,8 +32,11 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
     let (low, high) = if low <= high { (low, high) } else { (0.0, 100.0) };
     let room = (0.1 * (high - low)).max(0.1);
     let epochs = curves.iter().flat_map(|curve| &curve.line).map(|point| point.0).fold(1.0, f64::max);
+    let guessing = as_guessing(done.iter().any(|(_, tuned)| tuned.trained.diverged.is_some()));
     Panel {
-        caption: &format!("mean over seeds ({seeds}), band: quartiles; epoch 0: as the tied training left it"),
+        caption: &format!(
+            "mean over seeds ({seeds}), band: quartiles; epoch 0: as the tied training left it{guessing}"
+        ),
         x_desc: "epoch of fine-tuning",
         x_label: &|epoch| if epoch.fract() == 0.0 { format!("{epoch:.0}") } else { String::new() },
         y_desc: "test accuracy gained since before, points",
@@ -64,5 +68,6 @@ fn curve(done: &Done<'_>, fate: Fate) -> Option<Curve> {
     let spreads = gains_by_epoch(done, fate);
     let line: Vec<_> = spreads.iter().map(|(epoch, spread)| (*epoch as f64, spread.mean)).collect();
     let band = spreads.iter().map(|(epoch, spread)| (*epoch as f64, spread.low, spread.high)).collect();
+    let name = name + &of_diverged(diverged(done, fate));
     Some(Curve { name, colour, hollow, marks: line.clone(), line, band })
 }

@@ -34,13 +34,21 @@ fn after(tuned: &Tuned) -> f64 {
     100.0 * (1.0 - tuned.trained.test_error())
 }
 
-/// Points of test accuracy gained since before the first epoch, over the seeds, by epoch from 0.
+/// How many of a fate's runs diverged.
+pub fn diverged(done: &Done<'_>, fate: Fate) -> usize {
+    of(done, fate).filter(|(_, tuned)| tuned.trained.diverged.is_some()).count()
+}
+
+/// Points of test accuracy gained since before the first epoch, over the seeds, by epoch from 0. A run that diverged counts as
+/// guessing from then on.
 pub fn gains_by_epoch(done: &Done<'_>, fate: Fate) -> Vec<(usize, Spread)> {
-    let at = |tuned: &Tuned, epoch: usize| match epoch.checked_sub(1) {
+    let at = |tuned: &Tuned, epoch: usize| match epoch.checked_sub(1).map(|row| tuned.trained.history.get(row)) {
         None => before(tuned).map(|_| 0.0),
-        Some(row) => Some(100.0 * tuned.trained.history.get(row)?.test_accuracy - before(tuned)?),
+        Some(Some(row)) => Some(100.0 * row.test_accuracy - before(tuned)?),
+        Some(None) => tuned.trained.diverged.as_ref().and_then(|_| gain(tuned)),
     };
-    let most = of(done, fate).map(|(_, tuned)| tuned.trained.history.len()).max().unwrap_or(0);
+    let shown = |tuned: &Tuned| tuned.trained.history.len() + usize::from(tuned.trained.diverged.is_some());
+    let most = of(done, fate).map(|(_, tuned)| shown(tuned)).max().unwrap_or(0);
     let spread = |epoch| Spread::of(of(done, fate).filter_map(|(_, tuned)| at(tuned, epoch)));
     (0..=most).filter_map(|epoch| Some((epoch, spread(epoch)?))).collect()
 }
@@ -126,7 +134,7 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
                 "test_accuracy_before": spread(before),
                 "test_accuracy_after": spread(|tuned| Some(after(tuned))),
                 "gain": spread(gain),
-                "diverged": of(done, fate).filter(|(_, tuned)| tuned.trained.diverged.is_some()).count(),
+                "diverged": diverged(done, fate),
             })
         })
         .collect();
