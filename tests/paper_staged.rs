@@ -78,7 +78,7 @@ fn pictures_tell_of_runs_that_diverged() {
         assert!(svg.contains(&format!("{name}, diverged: 1")), "{svg}");
         assert!(svg.contains("diverged runs count as guessing"), "{svg}");
     }
-    // guessing among 10 classes; the classes of the images made here are equally many
+    // a tenth, as there are 10 classes
     let summary = place.summary("out/untie");
     let row = &summary["rows"][2];
     assert_eq!(row["diverged"], 1, "{row}");
@@ -89,7 +89,7 @@ fn pictures_tell_of_runs_that_diverged() {
 fn senseless_requests_exit_2() {
     let place = Place::new();
     for (line, phrase) in [
-        ("tied --blocks 0", "--blocks"),
+        ("tied --blocks 0", "'0' for '--blocks"),
         ("tied --images 0", "--images 0"),
         ("tied --widths 8,x", "--widths"),
         ("tied --epochs 0", "--epochs 0"),
