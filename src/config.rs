@@ -169,7 +169,7 @@ impl Default for RunConfig {
             block: Block::Basic,
             tied: false,
             step_size: StepSize::OverDepth,
-            sweep: SweepSpec::new(Scheme::Euler, Gradient::Corrected),
+            sweep: SweepSpec::new(Scheme::Euler, Gradient::Auto),
             init: Init::Paper,
             init_from: None,
             epochs: None,

@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use crate::code::{Bits, Code, Coder};
 use crate::data::{Dataset, Part, Place};
 use crate::error::Result;
 use crate::fused;
@@ -202,12 +203,13 @@ pub trait Device: Sized + Sync + 'static {
     fn relu(&self, y: &mut Tensor<Self>) -> Result<()>;
     /// `grad = grad where y > 0, else 0`; `y` is ReLU's output.
     fn relu_grad(&self, y: &Tensor<Self>, grad: &mut Tensor<Self>) -> Result<()>;
-    /// `out = [sum (x - y)^2, sum y^2]`, `out: [2]`.
+    /// `out[at..at + 2] = [sum (x - y)^2, sum y^2]`; the rest of `out` stays.
     fn squared_distance(
         &self,
         x: &Tensor<Self>,
         y: &Tensor<Self>,
         out: &mut Tensor<Self>,
+        at: usize,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// Workspace of [`Device::squared_distance`].
@@ -326,6 +328,44 @@ pub trait Device: Sized + Sync + 'static {
         theta: &mut Tensor<Self>,
     ) -> Result<()>;
 
+    // --- codes of increments, see `crate::code` ---
+
+    /// Elements of one image's code, of an image of `image_len` elements: [`Bits::words`] where a number has 32 bits.
+    fn code_len(image_len: usize, bits: Bits) -> usize {
+        bits.words(image_len)
+    }
+    /// `grid = unit(max |x|)`, see [`crate::code::unit`], and x rounded to its multiples. `grid: [1]`.
+    fn code_start(&self, x_acc: &mut Tensor<Self>, grid: &mut Tensor<Self>, workspace: &mut Self::Buffer)
+    -> Result<()>;
+    /// x rounded to multiples of the grid.
+    fn code_round(&self, grid: &Tensor<Self>, x_acc: &mut Tensor<Self>) -> Result<()>;
+    /// The quantiser for an increment `h sum_k bn_k(z_k)` with these last affine maps, as if all f_k were one signal:
+    /// `mean = h sum beta`, `sigma^2 = (h sum |gamma|)^2 + rest`; `scale` receives mean and 1/sigma, 0 where sigma is 0.
+    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor<Self>, scale: &mut BnStats<Self>) -> Result<()>;
+    /// Codes w, which comes in the carry: `q = Q(w)`, `carry = w - q`, `x += q`; `coder.rest` becomes the carry's mean square of
+    /// every channel. Without `x_acc` no state moves.
+    fn encode(
+        &self,
+        coder: &mut Coder<Self>,
+        carry_acc: &mut Tensor<Self>,
+        x_acc: Option<&mut Tensor<Self>>,
+        code: &mut Code<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// `x -= q`, the same q to the bit.
+    fn decode(
+        &self,
+        coder: &Coder<Self>,
+        code: &Code<Self>,
+        x_acc: &mut Tensor<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
+    /// Workspace of [`Device::code_start`], [`Device::encode`] and [`Device::decode`].
+    fn code_workspace(&self, map: Shape) -> usize;
+    /// Makes `verdict[0]` NaN where the local error in `errors[at..at + 4]` says that a reconstruction is worth nothing: an
+    /// element is not finite, or the third exceeds the fourth, see [`crate::sweep::LocalError`].
+    fn judge(&self, errors: &Tensor<Self>, at: usize, verdict_acc: &mut Tensor<Self>) -> Result<()>;
+
     // --- fused operations: the default bodies are their definitions ---
 
     /// Workspace of every fused operation on blocks of this map: at least that of the primitives that define them.
@@ -423,6 +463,43 @@ pub trait Device: Sized + Sync + 'static {
         fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
     }
 
+    /// One coded Euler step of training's forward pass, in place: [`Device::encode`] of the increment `h f(x)` on top of the
+    /// carry, f's statistics measured on the batch, and the running statistics moved where given. What the cache then holds is
+    /// the device's affair.
+    fn code_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &mut BasicStats<Self>,
+        running: Option<&mut BasicRunning<Self>>,
+        coder: &mut Coder<Self>,
+        code: &mut Code<Self>,
+        x: &mut Tensor<Self>,
+        carry: &mut Tensor<Self>,
+        cache: &mut BasicCache<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch)
+    }
+
+    /// The way back through one coded block with saved statistics: from `x = x_{n+1}` and `grad_x = dL/dx_{n+1}` to `x = x_n`
+    /// by its code, `grad_x = dL/dx_n` and `grad_theta = dL/dtheta_n`. What the cache then holds is the device's affair.
+    fn decode_vjp(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        coder: &Coder<Self>,
+        code: &Code<Self>,
+        x: &mut Tensor<Self>,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor<Self>,
+        grad_theta: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
+    }
+
     /// Through the second half of a block: from the cotangent of `bn2(z2)`, scaled, to the cotangent `grad_u` of the inner
     /// ReLU's input, the gradient of conv2's weights, and batch norm's sums of both norms.
     fn basic_vjp_outer(
@@ -455,7 +532,8 @@ pub trait Device: Sized + Sync + 'static {
 
     /// The fused inverse Euler step and VJP of one block with saved statistics: from `x = x_{n+1}` and
     /// `grad_x = dL/dx_{n+1}` to `grad_x = dL/dx_n` and `grad_theta = dL/dtheta_n` at `x~_n = x - h f(x)`; `x` becomes the
-    /// state that the sweep carries on from, as `carry` says. What `x_rec` and the cache then hold is the device's affair.
+    /// state that the sweep carries on from, as `carry` says. `errors[at..at + 4]` receives the block's local error, see
+    /// [`crate::sweep::LocalError`]. What `x_rec` and the cache then hold is the device's affair.
     fn inverse_vjp(
         &self,
         h: f64,
@@ -464,11 +542,12 @@ pub trait Device: Sized + Sync + 'static {
         stats: &BasicStats<Self>,
         x: &mut Tensor<Self>,
         x_rec: &mut Tensor<Self>,
+        errors: (&mut Tensor<Self>, usize),
         cache: &mut BasicCache<Self>,
         grad_x: &mut Tensor<Self>,
         grad_theta: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
-        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
     }
 }

@@ -3,6 +3,9 @@
 //! # Errors
 //! Every function returns [`crate::Error::Shape`] naming the operation, the shape expected and the one found.
 
+use std::ops::Range;
+
+use crate::code::{Code, Coder};
 use crate::data::{CHANNELS, IMAGE};
 use crate::device::Device;
 use crate::error::Result;
@@ -12,6 +15,20 @@ use crate::shape::{Conv, Shape, check};
 /// A host slice of `len` elements and a tensor.
 pub fn host(op: &'static str, len: usize, tensor: Shape) -> Result<()> {
     check(op, tensor, if len == tensor.len() { tensor } else { Shape::vector(len) })
+}
+
+/// Elements `at` of a vector of numbers.
+pub fn part(op: &'static str, at: Range<usize>, vector: Shape) -> Result<()> {
+    check(op, if at.end <= vector.len() { vector } else { Shape::vector(at.end) }, vector)
+}
+
+/// A state or a carry, and its code.
+pub fn code<D: Device>(op: &'static str, map: Shape, coder: &Coder<D>, code: &Code<D>) -> Result<()> {
+    for found in [&code.scale.mean, &code.scale.rstd, &coder.rest] {
+        check(op, Shape::vector(map.c()), found.shape())?;
+    }
+    check(op, Shape::vector(1), coder.grid.shape())?;
+    check(op, Shape::map(map.n(), 1, 1, D::code_len(map.image_len(), coder.bits)), code.packed.shape())
 }
 
 /// A convolution's input or its gradient, its weights, and its output or its gradient.

@@ -1,6 +1,7 @@
 //! The fused operations' definitions in primitives: the default bodies of [`Device`]'s provided methods, and the oracle of
 //! every override.
 
+use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
@@ -104,13 +105,26 @@ pub fn euler_step<D: Device>(
     cache: &mut BasicCache<D>,
     scratch: &mut Scratch<D>,
 ) -> Result<()> {
+    evaluate(d, theta, stats, running, x, cache, scratch)?;
+    d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)
+}
+
+/// The forward pass's evaluation of a residual function: measures its statistics and fills the cache, so that `f = bn2(z2)`.
+pub fn evaluate<D: Device>(
+    d: &D,
+    theta: &BasicTheta<D>,
+    stats: &mut BasicStats<D>,
+    running: Option<&mut BasicRunning<D>>,
+    x: &Tensor<D>,
+    cache: &mut BasicCache<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
     let BasicCache { z1, z2 } = cache;
     let (running1, running2) = running.map_or((None, None), |r| (Some(&mut r.bn1), Some(&mut r.bn2)));
     let measure1 = Some(Measure { stats: &mut stats.bn1, running: running1 });
     d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, measure1, &mut scratch.workspace)?;
     let measure2 = Some(Measure { stats: &mut stats.bn2, running: running2 });
-    d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)?;
-    d.norm_step_acc(h, z2, &stats.bn2, &theta.bn2, x, scratch)
+    d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)
 }
 
 /// Defines [`Device::basic_vjp_outer`].
@@ -181,6 +195,7 @@ pub fn inverse_vjp<D: Device>(
     stats: &BasicStats<D>,
     x: &mut Tensor<D>,
     x_rec: &mut Tensor<D>,
+    (errors, at): (&mut Tensor<D>, usize),
     cache: &mut BasicCache<D>,
     grad_x: &mut Tensor<D>,
     grad_theta: &mut BasicTheta<D>,
@@ -189,11 +204,54 @@ pub fn inverse_vjp<D: Device>(
     grad_theta.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
     basic_eval_saved(d, x, theta, stats, cache, scratch)?;
     d.norm_step(x, -h, &cache.z2, &stats.bn2, &theta.bn2, x_rec)?;
+    d.squared_distance(x_rec, x, errors, at, &mut scratch.workspace)?;
     basic_eval_saved(d, x_rec, theta, stats, cache, scratch)?;
-    match carry {
-        Carry::Reconstruction => d.copy(x_rec, x)?,
-        Carry::Correction => d.norm_step_acc(-h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)?,
+    d.norm_step_acc(-h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)?;
+    d.squared_distance(x_rec, x, errors, at + 2, &mut scratch.workspace)?;
+    if carry == Carry::Reconstruction {
+        d.copy(x_rec, x)?;
     }
     d.basic_vjp_outer(grad_x, h, theta, stats, cache, grad_theta, scratch)?;
     d.basic_vjp_inner(x_rec, theta, stats, cache, grad_theta, grad_x, scratch)
+}
+
+/// Defines [`Device::code_step`].
+pub fn code_step<D: Device>(
+    d: &D,
+    h: f64,
+    theta: &BasicTheta<D>,
+    stats: &mut BasicStats<D>,
+    running: Option<&mut BasicRunning<D>>,
+    coder: &mut Coder<D>,
+    code: &mut Code<D>,
+    x: &mut Tensor<D>,
+    carry: &mut Tensor<D>,
+    cache: &mut BasicCache<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    evaluate(d, theta, stats, running, x, cache, scratch)?;
+    d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, carry, scratch)?;
+    d.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
+    d.encode(coder, carry, Some(x), code, &mut scratch.workspace)
+}
+
+/// Defines [`Device::decode_vjp`].
+pub fn decode_vjp<D: Device>(
+    d: &D,
+    h: f64,
+    theta: &BasicTheta<D>,
+    stats: &BasicStats<D>,
+    coder: &Coder<D>,
+    code: &Code<D>,
+    x: &mut Tensor<D>,
+    cache: &mut BasicCache<D>,
+    grad_x: &mut Tensor<D>,
+    grad_theta: &mut BasicTheta<D>,
+    scratch: &mut Scratch<D>,
+) -> Result<()> {
+    grad_theta.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+    d.decode(coder, code, x, &mut scratch.workspace)?;
+    basic_eval_saved(d, x, theta, stats, cache, scratch)?;
+    d.basic_vjp_outer(grad_x, h, theta, stats, cache, grad_theta, scratch)?;
+    d.basic_vjp_inner(x, theta, stats, cache, grad_theta, grad_x, scratch)
 }

@@ -125,6 +125,14 @@ pub(crate) fn record_step<T: Real>(
     }
 }
 
+/// [`Device::judge`] in the host's memory.
+pub(crate) fn judge<T: Real>(errors: &[T], verdict: &mut T) {
+    let sound = errors.iter().all(|sum| sum.to_f64().is_finite()) && errors[2] <= errors[3];
+    if !sound {
+        *verdict = T::from_f64(f64::NAN);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,7 @@
 //! | [`field`] | residual functions f: the paper's block, a bottleneck, a linear one |
 //! | [`device`], [`fused`], [`operands`], [`fit`] | the vocabulary of operations, the fused ones' definitions, what fits what |
 //! | [`reference`](mod@reference), [`cpu`], `cuda` | f64 in plain loops, the oracle; f32 with SIMD and threads; GPUs |
+//! | [`code`] | codes of a few bits for increments, which make the way back exact |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
 //! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on
 //! | [`chart`], `raster` | panels of curves: training's, the benches' and `paper`'s; an SVG as a PNG |
@@ -42,6 +43,7 @@
 pub mod chart;
 pub mod choose;
 pub mod cli;
+pub mod code;
 pub mod config;
 pub mod cpu;
 #[cfg(feature = "cuda")]

@@ -3,6 +3,7 @@
 //! The constructors in `net`, `sweep` and `operands` take the memory; this page counts it again from the formulas of the
 //! method, and a test holds the two together, byte by byte.
 
+use crate::code::{Code, Coder};
 use crate::device::Device;
 use crate::field::{Basic, Bottleneck, Field};
 use crate::memory::{Bytes, Category, padded_bytes};
@@ -99,20 +100,23 @@ fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &SweepSpec, 
     let reconstructs = sweep.gradient.reconstructs();
     let (caches_scratch, caches_saved) = if reconstructs { (caches, 0) } else { (0, caches) };
     let anchors = if reconstructs { states } else { 0 };
-    // x, g; x~; light's guess; Heun's two cotangents
-    let state_maps = 2
-        + u64::from(reconstructs)
-        + u64::from(sweep.gradient == Gradient::Light)
-        + if sweep.scheme == Scheme::Heun { 2 } else { 0 };
+    // x, g; x~, which is the carry on the way there; Heun's two cotangents
+    let state_maps = 2 + u64::from(reconstructs) + if sweep.scheme == Scheme::Heun { 2 } else { 0 };
 
     plan.charge(Category::Parameters, thetas * field.theta);
     plan.charge(Category::Gradients, gradients * field.theta);
     plan.charge(Category::Optimiser, thetas * field.theta);
     // running ones of every block, saved ones of every step, a spare set of one step
     plan.charge(Category::Statistics, depth * field.running + (saved_steps + 1) * stages * field.stats);
+    plan.charge(Category::Statistics, bytes(Shape::vector(sweep.measured_errors(stack.depth))));
     plan.charge(Category::State, state_maps * map);
-    plan.charge(Category::Scratch, caches_scratch + field.scratch + anchors * bytes(Shape::vector(2)));
+    // the distances at the anchors, and the verdict
+    plan.charge(Category::Scratch, caches_scratch + field.scratch + (anchors + 1) * bytes(Shape::vector(2)));
     plan.charge(Category::Saved, caches_saved + (states + segment) * map);
+    if sweep.gradient.codes() {
+        plan.charge(Category::Scratch, Coder::<D>::bytes(stack.map.c()));
+        plan.charge(Category::Saved, sweep.stored_codes(stack.depth) as u64 * Code::<D>::bytes(stack.map, sweep.bits));
+    }
 }
 
 /// Elements of workspace that the device asks for in stage `s`: the most that any operation there does. The first stage's serves
@@ -128,7 +132,8 @@ pub fn workspace<D: Device, F: Field<D>>(d: &D, spec: &NetSpec, s: usize) -> usi
     };
     let first = first
         .map_or(0, |first| FirstLinks::new(&first, F::first_links(first.channels, first.stride)).workspace(d, &first));
-    [stem, first, F::workspace(d, map), d.bn_workspace(map), d.squared_distance_workspace(map)]
+    let codes = if spec.sweep.gradient.codes() { d.code_workspace(map) } else { 0 };
+    [stem, first, F::workspace(d, map), d.bn_workspace(map), d.squared_distance_workspace(map), codes]
         .into_iter()
         .max()
         .unwrap_or(0)

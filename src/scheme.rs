@@ -187,7 +187,7 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
     }
 
     /// The share of h that each evaluation contributes.
-    fn weight(&self) -> f64 {
+    pub(crate) fn weight(&self) -> f64 {
         if self.second.is_some() { self.h / 2.0 } else { self.h }
     }
 

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::code::Bits;
 use crate::config::{DeviceChoice, Math, NetKind, RunConfig, listed};
 use crate::error::Error;
 use crate::init::Init;
@@ -66,9 +67,15 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub init_from: Option<String>,
 
-    /// backprop, checkpoint, adjoint, corrected or light [default: corrected].
+    /// auto, coded, corrected, adjoint, checkpoint or backprop [default: auto].
     #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = "Gradient")]
     pub gradient: Option<Gradient>,
+    /// Bits that coded and auto keep of each element: 1, 2, 4 or 8 [default: 2].
+    #[arg(long, value_name = "B", hide_possible_values = true, help_heading = "Gradient")]
+    pub bits: Option<Bits>,
+    /// Blocks of a stage that auto has room to code [default: all that fit].
+    #[arg(long, value_name = "N", help_heading = "Gradient")]
+    pub code_room: Option<usize>,
     /// Extra passes of the reverse step [default: 0].
     #[arg(long, value_name = "R", help_heading = "Gradient")]
     pub fixed_point: Option<usize>,
@@ -176,6 +183,8 @@ impl Settings {
                 fixed_point: self.fixed_point.unwrap_or(sweep.fixed_point),
                 anchors: self.anchors.or(sweep.anchors),
                 checkpoint_every: self.checkpoint_every.or(sweep.checkpoint_every),
+                bits: self.bits.unwrap_or(sweep.bits),
+                code_room: self.code_room.or(sweep.code_room),
                 bn_stats: self.bn_stats.unwrap_or(sweep.bn_stats),
                 update: self.update.unwrap_or(sweep.update),
             },
@@ -220,6 +229,8 @@ impl From<&RunConfig> for Settings {
             init: Some(config.init),
             init_from: config.init_from.clone(),
             gradient: Some(sweep.gradient),
+            bits: sweep.gradient.codes().then_some(sweep.bits),
+            code_room: sweep.code_room,
             fixed_point: Some(sweep.fixed_point),
             anchors: sweep.anchors,
             checkpoint_every: sweep.checkpoint_every,

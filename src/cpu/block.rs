@@ -4,25 +4,29 @@
 use rayon::prelude::*;
 
 use super::batch_norm::{self, add_grad_sums, merge_grad_sums};
+use super::code::{self, Quantisers};
 use super::conv::{self, ConvBatch};
 use super::conv_grad::{GradBatch, add_partials};
-use super::elementwise::axpby;
+use super::elementwise::{SquaredDistance, axpby};
 use super::epilogue::{Add, Overwrite, WherePositive};
 use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output};
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
+use crate::code::{Code, Coder};
 use crate::device::Device;
 use crate::error::Result;
-use crate::fit;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, Carry, Scratch};
+use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Scratch};
 use crate::shape::{Conv, Shape, check};
+use crate::{fit, fused};
 
 /// Workspace of every operation of this file, and of the fused convolutions of a block.
 pub fn workspace(cpu: &Cpu, map: Shape) -> usize {
     let c = map.c();
     let conv = ConvBatch::forward(map, Conv::SAME_3X3, c);
     let scratch = cpu.threads() * carved(conv.scratch_len());
-    let reverse = 2 * carved(conv.packed_len()) + scratch + carved(Groups::bound(map.n()) * 2 * c);
+    let groups = Groups::bound(map.n());
+    let reverse = 2 * carved(conv.packed_len()) + scratch + carved(groups * 2 * c);
+    let reverse = reverse + carved(groups * ERRORS).max(Quantisers::carved(map));
     let pullback = Pullback::new(map);
     let groups = Groups::bound_for_weights(map.n(), map.len(), 9 * c * c);
     let scratch = cpu.threads() * carved(pullback.scratch_len());
@@ -189,8 +193,11 @@ fn inner_pass(
     });
 }
 
+/// Sums of a local error, see [`crate::sweep::LocalError`].
+const ERRORS: usize = 4;
+
 /// The reverse step and the evaluation at its result, image by image: with saved statistics nothing couples them. Leaves
-/// `x_rec`, the cache at `x_rec`, the state to carry on from in `x`, and bn2's gradient sums.
+/// `x_rec`, the cache at `x_rec`, the state to carry on from in `x`, the local error, and bn2's gradient sums.
 fn reverse_pass(
     cpu: &Cpu,
     h: f64,
@@ -199,6 +206,7 @@ fn reverse_pass(
     stats: &BasicStats<Cpu>,
     x: &mut Tensor,
     x_rec: &mut Tensor,
+    errors: &mut [f32],
     cache: &mut BasicCache<Cpu>,
     grad_x: &Tensor,
     sums2: &mut Affine<Cpu>,
@@ -214,6 +222,7 @@ fn reverse_pass(
     let w2 = forward.pack(cpu, theta.conv2.values(), &mut carver);
     let scratch = carver.take_per_thread(cpu.threads(), forward.scratch_len());
     let partial_sums = carver.take(groups.count * 2 * c);
+    let partial_errors = carver.take(groups.count * ERRORS);
     let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
     let back = -h as f32;
     cpu.install(|| {
@@ -223,11 +232,12 @@ fn reverse_pass(
             cache.z1.values_mut().par_chunks_mut(chunk),
             cache.z2.values_mut().par_chunks_mut(chunk),
             partial_sums.par_chunks_mut(2 * c),
+            partial_errors.par_chunks_mut(ERRORS),
             grad_x.values().par_chunks(chunk),
         )
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(x, x_rec, z1, z2, sums, grad_x)| {
+            .for_each(|(x, x_rec, z1, z2, sums, errors, grad_x)| {
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
                 let scratch = unsafe { scratch.get() };
                 sums.fill(0.0);
@@ -239,18 +249,124 @@ fn reverse_pass(
                 evaluate(x, z1, z2);
                 let step = NormStep { x, h: back, z: z2, norm: norm2 };
                 cpu.run(Map { f: step, from: 0, output: Output::Overwrite, y: x_rec, c });
+                cpu.run(SquaredDistance { x: x_rec, y: x, out: &mut errors[..2] });
                 evaluate(x_rec, z1, z2);
-                match carry {
-                    Carry::Reconstruction => x.copy_from_slice(x_rec),
-                    Carry::Correction => {
-                        let f = BnApply { z: z2, norm: norm2, scale: back };
-                        cpu.run(Map { f, from: 0, output: Output::Accumulate, y: x, c });
-                    }
+                let f = BnApply { z: z2, norm: norm2, scale: back };
+                cpu.run(Map { f, from: 0, output: Output::Accumulate, y: x, c });
+                cpu.run(SquaredDistance { x: x_rec, y: x, out: &mut errors[2..] });
+                if carry == Carry::Reconstruction {
+                    x.copy_from_slice(x_rec);
                 }
                 add_grad_sums(cpu, grad_x, z2, &stats.bn2, sums);
             });
         merge_grad_sums(partial_sums, h, sums2);
     });
+    for (k, error) in errors.iter_mut().enumerate() {
+        *error = partial_errors.chunks_exact(ERRORS).map(|partial| f64::from(partial[k])).sum::<f64>() as f32;
+    }
+}
+
+/// The decoding of x_n and the evaluation there, image by image. Leaves x_n in `x`, the cache there, and bn2's gradient sums.
+fn decode_pass(
+    cpu: &Cpu,
+    h: f64,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    coder: &Coder<Cpu>,
+    code: &Code<Cpu>,
+    x: &mut Tensor,
+    cache: &mut BasicCache<Cpu>,
+    grad_x: &Tensor,
+    sums2: &mut Affine<Cpu>,
+    workspace: &mut [f32],
+) {
+    let map = x.shape();
+    let (c, len) = (map.c(), map.image_len());
+    let groups = Groups::new(map.n());
+    let chunk = groups.size * len;
+    let forward = ConvBatch::forward(map, Conv::SAME_3X3, c);
+    let mut carver = Carver::new(workspace);
+    let w1 = forward.pack(cpu, theta.conv1.values(), &mut carver);
+    let w2 = forward.pack(cpu, theta.conv2.values(), &mut carver);
+    let scratch = carver.take_per_thread(cpu.threads(), forward.scratch_len());
+    let partial_sums = carver.take(groups.count * 2 * c);
+    let quantisers = Quantisers::new(map, coder, &code.scale, &mut carver);
+    let norm1 = Norm::new(&stats.bn1, &theta.bn1);
+    cpu.install(|| {
+        (
+            x.values_mut().par_chunks_mut(chunk),
+            code.packed.values().par_chunks(groups.size * quantisers.words()),
+            cache.z1.values_mut().par_chunks_mut(chunk),
+            cache.z2.values_mut().par_chunks_mut(chunk),
+            partial_sums.par_chunks_mut(2 * c),
+            grad_x.values().par_chunks(chunk),
+        )
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|(x, packed, z1, z2, sums, grad_x)| {
+                // SAFETY: in the pool, once per task, and nothing below calls rayon.
+                let scratch = unsafe { scratch.get() };
+                sums.fill(0.0);
+                quantisers.decode(cpu, packed, len, x);
+                forward.convolve_group(cpu, Identity(x), w1, Overwrite, z1, scratch);
+                forward.convolve_group(cpu, NormRelu { z: z1, norm: norm1 }, w2, Overwrite, z2, scratch);
+                add_grad_sums(cpu, grad_x, z2, &stats.bn2, sums);
+            });
+        merge_grad_sums(partial_sums, h, sums2);
+    });
+}
+
+/// See [`crate::device::Device::code_step`].
+pub fn code_step(
+    cpu: &Cpu,
+    h: f64,
+    theta: &BasicTheta<Cpu>,
+    stats: &mut BasicStats<Cpu>,
+    running: Option<&mut BasicRunning<Cpu>>,
+    coder: &mut Coder<Cpu>,
+    code: &mut Code<Cpu>,
+    x: &mut Tensor,
+    carry: &mut Tensor,
+    cache: &mut BasicCache<Cpu>,
+    scratch: &mut Scratch<Cpu>,
+) -> Result<()> {
+    check("code_step", x.shape(), carry.shape())?;
+    fit::code("code_step", x.shape(), coder, code)?;
+    fused::evaluate(cpu, theta, stats, running, x, cache, scratch)?;
+    cpu.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
+    let (norm, c, z2) = (Norm::new(&stats.bn2, &theta.bn2), x.shape().c(), cache.z2.values());
+    code::encode(cpu, coder, carry, Some(x), code, &mut scratch.workspace, |at, carry| {
+        let f = BnApply { z: &z2[at], norm, scale: h as f32 };
+        cpu.run(Map { f, from: 0, output: Output::Accumulate, y: carry, c });
+    });
+    Ok(())
+}
+
+/// See [`crate::device::Device::decode_vjp`].
+pub fn decode_vjp(
+    cpu: &Cpu,
+    h: f64,
+    theta: &BasicTheta<Cpu>,
+    stats: &BasicStats<Cpu>,
+    coder: &Coder<Cpu>,
+    code: &Code<Cpu>,
+    x: &mut Tensor,
+    cache: &mut BasicCache<Cpu>,
+    grad_x: &mut Tensor,
+    grad_theta: &mut BasicTheta<Cpu>,
+    scratch: &mut Scratch<Cpu>,
+) -> Result<()> {
+    check("decode_vjp", x.shape(), grad_x.shape())?;
+    fit::code("decode_vjp", x.shape(), coder, code)?;
+    fit::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+    for (_, grad) in grad_theta.named_mut() {
+        cpu.fill(0.0, grad)?;
+    }
+    let Scratch { sums2, workspace, .. } = scratch;
+    decode_pass(cpu, h, theta, stats, coder, code, x, cache, grad_x, sums2, workspace);
+    outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta, scratch);
+    inner_pass(cpu, x, theta, stats, cache, grad_theta, grad_x, scratch);
+    Ok(())
 }
 
 /// See [`crate::device::Device::inverse_vjp`].
@@ -262,6 +378,7 @@ pub fn inverse_vjp(
     stats: &BasicStats<Cpu>,
     x: &mut Tensor,
     x_rec: &mut Tensor,
+    (errors, at): (&mut Tensor, usize),
     cache: &mut BasicCache<Cpu>,
     grad_x: &mut Tensor,
     grad_theta: &mut BasicTheta<Cpu>,
@@ -269,12 +386,14 @@ pub fn inverse_vjp(
 ) -> Result<()> {
     check("inverse_vjp", x.shape(), x_rec.shape())?;
     check("inverse_vjp", x.shape(), grad_x.shape())?;
+    fit::part("inverse_vjp", at..at + ERRORS, errors.shape())?;
     fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
     for (_, grad) in grad_theta.named_mut() {
         cpu.fill(0.0, grad)?;
     }
     let Scratch { sums2, workspace, .. } = scratch;
-    reverse_pass(cpu, h, carry, theta, stats, x, x_rec, cache, grad_x, sums2, workspace);
+    let errors = &mut errors.values_mut()[at..at + ERRORS];
+    reverse_pass(cpu, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, sums2, workspace);
     outer_pass(cpu, grad_x, h, theta, stats, cache, grad_theta, scratch);
     inner_pass(cpu, x_rec, theta, stats, cache, grad_theta, grad_x, scratch);
     Ok(())

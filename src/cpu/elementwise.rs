@@ -102,10 +102,11 @@ pub fn squared_distance(cpu: &Cpu, x: &[f32], y: &[f32], workspace: &mut [f32]) 
     partials.chunks_exact(2).fold([0.0; 2], |[d, n], part| [d + f64::from(part[0]), n + f64::from(part[1])])
 }
 
-struct SquaredDistance<'a> {
-    x: &'a [f32],
-    y: &'a [f32],
-    out: &'a mut [f32],
+/// `[sum (x - y)^2, sum y^2]`, on one thread.
+pub struct SquaredDistance<'a> {
+    pub x: &'a [f32],
+    pub y: &'a [f32],
+    pub out: &'a mut [f32],
 }
 
 impl Kernel for SquaredDistance<'_> {

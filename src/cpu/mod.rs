@@ -7,6 +7,7 @@
 mod batch_norm;
 mod block;
 mod channel_sums;
+mod code;
 mod conv;
 mod conv_grad;
 mod conv_grad_kernel;
@@ -32,12 +33,15 @@ use std::sync::Arc;
 use self::conv::ConvBatch;
 use self::pixelwise::{BnApply, BnGradZ, Identity, Norm, NormRelu, NormStep, Output};
 use self::simd::Kernel;
+use crate::code::{Code, Coder};
 use crate::data::{Dataset, Held, Part, Place};
 use crate::device::{Device, PassPosition, Sgd};
 use crate::error::{Error, Result};
 use crate::fit;
-use crate::host::{HostBuffer, HostRegion, record_step};
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch};
+use crate::host::{HostBuffer, HostRegion, judge, record_step};
+use crate::operands::{
+    Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
+};
 use crate::shape::{Conv, Shape, check};
 use crate::tensor::Tensor as DeviceTensor;
 
@@ -205,11 +209,18 @@ impl Device for Cpu {
         Ok(())
     }
 
-    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, workspace: &mut Self::Buffer) -> Result<()> {
+    fn squared_distance(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        out: &mut Tensor,
+        at: usize,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
         check("squared_distance", x.shape(), y.shape())?;
-        check("squared_distance", Shape::vector(2), out.shape())?;
+        fit::part("squared_distance", at..at + 2, out.shape())?;
         let sums = elementwise::squared_distance(self, x.values(), y.values(), workspace);
-        out.values_mut().copy_from_slice(&sums.map(|v| v as f32));
+        out.values_mut()[at..at + 2].copy_from_slice(&sums.map(|v| v as f32));
         Ok(())
     }
 
@@ -219,6 +230,60 @@ impl Device for Cpu {
 
     fn all_finite(&self, x: &Tensor) -> Result<bool> {
         Ok(elementwise::all_finite(self, x.values()))
+    }
+
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut Self::Buffer) -> Result<()> {
+        check("code_start", Shape::vector(1), grid.shape())?;
+        code::start(self, x_acc.values_mut(), grid.values_mut(), workspace);
+        Ok(())
+    }
+
+    fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
+        check("code_round", Shape::vector(1), grid.shape())?;
+        code::round(self, grid.values()[0], x_acc.values_mut());
+        Ok(())
+    }
+
+    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor, scale: &mut BnStats<Self>) -> Result<()> {
+        last.iter().try_for_each(|affine| fit::norm("code_scale", rest.shape().c(), scale, affine))?;
+        code::scale(h, last, rest.values(), scale);
+        Ok(())
+    }
+
+    fn encode(
+        &self,
+        coder: &mut Coder<Self>,
+        carry_acc: &mut Tensor,
+        x_acc: Option<&mut Tensor>,
+        code: &mut Code<Self>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        fit::code("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check("encode", carry_acc.shape(), x.shape()))?;
+        code::encode(self, coder, carry_acc, x_acc, code, workspace, |_, _| ());
+        Ok(())
+    }
+
+    fn decode(
+        &self,
+        coder: &Coder<Self>,
+        code: &Code<Self>,
+        x_acc: &mut Tensor,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        fit::code("decode", x_acc.shape(), coder, code)?;
+        code::decode(self, coder, code, x_acc, workspace);
+        Ok(())
+    }
+
+    fn code_workspace(&self, map: Shape) -> usize {
+        code::workspace(self, map)
+    }
+
+    fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
+        fit::part("judge", at..at + 4, errors.shape())?;
+        judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
+        Ok(())
     }
 
     fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut Self::Buffer) -> Result<()> {
@@ -501,6 +566,38 @@ impl Device for Cpu {
         block::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch)
     }
 
+    fn code_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &mut BasicStats<Self>,
+        running: Option<&mut BasicRunning<Self>>,
+        coder: &mut Coder<Self>,
+        code: &mut Code<Self>,
+        x: &mut Tensor,
+        carry: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        block::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch)
+    }
+
+    fn decode_vjp(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        coder: &Coder<Self>,
+        code: &Code<Self>,
+        x: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor,
+        grad_theta: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        block::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
+    }
+
     fn inverse_vjp(
         &self,
         h: f64,
@@ -509,12 +606,13 @@ impl Device for Cpu {
         stats: &BasicStats<Self>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
+        errors: (&mut Tensor, usize),
         cache: &mut BasicCache<Self>,
         grad_x: &mut Tensor,
         grad_theta: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
-        block::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+        block::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
     }
 }
 
@@ -533,6 +631,7 @@ mod tests {
             fits(&|map| cpu.block_workspace(map));
             fits(&|map| cpu.bn_workspace(map));
             fits(&|map| cpu.squared_distance_workspace(map));
+            fits(&|map| cpu.code_workspace(map));
             fits(&|map| cpu.conv_workspace(map, Conv::SAME_3X3, 5));
             fits(&|map| cpu.conv_workspace(map, Conv { kernel: 5, stride: 3, padding: 2 }, 7));
         }

@@ -3,11 +3,12 @@
 
 use super::chain::Link;
 use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors};
+use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::init::{self, BlockPlace, Init};
 use crate::memory::{Arena, Category, padded_bytes};
-use crate::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch};
+use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
@@ -205,6 +206,42 @@ impl<D: Device> Field<D> for Basic {
         d.euler_step(h, theta, stats, running, x, cache, scratch)
     }
 
+    fn last_norm(theta: &BasicTheta<D>) -> Option<&Affine<D>> {
+        Some(&theta.bn2)
+    }
+
+    fn code_step(
+        d: &D,
+        h: f64,
+        theta: &BasicTheta<D>,
+        stats: &mut BasicStats<D>,
+        running: Option<&mut BasicRunning<D>>,
+        coder: &mut Coder<D>,
+        code: &mut Code<D>,
+        x: &mut Tensor<D>,
+        carry: &mut Tensor<D>,
+        cache: &mut BasicCache<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        d.code_step(h, theta, stats, running, coder, code, x, carry, cache, scratch)
+    }
+
+    fn decode_vjp(
+        d: &D,
+        h: f64,
+        theta: &BasicTheta<D>,
+        stats: &mut BasicStats<D>,
+        coder: &Coder<D>,
+        code: &Code<D>,
+        x: &mut Tensor<D>,
+        cache: &mut BasicCache<D>,
+        grad_x: &mut Tensor<D>,
+        grad_theta: &mut BasicTheta<D>,
+        scratch: &mut Scratch<D>,
+    ) -> Result<()> {
+        d.decode_vjp(h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
+    }
+
     fn inverse_vjp(
         d: &D,
         h: f64,
@@ -213,12 +250,13 @@ impl<D: Device> Field<D> for Basic {
         stats: &mut BasicStats<D>,
         x: &mut Tensor<D>,
         x_rec: &mut Tensor<D>,
+        errors: (&mut Tensor<D>, usize),
         cache: &mut BasicCache<D>,
         grad_x: &mut Tensor<D>,
         grad_theta: &mut BasicTheta<D>,
         scratch: &mut Scratch<D>,
     ) -> Result<()> {
-        d.inverse_vjp(h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+        d.inverse_vjp(h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
     }
 
     fn sgd(

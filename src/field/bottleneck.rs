@@ -6,6 +6,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::init::{BlockPlace, Draw, Init};
 use crate::memory::{Arena, Category};
+use crate::operands::Affine;
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
@@ -149,6 +150,10 @@ impl<D: Device> Field<D> for Bottleneck {
         let f = scratch.idle().map;
         chain::value(d, theta, stats, cache, f)?;
         d.axpby(h, f, 1.0, x_acc)
+    }
+
+    fn last_norm(theta: &ChainTheta<D>) -> Option<&Affine<D>> {
+        theta.layers.last().map(|layer| &layer.bn)
     }
 
     fn vjp_outer(

@@ -184,6 +184,10 @@ impl<D: Device> Field<D> for Linear {
         d.axpby(h, &cache.f, 1.0, x_acc)
     }
 
+    fn last_norm(_: &LinearTheta<D>) -> Option<&Affine<D>> {
+        None
+    }
+
     fn vjp_outer(
         d: &D,
         grad_f: &Tensor<D>,

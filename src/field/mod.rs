@@ -12,11 +12,12 @@ pub use linear::Linear;
 
 use chain::Link;
 
+use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category};
-use crate::operands::{Affine, Carry};
+use crate::operands::{Affine, Carry, Measure};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -209,9 +210,76 @@ pub trait Field<D: Device>: Sized + 'static {
         Self::advance_acc(d, h, theta, stats, cache, x, scratch)
     }
 
+    /// The affine map of the batch norm that f ends in, from which the scale of its values is known before they are; none where f
+    /// ends otherwise.
+    fn last_norm(theta: &Self::Theta) -> Option<&Affine<D>>;
+
+    /// Codes the carry, which an increment `h sum_k f_k` has been added to, f_k with theta_k: see [`Device::encode`].
+    fn code_carry(
+        d: &D,
+        h: f64,
+        thetas: &[Option<&Self::Theta>; 2],
+        coder: &mut Coder<D>,
+        code: &mut Code<D>,
+        x: &mut Tensor<D>,
+        carry: &mut Tensor<D>,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()> {
+        let mut norms = thetas.iter().flatten().map(|theta| Self::last_norm(theta));
+        let workspace = scratch.idle().workspace;
+        match (norms.next().flatten(), norms.next().flatten()) {
+            (Some(first), Some(second)) => d.code_scale(h, &[first, second], &coder.rest, &mut code.scale)?,
+            (Some(norm), None) => d.code_scale(h, &[norm], &coder.rest, &mut code.scale)?,
+            // nothing is known before: measured on what is coded, at the cost of a pass
+            (None, _) => d.bn_stats(carry, Measure { stats: &mut code.scale, running: None }, workspace)?,
+        }
+        d.encode(coder, carry, Some(x), code, workspace)
+    }
+
+    /// One coded Euler step of training's forward pass: see [`Device::code_step`].
+    fn code_step(
+        d: &D,
+        h: f64,
+        theta: &Self::Theta,
+        stats: &mut Self::Stats,
+        running: Option<&mut Self::Running>,
+        coder: &mut Coder<D>,
+        code: &mut Code<D>,
+        x: &mut Tensor<D>,
+        carry: &mut Tensor<D>,
+        cache: &mut Self::Cache,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()> {
+        Self::eval(d, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
+        Self::advance_acc(d, h, theta, stats, cache, carry, scratch)?;
+        Self::code_carry(d, h, &[Some(theta), None], coder, code, x, carry, scratch)
+    }
+
+    /// The way back through one coded block with given statistics: see [`Device::decode_vjp`].
+    fn decode_vjp(
+        d: &D,
+        h: f64,
+        theta: &Self::Theta,
+        stats: &mut Self::Stats,
+        coder: &Coder<D>,
+        code: &Code<D>,
+        x: &mut Tensor<D>,
+        cache: &mut Self::Cache,
+        grad_x: &mut Tensor<D>,
+        grad_theta: &mut Self::Theta,
+        scratch: &mut Self::Scratch,
+    ) -> Result<()> {
+        grad_theta.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+        d.decode(coder, code, x, scratch.idle().workspace)?;
+        Self::eval(d, x, theta, stats, Normalise::Given, cache, scratch)?;
+        Self::vjp_outer(d, grad_x, h, theta, stats, cache, grad_theta, scratch)?;
+        Self::vjp_inner(d, x, theta, stats, cache, grad_theta, grad_x, scratch)
+    }
+
     /// The inverse Euler step and VJP of one block with given statistics: from `x = x_{n+1}` and `grad_x = dL/dx_{n+1}` to
     /// `grad_x = dL/dx_n` and `grad_theta = dL/dtheta_n` at `x~_n = x - h f(x)`; `x` becomes the state that the sweep carries
-    /// on from, as `carry` says. What `x_rec` and the cache then hold is the device's affair.
+    /// on from, as `carry` says. `errors[at..at + 4]` receives the local error. What `x_rec` and the cache then hold is the
+    /// device's affair.
     fn inverse_vjp(
         d: &D,
         h: f64,
@@ -220,6 +288,7 @@ pub trait Field<D: Device>: Sized + 'static {
         stats: &mut Self::Stats,
         x: &mut Tensor<D>,
         x_rec: &mut Tensor<D>,
+        (errors, at): (&mut Tensor<D>, usize),
         cache: &mut Self::Cache,
         grad_x: &mut Tensor<D>,
         grad_theta: &mut Self::Theta,
@@ -228,10 +297,12 @@ pub trait Field<D: Device>: Sized + 'static {
         grad_theta.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
         Self::eval(d, x, theta, stats, Normalise::Given, cache, scratch)?;
         Self::advance(d, x, -h, theta, stats, cache, x_rec)?;
+        d.squared_distance(x_rec, x, errors, at, scratch.idle().workspace)?;
         Self::eval(d, x_rec, theta, stats, Normalise::Given, cache, scratch)?;
-        match carry {
-            Carry::Reconstruction => d.copy(x_rec, x)?,
-            Carry::Correction => Self::advance_acc(d, -h, theta, stats, cache, x, scratch)?,
+        Self::advance_acc(d, -h, theta, stats, cache, x, scratch)?;
+        d.squared_distance(x_rec, x, errors, at + 2, scratch.idle().workspace)?;
+        if carry == Carry::Reconstruction {
+            d.copy(x_rec, x)?;
         }
         Self::vjp_outer(d, grad_x, h, theta, stats, cache, grad_theta, scratch)?;
         Self::vjp_inner(d, x_rec, theta, stats, cache, grad_theta, grad_x, scratch)

@@ -218,7 +218,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         let Self { ends, stages, features, pool, pooled, logits, grad_logits, labels, outcome, .. } = self;
         let last = stages.last().expect(STAGED);
         let seen = match features {
-            None => &last.work.x,
+            None => last.work.output(),
             Some(features) => {
                 last.leave(d, features)?;
                 features

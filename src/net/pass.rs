@@ -9,6 +9,7 @@ use crate::data::{Dataset, Part, Place};
 use crate::device::{Device, PassPosition, SgdStep};
 use crate::error::Result;
 use crate::field::Field;
+use crate::sweep::{Gradient, LocalError, Way, auto};
 
 /// What a pass goes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +67,22 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// # Errors
     /// Whatever the device reports.
     pub fn ask_train_step(&mut self, d: &D, n: usize, sgd: SgdStep) -> Result<()> {
+        self.ask_step(d, n, sgd, false)
+    }
+
+    /// The same, in a sweep that also measures what reconstruction would be worth in coded blocks, for an evaluation more each:
+    /// see [`Net::choose_ways`].
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn ask_probing_step(&mut self, d: &D, n: usize, sgd: SgdStep) -> Result<()> {
+        self.ask_step(d, n, sgd, true)
+    }
+
+    fn ask_step(&mut self, d: &D, n: usize, sgd: SgdStep, probes: bool) -> Result<()> {
         self.set_batch(n)?;
-        self.replayed(d, Kind::Train, sgd, |net| {
+        self.stages.iter_mut().for_each(|stage| stage.work.probes = probes);
+        self.replayed(d, if probes { Kind::Probe } else { Kind::Train }, sgd, |net| {
             net.draw(d, Part::Train)?;
             net.train_pass(d, sgd)?;
             net.record(d, true)
@@ -112,5 +127,50 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         let stages = &self.stages;
         let of = move |step| step_result(step, reconstructs, stages.iter().map(|stage| &stage.tape));
         Ok((first..first + count).map(of))
+    }
+
+    /// The local errors that the last step's sweeps measured, of each stage's steps, where they did. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn local_errors(&self, d: &D) -> Result<Vec<Vec<Option<LocalError>>>> {
+        self.stages.iter().map(|stage| stage.work.local_errors(d, &self.spec.sweep)).collect()
+    }
+
+    /// Chooses anew, in the mode `auto`, which blocks the next steps reconstruct and which they code, from what the last step
+    /// measured. Says whether anything changed.
+    pub fn choose_ways(&mut self, errors: &[Vec<Option<LocalError>>]) -> bool {
+        if self.spec.sweep.gradient != Gradient::Auto {
+            return false;
+        }
+        let changed = self.stages.iter_mut().zip(errors).fold(false, |changed, (stage, errors)| {
+            let work = &mut stage.work;
+            auto::choose(&mut work.ways, errors, work.codes.len()) || changed
+        });
+        if changed {
+            self.forget_training();
+        }
+        changed
+    }
+
+    /// How each step of each stage is found again on the way back.
+    pub fn ways(&self) -> Vec<Vec<Way>> {
+        self.stages.iter().map(|stage| stage.work.ways.clone()).collect()
+    }
+
+    /// Goes on with the ways that [`Net::ways`] told. Says whether they are of such a net.
+    pub fn set_ways(&mut self, ways: &[Vec<Way>]) -> bool {
+        let fits =
+            ways.len() == self.stages.len() && self.stages.iter().zip(ways).all(|(stage, ways)| stage.work.takes(ways));
+        if fits {
+            self.stages.iter_mut().zip(ways).for_each(|(stage, ways)| stage.work.ways.clone_from(ways));
+            self.forget_training();
+        }
+        fits
+    }
+
+    /// Recorded steps are those of the former ways.
+    fn forget_training(&mut self) {
+        self.recorded.retain(|recorded| recorded.kind == Kind::Test);
     }
 }

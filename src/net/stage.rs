@@ -105,17 +105,20 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
 
     /// The ReLU between this stage's x_N, which its sweep starts from, and the next block or the head: `y = relu(x_N)`.
     pub(super) fn leave(&self, d: &D, y: &mut Tensor<D>) -> Result<()> {
-        d.copy(&self.work.x, y)?;
+        d.copy(self.work.output(), y)?;
         d.relu(y)
     }
 
-    /// The true x_0 again, by `recompute`, in memory that the sweep has left free, and how far the reconstruction was.
+    /// The true x_0 again, by `recompute`, in memory that the sweep has left free, and how far the reconstruction was: no number
+    /// where the sweep met one that was worth nothing.
     pub(super) fn measure_drift(
         &mut self,
         d: &D,
         recompute: impl FnOnce(&mut Tensor<D>, &mut Tensor<D>, Option<&First<D>>) -> Result<()>,
     ) -> Result<()> {
-        let Self { first, work: Work { x, x_rec, grad, scratch, .. }, distance, .. } = self;
+        let Self { first, work, distance, .. } = self;
+        let coded = work.ends_in_carry;
+        let Work { x, x_rec, grad, scratch, coder, verdict, .. } = work;
         let Idle { map, workspace, .. } = scratch.idle();
         // the reconstruction stays in x; without one x is free
         let (reconstruction, x_0) = match x_rec {
@@ -123,11 +126,14 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
             None => (None, x),
         };
         recompute(map, x_0, first.as_ref())?;
-        if let Some(reconstruction) = reconstruction {
-            d.squared_distance(reconstruction, x_0, distance, workspace)?;
-        }
         // x_0 came out of a ReLU
-        d.relu_grad(x_0, grad)
+        d.relu_grad(x_0, grad)?;
+        let Some(reconstruction) = reconstruction else { return Ok(()) };
+        if let (true, Some(coder)) = (coded, coder) {
+            d.code_round(&coder.grid, x_0)?;
+        }
+        d.squared_distance(reconstruction, x_0, distance, 0, workspace)?;
+        d.axpby(0.0, verdict, 1.0, distance)
     }
 
     /// From dL/dx_0 to the gradients of the beginning block. That of its input goes to the stage before, where there is one,
@@ -147,9 +153,10 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         d.relu_grad(&first.input, grad_x)
     }
 
-    /// Applies SGD to everything that the sweep has not updated.
+    /// Applies SGD to everything that the sweep has not updated, unless that met a reconstruction worth nothing.
     pub(super) fn update(&mut self, d: &D, update: Update, sgd: Sgd<'_, D>) -> Result<()> {
         let Self { first, stack, work, .. } = self;
+        let sgd = Sgd { loss: &work.verdict, ..sgd };
         if let Some(first) = first {
             first.update(d, sgd)?;
         }

@@ -17,13 +17,15 @@ pub(super) enum Kind {
     Loaded,
     /// One on the batch that it draws.
     Train,
+    /// The same, with what reconstruction would be worth measured in coded blocks too.
+    Probe,
     /// The test of the batch that it draws.
     Test,
 }
 
 /// One recorded pass, and what of it the recording has fixed.
 pub(super) struct Recorded<D: Device> {
-    kind: Kind,
+    pub kind: Kind,
     /// Images of the batch: every shape follows from it.
     n: usize,
     /// The optimiser's numbers that are not on the device.
@@ -99,10 +101,13 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         })?;
         d.phase("blocks backward", || {
             for s in (0..stages.len()).rev() {
-                let (before, rest) = stages.split_at_mut(s);
-                let Stage { stack, work, .. } = &mut rest[0];
-                sweep::backward(d, &self.spec.sweep, stack, work, sgd)?;
-                rest[0].first_backward(d, before.last_mut())?;
+                let (stages, later) = stages.split_at_mut(s + 1);
+                let (before, this) = stages.split_at_mut(s);
+                let Stage { stack, work, .. } = &mut this[0];
+                // what a later stage's sweep could not tell, this one's cannot either
+                let loss = later.first().map_or(sgd.loss, |stage| &stage.work.verdict);
+                sweep::backward(d, &self.spec.sweep, stack, work, Sgd { loss, ..sgd })?;
+                this[0].first_backward(d, before.last_mut())?;
             }
             Ok(())
         })?;
@@ -138,9 +143,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
         let Self { spec, ends, ends_grad, ends_velocity, stages, rate, outcome, .. } = self;
         let sgd = on_device(sgd, rate, outcome);
+        let of_ends = Sgd { loss: &stages[0].work.verdict, ..sgd };
         let ends = ends_grad.named().into_iter().zip(ends_velocity.named_mut()).zip(ends.named_mut());
         for (((_, grad), (_, velocity)), (_, theta)) in ends {
-            d.sgd(sgd, grad, velocity, theta)?;
+            d.sgd(of_ends, grad, velocity, theta)?;
         }
         stages.iter_mut().try_for_each(|stage| stage.update(d, spec.sweep.update, sgd))
     }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::Bits;
 use crate::scheme::Scheme;
 use crate::sweep::{Gradient, SweepSpec};
 
@@ -11,8 +12,8 @@ use crate::sweep::{Gradient, SweepSpec};
 pub(super) const fn evaluations(sweep: &SweepSpec) -> usize {
     let evaluations = match sweep.gradient {
         Gradient::Backprop => 3,
-        Gradient::Checkpoint | Gradient::Light => 4,
-        Gradient::Adjoint | Gradient::Corrected => 5,
+        Gradient::Checkpoint | Gradient::Coded => 4,
+        Gradient::Adjoint | Gradient::Corrected | Gradient::Auto => 5,
     };
     evaluations + sweep.fixed_point
 }
@@ -35,8 +36,24 @@ pub enum Method {
     AnchorsSqrt,
     /// The state carried on from the value that the gradient needs anyway.
     Corrected,
-    /// One evaluation of each block.
-    Light,
+    /// Each increment's code kept, of one bit an element.
+    #[value(name = "coded-1")]
+    #[serde(rename = "coded-1")]
+    Coded1,
+    /// Of two bits.
+    #[value(name = "coded-2")]
+    #[serde(rename = "coded-2")]
+    Coded2,
+    /// Of four bits.
+    #[value(name = "coded-4")]
+    #[serde(rename = "coded-4")]
+    Coded4,
+    /// Of eight bits.
+    #[value(name = "coded-8")]
+    #[serde(rename = "coded-8")]
+    Coded8,
+    /// Reconstructed or coded, block by block, as the program's default chooses.
+    Auto,
     /// The paper's with a pass more of every reverse step.
     #[value(name = "fixed-point-1")]
     #[serde(rename = "fixed-point-1")]
@@ -53,12 +70,16 @@ pub enum Method {
 
 impl Method {
     /// Those whose gradient is not backprop's.
-    pub const APPROXIMATE: [Self; 8] = [
+    pub const APPROXIMATE: [Self; 12] = [
         Self::Adjoint,
         Self::AnchorsEach,
         Self::AnchorsSqrt,
         Self::Corrected,
-        Self::Light,
+        Self::Coded1,
+        Self::Coded2,
+        Self::Coded4,
+        Self::Coded8,
+        Self::Auto,
         Self::FixedPoint1,
         Self::FixedPoint2,
         Self::FixedPoint3,
@@ -68,6 +89,7 @@ impl Method {
     pub fn sweep(self, scheme: Scheme, depth: usize) -> SweepSpec {
         let plain = |gradient| SweepSpec::new(scheme, gradient);
         let adjoint = plain(Gradient::Adjoint);
+        let coded = |bits| SweepSpec { bits, ..plain(Gradient::Coded) };
         match self {
             Self::Backprop => plain(Gradient::Backprop),
             Self::Checkpoint => plain(Gradient::Checkpoint),
@@ -75,7 +97,11 @@ impl Method {
             Self::AnchorsEach => SweepSpec { anchors: Some(1), ..adjoint },
             Self::AnchorsSqrt => SweepSpec { anchors: Some(adjoint.segment_steps(depth)), ..adjoint },
             Self::Corrected => plain(Gradient::Corrected),
-            Self::Light => plain(Gradient::Light),
+            Self::Coded1 => coded(Bits::One),
+            Self::Coded2 => coded(Bits::Two),
+            Self::Coded4 => coded(Bits::Four),
+            Self::Coded8 => coded(Bits::Eight),
+            Self::Auto => plain(Gradient::Auto),
             Self::FixedPoint1 => SweepSpec { fixed_point: 1, ..adjoint },
             Self::FixedPoint2 => SweepSpec { fixed_point: 2, ..adjoint },
             Self::FixedPoint3 => SweepSpec { fixed_point: 3, ..adjoint },
@@ -84,10 +110,11 @@ impl Method {
 
     /// The flags by which `train_cifar` trains so at this depth.
     pub fn flags(self, scheme: Scheme, depth: usize) -> String {
-        let SweepSpec { gradient, fixed_point, anchors, .. } = self.sweep(scheme, depth);
+        let SweepSpec { gradient, fixed_point, anchors, bits, .. } = self.sweep(scheme, depth);
+        let bits = if gradient == Gradient::Coded { format!(" --bits {bits}") } else { String::new() };
         let passes = if fixed_point > 0 { format!(" --fixed-point {fixed_point}") } else { String::new() };
         let anchors = anchors.map_or(String::new(), |every| format!(" --anchors {every}"));
-        format!("--gradient {gradient}{passes}{anchors}")
+        format!("--gradient {gradient}{bits}{passes}{anchors}")
     }
 
     /// Evaluations of f a block and training step, a VJP counted as two.
@@ -110,7 +137,11 @@ impl fmt::Display for Method {
             Self::AnchorsEach => "anchors-1",
             Self::AnchorsSqrt => "anchors-sqrt",
             Self::Corrected => "corrected",
-            Self::Light => "light",
+            Self::Coded1 => "coded-1",
+            Self::Coded2 => "coded-2",
+            Self::Coded4 => "coded-4",
+            Self::Coded8 => "coded-8",
+            Self::Auto => "auto",
             Self::FixedPoint1 => "fixed-point-1",
             Self::FixedPoint2 => "fixed-point-2",
             Self::FixedPoint3 => "fixed-point-3",

@@ -2,6 +2,7 @@
 //! obvious wins: every other device is tested against this one, and this one against finite differences.
 
 mod batch_norm;
+mod code;
 mod conv;
 mod data;
 mod elementwise;
@@ -11,11 +12,12 @@ mod pool;
 
 use std::sync::Arc;
 
+use crate::code::{Bits, Code, Coder};
 use crate::data::{Dataset, Held, Part, Place};
 use crate::device::{Device, PassPosition, Sgd};
 use crate::error::Result;
 use crate::fit;
-use crate::host::{HostBuffer, HostRegion, record_step};
+use crate::host::{HostBuffer, HostRegion, judge, record_step};
 use crate::operands::{Affine, BnRunning, BnStats, Measure};
 use crate::shape::{Conv, Shape, check};
 use crate::tensor::Tensor as DeviceTensor;
@@ -134,11 +136,18 @@ impl Device for Reference {
         Ok(())
     }
 
-    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
+    fn squared_distance(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        out: &mut Tensor,
+        at: usize,
+        _: &mut Self::Buffer,
+    ) -> Result<()> {
         check("squared_distance", x.shape(), y.shape())?;
-        check("squared_distance", Shape::vector(2), out.shape())?;
-        let [distance, norm] = elementwise::squared_distance(x.values(), y.values());
-        out.values_mut().copy_from_slice(&[distance, norm]);
+        fit::part("squared_distance", at..at + 2, out.shape())?;
+        let sums = elementwise::squared_distance(x.values(), y.values());
+        out.values_mut()[at..at + 2].copy_from_slice(&sums);
         Ok(())
     }
 
@@ -148,6 +157,60 @@ impl Device for Reference {
 
     fn all_finite(&self, x: &Tensor) -> Result<bool> {
         Ok(x.values().iter().all(|v| v.is_finite()))
+    }
+
+    /// One f64 a code.
+    fn code_len(image_len: usize, _: Bits) -> usize {
+        image_len
+    }
+
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
+        check("code_start", Shape::vector(1), grid.shape())?;
+        code::start(x_acc.values_mut(), grid.values_mut());
+        Ok(())
+    }
+
+    fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
+        check("code_round", Shape::vector(1), grid.shape())?;
+        code::round(grid.values()[0], x_acc.values_mut());
+        Ok(())
+    }
+
+    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor, scale: &mut BnStats<Self>) -> Result<()> {
+        last.iter().try_for_each(|affine| fit::norm("code_scale", rest.shape().c(), scale, affine))?;
+        let BnStats { mean, rstd } = scale;
+        code::scale(h, last, rest.values(), mean.values_mut(), rstd.values_mut());
+        Ok(())
+    }
+
+    fn encode(
+        &self,
+        coder: &mut Coder<Self>,
+        carry_acc: &mut Tensor,
+        x_acc: Option<&mut Tensor>,
+        code: &mut Code<Self>,
+        _: &mut Self::Buffer,
+    ) -> Result<()> {
+        fit::code("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check("encode", carry_acc.shape(), x.shape()))?;
+        code::encode(coder, carry_acc, x_acc, code);
+        Ok(())
+    }
+
+    fn decode(&self, coder: &Coder<Self>, code: &Code<Self>, x_acc: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
+        fit::code("decode", x_acc.shape(), coder, code)?;
+        code::decode(coder, code, x_acc);
+        Ok(())
+    }
+
+    fn code_workspace(&self, _: Shape) -> usize {
+        0
+    }
+
+    fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
+        fit::part("judge", at..at + 4, errors.shape())?;
+        judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
+        Ok(())
     }
 
     fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {

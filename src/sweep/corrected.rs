@@ -2,38 +2,36 @@
 //! One more fixed-point pass for the state, for free.
 
 use super::work::At;
-use super::{BnStatistics, SweepSpec, Work, reverse};
+use super::{BnStatistics, SweepSpec, Work, errors, reverse};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
 use crate::scheme::{Scheme, Stack, Statistics, Step};
 
-pub(super) fn backward<D: Device, F: Field<D>>(
+/// One step of the sweep, with `passes` fixed-point passes.
+pub(super) fn step<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
+    passes: usize,
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
+    n: usize,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
-    for n in (0..stack.steps()).rev() {
-        reverse::restart_at_anchor(d, spec, stack, work, n)?;
-        if fuses(spec) {
-            fused_step(d, stack, work, n, Carry::Correction, sgd)?;
-            continue;
-        }
-        reverse::reverse_step(d, spec, stack, work, n)?;
-        reverse::refine_and_evaluate(d, spec, stack, work, n)?;
-        reverse::correct(d, spec, stack, work, n)?;
-        work.pull(d, stack, n, spec.recompute_statistics(), At::Reconstruction, 0, sgd)?;
+    if fuses(spec, passes) {
+        return fused_step(d, stack, work, n, Carry::Correction, sgd);
     }
-    Ok(())
+    reverse::reverse_step(d, spec, stack, work, n)?;
+    reverse::refine_and_evaluate(d, spec, passes, stack, work, n)?;
+    reverse::correct(d, spec, stack, work, n)?;
+    work.pull(d, stack, n, spec.recompute_statistics(), At::Reconstruction, 0, sgd)
 }
 
 /// Whether one block of the sweep is the field's fused `inverse_vjp`: an Euler step, no image coupled to another by the
 /// statistics, no extra pass.
-pub(super) fn fuses(spec: &SweepSpec) -> bool {
-    spec.scheme == Scheme::Euler && spec.bn_stats == BnStatistics::Saved && spec.fixed_point == 0
+pub(super) fn fuses(spec: &SweepSpec, passes: usize) -> bool {
+    spec.scheme == Scheme::Euler && spec.bn_stats == BnStatistics::Saved && passes == 0
 }
 
 /// One block by [`Field::inverse_vjp`].
@@ -45,11 +43,14 @@ pub(super) fn fused_step<D: Device, F: Field<D>>(
     carry: Carry,
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
-    let Work { x, x_rec, grad, caches, spare, grads, scratch, .. } = work;
+    let Work { x, x_rec, grad, caches, spare, grads, scratch, errors, verdict, .. } = work;
     let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
+    let errors = errors.as_mut().expect(errors::MEASURED);
     let Step { h, first, .. } = stack.step(d, n, Statistics::Saved, spare)?;
     let slot = n % grads.slots.len();
-    let cache = &mut caches[0].first;
-    F::inverse_vjp(d, h, carry, first.theta, first.stats, x, x_rec, cache, grad, &mut grads.slots[slot], scratch)?;
-    work.grads.end(d, stack, n, sgd)
+    let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[slot]);
+    let local = (&mut *errors, errors::row(n));
+    F::inverse_vjp(d, h, carry, first.theta, first.stats, x, x_rec, local, cache, grad, grad_theta, scratch)?;
+    d.judge(errors, errors::row(n), verdict)?;
+    grads.end(d, stack, n, Sgd { loss: verdict, ..sgd })
 }

@@ -4,10 +4,12 @@
 //! updates each block as soon as its gradient is complete or leaves the gradients for later.
 
 mod adjoint;
+pub mod auto;
 mod backprop;
 mod checkpoint;
+mod coded;
 mod corrected;
-mod light;
+mod errors;
 mod reverse;
 mod work;
 
@@ -15,10 +17,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::Bits;
 use crate::device::{Device, Sgd};
 use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::scheme::{Scheme, Stack, Statistics};
+pub use auto::Way;
+pub use errors::LocalError;
 pub use work::{Grads, Work};
 
 /// How the backward sweep gets the states that it differentiates at.
@@ -33,14 +38,26 @@ pub enum Gradient {
     Adjoint,
     /// As adjoint, then carries on from `x_{n+1} - h f(x~_n)`: 5F, flat memory, smaller error and drift.
     Corrected,
-    /// Guesses x~_n with the previous block's f and evaluates once: 4F, flat memory, experimental.
-    Light,
+    /// Keeps a code of a few bits of each increment, by which the way back is exact: 4F, B/32 of a state per block.
+    Coded,
+    /// As corrected where the local error says that it holds, as coded elsewhere: 4 to 5F.
+    Auto,
 }
 
 impl Gradient {
-    /// Whether the mode reconstructs states, and so has a drift.
+    /// Whether the mode has room for codes.
+    pub const fn codes(self) -> bool {
+        matches!(self, Self::Coded | Self::Auto)
+    }
+
+    /// Whether the mode measures local errors, see [`LocalError`].
+    pub const fn measures_errors(self) -> bool {
+        matches!(self, Self::Adjoint | Self::Corrected | Self::Auto)
+    }
+
+    /// Whether the mode rebuilds states, and so has a drift.
     pub const fn reconstructs(self) -> bool {
-        matches!(self, Self::Adjoint | Self::Corrected | Self::Light)
+        matches!(self, Self::Adjoint | Self::Corrected | Self::Coded | Self::Auto)
     }
 }
 
@@ -51,7 +68,8 @@ impl fmt::Display for Gradient {
             Self::Checkpoint => "checkpoint",
             Self::Adjoint => "adjoint",
             Self::Corrected => "corrected",
-            Self::Light => "light",
+            Self::Coded => "coded",
+            Self::Auto => "auto",
         })
     }
 }
@@ -89,6 +107,10 @@ pub struct SweepSpec {
     pub anchors: Option<usize>,
     /// Blocks between two stored states of `checkpoint`; none means about sqrt N.
     pub checkpoint_every: Option<usize>,
+    /// Bits of an element's code, in the modes that code.
+    pub bits: Bits,
+    /// Blocks of a stack that `auto` has room to code; none means all.
+    pub code_room: Option<usize>,
     /// Statistics of the recomputations.
     pub bn_stats: BnStatistics,
     /// When parameters are updated.
@@ -104,6 +126,8 @@ impl SweepSpec {
             fixed_point: 0,
             anchors: None,
             checkpoint_every: None,
+            bits: Bits::Two,
+            code_room: None,
             bn_stats: BnStatistics::Saved,
             update: Update::InSweep,
         }
@@ -140,6 +164,16 @@ impl SweepSpec {
         }
     }
 
+    /// Codes that there is room for.
+    pub fn stored_codes(&self, depth: usize) -> usize {
+        let steps = self.scheme.steps(depth);
+        match self.gradient {
+            Gradient::Coded => steps,
+            Gradient::Auto => self.code_room.unwrap_or(steps).min(steps),
+            _ => 0,
+        }
+    }
+
     /// Caches of f's intermediates: one a step (`backprop`), one a step of a segment (`checkpoint`), else one.
     pub fn stored_caches(&self, depth: usize) -> usize {
         match self.gradient {
@@ -170,12 +204,12 @@ impl SweepSpec {
         }
         if self.anchors.is_some() && !gradient.reconstructs() {
             return refuse(format!(
-                "--anchors restarts a reconstruction and --gradient {gradient} reconstructs nothing: leave it out, or use adjoint, corrected or light"
+                "--anchors restarts a reconstruction and --gradient {gradient} reconstructs nothing: leave it out, or use adjoint, corrected, coded or auto"
             ));
         }
-        if self.fixed_point > 0 && !gradient.reconstructs() {
+        if self.fixed_point > 0 && !gradient.measures_errors() {
             return refuse(format!(
-                "--fixed-point repeats a reverse step and --gradient {gradient} has none: leave it out, or use adjoint, corrected or light"
+                "--fixed-point repeats a reverse step and --gradient {gradient} has none: leave it out, or use adjoint, corrected or auto"
             ));
         }
         if self.checkpoint_every.is_some() && gradient != Gradient::Checkpoint {
@@ -198,7 +232,9 @@ pub fn forward<D: Device, F: Field<D>>(
     match spec.gradient {
         Gradient::Backprop => backprop::forward(d, stack, work),
         Gradient::Checkpoint => checkpoint::forward(d, spec, stack, work),
-        Gradient::Adjoint | Gradient::Corrected | Gradient::Light => reverse::forward(d, spec, stack, work),
+        Gradient::Adjoint | Gradient::Corrected | Gradient::Coded | Gradient::Auto => {
+            coded::forward(d, spec, stack, work)
+        }
     }
 }
 
@@ -207,6 +243,7 @@ pub fn forward<D: Device, F: Field<D>>(
 /// # Errors
 /// Whatever the device reports.
 pub fn infer<D: Device, F: Field<D>>(d: &D, stack: &mut Stack<D, F>, work: &mut Work<D, F>) -> Result<()> {
+    work.ends_in_carry = false;
     for n in 0..stack.steps() {
         advance(d, stack, work, n, Statistics::Running)?;
     }
@@ -228,7 +265,9 @@ pub(crate) fn advance<D: Device, F: Field<D>>(
 }
 
 /// Takes `work.grad` from dL/dx_N to dL/dx_0 and the blocks' gradients into `work.grads`, applying `sgd` to each block as it
-/// completes if the updates are in the sweep. Where the mode reconstructs, `work.x` ends as the reconstructed x_0.
+/// completes if the updates are in the sweep: those below a block whose reconstruction was worth nothing stay as they are, as all
+/// do where `sgd.loss` is not finite; `work.verdict` is then NaN. Where the mode reconstructs, `work.x` ends as the reconstructed
+/// x_0.
 ///
 /// # Errors
 /// Whatever the device reports.
@@ -240,11 +279,20 @@ pub fn backward<D: Device, F: Field<D>>(
     sgd: Sgd<'_, D>,
 ) -> Result<()> {
     work.grads.clear(d)?;
+    d.copy(sgd.loss, &mut work.verdict)?;
     match spec.gradient {
-        Gradient::Backprop => backprop::backward(d, stack, work, sgd),
-        Gradient::Checkpoint => checkpoint::backward(d, spec, stack, work, sgd),
-        Gradient::Adjoint => adjoint::backward(d, spec, stack, work, sgd),
-        Gradient::Corrected => corrected::backward(d, spec, stack, work, sgd),
-        Gradient::Light => light::backward(d, spec, stack, work, sgd),
+        Gradient::Backprop => return backprop::backward(d, stack, work, sgd),
+        Gradient::Checkpoint => return checkpoint::backward(d, spec, stack, work, sgd),
+        Gradient::Adjoint | Gradient::Corrected | Gradient::Coded | Gradient::Auto => {}
     }
+    for n in (0..stack.steps()).rev() {
+        reverse::restart_at_anchor(d, spec, stack, work, n)?;
+        match work.ways[n] {
+            Way::Coded(slot) => coded::step(d, spec, stack, work, n, slot, sgd)?,
+            Way::Refined => corrected::step(d, spec, spec.fixed_point + auto::PASSES, stack, work, n, sgd)?,
+            Way::Reconstructed if spec.gradient == Gradient::Adjoint => adjoint::step(d, spec, stack, work, n, sgd)?,
+            Way::Reconstructed => corrected::step(d, spec, spec.fixed_point, stack, work, n, sgd)?,
+        }
+    }
+    Ok(())
 }

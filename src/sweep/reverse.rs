@@ -1,29 +1,29 @@
-//! What the reconstructing modes share: the forward pass that keeps nothing but anchors, the reverse step with its
-//! fixed-point passes, and the restart at an anchor.
+//! What the reconstructing modes share: the forward step of which nothing is kept, the reverse step with its fixed-point passes,
+//! and anchors.
 
-use super::{SweepSpec, Work, advance};
+use super::{SweepSpec, Work, advance, errors};
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Normalise};
 use crate::scheme::{Evaluation, Scheme, Stack, Statistics, Step};
 
-pub(super) fn forward<D: Device, F: Field<D>>(
+/// Stores x_n where there is an anchor for it.
+pub(super) fn keep_anchor<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
-    stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
+    n: usize,
 ) -> Result<()> {
-    for n in 0..stack.steps() {
-        if let Some(anchor) = anchor_of(spec, n) {
-            d.copy(&work.x, &mut work.states[anchor])?;
-        }
-        step_forward(d, stack, work, n)?;
-    }
-    Ok(())
+    anchor_of(spec, n).map_or(Ok(()), |anchor| d.copy(&work.x, &mut work.states[anchor]))
 }
 
 /// Step n of the forward pass, of which nothing is kept.
-fn step_forward<D: Device, F: Field<D>>(d: &D, stack: &mut Stack<D, F>, work: &mut Work<D, F>, n: usize) -> Result<()> {
+pub(super) fn step_forward<D: Device, F: Field<D>>(
+    d: &D,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+    n: usize,
+) -> Result<()> {
     if stack.scheme != Scheme::Euler {
         return advance(d, stack, work, n, Statistics::MeasureAndRun);
     }
@@ -40,20 +40,19 @@ fn anchor_of(spec: &SweepSpec, n: usize) -> Option<usize> {
 }
 
 /// Replaces `work.x`, the reconstruction of x_{n+1}, by the true state where one is stored, and measures how far apart they
-/// were. Says whether it did.
+/// were.
 pub(super) fn restart_at_anchor<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
     stack: &Stack<D, F>,
     work: &mut Work<D, F>,
     n: usize,
-) -> Result<bool> {
-    let Some(anchor) = anchor_of(spec, n + 1).filter(|_| n + 1 < stack.steps()) else { return Ok(false) };
+) -> Result<()> {
+    let Some(anchor) = anchor_of(spec, n + 1).filter(|_| n + 1 < stack.steps()) else { return Ok(()) };
     let Work { x, states, anchor_distances, scratch, .. } = work;
     let distance = &mut anchor_distances[anchor];
-    d.squared_distance(x, &states[anchor], distance, scratch.idle().workspace)?;
-    d.copy(&states[anchor], x)?;
-    Ok(true)
+    d.squared_distance(x, &states[anchor], distance, 0, scratch.idle().workspace)?;
+    d.copy(&states[anchor], x)
 }
 
 /// `x_rec = x~_n` by the reverse step from `x`: the forward step with -h and its stages mirrored.
@@ -64,18 +63,21 @@ pub(super) fn reverse_step<D: Device, F: Field<D>>(
     work: &mut Work<D, F>,
     n: usize,
 ) -> Result<()> {
-    let Work { x, x_rec, caches, spare, scratch, .. } = work;
+    let Work { x, x_rec, caches, spare, scratch, errors, .. } = work;
     let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
     let mut step = stack.step(d, n, spec.recompute_statistics(), spare)?.reversed();
     step.evaluate(d, x, &mut caches[0], scratch)?;
-    step.advance(d, x, 1.0, &caches[0], x_rec, scratch)
+    step.advance(d, x, 1.0, &caches[0], x_rec, scratch)?;
+    let errors = errors.as_mut().expect(errors::MEASURED);
+    d.squared_distance(x_rec, x, errors, errors::row(n), scratch.idle().workspace)
 }
 
-/// `R` passes of `x_rec <- x - Phi_h(x_rec)`, which converge to the x_n that the forward step takes to `x`; then the
+/// `passes` passes of `x_rec <- x - Phi_h(x_rec)`, which converge to the x_n that the forward step takes to `x`; then the
 /// evaluation at x_rec that the pullback needs.
 pub(super) fn refine_and_evaluate<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
+    passes: usize,
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
     n: usize,
@@ -83,14 +85,15 @@ pub(super) fn refine_and_evaluate<D: Device, F: Field<D>>(
     let Work { x, x_rec, caches, spare, scratch, .. } = work;
     let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
     let mut step = stack.step(d, n, spec.recompute_statistics(), spare)?;
-    for _ in 0..spec.fixed_point {
+    for _ in 0..passes {
         step.evaluate(d, x_rec, &mut caches[0], scratch)?;
         step.advance(d, x, -1.0, &caches[0], x_rec, scratch)?;
     }
     step.evaluate(d, x_rec, &mut caches[0], scratch)
 }
 
-/// `x -= Phi_h(x_rec)`, with the increment just evaluated: the corrected state, at no evaluation's cost.
+/// `x -= Phi_h(x_rec)`, with the increment just evaluated: the corrected state, at no evaluation's cost; and what the
+/// reconstruction is worth.
 pub(super) fn correct<D: Device, F: Field<D>>(
     d: &D,
     spec: &SweepSpec,
@@ -98,6 +101,10 @@ pub(super) fn correct<D: Device, F: Field<D>>(
     work: &mut Work<D, F>,
     n: usize,
 ) -> Result<()> {
-    let Work { x, caches, spare, scratch, .. } = work;
-    stack.step(d, n, spec.recompute_statistics(), spare)?.advance_acc(d, -1.0, &caches[0], x, scratch)
+    let Work { x, x_rec, caches, spare, scratch, errors, verdict, .. } = work;
+    stack.step(d, n, spec.recompute_statistics(), spare)?.advance_acc(d, -1.0, &caches[0], x, scratch)?;
+    let (errors, at) = (errors.as_mut().expect(errors::MEASURED), errors::row(n));
+    let x_rec = x_rec.as_ref().expect("reconstructing modes have one");
+    d.squared_distance(x_rec, x, errors, at + 2, scratch.idle().workspace)?;
+    d.judge(errors, at, verdict)
 }

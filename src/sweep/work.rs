@@ -1,22 +1,37 @@
 //! The memory of a sweep: the state, the cotangent, what a mode stores, and the gradients' slots.
 
+use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Basic, Field, Maps, Tensors};
 use crate::memory::{Arena, Category};
 use crate::scheme::{HeunCotangents, Scheme, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
-use crate::sweep::{Gradient, SweepSpec, Update};
-use crate::tensor::Tensor;
+use crate::sweep::errors::SUMS;
+use crate::sweep::{Gradient, LocalError, SweepSpec, Update, Way};
+use crate::tensor::{Real, Tensor};
 
 /// Everything that a sweep works with besides the blocks. Allocated once, before the first step.
 pub struct Work<D: Device, F: Field<D> = Basic> {
     /// The state x_n; in a reconstructing sweep, the state it carries on from.
     pub x: Tensor<D>,
-    /// The reconstructed x~_n at which the VJP is taken; only in modes that reconstruct.
+    /// The reconstructed x~_n at which the VJP is taken; only in modes that reconstruct. In a forward pass that codes it is the
+    /// carry, and ends as what the head sees.
     pub x_rec: Option<Tensor<D>>,
-    /// `light`'s guess of the next reconstruction.
-    pub(super) guess: Option<Tensor<D>>,
+    /// Whether the last forward pass ended there.
+    pub(crate) ends_in_carry: bool,
+    /// How each step's state is found again on the way back.
+    pub(crate) ways: Vec<Way>,
+    /// Whether the sweep also measures what reconstruction would be worth in coded blocks, for an evaluation more each.
+    pub(crate) probes: bool,
+    /// What all codes share, in the modes that code.
+    pub(crate) coder: Option<Coder<D>>,
+    /// The codes that there is room for.
+    pub(crate) codes: Vec<Code<D>>,
+    /// The steps' local errors, `[4]` each; see [`LocalError`].
+    pub(super) errors: Option<Tensor<D>>,
+    /// The step's loss, `[2]`, and NaN where a block's reconstruction was worth nothing.
+    pub(crate) verdict: Tensor<D>,
     /// The cotangent g = dL/dx_n.
     pub grad: Tensor<D>,
     /// Heun's inner cotangents.
@@ -53,7 +68,6 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         let mut tensor = |category| arena.tensor(category, map);
         let (x, grad) = (tensor(state)?, tensor(state)?);
         let x_rec = reconstructs.then(|| tensor(state)).transpose()?;
-        let guess = (spec.gradient == Gradient::Light).then(|| tensor(state)).transpose()?;
         let cotangents = match spec.scheme {
             Scheme::Euler => None,
             Scheme::Heun => Some(HeunCotangents { a_y: tensor(state)?, a_1: tensor(state)? }),
@@ -64,7 +78,16 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         Ok(Self {
             x,
             x_rec,
-            guess,
+            ends_in_carry: false,
+            ways: spec.first_ways(depth, stack.step_size),
+            probes: false,
+            coder: (spec.gradient.codes()).then(|| Coder::new(arena, map.c(), spec.bits)).transpose()?,
+            codes: (0..spec.stored_codes(depth)).map(|_| Code::new(arena, map, spec.bits)).collect::<Result<_>>()?,
+            errors: match spec.measured_errors(depth) {
+                0 => None,
+                len => Some(arena.tensor(Category::Statistics, Shape::vector(len))?),
+            },
+            verdict: arena.tensor(Category::Scratch, Shape::vector(2))?,
             grad,
             cotangents,
             states,
@@ -86,13 +109,57 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         &self.states
     }
 
+    /// What the head sees of the last forward pass: x_N, with what no code held.
+    pub fn output(&self) -> &Tensor<D> {
+        match &self.x_rec {
+            Some(carry) if self.ends_in_carry => carry,
+            _ => &self.x,
+        }
+    }
+
+    /// How each step's state is found again on the way back.
+    pub fn ways(&self) -> &[Way] {
+        &self.ways
+    }
+
+    /// Whether these are ways for this stack: one for each step, and codes that there are, none of them twice.
+    pub(crate) fn takes(&self, ways: &[Way]) -> bool {
+        let mut taken = vec![false; self.codes.len()];
+        let mut free = |way: &Way| match way {
+            Way::Coded(slot) => taken.get_mut(*slot).is_some_and(|taken| !std::mem::replace(taken, true)),
+            Way::Reconstructed | Way::Refined => true,
+        };
+        ways.len() == self.ways.len() && ways.iter().all(|way| free(way))
+    }
+
+    /// The local errors that the last sweep measured, one for each step, where it did. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn local_errors(&self, d: &D, spec: &SweepSpec) -> Result<Vec<Option<LocalError>>> {
+        let Some(errors) = &self.errors else { return Ok(vec![None; self.ways.len()]) };
+        let mut sums = vec![D::Real::default(); errors.shape().len()];
+        d.download(errors, &mut sums)?;
+        let (rows, _) = sums.as_chunks::<SUMS>();
+        let of = |(row, way): (&[D::Real; SUMS], &Way)| {
+            let passes = match way {
+                Way::Coded(_) if !self.probes => return None,
+                Way::Coded(_) => 0,
+                Way::Refined => spec.fixed_point + super::auto::PASSES,
+                Way::Reconstructed => spec.fixed_point,
+            };
+            Some(LocalError::of(row.map(Real::to_f64), passes + 1))
+        };
+        Ok(rows.iter().zip(&self.ways).map(of).collect())
+    }
+
     /// Uses the first `n` images of every map.
     ///
     /// # Errors
     /// If `n` is larger than the batch that the memory was planned for.
     pub fn set_batch(&mut self, n: usize) -> Result<()> {
         let single = [&mut self.x, &mut self.grad].into_iter();
-        let optional = self.x_rec.iter_mut().chain(&mut self.guess);
+        let optional = self.x_rec.iter_mut().chain(self.codes.iter_mut().map(|code| &mut code.packed));
         let heun = self.cotangents.iter_mut().flat_map(|c| [&mut c.a_y, &mut c.a_1]);
         let stored = self.states.iter_mut().chain(&mut self.segment).chain(self.scratch.maps_mut());
         let caches = self.caches.iter_mut().flat_map(StepCache::maps_mut);
@@ -111,8 +178,9 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         sgd: Sgd<'_, D>,
     ) -> Result<()> {
         self.grads.begin(d, stack, n)?;
-        let Self { x_rec, grad, cotangents, caches, states, segment, spare, grads, scratch, .. } = self;
+        let Self { x, x_rec, grad, cotangents, caches, states, segment, spare, grads, scratch, .. } = self;
         let x = match at {
+            At::X => x,
             At::Reconstruction => x_rec.as_ref().expect("reconstructing modes have one"),
             At::State(i) => &states[i],
             At::Segment(i) => &segment[i],
@@ -120,6 +188,7 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         let stages = stack.scheme.stages();
         let step = stack.step(d, n, statistics, spare)?;
         step.pull(d, x, &caches[cache], grad, grads.of_step(n, stages), cotangents.as_mut(), scratch)?;
+        let sgd = Sgd { loss: &self.verdict, ..sgd };
         self.grads.end(d, stack, n, sgd)
     }
 }
@@ -127,6 +196,8 @@ impl<D: Device, F: Field<D>> Work<D, F> {
 /// Which of the stored tensors holds the state at which a step is pulled back.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum At {
+    /// `x`.
+    X,
     /// `x_rec`.
     Reconstruction,
     /// `states[i]`.

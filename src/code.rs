@@ -1,0 +1,168 @@
+//! Codes of a few bits for the increments of a residual stack, which make the way back exact.
+//!
+//! Forward, with an increment `d = h f(x)` and a carry c that starts at 0: `w = d + c`, `q = Q(w)`, `c = w - q`, `x += q`. What
+//! one step could not code the next one carries (sigma-delta modulation over depth), so that the sum of all q stays within c of
+//! the sum of all d. Backward: `x -= q`, from the code. States and q are multiples of one unit, the grid, so that
+//! sums and differences are exact and the way back meets every bit of the way there.
+//!
+//! The quantiser Q works channel by channel on `u = (w - mean) / sigma`, with mean and sigma known before coding:
+//! `q = mean + sigma level(u)`, rounded to the grid. Levels: one bit, the two levels with the least mean square error for a
+//! normal law; two bits, Lloyd and Max's four for a Laplace law, since trained residual functions have heavy tails; four and
+//! eight bits, a sign and levels that are uniform in the piecewise linear logarithm of `1 + 15/8 |u|` up to |u| = 8, the
+//! companding of G.711 with four segments.
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Device;
+use crate::error::Result;
+use crate::memory::{Arena, Category, padded_bytes};
+use crate::operands::BnStats;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// Bits that the code of one element takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Bits {
+    /// Two levels.
+    #[value(name = "1")]
+    One,
+    /// Four levels.
+    #[default]
+    #[value(name = "2")]
+    Two,
+    /// Sixteen levels.
+    #[value(name = "4")]
+    Four,
+    /// 256 levels.
+    #[value(name = "8")]
+    Eight,
+}
+
+impl Bits {
+    /// All of them, the fewest first.
+    pub const ALL: [Self; 4] = [Self::One, Self::Two, Self::Four, Self::Eight];
+
+    /// The number.
+    pub const fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+
+    /// Codes in a word of 32 bits.
+    pub const fn per_word(self) -> usize {
+        32 / self.count()
+    }
+
+    /// Words that the code of an image of `len` elements takes: element e is in word `e mod W` of the W words, at bit
+    /// `B (e div W)`.
+    pub const fn words(self, len: usize) -> usize {
+        len.div_ceil(self.per_word())
+    }
+}
+
+impl From<Bits> for u8 {
+    fn from(bits: Bits) -> u8 {
+        bits.count() as u8
+    }
+}
+
+impl TryFrom<u8> for Bits {
+    type Error = String;
+
+    fn try_from(count: u8) -> std::result::Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|bits| bits.count() == usize::from(count));
+        known.ok_or_else(|| format!("{count} is no number of bits: give 1, 2, 4 or 8"))
+    }
+}
+
+impl std::fmt::Display for Bits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.count().to_string())
+    }
+}
+
+/// The level of one bit, in sigmas: the mean of |u| of a normal law.
+pub const LEVEL_1: f32 = 0.797_884_6;
+/// Lloyd and Max's levels of two bits for a Laplace law of unit variance, in sigmas.
+pub const LEVELS_2: [f32; 2] = [0.4189, 1.8335];
+/// What lies between them.
+pub const THRESHOLD_2: f32 = 1.1262;
+/// Slope of the companding of four and eight bits: `1 + COMPANDING |u|` reaches 16, four octaves, at |u| = 8.
+pub const COMPANDING: f32 = 15.0 / 8.0;
+/// A sigma below this counts as 0: its square still has all digits in f32, and so has 1/sigma.
+pub const SIGMA_MIN: f64 = 1e-18;
+/// Octaves by which states may outgrow x_0 before the grid is too fine for them: `|x| < 2^OCTAVES max |x_0|` is exact in f32.
+pub const OCTAVES: i32 = 6;
+
+/// The grid's unit for states that start with `max |x_0| = largest`: a power of two, `2^(e + OCTAVES - 24)` with
+/// `2^(e-1) < largest <= 2^e`. A pass of zeros or of numbers that are not finite has some unit.
+pub fn unit(largest: f64) -> f64 {
+    let exponent = if largest.is_finite() && largest > 0.0 { largest.log2().ceil() as i32 } else { 0 };
+    f64::from(exponent.clamp(-64, 64) + OCTAVES - 24).exp2()
+}
+
+/// The code of one step's increment, and what decodes it.
+pub struct Code<D: Device> {
+    /// Mean and 1/sigma of every channel, `[C]` each; 1/sigma is 0 where sigma is. Kept with the code, since the weights that
+    /// they come from may be updated before the code is read.
+    pub scale: BnStats<D>,
+    /// The codes, `[N, 1, 1, L]`, L as [`Device::code_len`] says.
+    pub packed: Tensor<D>,
+}
+
+impl<D: Device> Code<D> {
+    /// A new code, uninitialised.
+    ///
+    /// # Errors
+    /// If the arena is full.
+    pub fn new(arena: &mut Arena<'_, D>, map: Shape, bits: Bits) -> Result<Self> {
+        let category = Category::Saved;
+        Ok(Self {
+            scale: BnStats::new(arena, category, map.c())?,
+            packed: arena.tensor(category, Self::packed_shape(map, bits))?,
+        })
+    }
+
+    fn packed_shape(map: Shape, bits: Bits) -> Shape {
+        Shape::map(map.n(), 1, 1, D::code_len(map.image_len(), bits))
+    }
+
+    /// Bytes that [`Code::new`] takes.
+    pub fn bytes(map: Shape, bits: Bits) -> u64 {
+        let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
+        2 * bytes(Shape::vector(map.c())) + bytes(Self::packed_shape(map, bits))
+    }
+}
+
+/// What all codes of a pass share.
+pub struct Coder<D: Device> {
+    /// Bits an element.
+    pub bits: Bits,
+    /// The grid's unit, `[1]`.
+    pub grid: Tensor<D>,
+    /// The carry's mean square, `[C]`, as the last coding left it.
+    pub rest: Tensor<D>,
+}
+
+impl<D: Device> Coder<D> {
+    /// A new coder, uninitialised.
+    ///
+    /// # Errors
+    /// If the arena is full.
+    pub fn new(arena: &mut Arena<'_, D>, channels: usize, bits: Bits) -> Result<Self> {
+        let category = Category::Scratch;
+        let mut vector = |len| arena.tensor(category, Shape::vector(len));
+        Ok(Self { bits, grid: vector(1)?, rest: vector(channels)? })
+    }
+
+    /// Bytes that [`Coder::new`] takes.
+    pub fn bytes(channels: usize) -> u64 {
+        let bytes = |len: usize| padded_bytes::<D::Real>(Shape::vector(len).len());
+        bytes(1) + bytes(channels)
+    }
+}

@@ -1,0 +1,104 @@
+//! `coded`: the forward pass moves the state by what a code of a few bits says and carries the rest on to the next block; the
+//! way back takes the same steps down, so that it is exact; 4F. See [`crate::code`].
+//!
+//! The gradient is that of the pass that ran, in the sense that the quantiser counts as the identity: what one block's code leaves
+//! out reaches the head through the carry, so that every increment does, whole.
+
+use super::work::At;
+use super::{BnStatistics, SweepSpec, Way, Work, errors, reverse};
+use crate::device::{Device, Sgd};
+use crate::error::Result;
+use crate::field::{Field, FieldScratch, Normalise};
+use crate::scheme::{Evaluation, Scheme, Stack, Statistics, Step};
+
+/// The forward pass of all modes that rebuild states: keeps anchors, and codes of the blocks that are coded.
+pub(super) fn forward<D: Device, F: Field<D>>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+) -> Result<()> {
+    let codes = work.ways.iter().any(|way| matches!(way, Way::Coded(_)));
+    work.ends_in_carry = codes;
+    if codes {
+        begin(d, work)?;
+    }
+    for n in 0..stack.steps() {
+        reverse::keep_anchor(d, spec, work, n)?;
+        match work.ways[n] {
+            Way::Coded(slot) => step_forward(d, stack, work, n, slot)?,
+            Way::Refined | Way::Reconstructed => reverse::step_forward(d, stack, work, n)?,
+        }
+    }
+    if codes {
+        // what no code holds is the head's
+        let Work { x, x_rec: carry, .. } = work;
+        d.axpby(1.0, x, 1.0, carry.as_mut().expect(CARRY))?;
+    }
+    Ok(())
+}
+
+const CARRY: &str = "a mode that codes has a carry";
+const CODER: &str = "a mode that codes has a coder";
+
+fn begin<D: Device, F: Field<D>>(d: &D, work: &mut Work<D, F>) -> Result<()> {
+    let Work { x, x_rec: carry, coder, scratch, .. } = work;
+    let coder = coder.as_mut().expect(CODER);
+    d.fill(0.0, carry.as_mut().expect(CARRY))?;
+    d.fill(0.0, &mut coder.rest)?;
+    d.code_start(x, &mut coder.grid, scratch.idle().workspace)
+}
+
+/// Step n of the forward pass, coded.
+fn step_forward<D: Device, F: Field<D>>(
+    d: &D,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+    n: usize,
+    slot: usize,
+) -> Result<()> {
+    let Work { x, x_rec: carry, caches, spare, scratch, coder, codes, .. } = work;
+    let (carry, coder, code) = (carry.as_mut().expect(CARRY), coder.as_mut().expect(CODER), &mut codes[slot]);
+    let scheme = stack.scheme;
+    let mut step = stack.step(d, n, Statistics::MeasureAndRun, spare)?;
+    if scheme == Scheme::Euler {
+        let Step { h, first: Evaluation { theta, stats, normalise }, .. } = step;
+        let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
+        return F::code_step(d, h, theta, stats, running, coder, code, x, carry, &mut caches[0].first, scratch);
+    }
+    step.evaluate(d, x, &mut caches[0], scratch)?;
+    step.advance_acc(d, 1.0, &caches[0], carry, scratch)?;
+    let thetas = [Some(step.first.theta), step.second.as_ref().map(|stage| stage.theta)];
+    F::code_carry(d, step.weight(), &thetas, coder, code, x, carry, scratch)
+}
+
+/// The way back through step n. In a sweep that probes, the reverse step is taken too, and its local error measured.
+pub(super) fn step<D: Device, F: Field<D>>(
+    d: &D,
+    spec: &SweepSpec,
+    stack: &mut Stack<D, F>,
+    work: &mut Work<D, F>,
+    n: usize,
+    slot: usize,
+    sgd: Sgd<'_, D>,
+) -> Result<()> {
+    if work.probes {
+        reverse::reverse_step(d, spec, stack, work, n)?;
+    }
+    if !work.probes && spec.scheme == Scheme::Euler && spec.bn_stats == BnStatistics::Saved {
+        let Work { x, grad, caches, spare, grads, scratch, coder, codes, verdict, .. } = work;
+        let Step { h, first, .. } = stack.step(d, n, Statistics::Saved, spare)?;
+        let (coder, code, at) = (coder.as_ref().expect(CODER), &codes[slot], n % grads.slots.len());
+        let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[at]);
+        F::decode_vjp(d, h, first.theta, first.stats, coder, code, x, cache, grad, grad_theta, scratch)?;
+        return grads.end(d, stack, n, Sgd { loss: verdict, ..sgd });
+    }
+    let Work { x, x_rec, caches, spare, scratch, coder, codes, errors, .. } = work;
+    d.decode(coder.as_ref().expect(CODER), &codes[slot], x, scratch.idle().workspace)?;
+    if work.probes {
+        let (errors, x_rec) = (errors.as_mut().expect(errors::MEASURED), x_rec.as_ref().expect(CARRY));
+        d.squared_distance(x_rec, x, errors, errors::row(n) + 2, scratch.idle().workspace)?;
+    }
+    stack.step(d, n, spec.recompute_statistics(), spare)?.evaluate(d, x, &mut caches[0], scratch)?;
+    work.pull(d, stack, n, spec.recompute_statistics(), At::X, 0, sgd)
+}
