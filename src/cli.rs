@@ -104,7 +104,7 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
         (None, None) => RunConfig::default(),
     };
     let config = cli.settings.clone().over(base);
-    cli.settings.check_meaning(config.net, config.lr_schedule)?;
+    cli.settings.check_meaning(config.net, config.lr_schedule, config.sweep.gradient)?;
     config.validate()?;
     Ok(config)
 }

@@ -266,8 +266,10 @@ impl RunConfig {
     /// [`Error::Usage`] naming the origin, the line, and what was expected there.
     pub fn from_toml(text: &str, origin: &Path) -> Result<Self> {
         let settings = settings_from_toml(text, origin)?;
-        settings.check_meaning(settings.net.unwrap_or(NetKind::Tiny), settings.lr_schedule.unwrap_or_default())?;
-        Ok(settings.over(Self::default()))
+        let (net, schedule) = (settings.net.unwrap_or(NetKind::Tiny), settings.lr_schedule.unwrap_or_default());
+        let default = Self::default();
+        settings.check_meaning(net, schedule, settings.gradient.unwrap_or(default.sweep.gradient))?;
+        Ok(settings.over(default))
     }
 
     /// Reads a config file, such as the `config.toml` of a run.

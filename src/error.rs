@@ -105,6 +105,21 @@ pub enum Error {
         place: String,
     },
 
+    /// The sweep could not rebuild a block, again and again.
+    #[error(
+        "the sweep could not rebuild the state before block {block}{of_stage} in the last {sweeps} steps (local error {delta:.1e}, where 1 is as large as the state), so that blocks up to there were not trained: use --gradient auto or coded, which rebuild any net; the last checkpoint is kept"
+    )]
+    Hopeless {
+        /// The block, counted from 0.
+        block: usize,
+        /// Its stage, where there are several: " of stage 2".
+        of_stage: String,
+        /// Sweeps in a row that failed.
+        sweeps: u64,
+        /// What the last one measured there.
+        delta: f64,
+    },
+
     /// A download failed.
     #[error("cannot download {url}: {problem}")]
     Download {

@@ -136,12 +136,15 @@ pub struct Settings {
 
 impl Settings {
     /// Refuses settings that mean nothing beside the others: those of the other net, epochs of steps where lr goes down on a
-    /// cosine.
+    /// cosine, bits where nothing is coded.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the first.
-    pub fn check_meaning(&self, net: NetKind, schedule: Schedule) -> crate::Result<()> {
+    pub fn check_meaning(&self, net: NetKind, schedule: Schedule, gradient: Gradient) -> crate::Result<()> {
         let Self { depth, channels, stem, blocks, widths, .. } = self;
+        if self.bits.is_some() && !gradient.codes() {
+            return Err(Error::Usage(format!("--bits goes with --gradient coded or auto, not {gradient}")));
+        }
         let of_tiny = [("--depth", depth.is_some()), ("--channels", channels.is_some()), ("--stem", stem.is_some())];
         let of_staged = [("--blocks", blocks.is_some()), ("--widths", widths.is_some())];
         let (foreign, other, instead) = match net {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::stage::step_result;
 use super::step::Kind;
-use super::{Net, StepResult};
+use super::{Net, Stage, StepResult};
 use crate::data::{Dataset, Part, Place};
 use crate::device::{Device, PassPosition, SgdStep};
 use crate::error::Result;
@@ -129,23 +129,29 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         Ok((first..first + count).map(of))
     }
 
-    /// The local errors that the last step's sweeps measured, of each stage's steps, where they did. Waits for the device.
+    /// Reads the local errors that the last step's sweeps measured: see [`Net::local_errors`]. Waits for the device; allocates
+    /// nothing.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn local_errors(&self, d: &D) -> Result<Vec<Vec<Option<LocalError>>>> {
-        self.stages.iter().map(|stage| stage.work.local_errors(d, &self.spec.sweep)).collect()
+    pub fn look_at_errors(&mut self, d: &D) -> Result<()> {
+        let sweep = self.spec.sweep;
+        self.stages.iter_mut().try_for_each(|stage| stage.work.look_at_errors(d, &sweep))
     }
 
-    /// Chooses anew, in the mode `auto`, which blocks the next steps reconstruct and which they code, from what the last step
-    /// measured. Says whether anything changed.
-    pub fn choose_ways(&mut self, errors: &[Vec<Option<LocalError>>]) -> bool {
+    /// The local errors of every stage's steps, as last read; none where the sweep measured nothing.
+    pub fn local_errors(&self) -> impl Iterator<Item = &[Option<LocalError>]> {
+        self.stages.iter().map(|stage| &stage.work.measured[..])
+    }
+
+    /// Chooses anew, in the mode `auto`, which blocks the next steps reconstruct and which they code, from the errors as last
+    /// read. Says whether anything changed.
+    pub fn choose_ways(&mut self) -> bool {
         if self.spec.sweep.gradient != Gradient::Auto {
             return false;
         }
-        let changed = self.stages.iter_mut().zip(errors).fold(false, |changed, (stage, errors)| {
-            let work = &mut stage.work;
-            auto::choose(&mut work.ways, errors, work.codes.len()) || changed
+        let changed = self.stages.iter_mut().fold(false, |changed, Stage { work, .. }| {
+            auto::choose(&mut work.ways, &work.measured, work.codes.len()) || changed
         });
         if changed {
             self.forget_training();
@@ -154,8 +160,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     /// How each step of each stage is found again on the way back.
-    pub fn ways(&self) -> Vec<Vec<Way>> {
-        self.stages.iter().map(|stage| stage.work.ways.clone()).collect()
+    pub fn ways(&self) -> impl Iterator<Item = &[Way]> {
+        self.stages.iter().map(|stage| &stage.work.ways[..])
     }
 
     /// Goes on with the ways that [`Net::ways`] told. Says whether they are of such a net.

@@ -50,35 +50,52 @@ impl SweepSpec {
     }
 }
 
-/// Chooses anew from what a sweep measured, errors[n] of step n where it was; `room` codes there are. Says whether anything
-/// changed.
-pub fn choose(ways: &mut [Way], errors: &[Option<LocalError>], room: usize) -> bool {
-    let mut taken = vec![false; room];
-    for way in ways.iter() {
-        if let Way::Coded(slot) = way {
-            taken[*slot] = true;
+/// What a step's local error asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Stay,
+    Code,
+    Release,
+}
+
+impl Wish {
+    fn of(way: Way, error: Option<LocalError>) -> Self {
+        let Some(LocalError { delta, rho }) = error else { return Self::Stay };
+        let sound = delta < RELEASE * TOLERANCE && rho < RELEASE * CONTRACTION;
+        // what is no number is bad
+        let bad = !(delta <= TOLERANCE && rho <= CONTRACTION);
+        match way {
+            Way::Coded(_) | Way::Refined if sound => Self::Release,
+            Way::Reconstructed | Way::Refined if bad => Self::Code,
+            _ => Self::Stay,
         }
     }
+}
+
+/// Chooses anew from what a sweep measured, errors[n] of step n where it was; there are `room` codes. Says whether anything
+/// changed; allocates only then.
+pub fn choose(ways: &mut [Way], errors: &[Option<LocalError>], room: usize) -> bool {
+    let stays = |(way, error): (&Way, &Option<LocalError>)| Wish::of(*way, *error) == Wish::Stay;
+    if ways.iter().zip(errors).all(stays) {
+        return false;
+    }
+    let mut free = vec![true; room];
+    for way in ways.iter() {
+        if let Way::Coded(slot) = way {
+            free[*slot] = false;
+        }
+    }
+    let mut free: Vec<usize> = (0..room).rev().filter(|slot| free[*slot]).collect();
     let mut changed = false;
     for (way, error) in ways.iter_mut().zip(errors) {
-        let Some(LocalError { delta, rho }) = *error else { continue };
-        // what is no number is neither sound nor bad enough to compare
-        let sound = delta < RELEASE * TOLERANCE && rho < RELEASE * CONTRACTION;
-        let bad = !(delta <= TOLERANCE && rho <= CONTRACTION);
-        let next = match *way {
-            Way::Coded(slot) if sound => {
-                taken[slot] = false;
+        let next = match (Wish::of(*way, *error), *way) {
+            (Wish::Stay, way) => way,
+            (Wish::Release, Way::Coded(slot)) => {
+                free.push(slot);
                 Way::Reconstructed
             }
-            Way::Refined if sound => Way::Reconstructed,
-            Way::Reconstructed | Way::Refined if bad => match taken.iter().position(|taken| !taken) {
-                Some(slot) => {
-                    taken[slot] = true;
-                    Way::Coded(slot)
-                }
-                None => Way::Refined,
-            },
-            way => way,
+            (Wish::Release, _) => Way::Reconstructed,
+            (Wish::Code, _) => free.pop().map_or(Way::Refined, Way::Coded),
         };
         changed |= next != *way;
         *way = next;

@@ -212,6 +212,9 @@ impl SweepSpec {
                 "--fixed-point repeats a reverse step and --gradient {gradient} has none: leave it out, or use adjoint, corrected or auto"
             ));
         }
+        if self.code_room.is_some() && gradient != Gradient::Auto {
+            return refuse(format!("--code-room goes with --gradient auto, not {gradient}"));
+        }
         if self.checkpoint_every.is_some() && gradient != Gradient::Checkpoint {
             return refuse(format!("--checkpoint-every goes with --gradient checkpoint, not {gradient}"));
         }

@@ -30,6 +30,10 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
     pub(crate) codes: Vec<Code<D>>,
     /// The steps' local errors, `[4]` each; see [`LocalError`].
     pub(super) errors: Option<Tensor<D>>,
+    /// The same on the host, as last read.
+    sums: Vec<D::Real>,
+    /// What they say of each step; none where the sweep measured nothing.
+    pub(crate) measured: Vec<Option<LocalError>>,
     /// The step's loss, `[2]`, and NaN where a block's reconstruction was worth nothing.
     pub(crate) verdict: Tensor<D>,
     /// The cotangent g = dL/dx_n.
@@ -87,6 +91,8 @@ impl<D: Device, F: Field<D>> Work<D, F> {
                 0 => None,
                 len => Some(arena.tensor(Category::Statistics, Shape::vector(len))?),
             },
+            sums: vec![D::Real::default(); spec.measured_errors(depth)],
+            measured: vec![None; spec.scheme.steps(depth)],
             verdict: arena.tensor(Category::Scratch, Shape::vector(2))?,
             grad,
             cotangents,
@@ -132,25 +138,24 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         ways.len() == self.ways.len() && ways.iter().all(|way| free(way))
     }
 
-    /// The local errors that the last sweep measured, one for each step, where it did. Waits for the device.
+    /// Reads the local errors that the last sweep measured. Waits for the device; allocates nothing.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn local_errors(&self, d: &D, spec: &SweepSpec) -> Result<Vec<Option<LocalError>>> {
-        let Some(errors) = &self.errors else { return Ok(vec![None; self.ways.len()]) };
-        let mut sums = vec![D::Real::default(); errors.shape().len()];
-        d.download(errors, &mut sums)?;
+    pub(crate) fn look_at_errors(&mut self, d: &D, spec: &SweepSpec) -> Result<()> {
+        let Self { errors: Some(errors), sums, measured, ways, probes, .. } = self else { return Ok(()) };
+        d.download(errors, sums)?;
         let (rows, _) = sums.as_chunks::<SUMS>();
-        let of = |(row, way): (&[D::Real; SUMS], &Way)| {
+        for ((row, way), measured) in rows.iter().zip(&*ways).zip(measured) {
             let passes = match way {
-                Way::Coded(_) if !self.probes => return None,
-                Way::Coded(_) => 0,
-                Way::Refined => spec.fixed_point + super::auto::PASSES,
-                Way::Reconstructed => spec.fixed_point,
+                Way::Coded(_) if !*probes => None,
+                Way::Coded(_) => Some(0),
+                Way::Refined => Some(spec.fixed_point + super::auto::PASSES),
+                Way::Reconstructed => Some(spec.fixed_point),
             };
-            Some(LocalError::of(row.map(Real::to_f64), passes + 1))
-        };
-        Ok(rows.iter().zip(&self.ways).map(of).collect())
+            *measured = passes.map(|passes| LocalError::of(row.map(Real::to_f64), passes + 1));
+        }
+        Ok(())
     }
 
     /// Uses the first `n` images of every map.

@@ -321,7 +321,7 @@ impl Checkpoint {
         file.read_exact(bytes)
     }
 
-    fn error(&self, problem: String) -> Error {
+    pub(super) fn error(&self, problem: String) -> Error {
         Error::Checkpoint { path: self.path.clone(), problem }
     }
 }

@@ -1,10 +1,9 @@
 //! Watching the drift: how far the reconstruction has come from what it reconstructs, and from where on training suffers.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::progress::exact;
+use crate::sweep::SweepSpec;
 
 /// Steps whose mean drift is judged: that of one batch alone varies.
 pub const WINDOW: u64 = 10;
@@ -30,14 +29,14 @@ pub struct DriftWarning {
     pub level: f64,
 }
 
-impl fmt::Display for DriftWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DriftWarning {
+    /// What it says of a run with this sweep.
+    pub fn sentence(&self, sweep: &SweepSpec) -> String {
         let Self { step, drift, level } = self;
-        write!(
-            f,
-            "warning: the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level}: gradients may \
-             become too wrong to train with; use more blocks, a lower --lr, --bn-stats batch, --anchors, --fixed-point or \
-             --gradient corrected, or --gradient checkpoint, which is exact"
+        let SweepSpec { gradient, .. } = sweep;
+        format!(
+            "warning: the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level}: the gradients of \
+             --gradient {gradient} may become too wrong to train with; --gradient auto codes the blocks that it cannot rebuild"
         )
     }
 }

@@ -70,6 +70,8 @@ pub struct StepsReport {
     pub accuracy: f64,
     /// Drift of the last step; none in modes that reconstruct nothing.
     pub drift: Option<f64>,
+    /// Largest local error of a block that the last of them reconstructed; none where nobody looked.
+    pub local_error: Option<f64>,
     /// Peak bytes of state, scratch and saved.
     pub activation_peak_bytes: u64,
 }
@@ -163,6 +165,9 @@ impl Log {
         if let Some(drift) = report.drift {
             compose(format_args!(", drift {drift:.1e}"));
         }
+        if let Some(error) = report.local_error {
+            compose(format_args!(", local error {error:.1e}"));
+        }
         compose(format_args!(", activations {}", Mib(report.activation_peak_bytes)));
         match &self.bar {
             Some(bar) => {
@@ -246,7 +251,8 @@ struct EpochLine<'a> {
 impl fmt::Display for EpochLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let EpochRow { epoch, train_loss, train_accuracy, test_loss, test_accuracy, .. } = *self.row;
-        let EpochRow { learning_rate, epoch_seconds, images_per_second, drift, activation_peak_bytes, .. } = *self.row;
+        let EpochRow { learning_rate, epoch_seconds, images_per_second, drift, local_error, .. } = *self.row;
+        let EpochRow { activation_peak_bytes, .. } = *self.row;
         write!(f, "epoch {epoch}/{}: ", self.epochs)?;
         write!(f, "train loss {train_loss:.4}, {:.2} %; ", 100.0 * train_accuracy)?;
         // as many digits as a person reads: on a cosine 0.075 may be 0.07500000000000001
@@ -254,6 +260,9 @@ impl fmt::Display for EpochLine<'_> {
         write!(f, "test loss {test_loss:.4}, {:.2} %; lr {lr}, ", 100.0 * test_accuracy)?;
         if let Some(drift) = drift {
             write!(f, "drift {drift:.1e}, ")?;
+        }
+        if let Some(error) = local_error {
+            write!(f, "local {error:.1e}, ")?;
         }
         write!(f, "{epoch_seconds:.1} s, {images_per_second:.0} images/s, {}", Mib(activation_peak_bytes))
     }
@@ -282,7 +291,16 @@ mod tests {
     const EXTENT: EpochExtent = EpochExtent { epoch: 2, epochs: 3, done: 0, steps: 100, steps_after: 100 };
 
     fn report(step: usize, drift: Option<f64>) -> StepsReport {
-        StepsReport { step, steps: 1, images: 256, loss: 1.5, accuracy: 0.25, drift, activation_peak_bytes: 3 << 19 }
+        StepsReport {
+            step,
+            steps: 1,
+            images: 256,
+            loss: 1.5,
+            accuracy: 0.25,
+            drift,
+            local_error: drift,
+            activation_peak_bytes: 3 << 19,
+        }
     }
 
     fn written(kind: LogKind, every: Duration, talk: impl FnOnce(&mut Log)) -> String {
@@ -305,7 +323,9 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("epoch 2/3, step 7/100, 0:00 left, run 0:00: "), "{text}");
         assert!(
-            lines[0].ends_with(" images/s, loss 1.5000, accuracy 25.0 %, drift 1.5e-4, activations 1.5 MiB"),
+            lines[0].ends_with(
+                " images/s, loss 1.5000, accuracy 25.0 %, drift 1.5e-4, local error 1.5e-4, activations 1.5 MiB"
+            ),
             "{text}"
         );
         assert!(lines[1].ends_with(" images/s, loss 1.5000, accuracy 25.0 %, activations 1.5 MiB"), "{text}");
@@ -319,7 +339,7 @@ mod tests {
             log.epoch_end(&row(2));
             log.note("a word");
         });
-        let expected = "epoch 2/3: train loss 1.6263, 36.36 %; test loss 1.8189, 31.79 %; lr 0.1, drift 1.6e-4, \
+        let expected = "epoch 2/3: train loss 1.6263, 36.36 %; test loss 1.8189, 31.79 %; lr 0.1, drift 1.6e-4, local 1.0e-3, \
                         21.5 s, 2326 images/s, 30.0 MiB\na word\n";
         assert_eq!(text, expected);
     }

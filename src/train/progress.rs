@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::drift::DriftWatch;
+use crate::sweep::Way;
 
 /// Where a run stands between two steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,15 @@ pub struct Progress {
     /// The drift of the last steps, and whether it was ever too large.
     #[serde(default)]
     pub drift: DriftWatch,
+    /// In the mode `auto`, how each step of each stage is found again on the way back.
+    #[serde(default)]
+    pub ways: Vec<Vec<Way>>,
+    /// Sweeps in a row that met a block whose reconstruction was worth nothing.
+    #[serde(default)]
+    pub failed_in_a_row: u64,
+    /// Such sweeps in all: their steps updated only the blocks above that one.
+    #[serde(default)]
+    pub failed_sweeps: u64,
     /// The rows of metrics.csv, one a completed epoch.
     pub history: Vec<EpochRow>,
 }
@@ -34,9 +44,12 @@ pub struct EpochSums {
     /// Each image's loss, added up.
     #[serde(with = "exact")]
     pub loss: f64,
-    /// Each step's drift, added up; stays 0 in modes that reconstruct nothing.
+    /// The drift of each step whose sweep was sound, added up; stays 0 in modes that reconstruct nothing.
     #[serde(with = "exact")]
     pub drift: f64,
+    /// Steps whose sweep met a block whose reconstruction was worth nothing.
+    #[serde(default)]
+    pub failed: u64,
     /// Seconds spent, over all sessions.
     #[serde(with = "exact")]
     pub seconds: f64,
@@ -49,7 +62,11 @@ impl EpochSums {
         self.images += images as u64;
         self.correct += correct;
         self.loss += loss * images as f64;
-        self.drift += drift.unwrap_or(0.0);
+        match drift {
+            Some(drift) if drift.is_finite() => self.drift += drift,
+            Some(_) => self.failed += 1,
+            None => {}
+        }
         self.seconds += seconds;
     }
 
@@ -63,9 +80,12 @@ impl EpochSums {
         self.correct as f64 / self.images.max(1) as f64
     }
 
-    /// Mean drift a step; 0 before the first.
+    /// Mean drift of the steps whose sweep was sound; 0 before the first, no number if none was.
     pub fn mean_drift(&self) -> f64 {
-        self.drift / self.steps.max(1) as f64
+        match self.steps - self.failed {
+            0 if self.failed > 0 => f64::NAN,
+            sound => self.drift / sound.max(1) as f64,
+        }
     }
 }
 
@@ -98,6 +118,9 @@ pub struct EpochRow {
     /// Mean drift `|x~_0 - x_0| / |x_0|` of the epoch's steps; none in modes that reconstruct nothing.
     #[serde(with = "exact_option")]
     pub drift: Option<f64>,
+    /// The largest local error of a block that the epoch's last sweep reconstructed; none where it measured none.
+    #[serde(with = "exact_option", default)]
+    pub local_error: Option<f64>,
     /// Peak bytes of state, scratch and saved.
     pub activation_peak_bytes: u64,
     /// Peak bytes of everything in the arena.
@@ -161,6 +184,7 @@ pub(crate) mod tests {
             epoch_seconds: 21.5,
             images_per_second: 2325.6,
             drift: Some(1e-4 * t.powf(0.7)),
+            local_error: Some(1e-3),
             activation_peak_bytes: 31_457_280,
             peak_bytes: 62_914_560,
         }
@@ -174,8 +198,11 @@ pub(crate) mod tests {
                 epoch: 3,
                 step_in_epoch: 7,
                 global_step: u64::MAX,
-                sums: EpochSums { steps: 7, images: 1792, correct: 1000, loss, drift: drifts, seconds },
+                sums: EpochSums { steps: 7, images: 1792, correct: 1000, loss, drift: drifts, failed: 0, seconds },
                 drift: DriftWatch::default(),
+                ways: vec![vec![Way::Coded(1), Way::Refined, Way::Reconstructed]],
+                failed_in_a_row: 1,
+                failed_sweeps: 2,
                 history: vec![EpochRow { test_loss: loss, drift: drift.map(f64::from_bits), ..row(1) }],
             };
             let read: Progress = serde_json::from_str(&serde_json::to_string(&progress).unwrap()).unwrap();
@@ -195,6 +222,9 @@ pub(crate) mod tests {
         sums.add(3, 2.0, 1, Some(0.25), 0.5);
         sums.add(1, 6.0, 1, Some(0.75), 0.5);
         assert_eq!((sums.mean_loss(), sums.accuracy(), sums.mean_drift(), sums.seconds), (3.0, 0.5, 0.5, 1.0));
+        // a sweep that failed has no drift
+        sums.add(1, 6.0, 1, Some(f64::NAN), 0.5);
+        assert_eq!((sums.mean_drift(), sums.failed), (0.5, 1));
     }
 
     #[test]

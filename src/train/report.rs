@@ -14,13 +14,13 @@ use crate::device::DeviceMemory;
 use crate::error::{Error, Result};
 use crate::memory::{Bytes, Category};
 use crate::scheme::Scheme;
-use crate::sweep::Gradient;
+use crate::sweep::{Gradient, LocalError, Way};
 
 /// The first line of metrics.csv.
 const COLUMNS: &str = "epoch,train_loss,train_accuracy,test_loss,test_accuracy,learning_rate,epoch_seconds,\
-                       images_per_second,drift,activation_peak_bytes,peak_bytes";
+                       images_per_second,drift,local_error,activation_peak_bytes,peak_bytes";
 
-/// Writes metrics.csv anew from all rows, so that a resumed run leaves each epoch once. A drift that a mode has not is empty.
+/// Writes metrics.csv anew from all rows, so that a resumed run leaves each epoch once. A drift or a local error that a mode has not is empty.
 ///
 /// # Errors
 /// [`Error::Io`]; the former file is then as it was.
@@ -33,13 +33,17 @@ pub fn write_metrics(path: &Path, history: &[EpochRow]) -> Result<()> {
 
 fn write_row(w: &mut impl Write, row: &EpochRow) -> io::Result<()> {
     let EpochRow { epoch, train_loss, train_accuracy, test_loss, test_accuracy, learning_rate, .. } = row;
-    let EpochRow { epoch_seconds, images_per_second, drift, activation_peak_bytes, peak_bytes, .. } = row;
+    let EpochRow { epoch_seconds, images_per_second, drift, local_error, .. } = row;
+    let EpochRow { activation_peak_bytes, peak_bytes, .. } = row;
     write!(w, "{epoch},{train_loss},{train_accuracy},{test_loss},{test_accuracy},{learning_rate},")?;
     write!(w, "{epoch_seconds},{images_per_second},")?;
-    if let Some(drift) = drift {
-        write!(w, "{drift}")?;
+    for measured in [drift, local_error] {
+        if let Some(measured) = measured {
+            write!(w, "{measured}")?;
+        }
+        write!(w, ",")?;
     }
-    writeln!(w, ",{activation_peak_bytes},{peak_bytes}")
+    writeln!(w, "{activation_peak_bytes},{peak_bytes}")
 }
 
 /// summary.json: what a run was and how it ended. What was not measured is null.
@@ -80,6 +84,10 @@ pub struct Summary {
     pub images_per_second: Option<f64>,
     /// Mean drift of the last epoch's steps.
     pub drift: Option<f64>,
+    /// Steps whose sweep met a block whose reconstruction was worth nothing, so that blocks up to there were not trained.
+    pub failed_sweeps: u64,
+    /// How each block of each stage is found again on the way back, and what its reconstruction was worth when last measured.
+    pub blocks: Vec<Vec<BlockReport>>,
     /// When the drift first passed the level from which on accuracy may be lost; none if it never did.
     pub drift_warning: Option<DriftWarning>,
     /// Peak bytes by category.
@@ -95,6 +103,29 @@ pub struct Summary {
     pub rss_peak_bytes: Option<u64>,
     /// What the driver tells of the device's own memory; none where there is no such device.
     pub device_memory: Option<DeviceMemoryReport>,
+}
+
+/// One block, or one step of Heun's, in [`Summary::blocks`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BlockReport {
+    /// `reconstructed`, `refined` (with fixed-point passes) or `coded`.
+    pub way: &'static str,
+    /// The local error delta; none where none was measured. See [`LocalError`].
+    pub local_error: Option<f64>,
+    /// The rate of contraction rho.
+    pub contraction: Option<f64>,
+}
+
+impl BlockReport {
+    /// Of one block.
+    pub fn new(way: Way, error: Option<LocalError>) -> Self {
+        let way = match way {
+            Way::Reconstructed => "reconstructed",
+            Way::Refined => "refined",
+            Way::Coded(_) => "coded",
+        };
+        Self { way, local_error: error.map(|e| e.delta), contraction: error.map(|e| e.rho) }
+    }
 }
 
 /// The device's memory as its driver counts it, for all processes together.
@@ -186,6 +217,14 @@ impl fmt::Display for FinalTable<'_> {
             });
             line("drift", &format!("{drift:.1e} of |x_0|, mean of the last epoch{warned}"))?;
         }
+        let coded = s.blocks.iter().flatten().filter(|block| block.way == "coded").count();
+        if coded > 0 {
+            let all: usize = s.blocks.iter().map(Vec::len).sum();
+            line("blocks", &format!("{coded} of {all} coded"))?;
+        }
+        if s.failed_sweeps > 0 {
+            line("failed sweeps", &format!("{}: see summary.json", s.failed_sweeps))?;
+        }
         line("memory at peak", "       MiB")?;
         for category in Category::ALL {
             line(&format!("  {category}"), &mib(s.memory.of(category)))?;
@@ -242,6 +281,8 @@ mod tests {
             step_seconds_median: Some(0.125),
             images_per_second: Some(2048.0),
             drift: None,
+            failed_sweeps: 0,
+            blocks: vec![vec![BlockReport::new(Way::Coded(0), None)]],
             drift_warning: None,
             activation_peak_bytes: memory.activations(),
             planned_peak_bytes: memory.total(),
@@ -263,7 +304,7 @@ mod tests {
             let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split(',').collect()).collect();
             assert_eq!(lines.len(), 1 + history.len());
             assert_eq!(lines[0].join(","), COLUMNS);
-            assert!(lines.iter().all(|l| l.len() == 11), "{text}");
+            assert!(lines.iter().all(|l| l.len() == 12), "{text}");
             assert_eq!(lines[1][1].parse::<f64>().unwrap().to_bits(), (0.1_f64 + 0.2).to_bits());
             assert_eq!(lines[1][8], "0.0001");
             assert_eq!(lines.get(2).map_or("", |l| l[8]), "");
@@ -277,7 +318,7 @@ mod tests {
         summary().write(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let keys = "device dataset scheme gradient net depth channels batch seed epochs steps test_accuracy best_test_accuracy \
-                    train_loss step_seconds_median images_per_second drift drift_warning memory activation_peak_bytes \
+                    train_loss step_seconds_median images_per_second drift failed_sweeps blocks drift_warning memory activation_peak_bytes \
                     planned_peak_bytes peak_bytes rss_peak_bytes device_memory";
         for key in keys.split_whitespace() {
             assert!(json.get(key).is_some(), "no {key} in {json}");

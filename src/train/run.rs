@@ -14,8 +14,9 @@ use super::flight::Flight;
 use super::folder::RunFolder;
 use super::log::{EpochExtent, Log, StepsReport};
 use super::progress::{EpochRow, EpochSums, Progress, best_epoch};
-use super::report::{self, Summary, write_metrics};
+use super::report::{self, BlockReport, Summary, write_metrics};
 use super::start::start_from;
+use crate::code::Bits;
 use crate::config::RunConfig;
 use crate::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
 use crate::device::{Device, SgdStep};
@@ -24,6 +25,8 @@ use crate::field::{Basic, Field};
 use crate::memory::{Bytes, Category};
 use crate::net::{BatchResult, Net, Pass, StepResult};
 use crate::schedule::learning_rate;
+use crate::sweep::auto::PASSES;
+use crate::sweep::{Gradient, Way};
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,12 @@ pub enum Ending {
     /// The user stopped it; the checkpoint says where.
     Interrupted,
 }
+
+/// Sweeps in a row that may fail before the run ends.
+const FAILED_MOST: u64 = 20;
+
+/// Steps between two choices of `auto` on a device that is asked for steps ahead: a choice waits for it.
+const CHOOSE_EVERY: u64 = 16;
 
 /// One training run on one device.
 pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
@@ -50,6 +59,10 @@ pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
     memory: Bytes,
     planned: Bytes,
     step_seconds: Vec<f64>,
+    /// The largest local error of a block that the last sweep that was looked at reconstructed.
+    local_error: Option<f64>,
+    /// Coded and refined blocks as last told.
+    told: Option<[usize; 2]>,
     drifts: Vec<f64>,
     images_trained: u64,
     stop: &'a AtomicBool,
@@ -96,6 +109,10 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 device.upload(&values, tensor)?;
             }
             progress = checkpoint.state().progress.clone();
+            if config.sweep.gradient == Gradient::Auto && !net.set_ways(&progress.ways) {
+                let problem = "its choice of coded blocks is of another net: use the checkpoint with its own settings";
+                return Err(checkpoint.error(problem.into()));
+            }
         } else if let Some(file) = &config.init_from {
             start_from(device, &Checkpoint::open(Path::new(file))?, &config, &mut net)?;
         }
@@ -121,6 +138,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             memory,
             planned,
             step_seconds: Vec::with_capacity(steps),
+            local_error: None,
+            told: None,
             drifts: Vec::with_capacity(drifts),
             images_trained: 0,
             config,
@@ -146,6 +165,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         self.save(folder)?;
         write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
         self.write_tables(folder)?;
+        self.tell_choice(log);
         while self.progress.epoch < epochs.min(self.config.epochs.unwrap_or(0)) {
             if !self.train_epoch(log)? {
                 self.save(folder)?;
@@ -187,13 +207,18 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 || self.stop.load(Ordering::Relaxed)
                 || self.config.max_steps.is_some_and(|max| asked >= max);
             // A step of fewer images might pass where the one before it failed, and then be taken for that one.
-            if over || self.flight.is_full() || self.train.len(next) < self.config.batch {
+            let smaller = self.train.len(next) < self.config.batch;
+            if over || self.flight.is_full() || smaller || self.chooses_after(asked, next == steps) {
                 self.look(log)?;
             }
             if over {
                 break;
             }
-            self.net.ask_train_step(self.device, self.train.len(next), sgd)?;
+            // what reconstruction would be worth in coded blocks is looked at once per epoch
+            match self.config.sweep.gradient == Gradient::Auto && next + 1 == steps {
+                false => self.net.ask_train_step(self.device, self.train.len(next), sgd)?,
+                true => self.net.ask_probing_step(self.device, self.train.len(next), sgd)?,
+            }
             self.flight.add();
             // the device has something to do meanwhile
             if number < epochs {
@@ -210,7 +235,43 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         self.progress.step_in_epoch = 0;
         self.progress.sums = EpochSums::default();
         log.epoch_end(&row);
+        self.tell_choice(log);
         Ok(true)
+    }
+
+    /// Says, in the mode `auto`, how many blocks are coded, where that is new.
+    fn tell_choice(&mut self, log: &mut Log) {
+        if self.config.sweep.gradient != Gradient::Auto {
+            return;
+        }
+        let of = |wanted: fn(&Way) -> bool| self.net.ways().flatten().filter(|way| wanted(way)).count();
+        let (coded, refined) = (of(|way| matches!(way, Way::Coded(_))), of(|way| *way == Way::Refined));
+        if self.told == Some([coded, refined]) {
+            return;
+        }
+        let all = of(|_| true);
+        let bits = self.config.sweep.bits;
+        let how = format!("in {bits} bit{}", if bits == Bits::One { "" } else { "s" });
+        let text = match (coded, refined) {
+            (0, 0) => format!("auto: all {all} blocks are rebuilt by their reverse step, nothing is stored"),
+            (coded, 0) if coded == all => format!("auto: all {all} blocks are coded {how}"),
+            (coded, 0) => {
+                format!("auto: {coded} of {all} blocks are coded {how}, the others rebuilt by their reverse step")
+            }
+            (coded, refined) => format!(
+                "auto: {coded} of {all} blocks are coded {how}, {refined} take {PASSES} fixed-point passes, since there is no room \
+                 to code them"
+            ),
+        };
+        log.note(&text);
+        self.told = Some([coded, refined]);
+    }
+
+    /// Whether `auto` chooses anew once `step` steps are done in all: at steps that follow from their number alone, so that a run
+    /// is the same however often the host looks.
+    fn chooses_after(&self, step: u64, epoch_ends: bool) -> bool {
+        let every = if D::STEPS_AHEAD == 1 { 1 } else { CHOOSE_EVERY };
+        self.config.sweep.gradient == Gradient::Auto && step > 0 && (epoch_ends || step.is_multiple_of(every))
     }
 
     fn sgd(&self) -> SgdStep {
@@ -249,14 +310,19 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 self.step_seconds.push(seconds);
             }
             progress.sums.add(n, loss, correct as u64, drift, seconds);
+            let failed = drift.is_some_and(|drift| !drift.is_finite());
+            progress.failed_in_a_row = if failed { progress.failed_in_a_row + 1 } else { 0 };
+            progress.failed_sweeps += u64::from(failed);
             progress.step_in_epoch += 1;
             progress.global_step += 1;
             if let Some(drift) = drift {
                 if self.drifts.len() < self.drifts.capacity() {
                     self.drifts.push(drift);
                 }
-                if let Some(warning) = progress.drift.add(progress.global_step, drift, LEVEL) {
-                    log.note(&warning.to_string());
+                if self.config.sweep.gradient != Gradient::Auto
+                    && let Some(warning) = progress.drift.add(progress.global_step, drift, LEVEL)
+                {
+                    log.note(&warning.sentence(&self.config.sweep));
                 }
             }
             images += n;
@@ -268,16 +334,55 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             let place = self.net.first_non_finite(self.device)?;
             return Err(Error::NotFinite { epoch, step, loss, place });
         }
+        self.look_at_errors()?;
+        let Progress { step_in_epoch, sums, .. } = &self.progress;
         log.steps(&StepsReport {
-            step: progress.step_in_epoch,
+            step: *step_in_epoch,
             steps: count,
             images,
-            loss: progress.sums.mean_loss(),
-            accuracy: progress.sums.accuracy(),
+            loss: sums.mean_loss(),
+            accuracy: sums.accuracy(),
             drift: last_drift,
+            local_error: self.local_error,
             activation_peak_bytes: self.memory.activations(),
         });
         Ok(())
+    }
+
+    /// Reads what the last step's sweep measured of each block, and has `auto` choose by it where it is time to.
+    fn look_at_errors(&mut self) -> Result<()> {
+        if !self.config.sweep.gradient.measures_errors() {
+            return Ok(());
+        }
+        self.net.look_at_errors(self.device)?;
+        self.local_error = self.largest_local_error();
+        let Progress { global_step, step_in_epoch, failed_in_a_row, .. } = self.progress;
+        if self.chooses_after(global_step, step_in_epoch == self.train.count()) {
+            self.net.choose_ways();
+        }
+        if failed_in_a_row >= FAILED_MOST { Err(self.hopeless()) } else { Ok(()) }
+    }
+
+    /// Of the blocks that the last sweep reconstructed.
+    fn largest_local_error(&self) -> Option<f64> {
+        let blocks = self.net.ways().zip(self.net.local_errors()).flat_map(|(ways, errors)| ways.iter().zip(errors));
+        let reconstructed = blocks.filter(|(way, _)| !matches!(way, Way::Coded(_)));
+        // what is no number is the largest there is
+        let largest = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
+        reconstructed.filter_map(|(_, error)| error.map(|error| error.delta)).reduce(largest)
+    }
+
+    /// The block nearest to the head whose reconstruction was worth nothing.
+    fn hopeless(&self) -> Error {
+        let sweeps = self.progress.failed_in_a_row;
+        let stages: Vec<_> = self.net.local_errors().collect();
+        let worst = stages.iter().enumerate().rev().find_map(|(stage, errors)| {
+            let block = errors.iter().rposition(|error| error.is_some_and(|error| error.is_hopeless()))?;
+            Some((stage, block, errors[block].map_or(f64::NAN, |error| error.delta)))
+        });
+        let (stage, block, delta) = worst.unwrap_or((0, 0, f64::NAN));
+        let of_stage = if stages.len() > 1 { format!(" of stage {stage}") } else { String::new() };
+        Error::Hopeless { block, of_stage, sweeps, delta }
     }
 
     /// Mean loss and accuracy over the test images; none if the run was stopped before the last of them.
@@ -321,6 +426,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             epoch_seconds: sums.seconds,
             images_per_second: sums.images as f64 / sums.seconds.max(f64::MIN_POSITIVE),
             drift: self.config.sweep.gradient.reconstructs().then(|| sums.mean_drift()),
+            local_error: self.local_error,
             activation_peak_bytes: self.memory.activations(),
             peak_bytes: self.memory.total(),
         }
@@ -328,8 +434,10 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
 
     /// Writes the checkpoint, unless it holds what is not finite: the former one is then worth more.
     fn save(&self, folder: &RunFolder) -> Result<()> {
-        let state =
-            RunState { config: self.config.clone(), progress: self.progress.clone(), dataset: self.dataset.clone() };
+        let auto = self.config.sweep.gradient == Gradient::Auto;
+        let ways = if auto { self.net.ways().map(<[Way]>::to_vec).collect() } else { Vec::new() };
+        let progress = Progress { ways, ..self.progress.clone() };
+        let state = RunState { config: self.config.clone(), progress, dataset: self.dataset.clone() };
         checkpoint::save(&folder.checkpoint(), &state, |visit| {
             self.net.each_checkpointed(&mut |name, tensor| {
                 visit(name, &saved_shape(tensor.shape()), &|values| {
@@ -397,6 +505,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 (true, true) => Some(sums.mean_drift()),
                 (true, false) => last.and_then(|row| row.drift),
             },
+            failed_sweeps: self.progress.failed_sweeps,
+            blocks: self.block_reports(),
             drift_warning: self.progress.drift.warning,
             memory: self.memory.clone(),
             activation_peak_bytes: self.memory.activations(),
@@ -405,6 +515,15 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             rss_peak_bytes: report::rss_peak_bytes(),
             device_memory: self.device.device_memory().map(Into::into),
         }
+    }
+
+    fn block_reports(&self) -> Vec<Vec<BlockReport>> {
+        if !self.config.sweep.gradient.reconstructs() {
+            return Vec::new();
+        }
+        let report = |(way, error): (&Way, &_)| BlockReport::new(*way, *error);
+        let stages = self.net.ways().zip(self.net.local_errors());
+        stages.map(|(ways, errors)| ways.iter().zip(errors).map(report).collect()).collect()
     }
 
     /// The drift of every step of this session, up to some million; none in modes that reconstruct nothing.
