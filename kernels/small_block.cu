@@ -481,7 +481,8 @@ __device__ inline void inverse_vjp(float* x, float* errors, float* grad_x, const
         const Quad rec = quad_of<C>(on.x_n, row, quad), next = stepped(quad_of<C>(on.state, row, quad), j, z);
         left = measured(rec, next, left);
         put_quad<C>(on.x_n, row, quad, factor<TF32>(float4(rec)));
-        put_global(on.at(x_block, row, quad), correct ? next : rec);
+        if (correct) put_global(on.at(x_block, row, quad), next);
+        else put_global(on.at(x_block, row, quad), rec);
     });
     // The block's share goes where no other sum uses the scratch, and is there for all after the barriers of pull_back.
     float *scratch = block.scratch + kWarps * 2 * 32, *shares = workspace + gridDim.x * (4 * C + 18 * C * C);
