@@ -43,7 +43,7 @@ fn three_epochs_reach_47_percent_in_each_mode() {
         return;
     };
     let data = data.to_str().expect("a path in UTF-8");
-    for gradient in ["adjoint", "corrected", "backprop"] {
+    for gradient in ["auto", "adjoint", "corrected", "backprop"] {
         let arguments = ["--depth", "8", "--epochs", "3", "--seed", "0", "--gradient", gradient, "--data", data];
         let summary = trained(&arguments);
         let accuracy = summary["test_accuracy"].as_f64().expect("an accuracy");

@@ -17,7 +17,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::code::Bits;
+use crate::code::{Bits, CodedPass};
 use crate::device::{Device, Sgd};
 use crate::error::{Error, Result};
 use crate::field::Field;
@@ -109,6 +109,8 @@ pub struct SweepSpec {
     pub checkpoint_every: Option<usize>,
     /// Bits of an element's code, in the modes that code.
     pub bits: Bits,
+    /// What the codes do to the forward pass.
+    pub coded_pass: CodedPass,
     /// Blocks of a stack that `auto` has room to code; none means all.
     pub code_room: Option<usize>,
     /// Statistics of the recomputations.
@@ -127,6 +129,7 @@ impl SweepSpec {
             anchors: None,
             checkpoint_every: None,
             bits: Bits::Two,
+            coded_pass: CodedPass::Plain,
             code_room: None,
             bn_stats: BnStatistics::Saved,
             update: Update::InSweep,

@@ -59,7 +59,7 @@ impl LinearNet {
             theta,
             stack: Stack::new(arena, spec)?,
             work: Work::new(arena, &SWEEP, spec, <Linear as Field<Reference>>::workspace(D, map))?,
-            unused: arena.tensor(Category::Scratch, Shape::vector(1))?,
+            unused: arena.tensor(Category::Scratch, Shape::vector(2))?,
         })
     }
 
