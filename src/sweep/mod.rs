@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::scheme::{Scheme, Stack, Statistics};
 pub use auto::Way;
-pub use errors::LocalError;
+pub use errors::{HOPELESS, LocalError};
 pub use work::{Grads, Work};
 
 /// How the backward sweep gets the states that it differentiates at.
