@@ -81,7 +81,7 @@ fn runs_without_out_get_folders_of_their_own() {
     for _ in 0..3 {
         place.succeed(&run);
     }
-    let name = "synthetic-depth2-euler-corrected-seed0";
+    let name = "synthetic-depth2-euler-auto-seed0";
     assert_eq!(place.names("."), ["runs"]);
     assert_eq!(place.names("runs"), [name.to_string(), format!("{name}-2"), format!("{name}-3")]);
     place.assert_same_weights(&format!("runs/{name}"), &format!("runs/{name}-3"));

@@ -85,7 +85,9 @@ impl<D: Device, F: Field<D>> Work<D, F> {
             ends_in_carry: false,
             ways: spec.first_ways(depth, stack.step_size),
             probes: false,
-            coder: (spec.gradient.codes()).then(|| Coder::new(arena, map.c(), spec.bits)).transpose()?,
+            coder: (spec.gradient.codes())
+                .then(|| Coder::new(arena, map.c(), spec.bits, spec.coded_pass))
+                .transpose()?,
             codes: (0..spec.stored_codes(depth)).map(|_| Code::new(arena, map, spec.bits)).collect::<Result<_>>()?,
             errors: match spec.measured_errors(depth) {
                 0 => None,
