@@ -27,7 +27,7 @@ pub struct LinearNet {
     grad_theta: Vec<f64>,
     stack: Stack<Reference, Linear>,
     work: Work<Reference, Linear>,
-    /// What the sweep is handed for updates that it leaves to others.
+    /// What the sweep is handed, as a rate and as a loss, for updates that it leaves to others.
     unused: Tensor<Reference>,
 }
 
