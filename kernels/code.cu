@@ -2,7 +2,7 @@
 //   code_start     largest |x|, then grid = unit(that)           code_round  x on the grid
 //   code_scale     mean = h sum beta, 1/sigma with sigma^2 = (h sum |gamma|)^2 + rest
 //   encode_B       q = Q(w) with w = carry; carry = w - q; x += q where x is given; rest = the carry's mean square
-//   norm_encode_B  the same with w = carry + h bn(z), code_scale in the same launch
+//   norm_encode_B  the same with w = carry + h bn(z), code_scale in the same launch; where `plain`, x += h bn(z) in place of q
 //   decode_B       x -= q
 //   judge          verdict[0] = NaN where the four sums of a local error say that it is worth nothing
 // Mapping: maps four elements a thread (elements.cuh). encode: grid (tiles of words, groups of images), a thread a word
@@ -123,10 +123,12 @@ __device__ void finish_rest(const CodeCut& s, const Rest& to, uint32_t block, fl
     merge_rows(second, 0, groups, channels, scratch, [&](uint32_t c, float sum) { to.rest[c] = sum / pixels; });
 }
 
-// Codes the block's words. `of(c)` is a channel's quantiser, `coded(c, z, carry)` the w that is coded.
-template <uint32_t B, class Of, class Coded>
+// Codes the block's words. `of(c)` is a channel's quantiser, `added(c, z, v)` v with the increment added, which makes the w that is
+// coded of the carry and, where `plain`, the next state of x.
+template <uint32_t B, class Of, class Added>
 __device__ void encode_words(uint32_t* __restrict__ packed, float* __restrict__ carry, float* __restrict__ x,
-                             const float* __restrict__ z, const CodeCut& s, float unit, const Rest& to, Of of, Coded coded) {
+                             const float* __restrict__ z, const CodeCut& s, float unit, bool plain, const Rest& to, Of of,
+                             Added added) {
     __shared__ float shared[kSlots];
     const uint32_t j = blockIdx.x * blockDim.x + threadIdx.x, first = blockIdx.y * s.images;
     const uint32_t block = blockIdx.y * gridDim.x + blockIdx.x, len = j < s.words ? s.len : 0;
@@ -146,12 +148,12 @@ __device__ void encode_words(uint32_t* __restrict__ packed, float* __restrict__ 
                 },
                 [&](uint32_t k, uint32_t a, uint32_t e, uint32_t c) {
                     const Quantiser quantiser = of(c);
-                    const float w = z ? coded(c, values[a], carries[a]) : carries[a];
+                    const float w = z ? added(c, values[a], carries[a]) : carries[a];
                     const uint32_t code = code_of<B>(quantiser, w);
                     const float q = value_of<B>(quantiser, code, big), left = __fsub_rn(w, q);
                     word |= code << (B * k);
                     carry[image + e] = left;
-                    if (x) x[image + e] = __fadd_rn(states[a], q);
+                    if (x) x[image + e] = plain ? added(c, values[a], states[a]) : __fadd_rn(states[a], q);
                     squares[a] = left * left;
                 },
                 [&] {
@@ -170,7 +172,7 @@ __device__ void encode_words(uint32_t* __restrict__ packed, float* __restrict__ 
 template <uint32_t B>
 __device__ void encode_kernel(uint32_t* packed, float* carry, float* x, const float* __restrict__ mean,
                               const float* __restrict__ rstd, const float* grid, const CodeCut& s, const Rest& to) {
-    encode_words<B>(packed, carry, x, nullptr, s, *grid, to, [&](uint32_t c) { return Quantiser::of(mean[c], rstd[c]); },
+    encode_words<B>(packed, carry, x, nullptr, s, *grid, false, to, [&](uint32_t c) { return Quantiser::of(mean[c], rstd[c]); },
                     [](uint32_t, float, float w) { return w; });
 }
 
@@ -183,7 +185,7 @@ static_assert(sizeof(EncodedNorm) == 32, "src/cuda/operand.rs declares the same 
 template <uint32_t B>
 __device__ void norm_encode_kernel(uint32_t* packed, float* carry, float* x, float* __restrict__ scale_mean,
                                    float* __restrict__ scale_rstd, const float* z, double h, const EncodedNorm& norm,
-                                   const float* grid, const CodeCut& s, const Rest& to) {
+                                   const float* grid, const CodeCut& s, const Rest& to, uint32_t plain) {
     extern __shared__ float channel[];
     const uint32_t channels = s.channels;
     float *mean = channel, *rstd = mean + channels, *sigma = rstd + channels;
@@ -197,8 +199,8 @@ __device__ void norm_encode_kernel(uint32_t* packed, float* carry, float* x, flo
         if (blockIdx.x == 0 && blockIdx.y == 0) scale_mean[c] = of.mean, scale_rstd[c] = of.rstd;
     }
     __syncthreads();
-    encode_words<B>(packed, carry, x, z, s, *grid, to, [&](uint32_t c) { return Quantiser{mean[c], rstd[c], sigma[c]}; },
-                    [&](uint32_t c, float z, float w) { return fmaf(float(h), fmaf(scaled[c], z - norm_mean[c], beta[c]), w); });
+    encode_words<B>(packed, carry, x, z, s, *grid, plain, to, [&](uint32_t c) { return Quantiser{mean[c], rstd[c], sigma[c]}; },
+                    [&](uint32_t c, float z, float v) { return fmaf(float(h), fmaf(scaled[c], z - norm_mean[c], beta[c]), v); });
 }
 
 template <uint32_t B>
@@ -227,8 +229,8 @@ __device__ void decode_kernel(float* __restrict__ x, const uint32_t* __restrict_
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(256, 2)                                                                  \
     norm_encode_##B(uint32_t* packed, float* carry, float* x, float* mean, float* rstd, const float* z, double h,         \
-                    EncodedNorm norm, const float* grid, CodeCut cut, Rest rest) {                                        \
-        norm_encode_kernel<B>(packed, carry, x, mean, rstd, z, h, norm, grid, cut, rest);                                 \
+                    EncodedNorm norm, const float* grid, CodeCut cut, Rest rest, uint32_t plain) {                        \
+        norm_encode_kernel<B>(packed, carry, x, mean, rstd, z, h, norm, grid, cut, rest, plain);                          \
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(256)                                                                     \
     decode_##B(float* x, const uint32_t* packed, const float* mean, const float* rstd, const float* grid, CodeCut cut) {  \
@@ -239,10 +241,12 @@ CODE(2)
 CODE(4)
 CODE(8)
 
-// verdict[0] = NaN where an element of errors is not finite or the third exceeds the fourth: src/host.rs's judge. One thread.
+// verdict[0] = NaN where errors = [moved, _, left, norm] say that a reconstruction is worth nothing: one of them is not finite, or
+// left > a quarter of norm, or left > moved and > a hundredth of norm: HOPELESS of src/sweep/errors.rs. One thread.
 extern "C" __global__ void __launch_bounds__(32) judge(float* __restrict__ verdict, const float* __restrict__ errors) {
     if (threadIdx.x != 0) return;
-    bool sound = errors[2] <= errors[3];
+    const float moved = errors[0], left = errors[2], norm = errors[3];
+    bool sound = !(left > 0.25f * norm || (left > moved && left > 0.01f * norm));
     for (int k = 0; k < 4; k++) sound &= isfinite(errors[k]);
     if (!sound) *verdict = __uint_as_float(0x7fc00000u);
 }

@@ -1,7 +1,7 @@
 // small_block: one residual block f = bn2(conv2(relu(bn1(conv1(x))))) on small maps, as one cooperative launch: every image
 // stays in one block's shared memory, only sums over the batch and the weights' gradients cross the grid.
 //     euler_step:  x += h f(x), statistics of the batch measured, running statistics moved
-//     code_step:   carry += h f(x), then its code: x += q, carry -= q (code.cuh)
+//     code_step:   carry += h f(x), then its code: carry -= q, and x += q, or in a plain pass x += h f(x) (code.cuh)
 //     inverse_vjp: x~ = x - h f(x), then grad_x = g + h df/dx(x~)^T g and grad_theta = h df/dtheta(x~)^T g, statistics given;
 //                  the local error |x~ - x|^2, |x|^2, |x~ - x'|^2, |x'|^2 with x' = x - h f(x~); x becomes x~ or x'
 //     decode_vjp:  x -= q of the code, then the same at x, statistics given
@@ -39,8 +39,10 @@ struct BlockCode {
     const float* grid;
     uint32_t* counter;
     uint32_t words, bits;
+    // Whether the pass is the plain one.
+    uint32_t plain, unused;
 };
-static_assert(sizeof(BlockCode) == 56, "src/cuda/small_block.rs");
+static_assert(sizeof(BlockCode) == 64, "src/cuda/small_block.rs");
 static_assert(sizeof(BlockTheta) == 48 && sizeof(BlockNorms) == 32 && sizeof(SmallShape) == 16, "src/cuda/small_block.rs");
 
 // The shared memory, and the block's share of the batch.
@@ -268,7 +270,7 @@ __device__ inline void code_step(float* x, float* carry, const BlockNorms& stats
                             const uint32_t index = code_of<B>(of, w);
                             const float q = value_of<B>(of, index, big), left = __fsub_rn(w, q);
                             word |= index << (B * k);
-                            x_block[i] = __fadd_rn(state[at], q);
+                            x_block[i] = code.plain ? fmaf(step, f, state[at]) : __fadd_rn(state[at], q);
                             carry_block[i] = z2[at] = left;
                         },
                         [&](uint32_t i) { packed[i] = word; });

@@ -67,7 +67,7 @@ Examples:
   train_cifar                                       the default net, with flat memory
   train_cifar --depth 512 --plan                    what 512 blocks would take
   train_cifar --gradient backprop --epochs 3        the same net with stored activations
-  train_cifar --resume runs/cifar-10-depth8-euler-corrected-seed0
+  train_cifar --resume runs/cifar-10-depth8-euler-auto-seed0
 
 Exit codes: 0 done, 1 the run failed, 2 the request makes no sense, 130 stopped by Ctrl-C.";
 

@@ -28,10 +28,10 @@ pub enum Bits {
     #[value(name = "1")]
     One,
     /// Four levels.
-    #[default]
     #[value(name = "2")]
     Two,
     /// Sixteen levels.
+    #[default]
     #[value(name = "4")]
     Four,
     /// 256 levels.
@@ -62,6 +62,27 @@ impl Bits {
     /// `B (e div W)`.
     pub const fn words(self, len: usize) -> usize {
         len.div_ceil(self.per_word())
+    }
+}
+
+/// What the codes of a forward pass do to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum CodedPass {
+    /// Nothing: `x += d`. The way back starts from `x_N - c` and passes by `x_n - c_n`, so that the gradient is off by what a carry
+    /// is of a state, at no depth by more.
+    #[default]
+    Plain,
+    /// States move by what their code says: `x += q`. The gradient is exact for this pass, which evaluation does not run.
+    Altered,
+}
+
+impl std::fmt::Display for CodedPass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Plain => "plain",
+            Self::Altered => "altered",
+        })
     }
 }
 
@@ -143,6 +164,8 @@ impl<D: Device> Code<D> {
 pub struct Coder<D: Device> {
     /// Bits an element.
     pub bits: Bits,
+    /// What the codes do to the pass.
+    pub pass: CodedPass,
     /// The grid's unit, `[1]`.
     pub grid: Tensor<D>,
     /// The carry's mean square, `[C]`, as the last coding left it.
@@ -154,10 +177,10 @@ impl<D: Device> Coder<D> {
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, channels: usize, bits: Bits) -> Result<Self> {
+    pub fn new(arena: &mut Arena<'_, D>, channels: usize, bits: Bits, pass: CodedPass) -> Result<Self> {
         let category = Category::Scratch;
         let mut vector = |len| arena.tensor(category, Shape::vector(len));
-        Ok(Self { bits, grid: vector(1)?, rest: vector(channels)? })
+        Ok(Self { bits, pass, grid: vector(1)?, rest: vector(channels)? })
     }
 
     /// Bytes that [`Coder::new`] takes.

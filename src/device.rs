@@ -362,8 +362,9 @@ pub trait Device: Sized + Sync + 'static {
     ) -> Result<()>;
     /// Workspace of [`Device::code_start`], [`Device::encode`] and [`Device::decode`].
     fn code_workspace(&self, map: Shape) -> usize;
-    /// Makes `verdict[0]` NaN where the local error in `errors[at..at + 4]` says that a reconstruction is worth nothing: an
-    /// element is not finite, or the third exceeds the fourth, see [`crate::sweep::LocalError`].
+    /// Makes `verdict[0]` NaN where the local error in `errors[at..at + 4] = [moved, _, left, norm]` says that a reconstruction is
+    /// worth nothing: one of the sums is not finite, or `left > HOPELESS[0] norm`, or `left > moved` and
+    /// `left > HOPELESS[1] norm`, see [`crate::sweep::LocalError::is_hopeless`].
     fn judge(&self, errors: &Tensor<Self>, at: usize, verdict_acc: &mut Tensor<Self>) -> Result<()>;
 
     // --- fused operations: the default bodies are their definitions ---

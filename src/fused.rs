@@ -1,7 +1,7 @@
 //! The fused operations' definitions in primitives: the default bodies of [`Device`]'s provided methods, and the oracle of
 //! every override.
 
-use crate::code::{Code, Coder};
+use crate::code::{Code, CodedPass, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
@@ -231,8 +231,12 @@ pub fn code_step<D: Device>(
 ) -> Result<()> {
     evaluate(d, theta, stats, running, x, cache, scratch)?;
     d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, carry, scratch)?;
+    if coder.pass == CodedPass::Plain {
+        d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)?;
+    }
     d.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
-    d.encode(coder, carry, Some(x), code, &mut scratch.workspace)
+    let moved = (coder.pass == CodedPass::Altered).then_some(x);
+    d.encode(coder, carry, moved, code, &mut scratch.workspace)
 }
 
 /// Defines [`Device::decode_vjp`].

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory::ALIGN_BYTES;
+use crate::sweep::HOPELESS;
 use crate::tensor::{Real, Tensor};
 
 /// Bytes that the system could give to a program without swapping, which Linux tells.
@@ -127,8 +128,10 @@ pub(crate) fn record_step<T: Real>(
 
 /// [`Device::judge`] in the host's memory.
 pub(crate) fn judge<T: Real>(errors: &[T], verdict: &mut T) {
-    let sound = errors.iter().all(|sum| sum.to_f64().is_finite()) && errors[2] <= errors[3];
-    if !sound {
+    let [moved, _, left, norm] = [0, 1, 2, 3].map(|k| errors[k].to_f64());
+    let finite = errors.iter().all(|sum| sum.to_f64().is_finite());
+    let hopeless = left > HOPELESS[0] * norm || (left > moved && left > HOPELESS[1] * norm);
+    if !finite || hopeless {
         *verdict = T::from_f64(f64::NAN);
     }
 }

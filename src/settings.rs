@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::code::Bits;
+use crate::code::{Bits, CodedPass};
 use crate::config::{DeviceChoice, Math, NetKind, RunConfig, listed};
 use crate::error::Error;
 use crate::init::Init;
@@ -67,12 +67,15 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "Network")]
     pub init_from: Option<String>,
 
-    /// auto, coded, corrected, adjoint, checkpoint or backprop [default: auto].
+    /// auto, coded, corrected, adjoint, checkpoint, backprop [default: auto].
     #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = "Gradient")]
     pub gradient: Option<Gradient>,
-    /// Bits that coded and auto keep of each element: 1, 2, 4 or 8 [default: 2].
+    /// Bits per element of a code: 1, 2, 4 or 8 [default: 4].
     #[arg(long, value_name = "B", hide_possible_values = true, help_heading = "Gradient")]
     pub bits: Option<Bits>,
+    /// Codes leave the pass plain, or altered: then exact for it [default: plain].
+    #[arg(long, value_name = "PASS", hide_possible_values = true, help_heading = "Gradient")]
+    pub coded_pass: Option<CodedPass>,
     /// Blocks of a stage that auto has room to code [default: all that fit].
     #[arg(long, value_name = "N", help_heading = "Gradient")]
     pub code_room: Option<usize>,
@@ -142,8 +145,10 @@ impl Settings {
     /// [`Error::Usage`] naming the first.
     pub fn check_meaning(&self, net: NetKind, schedule: Schedule, gradient: Gradient) -> crate::Result<()> {
         let Self { depth, channels, stem, blocks, widths, .. } = self;
-        if self.bits.is_some() && !gradient.codes() {
-            return Err(Error::Usage(format!("--bits goes with --gradient coded or auto, not {gradient}")));
+        for (flag, given) in [("--bits", self.bits.is_some()), ("--coded-pass", self.coded_pass.is_some())] {
+            if given && !gradient.codes() {
+                return Err(Error::Usage(format!("{flag} goes with --gradient coded or auto, not {gradient}")));
+            }
         }
         let of_tiny = [("--depth", depth.is_some()), ("--channels", channels.is_some()), ("--stem", stem.is_some())];
         let of_staged = [("--blocks", blocks.is_some()), ("--widths", widths.is_some())];
@@ -187,6 +192,7 @@ impl Settings {
                 anchors: self.anchors.or(sweep.anchors),
                 checkpoint_every: self.checkpoint_every.or(sweep.checkpoint_every),
                 bits: self.bits.unwrap_or(sweep.bits),
+                coded_pass: self.coded_pass.unwrap_or(sweep.coded_pass),
                 code_room: self.code_room.or(sweep.code_room),
                 bn_stats: self.bn_stats.unwrap_or(sweep.bn_stats),
                 update: self.update.unwrap_or(sweep.update),
@@ -233,6 +239,7 @@ impl From<&RunConfig> for Settings {
             init_from: config.init_from.clone(),
             gradient: Some(sweep.gradient),
             bits: sweep.gradient.codes().then_some(sweep.bits),
+            coded_pass: sweep.gradient.codes().then_some(sweep.coded_pass),
             code_room: sweep.code_room,
             fixed_point: Some(sweep.fixed_point),
             anchors: sweep.anchors,

@@ -11,7 +11,7 @@ use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
-use support::{EPS_F32, SCHEMES, all_sweeps, assert_close, batch, gradients, liven, read, small, swept};
+use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, batch, gradients, liven, read, small, swept};
 
 const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
 
@@ -29,7 +29,11 @@ fn every_sweep_agrees_with_the_reference() {
                 // sums of up to 600 terms, eight times sqrt of that many roundings, through some thirty layers of
                 // convolution and normalisation that each may double what came before of it
                 let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-                let tolerance = 8.0 * 600f64.sqrt() * EPS_F32 * 60.0 * largest.max(1e-3);
+                let rounding = 8.0 * 600f64.sqrt() * EPS_F32 * 60.0;
+                // what lies within rounding of a threshold may be coded the other way here: that moves one of a state's 3000
+                // elements by up to two of the increment's sigmas
+                let flip = if sweep.gradient.codes() { 2.0 / 3000.0 } else { 0.0 };
+                let tolerance = (rounding + flip) * largest.max(1e-3);
                 assert_close(&format!("{name} by {sweep:?} on {isa:?}"), found, expected, |_| tolerance);
             }
         }
@@ -110,7 +114,7 @@ fn recomputation_leaves_running_statistics_alone() {
         };
         let expected = running(Gradient::Backprop, BnStatistics::Saved);
         assert_eq!(expected.len(), 2 + 5 * 4);
-        for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Light, Gradient::Checkpoint] {
+        for gradient in GRADIENTS {
             for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
                 assert!(running(gradient, bn_stats) == expected, "{scheme} {gradient} {bn_stats:?}");
             }
@@ -136,7 +140,7 @@ fn the_plan_is_what_is_taken() {
 #[test]
 fn activations_are_flat_in_depth() {
     let cpu = cpu(2);
-    for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Light] {
+    for gradient in [Gradient::Adjoint, Gradient::Corrected] {
         for scheme in SCHEMES {
             let activations = |depth| {
                 let sweep = SweepSpec::new(scheme, gradient);

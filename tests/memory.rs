@@ -93,12 +93,19 @@ fn train(cpu: &Cpu, dataset: &Arc<Dataset>, config: &RunConfig, steps: u64) -> (
 fn a_step_allocates_nothing_and_the_heap_holds_what_was_planned() {
     let cpu = Cpu::new(Some(2)).expect("cpu");
     let dataset = Arc::new(synthetic::generate(0));
-    let gradients = [Gradient::Corrected, Gradient::Adjoint, Gradient::Light, Gradient::Backprop, Gradient::Checkpoint];
+    let gradients = [
+        Gradient::Auto,
+        Gradient::Coded,
+        Gradient::Corrected,
+        Gradient::Adjoint,
+        Gradient::Backprop,
+        Gradient::Checkpoint,
+    ];
     let tiny = [Scheme::Euler, Scheme::Heun]
         .into_iter()
         .flat_map(|scheme| gradients.map(|gradient| (NetKind::Tiny, SweepSpec::new(scheme, gradient), 305)));
     // a staged net's maps are ten times as large
-    let staged = [Gradient::Corrected, Gradient::Backprop]
+    let staged = [Gradient::Auto, Gradient::Corrected, Gradient::Backprop]
         .map(|gradient| (NetKind::Staged, SweepSpec::new(Scheme::Heun, gradient), 35));
     for (net, sweep, steps) in tiny.chain(staged) {
         let (what, config) = (format!("{net} {} {}", sweep.scheme, sweep.gradient), config(net, sweep));

@@ -56,7 +56,7 @@ fn gradient_error_compares_every_mode_at_every_depth() {
     let mut expected: Vec<String> =
         vec!["cells".into(), "gradient-error.csv".into(), "runs".into(), "summary.json".into()];
     expected.push("blocks.csv".into());
-    for picture in ["blocks", "drift", "gradient-error"] {
+    for picture in ["blocks", "coded", "drift", "gradient-error"] {
         expected.extend(["png", "svg"].map(|ending| format!("{picture}.{ending}")));
     }
     expected.sort();
@@ -65,14 +65,31 @@ fn gradient_error_compares_every_mode_at_every_depth() {
     let nets = 2 * (2 * 2 + 1);
     assert_eq!(place.names("out/gradient-error/cells").len(), 3 * nets + 1, "and the lock");
     assert_eq!(place.names("out/gradient-error/runs"), ["euler-seed0-depth0004", "heun-seed0-depth0004"]);
-    // eight modes, and in f64 rounding
+    // seven modes and four that code, and in f64 rounding
     let csv = place.text("out/gradient-error/gradient-error.csv");
-    assert_eq!(csv.lines().count(), 1 + 3 * nets * 8 + nets);
+    assert_eq!(csv.lines().count(), 1 + 3 * nets * 11 + nets);
     let blocks = 2 * (2 * (4 + 8) + 4);
-    assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + (3 * 8 + 1) * blocks);
+    assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + (3 * 11 + 1) * blocks);
+    // coded is exact for the pass that ran: in f32 to the bit, in f64 but for rounding, which the nets' conditioning multiplies by
+    // less than a thousand
+    for line in csv.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let number = |at: usize| fields[at].parse::<f64>().unwrap_or_else(|_| panic!("no number {at} in {line}"));
+        let rounding = if fields[3] == "f32" { 0.0 } else { 1e-12 };
+        match fields[7].starts_with("coded") {
+            true => assert!(number(13) <= rounding && number(11) <= rounding && number(8) > 0.0, "{line}"),
+            false => assert_eq!(fields[13], "", "{line}"),
+        }
+    }
     let summary = place.summary("out/gradient-error");
     for curve in summary["curves"].as_array().expect("curves") {
         let slope = curve["error"]["log_log_slope"]["mean"].as_f64();
+        // the distance of a coded pass from the plain one follows no power of the depth
+        if curve["mode"].as_str().is_some_and(|mode| mode.starts_with("coded")) {
+            let own = curve["own_error"][0]["spread"]["mean"].as_f64();
+            assert!(own.is_some_and(|own| own < 1e-12), "{curve:#}");
+            continue;
+        }
         // what is near rounding has none
         assert!(slope.is_some() != (curve["weights"] == "trained") || curve["mode"] != "adjoint", "{curve:#}");
         assert!(slope.is_none_or(|slope| slope < 0.0), "{curve:#}");
@@ -89,12 +106,24 @@ fn gradient_error_compares_every_mode_at_every_depth() {
     }
     assert_eq!(summary["trained_nets"].as_array().map(Vec::len), Some(2));
     assert!(ended.stdout.contains("adjoint's drift over corrected's"), "{ended}");
+    assert!(
+        ended.stdout.contains("at most: 0.0e0 from the exact gradient of the pass that ran; drift 0.0e0"),
+        "{ended}"
+    );
+    let svg = place.text("out/gradient-error/coded.svg");
+    assert!(svg.contains("coded, from the exact gradient of the pass that ran: at most 0e0 in f32"), "{svg}");
 
     // nothing is trained or measured again, but what is missing
     let before = place.contents();
     fs::remove_file(place.path("out/gradient-error/cells/euler-trained-saved-f32-seed0-depth0004.json"))
         .expect("a cell");
     fs::remove_dir_all(place.path("out/gradient-error/runs/heun-seed0-depth0004")).expect("a run");
+    // as a program left it that measured other modes
+    let old = place.path("out/gradient-error/cells/euler-random-saved-f32-seed0-depth0004.json");
+    let mut held: serde_json::Value = serde_json::from_slice(&before[&old]).expect("JSON");
+    held["settings"].as_object_mut().expect("settings").remove("modes").expect("modes");
+    held["result"]["errors"][0]["mode"] = "light".into();
+    fs::write(&old, held.to_string()).expect("a cell");
     assert_eq!(place.paper(GRADIENTS).stdout, ended.stdout);
     let after = place.contents();
     for (path, bytes) in &before {
@@ -115,7 +144,8 @@ fn gradient_error_compares_every_mode_at_every_depth() {
 fn gradient_error_judges_the_modes_on_a_checkpoint() {
     let place = Place::new();
     place.succeed(
-        "--data synthetic --depth 4 --channels 4 --batch 1000 --max-steps 5 --scheme heun --device cpu -q --out run",
+        "--data synthetic --depth 4 --channels 4 --batch 1000 --max-steps 5 --scheme heun --gradient corrected --device cpu -q \
+         --out run",
     );
     let line =
         "gradient-error --quick --batch 4 --device cpu --quiet --out out --checkpoint run/checkpoint.safetensors";
@@ -174,9 +204,13 @@ fn gradient_error_takes_checkpoints_of_every_net() {
             let (adjoint, passes) = (of("adjoint", precision, "error"), of("fixed-point-3", precision, "error"));
             assert!(0.0 < passes && passes < adjoint && adjoint < 2.0, "{net}, {precision}: {passes} {adjoint}");
             assert!(of("adjoint", precision, "drift") > 0.0);
+            let rounding = if precision == "f32" { 0.0 } else { 1e-12 };
+            let coded = curves.iter().find(|curve| curve["mode"] == "coded-2" && curve["precision"] == precision);
+            let own = coded.expect("coded-2")["own_error"][0]["spread"]["mean"].as_f64().expect("measured");
+            assert!(own <= rounding && of("coded-2", precision, "drift") <= rounding, "{net}, {precision}: {own}");
         }
         let csv = fs::read_to_string(place.path("out/gradient-error-checkpoint/blocks.csv")).expect("a table");
-        let of_mode = csv.lines().filter(|line| line.contains("f64,0,") && line.contains(",light,")).count();
+        let of_mode = csv.lines().filter(|line| line.contains("f64,0,") && line.contains(",coded-1,")).count();
         assert_eq!(of_mode, blocks, "one gradient a theta: {csv}");
         for folder in ["run", "out"] {
             fs::remove_dir_all(place.path(folder)).expect(folder);
@@ -249,6 +283,32 @@ fn depth_compares_the_test_errors_of_every_mode_by_seed() {
 }
 
 #[test]
+fn depth_trains_the_coded_modes_and_auto_beside_the_others() {
+    let place = Place::new();
+    let ended =
+        place.paper(&format!("{DEPTH} --depths 2 --schemes euler --bn-stats saved --epochs 1 --seeds 1 --out out"));
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let csv = place.text("out/depth/depth.csv");
+    let fields = |mode: &str| -> Vec<String> {
+        let line =
+            csv.lines().find(|line| line.starts_with(&format!("euler,{mode},"))).unwrap_or_else(|| panic!("no {mode}"));
+        line.split(',').map(str::to_string).collect()
+    };
+    let (corrected, coded, auto) = (fields("corrected"), fields("coded-2"), fields("auto"));
+    assert!(corrected[15].parse::<f64>().is_ok_and(|drift| drift > 0.0), "{corrected:?}");
+    // every state is met again, to the bit
+    assert_eq!(coded[15], "0.0");
+    // two blocks start coded, with as many bits
+    assert_eq!(coded[12], auto[12]);
+    let svg = place.text("out/depth/depth.svg");
+    assert!(svg.contains("coded, 2 bits") && svg.contains("auto"), "{svg}");
+    let all =
+        format!("{DEPTH} --depths 2 --schemes euler --modes coded-1,coded-4,coded-8 --epochs 1 --seeds 1 --out out");
+    assert_eq!(place.paper(&all).code, Some(0));
+    assert_eq!(place.text("out/depth/depth.csv").lines().count(), 1 + 3);
+}
+
+#[test]
 fn a_training_that_diverges_counts_as_guessing() {
     let place = Place::new();
     let line = format!("{DEPTH} --modes backprop,adjoint --depths 2 --schemes euler --lr 1e6 --epochs 1 --seeds 1");
@@ -307,10 +367,10 @@ fn memory_takes_what_is_planned_and_says_what_grows() {
     let ended = place.paper(line);
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(place.names("out/memory"), ["cells", "memory.csv", "memory.png", "memory.svg", "summary.json"]);
-    // depths 4 and 8, both schemes, six modes, two seeds; the lock
-    assert_eq!(place.names("out/memory/cells").len(), 2 * 2 * 6 * 2 + 1);
-    assert_eq!(place.text("out/memory/memory.csv").lines().count(), 1 + 24 * 2 + 36);
-    assert!(ended.stdout.contains("* measured (24 of 60 nets)"), "{ended}");
+    // depths 4 and 8, both schemes, ten modes, two seeds; the lock
+    assert_eq!(place.names("out/memory/cells").len(), 2 * 2 * 10 * 2 + 1);
+    assert_eq!(place.text("out/memory/memory.csv").lines().count(), 1 + 40 * 2 + 60);
+    assert!(ended.stdout.contains("* measured (40 of 100 nets)"), "{ended}");
     let summary = place.summary("out/memory");
     let nets = summary["nets"].as_array().expect("nets");
     let activations = |scheme: &str, mode: &str, depth: u64| {
@@ -318,7 +378,7 @@ fn memory_takes_what_is_planned_and_says_what_grows() {
         net.and_then(|net| net["planned_activation_bytes"].as_u64()).expect("a net")
     };
     for scheme in ["euler", "heun"] {
-        for mode in ["adjoint", "corrected", "light"] {
+        for mode in ["adjoint", "corrected"] {
             assert_eq!(activations(scheme, mode, 4), activations(scheme, mode, 64), "{scheme} {mode}");
         }
         assert!(activations(scheme, "backprop", 64) > 6 * activations(scheme, "backprop", 4));
@@ -330,12 +390,35 @@ fn memory_takes_what_is_planned_and_says_what_grows() {
         assert_eq!([bytes("parameters"), bytes("optimiser"), bytes("gradients")], [parameters, parameters, 0.0]);
         let stages = if growth["scheme"] == "heun" { 2.0 } else { 1.0 };
         assert_eq!(growth["saved_statistics_bytes_a_block"].as_f64(), Some(stages * 256.0));
-        assert_eq!(bytes("statistics"), 256.0 + stages * 256.0);
+        let mode = growth["mode"].as_str().expect("a mode");
+        // the modes that take reverse steps measure four sums of each, 512 bytes for 32 blocks
+        let sums = if ["anchors-sqrt", "adjoint", "corrected", "auto"].contains(&mode) { 16.0 } else { 0.0 };
+        assert_eq!(bytes("statistics"), 256.0 + stages * 256.0 + sums, "{growth:#}");
+        // B/32 of a state, 8 x 10 x 10 x 4 floats, each image's to whole words and all to lines of 64 bytes, and two vectors
+        let code = |words: f64| (words * 8.0 * 4.0 / 64.0).ceil() * 64.0 + 2.0 * 64.0;
+        let saved = match mode {
+            "coded-1" => Some(code(13.0)),
+            "coded-2" | "auto" => Some(code(25.0)),
+            "coded-4" => Some(code(50.0)),
+            "coded-8" => Some(code(100.0)),
+            "adjoint" | "corrected" => Some(0.0),
+            _ => None,
+        };
+        assert!(saved.is_none_or(|saved| saved == bytes("saved")), "{growth:#}");
         assert_eq!(growth["gradient_bytes_a_block_with_update_after"].as_f64(), Some(parameters));
     }
     let before = place.contents();
     assert_eq!(place.paper(line).stdout, ended.stdout);
     assert!(place.contents() == before, "a cell that is there is not measured again");
+    // one of a program that planned otherwise is
+    let cell = place.path("out/memory/cells/depth0004-euler-coded-2-channels4-batch8-seed0.json");
+    let held: serde_json::Value = serde_json::from_slice(&before[&cell]).expect("JSON");
+    let mut stale = held.clone();
+    stale["settings"]["planned"]["saved"] = 1.into();
+    fs::write(&cell, stale.to_string()).expect("a cell");
+    assert_eq!(place.paper(line).code, Some(0));
+    let again: serde_json::Value = serde_json::from_slice(&place.contents()[&cell]).expect("JSON");
+    assert_eq!(again["settings"], held["settings"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use cli::Place;
 #[test]
 fn failure_compares_ways_and_derives_levels() {
     let place = Place::new();
-    let line = "failure --quick --data synthetic --depths 2 --modes adjoint,corrected,anchors-1 --epochs 1 --batch 1000 \
+    let line = "failure --quick --data synthetic --depths 2 --modes adjoint,corrected,coded-2,auto,anchors-1 --epochs 1 --batch 1000 \
                 --channels 4 --seeds 1 --threads 2 --quiet --out out";
     let ended = place.paper(line);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -26,19 +26,32 @@ fn failure_compares_ways_and_derives_levels() {
         "summary.json",
     ];
     assert_eq!(place.names("out/failure"), expected);
-    // two step sizes, two starts, backprop and three ways
-    assert_eq!(place.names("out/failure/cells").len(), 16 + 1, "and the lock");
-    assert_eq!(place.text("out/failure/failure.csv").lines().count(), 1 + 16);
+    // two step sizes, two starts, backprop and five ways
+    assert_eq!(place.names("out/failure/cells").len(), 24 + 1, "and the lock");
+    assert_eq!(place.text("out/failure/failure.csv").lines().count(), 1 + 24);
     let summary = place.summary("out/failure");
-    let drift = |step: &str, mode: &str| {
+    let of = |step: &str, mode: &str, value: &str| {
         let runs = summary["runs"].as_array().expect("runs");
         let of = |run: &&serde_json::Value| {
             run["net"]["step_size"] == step && run["net"]["init"] == "plain" && run["mode"] == mode
         };
-        runs.iter().find(of).expect("a run")["largest_drift"]["mean"].as_f64()
+        runs.iter().find(of).expect("a run")[value]["mean"].as_f64()
     };
+    let drift = |step, mode| of(step, mode, "largest_drift");
     assert!(drift("1", "adjoint") > drift("1/N", "adjoint"), "{summary:#}");
     assert_eq!(drift("1", "backprop"), None);
+    // a coded pass meets its states again, to the bit, and its gradient is exact for it, which is not the plain one's
+    for step in ["1", "1/N"] {
+        assert_eq!([drift(step, "coded-2"), of(step, "coded-2", "own_gradient_error")], [Some(0.0); 2]);
+        assert!(of(step, "coded-2", "gradient_error").is_some_and(|error| error > 0.0), "{summary:#}");
+        assert_eq!(of(step, "corrected", "own_gradient_error"), None);
+        assert!(of(step, "corrected", "largest_local_error").is_some_and(|error| error > 0.0), "{summary:#}");
+        assert_eq!(of(step, "coded-2", "largest_local_error"), None);
+    }
+    // one without blocks near an ODE codes them all, so that it has no drift either
+    assert_eq!(drift("1", "auto"), Some(0.0));
+    let svg = place.text("out/failure/drift.svg");
+    assert!(svg.contains("(coded: 0) at the lower edge"), "{svg}");
     assert!(summary["levels"].as_array().is_some_and(|levels| levels.len() == 3), "{summary:#}");
     let before = place.contents();
     assert_eq!(place.paper(line).stdout, ended.stdout);

@@ -20,8 +20,8 @@ fn tied_trains_each_depth_in_each_way() {
     let ended = place.paper(&line);
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(place.names("out/tied"), ["cells", "summary.json", "tied.csv", "tied.png", "tied.svg"]);
-    assert_eq!(place.names("out/tied/cells").len(), 4 + 1, "and the lock");
-    assert_eq!(place.text("out/tied/tied.csv").lines().count(), 1 + 4 * 2);
+    assert_eq!(place.names("out/tied/cells").len(), 8 + 1, "and the lock");
+    assert_eq!(place.text("out/tied/tied.csv").lines().count(), 1 + 8 * 2);
     let curves = &place.summary("out/tied")["curves"];
     for curve in curves.as_array().expect("curves") {
         let points = curve["test_accuracy_last_epoch"].as_array().expect("points");
@@ -42,17 +42,25 @@ fn untying_changes_nothing_by_itself_and_fine_tuning_does() {
     let summary = place.summary("out/untie");
     let rows = summary["rows"].as_array().expect("rows");
     let names: Vec<&str> = rows.iter().map(|row| row["run"].as_str().expect("a name")).collect();
-    assert_eq!(names, ["tied", "still-tied-corrected", "untied-corrected", "untied-backprop"]);
+    let ways = ["untied-corrected", "untied-coded-2", "untied-auto", "untied-backprop"];
+    assert_eq!(names, [&["tied", "still-tied-corrected"], &ways[..]].concat());
     for row in &rows[1..] {
         // what untying starts from is what tied training reached
         let (before, reached) = (spread(&row["test_accuracy_before"]), spread(&rows[0]["test_accuracy_after"]));
         assert!((before - reached).abs() < 1e-9, "{row}");
     }
-    let losses: Vec<String> = (place.text("out/untie/untie.csv").lines())
-        .filter(|line| line.contains("tied-") && line.contains(",0,1,"))
-        .map(|line| line.split(',').nth(4).expect("a training loss").into())
-        .collect();
-    assert!(losses.len() == 3 && losses[0] != losses[1] && losses[1] != losses[2], "{losses:?}");
+    let csv = place.text("out/untie/untie.csv");
+    let fields = |run: &str| -> Vec<&str> {
+        let line =
+            csv.lines().find(|line| line.starts_with(&format!("{run},0,1,"))).unwrap_or_else(|| panic!("no {run}"));
+        line.split(',').collect()
+    };
+    let losses = ["still-tied-corrected", "untied-corrected", "untied-backprop"].map(|run| fields(run)[4]);
+    assert!(losses[0] != losses[1] && losses[1] != losses[2], "{losses:?}");
+    let drift = |run: &str| fields(run)[7].parse::<f64>().expect("a drift");
+    assert!(drift("untied-corrected") > 0.0);
+    // and where a shallow net starts coded
+    assert_eq!([drift("untied-coded-2"), drift("untied-auto")], [0.0; 2]);
 
     // a run that is missing is trained again to the same bits, and what it starts from too
     let before = place.contents();

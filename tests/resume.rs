@@ -27,7 +27,13 @@ fn wait_for(place: &Place, name: &str) {
 #[test]
 fn threads_do_not_change_a_bit() {
     let place = Place::new();
-    for (scheme, gradient, steps) in [("euler", "corrected", 20), ("heun", "adjoint", 6), ("euler", "backprop", 6)] {
+    for (scheme, gradient, steps) in [
+        ("euler", "auto", 20),
+        ("heun", "coded", 6),
+        ("euler", "corrected", 20),
+        ("heun", "adjoint", 6),
+        ("euler", "backprop", 6),
+    ] {
         let run = format!(
             "--data synthetic --depth 3 --channels 5 --batch 1000 --scheme {scheme} --gradient {gradient} --max-steps {steps}"
         );

@@ -136,7 +136,13 @@ impl Job<'_> {
     }
 
     fn of<D: Device<Real = f32>, F: Field<D>>(self, device: &D) -> anyhow::Result<ExitCode> {
-        let Job { cli, config, dataset, resumed, mut log } = self;
+        let Job { cli, mut config, dataset, resumed, mut log } = self;
+        // a resumed run has what it was begun with
+        if resumed.is_none()
+            && let Some(less) = budget::fit_codes(device, &mut config, &dataset)
+        {
+            log.note(&less);
+        }
         budget::check_limit(device, &config, &dataset)?;
         let planned = budget::planned(device, &config, &dataset);
         let stored = stored_backprop(device, &config, &dataset);

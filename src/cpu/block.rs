@@ -12,7 +12,7 @@ use super::epilogue::{Add, Overwrite, WherePositive};
 use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output};
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
-use crate::code::{Code, Coder};
+use crate::code::{Code, CodedPass, Coder};
 use crate::device::Device;
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Scratch};
@@ -335,9 +335,13 @@ pub fn code_step(
     fused::evaluate(cpu, theta, stats, running, x, cache, scratch)?;
     cpu.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
     let (norm, c, z2) = (Norm::new(&stats.bn2, &theta.bn2), x.shape().c(), cache.z2.values());
-    code::encode(cpu, coder, carry, Some(x), code, &mut scratch.workspace, |at, carry| {
+    let plain = coder.pass == CodedPass::Plain;
+    code::encode(cpu, coder, carry, Some(x), code, &mut scratch.workspace, |at, carry, x| {
         let f = BnApply { z: &z2[at], norm, scale: h as f32 };
         cpu.run(Map { f, from: 0, output: Output::Accumulate, y: carry, c });
+        if let (true, Some(x)) = (plain, x) {
+            cpu.run(Map { f, from: 0, output: Output::Accumulate, y: x, c });
+        }
     });
     Ok(())
 }

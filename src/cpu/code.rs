@@ -12,7 +12,7 @@ use super::elementwise::{CHUNK, each_chunk};
 use super::simd::{Kernel, Simd};
 use super::workspace::{Carver, Groups, carved};
 use super::{Cpu, Tensor};
-use crate::code::{Bits, COMPANDING, Code, Coder, LEVEL_1, LEVELS_2, SIGMA_MIN, THRESHOLD_2, unit};
+use crate::code::{Bits, COMPANDING, Code, CodedPass, Coder, LEVEL_1, LEVELS_2, SIGMA_MIN, THRESHOLD_2, unit};
 use crate::operands::{Affine, BnStats};
 use crate::shape::Shape;
 
@@ -139,8 +139,8 @@ impl<'a> Quantisers<'a> {
     }
 }
 
-/// See [`crate::device::Device::encode`]; `before` is called with each group's elements and their part of the carry first, on the
-/// thread that then codes them.
+/// See [`crate::device::Device::encode`]; `before` is called with each group's elements and their parts of the carry and of x
+/// first, on the thread that then codes them; x moves by q only in the altered pass.
 pub fn encode(
     cpu: &Cpu,
     coder: &mut Coder<Cpu>,
@@ -148,11 +148,12 @@ pub fn encode(
     x: Option<&mut Tensor>,
     code: &mut Code<Cpu>,
     workspace: &mut [f32],
-    before: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    before: impl Fn(Range<usize>, &mut [f32], Option<&mut [f32]>) + Sync,
 ) {
     let map = carry.shape();
     let (c, len) = (map.c(), map.image_len());
     let Code { scale, packed } = code;
+    let altered = coder.pass == CodedPass::Altered;
     let mut carver = Carver::new(workspace);
     let of = Quantisers::new(map, coder, scale, &mut carver);
     let sums = carver.take_per_thread(cpu.threads(), of.words + c);
@@ -163,7 +164,8 @@ pub fn encode(
         // SAFETY: in the pool, once per task, and nothing below calls rayon.
         let sums = unsafe { sums.get() };
         sums.fill(0.0);
-        before(i * chunk..i * chunk + carry.len(), carry);
+        before(i * chunk..i * chunk + carry.len(), carry, x.as_deref_mut());
+        let mut x = x.filter(|_| altered);
         for (image, (carry, packed)) in carry.chunks_exact_mut(len).zip(packed.chunks_exact_mut(of.words)).enumerate() {
             let x = x.as_mut().map(|x| &mut x[image * len..(image + 1) * len]);
             cpu.run(Encode { of, carry, x, packed: bytemuck::cast_slice_mut(packed), sums });

@@ -260,7 +260,7 @@ impl Device for Cpu {
     ) -> Result<()> {
         fit::code("encode", carry_acc.shape(), coder, code)?;
         x_acc.as_ref().map_or(Ok(()), |x| check("encode", carry_acc.shape(), x.shape()))?;
-        code::encode(self, coder, carry_acc, x_acc, code, workspace, |_, _| ());
+        code::encode(self, coder, carry_acc, x_acc, code, workspace, |_, _, _| ());
         Ok(())
     }
 

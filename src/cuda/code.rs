@@ -5,7 +5,7 @@ use cudarc::driver::DeviceRepr;
 use super::launch::{THREADS, grid, launch, over, over_fours};
 use super::operand::Norm;
 use super::{Cuda, Tensor, at, conv, part};
-use crate::code::{Bits, Code, Coder};
+use crate::code::{Bits, Code, CodedPass, Coder};
 use crate::error::Result;
 use crate::operands::{Affine, BnStats};
 use crate::shape::Shape;
@@ -155,7 +155,7 @@ pub fn encode(
 /// The most channels whose parameters [`norm_encode`] keeps in shared memory: six numbers each, of 48 KiB in all.
 pub const MOST_CHANNELS: usize = 1024;
 
-/// `carry += h bn(z)`, the quantiser's scale, and the coding of that.
+/// `carry += h bn(z)`, the quantiser's scale, and the coding of that; in a plain pass `x += h bn(z)` too.
 pub fn norm_encode(
     d: &Cuda,
     h: f64,
@@ -174,7 +174,8 @@ pub fn norm_encode(
     let kernel = d.kernels.norm_encode.of(coder.bits);
     let (packed, mean, rstd) = (at(&code.packed), at(&code.scale.mean), at(&code.scale.rstd));
     let (z, unit, cut) = (at(z), at(&coder.grid), encoding.cut);
-    launch!(d, "norm_encode", kernel, config, packed, at(carry), at(x), mean, rstd, z, h, norm, unit, cut, rest)
+    let plain = u32::from(coder.pass == CodedPass::Plain);
+    launch!(d, "norm_encode", kernel, config, packed, at(carry), at(x), mean, rstd, z, h, norm, unit, cut, rest, plain)
 }
 
 pub fn decode(d: &Cuda, coder: &Coder<Cuda>, code: &Code<Cuda>, x: &mut Tensor) -> Result<()> {

@@ -9,7 +9,7 @@ use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 use super::kernels::{ByChannels, Kernels};
 use super::launch::cooperate;
 use super::{Cuda, Tensor, at, conv};
-use crate::code::{Code, Coder};
+use crate::code::{Code, CodedPass, Coder};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::error::Result;
 use crate::operands::{BasicRunning, BasicStats, BasicTheta, Carry};
@@ -146,6 +146,8 @@ struct Coded {
     counter: u64,
     words: u32,
     bits: u32,
+    plain: u32,
+    unused: u32,
 }
 
 // SAFETY: plain numbers in the order of small_block.cu, which asserts the sizes too; copied by value.
@@ -156,7 +158,7 @@ unsafe impl DeviceRepr for Theta {}
 unsafe impl DeviceRepr for Norms {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Coded {}
-const _: () = assert!(size_of::<Coded>() == 56);
+const _: () = assert!(size_of::<Coded>() == 64);
 const _: () = assert!(size_of::<Extents>() == 16 && size_of::<Theta>() == 48 && size_of::<Norms>() == 32);
 
 impl Theta {
@@ -191,6 +193,8 @@ impl Coded {
             counter,
             words,
             bits,
+            plain: u32::from(coder.pass == CodedPass::Plain),
+            unused: 0,
         }
     }
 }

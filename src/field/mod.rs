@@ -12,7 +12,7 @@ pub use linear::Linear;
 
 use chain::Link;
 
-use crate::code::{Code, Coder};
+use crate::code::{Code, CodedPass, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::init::{BlockPlace, Init};
@@ -233,7 +233,8 @@ pub trait Field<D: Device>: Sized + 'static {
             // nothing is known before: measured on what is coded, at the cost of a pass
             (None, _) => d.bn_stats(carry, Measure { stats: &mut code.scale, running: None }, workspace)?,
         }
-        d.encode(coder, carry, Some(x), code, workspace)
+        let moved = (coder.pass == CodedPass::Altered).then_some(x);
+        d.encode(coder, carry, moved, code, workspace)
     }
 
     /// One coded Euler step of training's forward pass: see [`Device::code_step`].
@@ -252,6 +253,9 @@ pub trait Field<D: Device>: Sized + 'static {
     ) -> Result<()> {
         Self::eval(d, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
         Self::advance_acc(d, h, theta, stats, cache, carry, scratch)?;
+        if coder.pass == CodedPass::Plain {
+            Self::advance_acc(d, h, theta, stats, cache, x, scratch)?;
+        }
         Self::code_carry(d, h, &[Some(theta), None], coder, code, x, carry, scratch)
     }
 

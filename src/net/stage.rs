@@ -3,6 +3,7 @@
 use super::first::{First, FirstLinks};
 use super::step::relative;
 use super::{StageSpec, StepResult};
+use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Basic, Field, FieldScratch, Idle, Tensors};
@@ -117,7 +118,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         recompute: impl FnOnce(&mut Tensor<D>, &mut Tensor<D>, Option<&First<D>>) -> Result<()>,
     ) -> Result<()> {
         let Self { first, work, distance, .. } = self;
-        let coded = work.ends_in_carry;
+        let on_grid = work.ends_in_carry && work.coder.as_ref().is_some_and(|coder| coder.pass == CodedPass::Altered);
         let Work { x, x_rec, grad, scratch, coder, verdict, .. } = work;
         let Idle { map, workspace, .. } = scratch.idle();
         // the reconstruction stays in x; without one x is free
@@ -129,7 +130,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         // x_0 came out of a ReLU
         d.relu_grad(x_0, grad)?;
         let Some(reconstruction) = reconstruction else { return Ok(()) };
-        if let (true, Some(coder)) = (coded, coder) {
+        if let (true, Some(coder)) = (on_grid, coder) {
             d.code_round(&coder.grid, x_0)?;
         }
         d.squared_distance(reconstruction, x_0, distance, 0, workspace)?;

@@ -17,11 +17,12 @@ use crate::net::Block;
 use crate::paper::cells::Cell;
 use crate::paper::method::evaluations;
 use crate::settings::Settings;
+use crate::sweep::{Gradient, SweepSpec};
 use crate::train::budget::check_limit;
 use crate::train::checkpoint::{Checkpoint, DatasetId};
 use crate::train::folder::RunFolder;
 use crate::train::log::Log;
-use crate::train::progress::{EpochRow, best_epoch};
+use crate::train::progress::{EpochRow, Progress, best_epoch};
 use crate::train::run::{Ending, Run};
 
 /// What stem and head take of an image's time, in evaluations of a block.
@@ -72,7 +73,9 @@ impl Training {
             Ok(Value::Object(map)) => map,
             other => unreachable!("settings are plain numbers and names, not {other:?}"),
         };
-        let defaults = RunConfig::default();
+        // those of the first cells: at today's, a cell of `corrected`, which says nothing of it, would be one of `auto`
+        let sweep = SweepSpec { gradient: Gradient::Corrected, ..RunConfig::default().sweep };
+        let defaults = RunConfig { sweep, ..RunConfig::default() };
         let (device, math) = match self.config.device {
             DeviceChoice::Cuda(_) => (DeviceChoice::Cuda(0), self.config.math),
             other => (other, defaults.math),
@@ -154,7 +157,7 @@ impl Trains for Training {
 pub struct Trained {
     /// Its epochs; of one that diverged those before.
     pub history: Vec<EpochRow>,
-    /// Where it left the finite numbers, if it did: a result like any other.
+    /// Where it left the finite numbers, or was given up since its sweeps could not rebuild a block: a result like any other.
     pub diverged: Option<Divergence>,
     /// Classes of the data set.
     pub classes: usize,
@@ -162,14 +165,14 @@ pub struct Trained {
     pub device: String,
 }
 
-/// Where a run left the finite numbers.
+/// Where a run ended before its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divergence {
     /// Epoch, counted from 1.
     pub epoch: usize,
     /// Step in the epoch, counted from 1.
     pub step: usize,
-    /// The first place of the network whose values are not finite.
+    /// The first place of the network whose values are not finite, or could not be rebuilt.
     pub place: String,
 }
 
@@ -234,7 +237,7 @@ impl Runs {
     ///
     /// # Errors
     /// [`Error::PlanOverLimit`] if there is no room, [`Error::Io`] if a file cannot be written, and whatever the device reports;
-    /// a loss that leaves the finite numbers is no error.
+    /// a loss that leaves the finite numbers is no error, nor is a block that cannot be rebuilt.
     pub fn train<D: Device<Real = f32>>(
         &self,
         device: &D,
@@ -294,6 +297,11 @@ impl Runs {
                 Ok((Ending::Done, _)) => break None,
                 Ok((Ending::Interrupted, _)) => return Ok(None),
                 Err(Error::NotFinite { epoch, step, place, .. }) => break Some(Divergence { epoch, step, place }),
+                Err(Error::Hopeless { block, of_stage, .. }) => {
+                    let Progress { epoch, step_in_epoch: step, .. } = *run.progress();
+                    let place = format!("the state before block {block}{of_stage}, which the sweep could not rebuild");
+                    break Some(Divergence { epoch: epoch + 1, step, place });
+                }
                 Err(error) => return Err(error),
             }
         };
@@ -373,7 +381,8 @@ mod tests {
     use super::*;
 
     fn training(change: impl FnOnce(&mut RunConfig)) -> Value {
-        let mut config = RunConfig { device: DeviceChoice::Cpu, epochs: Some(5), ..RunConfig::default() };
+        let sweep = SweepSpec { gradient: Gradient::Corrected, ..RunConfig::default().sweep };
+        let mut config = RunConfig { sweep, device: DeviceChoice::Cpu, epochs: Some(5), ..RunConfig::default() };
         change(&mut config);
         let data = DatasetId { name: "cifar-10".into(), fingerprint: "0123".into() };
         serde_json::to_value(Training::new("a".into(), config, data).unwrap()).unwrap()
@@ -391,10 +400,12 @@ mod tests {
         assert_eq!(plain, same);
         let expected = json!({ "data": { "name": "cifar-10", "fingerprint": "0123" }, "recipe_but_for": { "device": "cpu", "epochs": 5 } });
         assert_eq!(plain, expected);
-        let changes: [fn(&mut RunConfig); 6] = [
+        let changes: [fn(&mut RunConfig); 8] = [
             |config| config.seed = 1,
             |config| config.epochs = Some(6),
             |config| config.sweep.anchors = Some(1),
+            |config| config.sweep.gradient = Gradient::Coded,
+            |config| config.sweep.gradient = RunConfig::default().sweep.gradient,
             |config| config.lr_drop = vec![3],
             |config| config.augment = false,
             |config| config.device = DeviceChoice::Cuda(1),

@@ -75,7 +75,7 @@ impl Trains for Tuning {
         if start.diverged.is_some() {
             let key = from.key();
             return Err(Error::Usage(format!(
-                "the run {key} left the finite numbers, so nothing can start from it: lower --lr"
+                "the run {key} ended before its time, so nothing can start from it: lower --lr, or use --base auto"
             )));
         }
         let training = self.training.clone().starting_from(&runs.checkpoint(from));

@@ -1,14 +1,18 @@
 //! `coded`: the forward pass moves the state by what a code of a few bits says and carries the rest on to the next block; the
 //! way back takes the same steps down, so that it is exact; 4F. See [`crate::code`].
 //!
-//! The gradient is that of the pass that ran, in the sense that the quantiser counts as the identity: what one block's code leaves
+//! That is the altered pass. The plain pass moves states by the whole increments and keeps the same codes: its way back starts from
+//! `x_N - c` and passes by `x_n - c_n`.
+//!
+//! The altered pass's gradient is that of the pass that ran, in the sense that the quantiser counts as the identity: what one block's code leaves
 //! out reaches the head through the carry, so that every increment does, whole.
 
 use super::work::At;
 use super::{BnStatistics, SweepSpec, Way, Work, errors, reverse};
+use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::field::{Field, FieldScratch, Normalise};
+use crate::field::{Field, FieldScratch, Idle, Normalise};
 use crate::scheme::{Evaluation, Scheme, Stack, Statistics, Step};
 
 /// The forward pass of all modes that rebuild states: keeps anchors, and codes of the blocks that are coded.
@@ -30,12 +34,7 @@ pub(super) fn forward<D: Device, F: Field<D>>(
             Way::Refined | Way::Reconstructed => reverse::step_forward(d, stack, work, n)?,
         }
     }
-    if codes {
-        // what no code holds is the head's
-        let Work { x, x_rec: carry, .. } = work;
-        d.axpby(1.0, x, 1.0, carry.as_mut().expect(CARRY))?;
-    }
-    Ok(())
+    if codes { end(d, spec, work) } else { Ok(()) }
 }
 
 const CARRY: &str = "a mode that codes has a carry";
@@ -46,7 +45,29 @@ fn begin<D: Device, F: Field<D>>(d: &D, work: &mut Work<D, F>) -> Result<()> {
     let coder = coder.as_mut().expect(CODER);
     d.fill(0.0, carry.as_mut().expect(CARRY))?;
     d.fill(0.0, &mut coder.rest)?;
-    d.code_start(x, &mut coder.grid, scratch.idle().workspace)
+    match coder.pass {
+        CodedPass::Altered => d.code_start(x, &mut coder.grid, scratch.idle().workspace),
+        CodedPass::Plain => {
+            // what is rounded is a copy: the pass stays as it is
+            let Idle { map, workspace, .. } = scratch.idle();
+            d.copy(x, map)?;
+            d.code_start(map, &mut coder.grid, workspace)
+        }
+    }
+}
+
+/// The way back starts from the sum of what was coded, and the head sees the sum of all increments.
+fn end<D: Device, F: Field<D>>(d: &D, spec: &SweepSpec, work: &mut Work<D, F>) -> Result<()> {
+    let Work { x, x_rec, .. } = work;
+    let carry = x_rec.as_mut().expect(CARRY);
+    match spec.coded_pass {
+        CodedPass::Altered => d.axpby(1.0, x, 1.0, carry),
+        CodedPass::Plain => {
+            d.axpby(1.0, x, -1.0, carry)?;
+            std::mem::swap(x, carry);
+            Ok(())
+        }
+    }
 }
 
 /// Step n of the forward pass, coded.
@@ -69,6 +90,9 @@ fn step_forward<D: Device, F: Field<D>>(
     step.evaluate(d, x, &mut caches[0], scratch)?;
     step.advance_acc(d, 1.0, &caches[0], carry, scratch)?;
     let thetas = [Some(step.first.theta), step.second.as_ref().map(|stage| stage.theta)];
+    if coder.pass == CodedPass::Plain {
+        step.advance_acc(d, 1.0, &caches[0], x, scratch)?;
+    }
     F::code_carry(d, step.weight(), &thetas, coder, code, x, carry, scratch)
 }
 

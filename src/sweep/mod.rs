@@ -17,13 +17,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::code::Bits;
+use crate::code::{Bits, CodedPass};
 use crate::device::{Device, Sgd};
 use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::scheme::{Scheme, Stack, Statistics};
 pub use auto::Way;
-pub use errors::LocalError;
+pub use errors::{HOPELESS, LocalError};
 pub use work::{Grads, Work};
 
 /// How the backward sweep gets the states that it differentiates at.
@@ -109,6 +109,8 @@ pub struct SweepSpec {
     pub checkpoint_every: Option<usize>,
     /// Bits of an element's code, in the modes that code.
     pub bits: Bits,
+    /// What the codes do to the forward pass.
+    pub coded_pass: CodedPass,
     /// Blocks of a stack that `auto` has room to code; none means all.
     pub code_room: Option<usize>,
     /// Statistics of the recomputations.
@@ -126,7 +128,8 @@ impl SweepSpec {
             fixed_point: 0,
             anchors: None,
             checkpoint_every: None,
-            bits: Bits::Two,
+            bits: Bits::Four,
+            coded_pass: CodedPass::Plain,
             code_room: None,
             bn_stats: BnStatistics::Saved,
             update: Update::InSweep,

@@ -123,7 +123,7 @@ impl RunFolder {
     }
 }
 
-/// `cifar-10-depth8-euler-corrected-seed0`: what distinguishes runs most often, and what is not the method's default.
+/// `cifar-10-depth8-euler-auto-seed0`: what distinguishes runs most often, and what is not the method's default.
 pub fn run_name(dataset: &str, config: &RunConfig) -> String {
     let RunConfig { net, depth, blocks, block, tied, step_size, sweep, seed, .. } = config;
     let net = match net {
@@ -148,13 +148,13 @@ mod tests {
 
     #[test]
     fn the_name_says_what_runs() {
-        assert_eq!(run_name("cifar-10", &RunConfig::default()), "cifar-10-depth8-euler-corrected-seed0");
+        assert_eq!(run_name("cifar-10", &RunConfig::default()), "cifar-10-depth8-euler-auto-seed0");
         let plain = RunConfig { step_size: StepSize::One, ..RunConfig::default() };
-        assert_eq!(run_name("cifar-10", &plain), "cifar-10-depth8-euler-step1-corrected-seed0");
+        assert_eq!(run_name("cifar-10", &plain), "cifar-10-depth8-euler-step1-auto-seed0");
         let blocks = vec![2, 8, 2];
         let staged =
             RunConfig { net: NetKind::Staged, blocks, block: Block::Bottleneck, tied: true, ..RunConfig::default() };
-        assert_eq!(run_name("cifar-10", &staged), "cifar-10-staged2-8-2-bottleneck-tied-euler-corrected-seed0");
+        assert_eq!(run_name("cifar-10", &staged), "cifar-10-staged2-8-2-bottleneck-tied-euler-auto-seed0");
     }
 
     #[test]

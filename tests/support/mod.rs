@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rewind::code::{Bits, CodedPass};
 use rewind::data::{Dataset, IMAGE_LEN, Split};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
@@ -144,8 +145,8 @@ pub fn block_error(a: &[(String, Vec<f64>)], b: &[(String, Vec<f64>)]) -> f64 {
 /// Both schemes.
 pub const SCHEMES: [Scheme; 2] = [Scheme::Euler, Scheme::Heun];
 /// All gradient modes.
-pub const GRADIENTS: [Gradient; 5] =
-    [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint, Gradient::Corrected, Gradient::Light];
+pub const GRADIENTS: [Gradient; 6] =
+    [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint, Gradient::Corrected, Gradient::Coded, Gradient::Auto];
 
 /// Every combination of options that the program accepts, at small values.
 pub fn all_sweeps() -> Vec<SweepSpec> {
@@ -157,9 +158,20 @@ pub fn all_sweeps() -> Vec<SweepSpec> {
                     let base = SweepSpec { bn_stats, update, ..SweepSpec::new(scheme, gradient) };
                     all.push(base);
                     if gradient.reconstructs() {
-                        all.push(SweepSpec { fixed_point: 2, ..base });
                         all.push(SweepSpec { anchors: Some(1), ..base });
                         all.push(SweepSpec { anchors: Some(3), ..base });
+                    }
+                    if gradient.measures_errors() {
+                        all.push(SweepSpec { fixed_point: 2, ..base });
+                    }
+                    if gradient == Gradient::Coded {
+                        for coded_pass in [CodedPass::Plain, CodedPass::Altered] {
+                            all.extend(Bits::ALL.map(|bits| SweepSpec { bits, coded_pass, ..base }));
+                        }
+                    }
+                    if gradient == Gradient::Auto {
+                        all.push(SweepSpec { code_room: Some(0), ..base });
+                        all.push(SweepSpec { code_room: Some(2), ..base });
                     }
                     if gradient == Gradient::Checkpoint {
                         all.push(SweepSpec { checkpoint_every: Some(1), ..base });

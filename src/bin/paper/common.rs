@@ -51,6 +51,9 @@ pub fn written(folder: &Path) -> String {
     format!("\ntables, pictures and summary.json are in {}\n", folder.display())
 }
 
+/// What counts as diverged.
+pub const DIVERGED: &str = "left the finite numbers or could not rebuild a block";
+
 /// What a curve's name says of so many runs that diverged.
 pub fn of_diverged(runs: usize) -> String {
     if runs > 0 { format!(", diverged: {runs}") } else { String::new() }

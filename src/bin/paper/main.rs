@@ -8,6 +8,7 @@ mod linear_weights;
 mod memory;
 mod plain;
 mod staged;
+mod style;
 mod tied;
 mod trained;
 mod untie;

@@ -56,6 +56,12 @@ impl Outcome {
         self.drifts.iter().copied().reduce(f64::max)
     }
 
+    /// The largest local error of a block that was rebuilt, of the last sweeps of all epochs; none where none was measured.
+    pub fn largest_local_error(&self) -> Option<f64> {
+        let errors = self.trained.history.iter().filter_map(|row| row.local_error);
+        errors.map(bounded).reduce(f64::max)
+    }
+
     /// The step after which a window's mean drift was first `level` or more.
     pub fn passed(&self, level: f64) -> Option<u64> {
         self.drifts.iter().zip(1..).find(|(drift, _)| **drift >= level).map(|(_, window)| window * WINDOW)

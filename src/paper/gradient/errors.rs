@@ -19,8 +19,12 @@ pub struct ModeErrors {
     pub squared: f64,
     /// `|x~_0 - x_0| / |x_0|` at the end of the sweep.
     pub drift: Option<f64>,
-    /// The largest such distance at an anchor.
+    /// The largest such distance at an anchor; of a mode that codes, at the states of the sweep that `own` compares with, which
+    /// are all stored.
     pub anchor_drift: Option<f64>,
+    /// `|g - g'| / |g'|` with the exact gradient g' of the forward pass that ran, where that is not the plain one.
+    #[serde(default)]
+    pub own: Option<f64>,
     /// `|g - g*| / |g*|` of each block, from the first.
     pub blocks: Vec<f64>,
 }
@@ -100,6 +104,7 @@ pub(super) fn compare(mode: Method, found: &[Gradient64], exact: &[Gradient64], 
         squared: squared.iter().sum::<f64>() / squared.len().max(1) as f64,
         drift: drift.stem,
         anchor_drift: drift.anchors,
+        own: None,
         blocks: blocks.into_iter().map(|sums| sums.squared().sqrt()).collect(),
     }
 }

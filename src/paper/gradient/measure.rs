@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::errors::{ModeErrors, compare};
-use super::read::{Gradient64, Gradients, gradients};
+use super::errors::{ModeErrors, compare, distance};
+use super::read::{Gradient64, Gradients, gradients, with_every_state};
 use super::weights::Origin;
 use super::{GradientSpec, Precision};
 use crate::data::augment::augment;
@@ -19,11 +19,13 @@ use crate::net::Block;
 use crate::paper::method::Method;
 use crate::plan;
 use crate::reference::Reference;
+use crate::sweep::SweepSpec;
 
 /// What one cell gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Of every mode, in the order of [`Method::APPROXIMATE`]; in f64 then [`Method::Backprop`] in f32 against f64, which is rounding alone.
+    /// Of every mode, in the order of [`GradientSpec::modes`]; in f64 then [`Method::Backprop`] in f32 against f64, which is
+    /// rounding alone.
     pub errors: Vec<ModeErrors>,
     /// How far the net was trained, if it was.
     pub training: Option<TrainedTo>,
@@ -74,17 +76,17 @@ impl GradientSpec {
         let batch = Batch { spec: self, classes: dataset.classes, origin, images: &images, labels: &labels };
         let errors = match self.precision {
             Precision::F32 => device.install(|| {
-                let (exact, _) = batch.gradients::<D, F>(device, Method::Backprop)?;
-                let errors = |mode| batch.errors::<D, F>(device, mode, &exact, stop);
-                Method::APPROXIMATE.into_iter().map(errors).collect::<Result<Option<Vec<_>>>>()
+                let (exact, _) = batch.gradients::<D, F>(device, self.sweep(Method::Backprop))?;
+                let errors = |mode: &Method| batch.errors::<D, F>(device, *mode, &exact, stop);
+                self.modes.iter().map(errors).collect::<Result<Option<Vec<_>>>>()
             }),
             // the reference computes on one thread, so the modes share the machine
             Precision::F64 => device.install(|| {
-                let (exact, _) = batch.gradients::<_, F>(&Reference, Method::Backprop)?;
-                let errors = |mode| batch.errors::<_, F>(&Reference, mode, &exact, stop);
-                let all: Option<Vec<_>> = Method::APPROXIMATE.into_par_iter().map(errors).collect::<Result<_>>()?;
+                let (exact, _) = batch.gradients::<_, F>(&Reference, self.sweep(Method::Backprop))?;
+                let errors = |mode: &Method| batch.errors::<_, F>(&Reference, *mode, &exact, stop);
+                let all: Option<Vec<_>> = self.modes.par_iter().map(errors).collect::<Result<_>>()?;
                 let Some(mut all) = all else { return Ok(None) };
-                let (single, drift) = batch.gradients::<D, F>(device, Method::Backprop)?;
+                let (single, drift) = batch.gradients::<D, F>(device, self.sweep(Method::Backprop))?;
                 all.push(compare(Method::Backprop, &single, &exact, drift));
                 Ok(Some(all))
             }),
@@ -133,18 +135,24 @@ impl Batch<'_> {
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let (found, drift) = self.gradients::<D, F>(d, mode)?;
-        Ok(Some(compare(mode, &found, exact, drift)))
+        let sweep = self.spec.sweep(mode);
+        let (found, mut drift) = self.gradients::<D, F>(d, sweep)?;
+        let own = with_every_state(sweep).map(|stored| self.gradients::<D, F>(d, stored)).transpose()?;
+        let own = own.map(|(own, of_stored)| {
+            drift.anchors = of_stored.anchors;
+            distance(&found, &own).0
+        });
+        Ok(Some(ModeErrors { own, ..compare(mode, &found, exact, drift) }))
     }
 
-    fn gradients<D: Device, F: Field<D>>(&self, d: &D, mode: Method) -> Result<Gradients> {
-        let spec = self.spec.net(mode, self.classes);
+    fn gradients<D: Device, F: Field<D>>(&self, d: &D, sweep: SweepSpec) -> Result<Gradients> {
+        let spec = self.spec.net(sweep, self.classes);
         let planned = plan::network(d, &spec).total();
         if let Some(available) = d.available_bytes().filter(|available| planned > *available) {
             let (planned, available) = (human(planned), human(available));
-            let depth = self.spec.depth;
+            let (depth, gradient) = (self.spec.depth, sweep.gradient);
             return Err(Error::Usage(format!(
-                "gradients of {mode} at depth {depth} need {planned} and the free memory is {available}: lower --batch"
+                "gradients of {gradient} at depth {depth} need {planned} and the free memory is {available}: lower --batch"
             )));
         }
         let mut net = self.origin.net::<D, F>(d, spec)?;
@@ -159,35 +167,42 @@ mod tests {
     use crate::data::synthetic;
     use crate::init::Init;
     use crate::net::{Body, Stem};
+    use crate::paper::gradient::modes;
     use crate::paper::gradient::weights::Weights;
     use crate::scheme::{Scheme, StepSize};
     use crate::sweep::BnStatistics;
 
+    fn spec(scheme: Scheme, precision: Precision) -> GradientSpec {
+        GradientSpec {
+            depth: 8,
+            scheme,
+            weights: Weights::Random,
+            source: serde_json::Value::Null,
+            bn_stats: BnStatistics::Saved,
+            precision,
+            modes: modes(),
+            device: String::new(),
+            seed: 1,
+            batch: 8,
+            channels: 4,
+            stem: Stem::Strided5x5,
+            step_size: StepSize::OverDepth,
+            body: Body::default(),
+            data: String::new(),
+            training_work: 0.0,
+        }
+    }
+
+    fn measured(spec: &GradientSpec) -> Measured {
+        let (cpu, dataset) = (Cpu::new(Some(1)).expect("cpu"), synthetic::generate(0));
+        let origin = Origin::Drawn(Init::Paper, spec.seed);
+        spec.run(&cpu, &dataset, origin, &AtomicBool::new(false)).expect("gradients").expect("nobody stops it")
+    }
+
     #[test]
     fn errors_fall_with_passes_and_both_precisions_agree() {
-        let dataset = synthetic::generate(0);
-        let cpu = Cpu::new(Some(1)).expect("cpu");
-        let run = |precision| {
-            let spec = GradientSpec {
-                depth: 8,
-                scheme: Scheme::Euler,
-                weights: Weights::Random,
-                source: serde_json::Value::Null,
-                bn_stats: BnStatistics::Saved,
-                precision,
-                device: String::new(),
-                seed: 1,
-                batch: 8,
-                channels: 4,
-                stem: Stem::Strided5x5,
-                step_size: StepSize::OverDepth,
-                body: Body::default(),
-                data: String::new(),
-                training_work: 0.0,
-            };
-            let origin = Origin::Drawn(Init::Paper, spec.seed);
-            spec.run(&cpu, &dataset, origin, &AtomicBool::new(false)).expect("gradients").expect("nobody stops it")
-        };
+        let run =
+            |precision| measured(&GradientSpec { modes: Method::APPROXIMATE.into(), ..spec(Scheme::Euler, precision) });
         let (f32s, f64s) = (run(Precision::F32), run(Precision::F64));
         for (a, b) in f32s.errors.iter().zip(&f64s.errors) {
             // a ReLU's input may round to the other side of 0; the errors themselves are 1e-3 and more
@@ -210,5 +225,31 @@ mod tests {
             "{f64s:?}"
         );
         assert_eq!(f32s.of(Method::Backprop), None);
+    }
+    #[test]
+    fn coded_is_exact_for_its_own_pass_and_nears_the_plain_one_with_bits() {
+        for (scheme, precision) in
+            [Scheme::Euler, Scheme::Heun].map(|s| [(s, Precision::F32), (s, Precision::F64)]).as_flattened()
+        {
+            let measured = measured(&GradientSpec { modes: Method::CODED.into(), ..spec(*scheme, *precision) });
+            let of = |mode| measured.of(mode).expect("measured");
+            // sums of multiples of the grid's unit are exact in f32; those of f64 round, and conditioning multiplies that by less
+            // than a thousand here
+            let rounding = if *precision == Precision::F32 { 0.0 } else { 1e-12 };
+            for errors in Method::CODED.map(of) {
+                assert!(errors.own.is_some_and(|own| own <= rounding), "{scheme} {errors:?}");
+                // the states are the forward pass's own, from x_N alone and from each true next one
+                assert!(
+                    [errors.drift, errors.anchor_drift].iter().all(|d| d.is_some_and(|d| d <= rounding)),
+                    "{errors:?}"
+                );
+            }
+            // random weights with gamma 1: one bit of an increment says little
+            let errors = Method::CODED.map(|mode| of(mode).error);
+            assert!(
+                errors[0] > errors[2] && errors[1] > errors[2] && errors[2] > errors[3] && errors[3] > 1e-4,
+                "{errors:?}"
+            );
+        }
     }
 }

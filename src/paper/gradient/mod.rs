@@ -17,6 +17,11 @@ use crate::paper::method::Method;
 use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, SweepSpec, Update};
 
+/// What is measured: `auto` is not, since at one set of weights it is `corrected` or `coded`.
+pub fn modes() -> Vec<Method> {
+    [&Method::APPROXIMATE[..], &Method::CODED].concat()
+}
+
 /// The numbers that a gradient is computed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,6 +65,8 @@ pub struct GradientSpec {
     pub bn_stats: BnStatistics,
     /// Of every number.
     pub precision: Precision,
+    /// What is measured.
+    pub modes: Vec<Method>,
     /// The device of the f32 side, and how it multiplies: others round otherwise.
     pub device: String,
     /// Decides the batch, and weights that are not given.
@@ -91,8 +98,10 @@ impl Cell for GradientSpec {
     }
 
     fn work(&self) -> f64 {
-        let evaluations: usize =
-            Method::APPROXIMATE.iter().chain([&Method::Backprop]).map(|mode| mode.evaluations()).sum();
+        // a mode that codes is measured a second time, with every state stored
+        let twice = self.modes.iter().filter(|mode| Method::CODED.contains(mode));
+        let all = self.modes.iter().chain(twice).chain([&Method::Backprop]);
+        let evaluations: usize = all.map(|mode| mode.evaluations()).sum();
         let evaluations = (evaluations * self.depth * self.batch * self.scheme.stages()) as f64;
         evaluations * self.precision.slowness() + self.training_work
     }
@@ -113,14 +122,16 @@ impl GradientSpec {
         stages.map_or(vec![self.channels], |stages| stages.each().map(|(_, channels)| channels).collect())
     }
 
-    /// The net as a mode sweeps it.
-    fn net(&self, mode: Method, classes: usize) -> NetSpec {
-        let Self { depth, channels, batch, stem, step_size, scheme, bn_stats, body, .. } = *self;
+    /// A mode's sweep of the net: the gradients are to be read, and the weights to stay.
+    fn sweep(&self, mode: Method) -> SweepSpec {
+        let deepest = self.net(mode.sweep(self.scheme, self.depth), 1).deepest();
+        SweepSpec { bn_stats: self.bn_stats, update: Update::After, ..mode.sweep(self.scheme, deepest) }
+    }
+
+    /// The net with this sweep.
+    fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
+        let Self { depth, channels, batch, stem, step_size, body, .. } = *self;
         let (image, image_channels) = (IMAGE, CHANNELS);
-        let sweep = mode.sweep(scheme, depth);
-        let net = NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body };
-        // the gradients are to be read, and the weights to stay
-        let sweep = SweepSpec { bn_stats, update: Update::After, ..mode.sweep(scheme, net.deepest()) };
-        NetSpec { sweep, ..net }
+        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body }
     }
 }

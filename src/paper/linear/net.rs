@@ -27,7 +27,7 @@ pub struct LinearNet {
     grad_theta: Vec<f64>,
     stack: Stack<Reference, Linear>,
     work: Work<Reference, Linear>,
-    /// What the sweep is handed for updates that it leaves to others.
+    /// What the sweep is handed, as a rate and as a loss, for updates that it leaves to others.
     unused: Tensor<Reference>,
 }
 
@@ -59,7 +59,7 @@ impl LinearNet {
             theta,
             stack: Stack::new(arena, spec)?,
             work: Work::new(arena, &SWEEP, spec, <Linear as Field<Reference>>::workspace(D, map))?,
-            unused: arena.tensor(Category::Scratch, Shape::vector(1))?,
+            unused: arena.tensor(Category::Scratch, Shape::vector(2))?,
         })
     }
 

@@ -51,9 +51,9 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     schemes: Vec<Scheme>,
-    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, light and fixed-point-1 to -3.
+    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
-    #[arg(default_value = "backprop,adjoint,anchors-1,corrected")]
+    #[arg(default_value = "backprop,adjoint,anchors-1,corrected,coded-2,auto")]
     modes: Vec<Method>,
     /// Statistics of the reverse step, saved or batch [default: saved, and Euler's adjoint, anchors-1 and corrected with both].
     #[arg(long, value_name = "WHICH", hide_possible_values = true)]

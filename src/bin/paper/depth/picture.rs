@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use plotters::prelude::*;
-use rewind::chart::{
-    Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in,
-};
+use rewind::chart::{Area, Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::config::RunConfig;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
@@ -19,6 +17,7 @@ use super::series::Series;
 use super::tables::{by_depth, gaps, series, statistics};
 use super::{Done, Metric};
 use crate::common::{as_guessing, of_diverged};
+use crate::style;
 
 /// Width and height in pixels of a panel.
 const PANEL: (u32, u32) = (560, 440);
@@ -184,18 +183,20 @@ fn errors_of(done: &Done<'_>, series: Series, metric: Metric) -> Curve {
 }
 
 fn curve(series: Series, diverged: usize, spreads: Vec<(usize, Spread)>) -> Curve {
-    let (colour, hollow, name) = match series.mode {
-        Method::Backprop => (BLACK, false, "backprop"),
-        Method::Checkpoint => (RGBColor(120, 120, 120), true, "checkpoint"),
-        Method::Adjoint => (VERMILLION, false, "adjoint, from x_N alone"),
-        Method::AnchorsEach => (ORANGE, true, "adjoint, each state from the true next"),
-        Method::AnchorsSqrt => (PURPLE, true, "adjoint, a true state every sqrt N"),
-        Method::Corrected => (BLUE, true, "corrected"),
-        Method::Light => (SKY, true, "light"),
-        Method::FixedPoint1 => (GREEN, false, "adjoint, 1 fixed-point pass"),
-        Method::FixedPoint2 => (GREEN, true, "adjoint, 2 fixed-point passes"),
-        Method::FixedPoint3 => (SKY, false, "adjoint, 3 fixed-point passes"),
+    let name = match series.mode {
+        Method::Adjoint => "adjoint, from x_N alone".into(),
+        Method::AnchorsEach => "adjoint, each state from the true next".into(),
+        Method::AnchorsSqrt => "adjoint, a true state every sqrt N".into(),
+        Method::Coded1 => "coded, 1 bit".into(),
+        Method::Coded2 => "coded, 2 bits".into(),
+        Method::Coded4 => "coded, 4 bits".into(),
+        Method::Coded8 => "coded, 8 bits".into(),
+        Method::FixedPoint1 => "adjoint, 1 fixed-point pass".into(),
+        Method::FixedPoint2 => "adjoint, 2 fixed-point passes".into(),
+        Method::FixedPoint3 => "adjoint, 3 fixed-point passes".into(),
+        Method::Backprop | Method::Checkpoint | Method::Corrected | Method::Auto => series.mode.to_string(),
     };
+    let (colour, hollow) = (style::colour(series.mode), style::is_hollow(series.mode));
     let diverged = of_diverged(diverged);
     let line: Vec<_> = spreads.iter().map(|(depth, spread)| (*depth as f64, spread.mean)).collect();
     let band = spreads.iter().map(|(depth, spread)| (*depth as f64, spread.low, spread.high)).collect();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::series::Series;
 use super::{Done, Metric, Run};
+use crate::common::DIVERGED;
 
 /// The series that have runs, in their order.
 pub fn series(done: &Done<'_>) -> Vec<Series> {
@@ -103,7 +104,7 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
     if diverged > 0 {
         let _ = writeln!(
             text,
-            "*: of its runs so many left the finite numbers ({diverged} of {} in all): they count as guessing",
+            "*: of its runs so many {DIVERGED} ({diverged} of {} in all): they count as guessing",
             done.len()
         );
     }
@@ -241,7 +242,7 @@ pub fn summary(done: &Done<'_>) -> Value {
         "batch": config.map(|config| config.batch),
         "channels": config.map(|config| config.channels),
         "runs": done.len(),
-        "unit": "per cent of the test images; differences in points; a run that left the finite numbers counts as guessing",
+        "unit": format!("per cent of the test images; differences in points; a run that {DIVERGED} counts as guessing"),
         "curves": curves,
         "statistics": compared,
     })

@@ -10,16 +10,20 @@ use super::Done;
 use super::subject::Subject;
 
 /// All that the experiment trains with, in the order of its tables and pictures.
-pub const METHODS: [Method; 9] = [
+pub const METHODS: [Method; 13] = [
     Method::Backprop,
     Method::Adjoint,
     Method::Corrected,
+    Method::Coded1,
+    Method::Coded2,
+    Method::Coded4,
+    Method::Coded8,
+    Method::Auto,
     Method::FixedPoint1,
     Method::FixedPoint2,
     Method::FixedPoint3,
     Method::AnchorsSqrt,
     Method::AnchorsEach,
-    Method::Light,
 ];
 
 /// The ways whose drift means the same, so that one level can hold for them.
@@ -36,15 +40,14 @@ pub enum Group {
 impl Group {
     pub const ALL: [Self; 3] = [Self::Adjoint, Self::Corrected, Self::Anchored];
 
-    /// None of the exact ways.
+    /// None of the exact ways, nor of `auto`, which codes a block before its drift could tell.
     pub const fn of(method: Method) -> Option<Self> {
         match method {
-            Method::Backprop | Method::Checkpoint => None,
+            Method::Backprop | Method::Checkpoint | Method::Auto => None,
+            Method::Coded1 | Method::Coded2 | Method::Coded4 | Method::Coded8 => None,
             Method::Corrected => Some(Self::Corrected),
             Method::AnchorsEach | Method::AnchorsSqrt => Some(Self::Anchored),
-            Method::Adjoint | Method::Light | Method::FixedPoint1 | Method::FixedPoint2 | Method::FixedPoint3 => {
-                Some(Self::Adjoint)
-            }
+            Method::Adjoint | Method::FixedPoint1 | Method::FixedPoint2 | Method::FixedPoint3 => Some(Self::Adjoint),
         }
     }
 
@@ -67,7 +70,7 @@ impl Group {
 
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Adjoint => "adjoint, fixed-point, light",
+            Self::Adjoint => "adjoint, fixed-point",
             Self::Corrected => "corrected",
             Self::Anchored => "anchored",
         }

@@ -60,8 +60,8 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     inits: Vec<Init>,
-    /// Of adjoint, corrected, fixed-point-1 to -3, anchors-1, anchors-sqrt and light; backprop is always there
-    /// [default: all; quick: all but light].
+    /// Of adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3, anchors-1 and anchors-sqrt; backprop is
+    /// always there [default: all, of the coded ones coded-2].
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     modes: Vec<Method>,
     /// Points of test accuracy that a run may lose against backprop in any epoch and still count as good.
@@ -128,8 +128,9 @@ fn planned(arguments: &Arguments, common: &Common) -> Result<Vec<Planned<Method>
     let quick = common.quick;
     let depths = chosen(&arguments.depths, quick.then_some(&QUICK_DEPTHS), &FULL_DEPTHS);
     let schemes = chosen(&arguments.schemes, quick.then_some(&[Scheme::Euler]), &[Scheme::Euler, Scheme::Heun]);
-    let all = &evidence::METHODS[..];
-    let mut methods = chosen(&arguments.modes, quick.then_some(&all[..all.len() - 1]), all);
+    let mut usual = evidence::METHODS.to_vec();
+    usual.retain(|method| *method == Method::Coded2 || !Method::CODED.contains(method));
+    let mut methods = chosen(&arguments.modes, None, &usual);
     methods.retain(|method| *method != Method::Backprop);
     methods.insert(0, Method::Backprop);
     let mut planned = Vec::new();

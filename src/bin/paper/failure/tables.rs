@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use rewind::paper::failure::level::Level;
+use rewind::paper::failure::probe::Probe;
 use rewind::paper::failure::{Outcome, Trial};
 use rewind::paper::spread::Spread;
 use rewind::train::drift::WINDOW;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::Done;
 use super::evidence::{Candidate, METHODS, candidates, level_for, levels, lost, noise, of};
 use super::subject::Subject;
+use crate::common::DIVERGED;
 
 /// A table a net, a row a way to the gradient; then the levels.
 pub fn text(done: &Done<'_>, allowed: f64) -> String {
@@ -20,8 +22,16 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
         // writing to a string cannot fail
         let _ = write!(
             text,
-            "\n{subject}\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>14}  {:>10}",
-            "", "test accuracy, %", "diverged", "lost, pts", "largest drift", "gradient error", "level at"
+            "\n{subject}\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>11}  {:>14}  {:>8}  {:>10}",
+            "",
+            "test accuracy, %",
+            "diverged",
+            "lost, pts",
+            "largest drift",
+            "local error",
+            "gradient error",
+            "own pass",
+            "level at"
         );
         for method in METHODS {
             let runs: Vec<_> = of(done, subject, method).collect();
@@ -31,18 +41,22 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
             let mean_of = |values: &mut dyn Iterator<Item = f64>| Spread::of(values).map(|spread| spread.mean);
             let lost = mean_of(&mut runs.iter().filter_map(|(trial, outcome)| lost(done, trial, outcome)));
             let drift = mean_of(&mut runs.iter().filter_map(|(_, outcome)| outcome.largest_drift()));
+            let local = mean_of(&mut runs.iter().filter_map(|(_, outcome)| outcome.largest_local_error()));
             let error = mean_of(&mut runs.iter().filter_map(|(_, outcome)| Some(outcome.probes.last()?.error)));
+            let own = mean_of(&mut runs.iter().filter_map(|(_, outcome)| outcome.probes.last()?.own));
             let level = level_for(&levels, method);
             let passed = level.map(|level| runs.iter().filter_map(|(_, outcome)| outcome.passed(level)).min());
             let _ = write!(
                 text,
-                "\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>14}  {:>10}",
+                "\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>11}  {:>14}  {:>8}  {:>10}",
                 method.to_string(),
                 format!("{mean:.2} [{low:.2}, {high:.2}] ({seeds})"),
                 diverged,
                 lost.filter(|_| method.reconstructs()).map_or("-".into(), |lost| format!("{lost:.2}")),
                 drift.map_or("-".into(), |drift| format!("{drift:.1e}")),
+                local.map_or("-".into(), |error| format!("{error:.1e}")),
                 error.map_or("-".into(), |error| format!("{error:.1e}")),
+                own.map_or("-".into(), |error| format!("{error:.1e}")),
                 passed.flatten().map_or("-".into(), |step| format!("step {step}")),
             );
         }
@@ -51,8 +65,10 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
     let _ = writeln!(
         text,
         "\nmean over seeds [quartiles] of as many runs as in brackets; a diverged run counts as guessing; largest drift: mean over {WINDOW} \
-         steps; gradient error: |g - g*| / |g*| at the weights of the last epoch that was finished (of the start, if none was); level at: the first step of \
-         any seed at which the drift reached the level below"
+         steps; local error: the largest of a block that was rebuilt in an epoch's last step; gradient error: |g - g*| / |g*| from plain backprop \
+         at the weights of the last epoch that was finished (of the start, if none was); own pass: the same from the exact gradient of the forward pass \
+         that ran, which the coded modes alter; level at: the first step of any seed at which the drift reached the level below, which auto and the coded \
+         modes have none of"
     );
     let noise =
         noise(done).map_or(String::new(), |sd| format!("; backprop's accuracy varies by {sd:.1} from seed to seed"));
@@ -116,7 +132,7 @@ fn or_empty<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
 pub fn csv(done: &Done<'_>, allowed: f64) -> String {
     let levels = levels(done, allowed);
     let mut csv = format!(
-        "{KEYS},test_accuracy,lost,diverged_epoch,diverged_step,largest_drift,level,first_step_at_level,gradient_error,cosine\n"
+        "{KEYS},test_accuracy,lost,diverged_epoch,diverged_step,largest_drift,level,first_step_at_level,gradient_error,cosine,own_gradient_error,local_error\n"
     );
     for (trial, outcome) in done {
         let number = |value: f64| format!("{value:?}");
@@ -125,7 +141,7 @@ pub fn csv(done: &Done<'_>, allowed: f64) -> String {
         let last = outcome.probes.last();
         let _ = writeln!(
             csv,
-            "{},{:?},{},{},{},{},{},{},{},{}",
+            "{},{:?},{},{},{},{},{},{},{},{},{},{}",
             keys(trial),
             outcome.accuracy(),
             or_empty(lost(done, trial, outcome), number),
@@ -136,6 +152,8 @@ pub fn csv(done: &Done<'_>, allowed: f64) -> String {
             or_empty(level.and_then(|level| outcome.passed(level)), |step| step.to_string()),
             or_empty(last.map(|probe| probe.error), number),
             or_empty(last.map(|probe| probe.cosine), number),
+            or_empty(last.and_then(|probe| probe.own), number),
+            or_empty(outcome.largest_local_error(), number),
         );
     }
     csv
@@ -154,11 +172,12 @@ pub fn drift_csv(done: &Done<'_>) -> String {
 
 /// A line a run and comparison of its gradient with backprop's.
 pub fn probes_csv(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},epochs,gradient_error,cosine,drift\n");
+    let mut csv = format!("{KEYS},epochs,gradient_error,cosine,drift,own_gradient_error\n");
     for (trial, outcome) in done {
         for probe in &outcome.probes {
-            let _ =
-                writeln!(csv, "{},{},{:?},{:?},{:?}", keys(trial), probe.epoch, probe.error, probe.cosine, probe.drift);
+            let Probe { epoch, error, cosine, drift, own } = *probe;
+            let own = or_empty(own, |own| format!("{own:?}"));
+            let _ = writeln!(csv, "{},{epoch},{error:?},{cosine:?},{drift:?},{own}", keys(trial));
         }
     }
     csv
@@ -186,6 +205,8 @@ pub fn summary(done: &Done<'_>, allowed: f64) -> Value {
                 "lost_against_backprop_same_seed": spread(&|trial, outcome| lost(done, trial, outcome)),
                 "largest_drift": spread(&|_, outcome| outcome.largest_drift()),
                 "gradient_error": spread(&|_, outcome| Some(outcome.probes.last()?.error)),
+                "own_gradient_error": spread(&|_, outcome| outcome.probes.last()?.own),
+                "largest_local_error": spread(&|_, outcome| outcome.largest_local_error()),
                 "first_step_at_level": passed.collect::<Vec<_>>(),
                 "diverged": diverged.collect::<Vec<_>>(),
             }));
@@ -207,7 +228,7 @@ pub fn summary(done: &Done<'_>, allowed: f64) -> Value {
         "lr_drop": config.map(|config| &config.lr_drop),
         "batch": config.map(|config| config.batch),
         "channels": config.map(|config| config.channels),
-        "unit": "accuracy in per cent of the test images after the last epoch, differences in points; a run that left the finite numbers counts as guessing",
+        "unit": format!("accuracy in per cent of the test images after the last epoch, differences in points; a run that {DIVERGED} counts as guessing"),
         "rule": format!("level: the smallest drift, as a mean over {WINDOW} steps, up to the end of an epoch after which a run had lost more than {allowed} points against backprop with the same seed"),
         "backprop_standard_deviation_over_seeds_at_one_epoch": noise(done),
         "levels": of_groups,

@@ -24,14 +24,15 @@ fn precision_of(precision: Precision, mode: Method) -> &'static str {
 
 /// A line a cell and mode.
 pub fn errors(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},error,cosine,squared,drift,anchor_drift\n");
+    let mut csv = format!("{KEYS},error,cosine,squared,drift,anchor_drift,own_error\n");
     let or_empty = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:?}"));
     for (spec, measured) in done {
         for errors in &measured.errors {
-            let ModeErrors { mode, error, cosine, squared, drift, anchor_drift, .. } = errors;
-            let (drift, anchor_drift) = (or_empty(*drift), or_empty(*anchor_drift));
+            let ModeErrors { mode, error, cosine, squared, drift, anchor_drift, own, .. } = errors;
+            let (drift, anchor_drift, own) = (or_empty(*drift), or_empty(*anchor_drift), or_empty(*own));
             // writing to a string cannot fail
-            let _ = writeln!(csv, "{},{error:?},{cosine:?},{squared:?},{drift},{anchor_drift}", keys(spec, *mode));
+            let _ =
+                writeln!(csv, "{},{error:?},{cosine:?},{squared:?},{drift},{anchor_drift},{own}", keys(spec, *mode));
         }
     }
     csv

@@ -13,10 +13,11 @@ use rewind::error::Error;
 use rewind::paper::cells::{Cells, Ending};
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::weights::{Origin, Weights};
-use rewind::paper::gradient::{GradientSpec, Precision};
+use rewind::paper::gradient::{GradientSpec, Precision, modes};
 use rewind::paper::method::Method;
 use rewind::paper::results::Results;
 use rewind::paper::spread::Spread;
+use rewind::sweep::{Gradient, Way};
 use rewind::terminal::say;
 use rewind::train::checkpoint::{Checkpoint, DatasetId, RunState};
 use rewind::train::log::Log;
@@ -78,6 +79,7 @@ pub fn run(
         source: checkpoint.checksum().into(),
         bn_stats: config.sweep.bn_stats,
         precision,
+        modes: modes(),
         device: String::new(),
         seed,
         batch,
@@ -143,6 +145,8 @@ struct Row {
     cosine: f64,
     drift: Option<f64>,
     worst_block: f64,
+    /// The larger of f32's and f64's error against the exact gradient of the pass that ran, where that is not the plain one.
+    own: Option<f64>,
 }
 
 impl Row {
@@ -165,9 +169,13 @@ fn rows(done: &Done<'_>, group: Group) -> Vec<Row> {
             cosine: mean(&|errors| Some(errors.cosine))?,
             drift: mean(&|errors| errors.drift),
             worst_block: mean(&|errors| errors.blocks.iter().copied().reduce(f64::max))?,
+            own: [Precision::F32, Precision::F64]
+                .into_iter()
+                .filter_map(|precision| of(precision, &|errors| errors.own).map(|spread| spread.mean))
+                .reduce(f64::max),
         })
     };
-    Method::APPROXIMATE.into_iter().filter_map(row).collect()
+    modes().into_iter().filter_map(row).collect()
 }
 
 /// The net, a line a mode, and what that means for whoever trains it.
@@ -197,17 +205,18 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     );
     let _ = writeln!(
         text,
-        "{:<13} {:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>11}  flags",
-        "mode", "cost", "error f32", "error f64", "cosine", "drift", "worst block"
+        "{:<13} {:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>11}  {:>8}  flags",
+        "mode", "cost", "error f32", "error f64", "cosine", "drift", "worst block", "own pass"
     );
     let or_dash = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2e}"));
     let rows = rows(done, group);
-    for Row { mode, single, double, cosine, drift, worst_block } in &rows {
+    for Row { mode, single, double, cosine, drift, worst_block, own } in &rows {
         let (double, drift) = (or_dash(double.map(|spread| spread.mean)), or_dash(*drift));
+        let own = own.map_or("-".into(), |own| format!("{own:.1e}"));
         let (cost, flags) = (format!("{}F", mode.evaluations()), mode.flags(sweep.scheme, deepest));
         let _ = writeln!(
             text,
-            "{mode:<13} {cost:>5}  {:>10.2e}  {double:>10}  {cosine:>10.6}  {drift:>10}  {worst_block:>11.2e}  {flags}",
+            "{mode:<13} {cost:>5}  {:>10.2e}  {double:>10}  {cosine:>10.6}  {drift:>10}  {worst_block:>11.2e}  {own:>8}  {flags}",
             single.mean
         );
     }
@@ -216,9 +225,10 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     }
     let _ = writeln!(
         text,
-        "cost: evaluations of f a block and training step; error: |g - g*| / |g*| from backprop, all blocks, and in the worst one"
+        "cost: evaluations of f a block and training step; error: |g - g*| / |g*| from backprop, all blocks, and in the worst one; \
+         own pass: the same from the exact gradient of the forward pass that ran, which the coded modes alter"
     );
-    text + &meaning(&state.config, &rows)
+    text + &meaning(state, &rows)
 }
 
 /// Residual blocks of the deepest stage, which decide how far anchors are apart.
@@ -227,7 +237,8 @@ fn deepest(config: &RunConfig) -> usize {
 }
 
 /// The same in words.
-fn meaning(config: &RunConfig, rows: &[Row]) -> String {
+fn meaning(state: &RunState, rows: &[Row]) -> String {
+    let config = &state.config;
     let sweep = config.sweep;
     let (scheme, depth) = (sweep.scheme, deepest(config));
     let percent = |row: &Row| match 100.0 * row.error() {
@@ -237,9 +248,17 @@ fn meaning(config: &RunConfig, rows: &[Row]) -> String {
     let mut text = String::from("\nWhat this means for this net: ");
     let own = rows.iter().find(|row| {
         let of_mode = row.mode.sweep(scheme, depth);
-        (of_mode.gradient, of_mode.fixed_point, of_mode.anchors) == (sweep.gradient, sweep.fixed_point, sweep.anchors)
+        let same_bits = !sweep.gradient.codes() || of_mode.bits == sweep.bits;
+        let of_mode = (of_mode.gradient, of_mode.fixed_point, of_mode.anchors);
+        of_mode == (sweep.gradient, sweep.fixed_point, sweep.anchors) && same_bits
     });
     match own {
+        Some(Row { mode, own: Some(own), .. }) => {
+            let _ = write!(
+                text,
+                "it was trained with {mode}, which is exact for the pass that it runs (measured: {own:.0e} from that). "
+            );
+        }
         Some(row) => {
             let _ = write!(
                 text,
@@ -248,13 +267,24 @@ fn meaning(config: &RunConfig, rows: &[Row]) -> String {
                 percent(row)
             );
         }
+        None if sweep.gradient == Gradient::Auto => {
+            let ways = state.progress.ways.iter().flatten();
+            let coded = ways.clone().filter(|way| matches!(way, Way::Coded(_))).count();
+            let _ = write!(
+                text,
+                "it was trained with auto, which coded {coded} of {} steps in the end and rebuilt the others as corrected does. ",
+                ways.count()
+            );
+        }
         None if !sweep.gradient.reconstructs() => {
             let _ = write!(text, "it was trained with {}, which is exact. ", sweep.gradient);
         }
         None => {}
     }
     let small = 100.0 * SMALL;
-    let mut within: Vec<&Row> = rows.iter().filter(|row| row.error() <= SMALL).collect();
+    // what a code changes is the pass and not how exact its gradient is
+    let (coded, approximate): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.own.is_some());
+    let mut within: Vec<&Row> = approximate.iter().copied().filter(|row| row.error() <= SMALL).collect();
     // the cheapest first, of equal cost those without stored states, then the nearest
     within.sort_by(|a, b| {
         let stores = |row: &Row| row.mode.sweep(scheme, depth).anchors.is_some();
@@ -272,13 +302,22 @@ fn meaning(config: &RunConfig, rows: &[Row]) -> String {
             best.mode.evaluations(),
             best.mode.flags(scheme, depth)
         );
-    } else if let Some(nearest) = rows.iter().min_by(|a, b| a.error().total_cmp(&b.error())) {
+    } else if let Some(nearest) = approximate.iter().min_by(|a, b| a.error().total_cmp(&b.error())) {
         let _ = writeln!(
             text,
-            "No mode here stays within {small} % of backprop's gradient; the nearest is {} with {}. \
+            "No mode that rebuilds states here stays within {small} % of backprop's gradient; the nearest is {} with {}. \
              --gradient checkpoint is exact, at 4 evaluations of f a block and about sqrt N stored states.",
             nearest.mode,
             percent(nearest)
+        );
+    }
+    if let Some(most) = coded.iter().filter_map(|row| row.own).reduce(f64::max) {
+        let names: Vec<String> = coded.iter().map(|row| format!("{} by {}", row.mode, percent(row))).collect();
+        let _ = writeln!(
+            text,
+            "The coded modes are exact for the pass that they run (measured: at most {most:.0e} from its gradient), at 4 \
+             evaluations of f a block; that pass is not the plain one, and moves the gradient: {}.",
+            names.join(", ")
         );
     }
     text

@@ -21,7 +21,7 @@ pub struct Group {
 }
 
 impl Group {
-    fn of(spec: &GradientSpec) -> Self {
+    pub fn of(spec: &GradientSpec) -> Self {
         let GradientSpec { scheme, weights, bn_stats, precision, .. } = *spec;
         Self { scheme, weights, bn_stats, precision }
     }
@@ -121,6 +121,17 @@ pub fn ratios(
     let cells = group.cells(done, modes);
     let values: Vec<_> = cells.filter_map(|(depth, _, both)| Some((depth, ratio(both)?))).collect();
     by_place(&values)
+}
+
+/// The largest of a value over the coded modes, depths and seeds; none where it was not measured.
+pub fn most_of_coded(
+    done: &Done<'_>,
+    of: impl Fn(&GradientSpec) -> bool,
+    value: impl Fn(&ModeErrors) -> Option<f64>,
+) -> Option<f64> {
+    let cells = done.iter().filter(|(spec, _)| of(spec));
+    let errors = cells.flat_map(|(_, measured)| &measured.errors).filter(|errors| Method::CODED.contains(&errors.mode));
+    errors.filter_map(value).reduce(f64::max)
 }
 
 /// What rounding alone leaves between backprop in f32 and in f64, by depth, where both were computed.

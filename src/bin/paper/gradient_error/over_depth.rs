@@ -9,7 +9,7 @@ use rewind::error::{Error, Result};
 use rewind::net::{Body, Stem};
 use rewind::paper::cells::{Cell, Cells, Ending};
 use rewind::paper::gradient::weights::Weights;
-use rewind::paper::gradient::{GradientSpec, Precision};
+use rewind::paper::gradient::{GradientSpec, Precision, modes};
 use rewind::paper::results::Results;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::BnStatistics;
@@ -121,6 +121,7 @@ impl Job for Experiment<'_> {
                 results.table(NAME, &csv::errors(done))?;
                 results.table("blocks", &csv::blocks(done))?;
                 results.picture(NAME, picture::error(done, metric))?;
+                results.picture("coded", picture::coded(done, metric))?;
                 results.picture("drift", picture::drift(done))?;
                 results.picture("blocks", picture::blocks(done))?;
                 results.summary(&summary::of(NAME, done))
@@ -157,6 +158,7 @@ impl Experiment<'_> {
                                 source: Value::Null,
                                 bn_stats,
                                 precision,
+                                modes: modes(),
                                 device: device.into(),
                                 seed,
                                 batch: self.batch,

@@ -1,9 +1,7 @@
 //! The pictures: a scheme a row, a kind of weights a column, one legend below.
 
 use plotters::prelude::*;
-use rewind::chart::{
-    self, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in,
-};
+use rewind::chart::{self, Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::paper::gradient::Precision;
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::weights::Weights;
@@ -13,30 +11,29 @@ use rewind::scheme::Scheme;
 use rewind::settings::Sizes;
 use rewind::sweep::BnStatistics;
 
-use super::numbers::{Group, by_block, by_depth, rounding};
+use super::numbers::{Group, by_block, by_depth, most_of_coded, rounding};
 use super::{Done, Metric};
+use crate::style::{self, GREY};
 
 /// Width and height of a panel in pixels.
 const PANEL: (u32, u32) = (500, 460);
 /// Height of the two lines above the panels, and of the legend below them.
 const ABOVE: u32 = 66;
 const LEGEND: u32 = 90;
-/// Names in a row of the legend: the modes in two, and what is no mode in a third.
-const LEGEND_COLUMNS: usize = Method::APPROXIMATE.len() / 2;
-/// One a mode, in the order of [`Method::APPROXIMATE`].
-const COLOURS: [RGBColor; Method::APPROXIMATE.len()] =
-    [VERMILLION, ORANGE, PURPLE, GREEN, RGBColor(120, 120, 120), SKY, BLUE, BLACK];
-const ROUNDING_COLOUR: RGBColor = RGBColor(140, 86, 50);
+/// Names in a row of the legend, where all modes are in one and what is no mode is below.
+const ALL_MODES: usize = Method::APPROXIMATE.len();
+/// And where some have long names.
+const LONG_NAMES: usize = 3;
 
 /// The error against depth.
 pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     let value = move |errors: &ModeErrors| Some(metric.of(errors));
     let panels = panels(done, |group| {
-        let mut curves = over_depth(done, group, &value);
+        let mut curves = over_depth(done, group, &Method::APPROXIMATE, &value);
         let floor = positive(rounding(done, group, value));
         curves.push(Curve {
             name: "rounding: backprop in f32 against backprop in f64; higher where it switches a ReLU".into(),
-            colour: ROUNDING_COLOUR,
+            colour: GREY,
             hollow: true,
             line: floor.iter().map(mean).collect(),
             marks: Vec::new(),
@@ -49,20 +46,59 @@ pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
         subtitle: subtitle(done, true),
         x_desc: "depth N (residual blocks)",
         y_desc: metric.formula(),
+        columns: ALL_MODES,
     };
     draw(&panels, &texts, Horizontal::Depth)
+}
+
+/// How far the gradients of the coded passes are from backprop's of the plain one, beside two modes that leave the pass alone.
+pub fn coded(done: &Done<'_>, metric: Metric) -> Result<String, String> {
+    let value = move |errors: &ModeErrors| Some(metric.of(errors));
+    let modes = [&[Method::Adjoint, Method::Corrected], &Method::CODED[..]].concat();
+    let panels = panels(done, |group| {
+        let mut curves = over_depth(done, group, &modes, &value);
+        curves.extend(most(done, "coded, from the exact gradient of the pass that ran", &|errors| errors.own));
+        (caption(group), curves)
+    });
+    let texts = Texts {
+        title: "Coded: how far the gradient of the pass that ran is from the plain pass's",
+        subtitle: subtitle(done, true),
+        x_desc: "depth N (residual blocks)",
+        y_desc: metric.formula(),
+        columns: LONG_NAMES,
+    };
+    draw(&panels, &texts, Horizontal::Depth)
+}
+
+/// A line of the legend that says what of the coded modes is not drawn, since it is 0 or rounding; none where nothing was
+/// measured.
+fn most(done: &Done<'_>, what: &str, value: &dyn Fn(&ModeErrors) -> Option<f64>) -> Option<Curve> {
+    let of = |precision: Precision| {
+        let most = most_of_coded(done, |spec| spec.precision == precision, value)?;
+        Some(format!("{most:.0e} in {}", precision.name()))
+    };
+    let both: Vec<String> = [Precision::F32, Precision::F64].into_iter().filter_map(of).collect();
+    (!both.is_empty()).then(|| Curve {
+        name: format!("{what}: at most {}, not drawn", both.join(", ")),
+        colour: BLACK,
+        hollow: true,
+        line: Vec::new(),
+        marks: Vec::new(),
+        band: Vec::new(),
+    })
 }
 
 /// The drift against depth.
 pub fn drift(done: &Done<'_>) -> Result<String, String> {
     let panels = panels(done, |group| {
-        let mut curves = over_depth(done, group, &|errors| errors.drift);
+        let mut curves = over_depth(done, group, &Method::APPROXIMATE, &|errors| errors.drift);
         // corrected carries on from the very state that one more pass gives, so one curve would hide the other
         let (corrected, same) = (Method::Corrected.to_string(), Method::FixedPoint1.to_string());
         curves.retain(|curve| curve.name != same);
         for curve in curves.iter_mut().filter(|curve| curve.name == corrected) {
             curve.name = format!("{corrected}, and {same}: the same states");
         }
+        curves.extend(most(done, "coded", &|errors| errors.drift));
         (caption(group), curves)
     });
     let texts = Texts {
@@ -70,6 +106,7 @@ pub fn drift(done: &Done<'_>) -> Result<String, String> {
         subtitle: subtitle(done, true),
         x_desc: "depth N (residual blocks)",
         y_desc: "|x_0 reconstructed - x_0| / |x_0|",
+        columns: LONG_NAMES,
     };
     draw(&panels, &texts, Horizontal::Depth)
 }
@@ -81,13 +118,13 @@ pub fn blocks(done: &Done<'_>) -> Result<String, String> {
     let depth = shown.filter_map(|group| deepest(&group)).min().unwrap_or(0);
     let panels = panels(done, |group| {
         let of = |mode, precision| positive(by_block(done, Group { precision, ..group }, mode, depth));
-        let curve = |(mode, colour): (Method, RGBColor)| {
+        let curve = |mode: Method| {
             let single = of(mode, Precision::F32);
             // rings in each block of many panels would hide the lines
             let double = if group.weights == Weights::Checkpoint { of(mode, Precision::F64) } else { Vec::new() };
             Curve {
                 name: mode.to_string(),
-                colour,
+                colour: style::colour(mode),
                 hollow: true,
                 line: single.iter().map(mean).collect(),
                 marks: double.iter().map(mean).collect(),
@@ -99,7 +136,7 @@ pub fn blocks(done: &Done<'_>) -> Result<String, String> {
             Weights::Checkpoint => caption(group),
             _ => format!("{}, N = {depth}", caption(group)),
         };
-        (caption, Method::APPROXIMATE.into_iter().zip(COLOURS).map(curve).collect())
+        (caption, Method::APPROXIMATE.map(curve).into())
     });
     let tied = done.first().is_some_and(|(spec, _)| spec.body.tied);
     let of_checkpoint = done.iter().any(|(spec, _)| spec.weights == Weights::Checkpoint);
@@ -112,6 +149,7 @@ pub fn blocks(done: &Done<'_>) -> Result<String, String> {
             "block n, from the stem"
         },
         y_desc: "|g_n - g*_n| / |g*_n|",
+        columns: ALL_MODES,
     };
     draw(&panels, &texts, Horizontal::Block)
 }
@@ -173,20 +211,25 @@ fn quartiles((place, spread): &(usize, Spread)) -> (f64, f64, f64) {
 }
 
 /// A curve a mode: f32 as a line with its band, f64 as rings.
-fn over_depth(done: &Done<'_>, group: Group, value: &dyn Fn(&ModeErrors) -> Option<f64>) -> Vec<Curve> {
+fn over_depth(
+    done: &Done<'_>,
+    group: Group,
+    modes: &[Method],
+    value: &dyn Fn(&ModeErrors) -> Option<f64>,
+) -> Vec<Curve> {
     let of = |mode, precision| positive(by_depth(done, Group { precision, ..group }, mode, value));
-    let curve = |(mode, colour): (Method, RGBColor)| {
-        let single = of(mode, Precision::F32);
+    let curve = |mode: &Method| {
+        let single = of(*mode, Precision::F32);
         Curve {
             name: mode.to_string(),
-            colour,
+            colour: style::colour(*mode),
             hollow: true,
             line: single.iter().map(mean).collect(),
-            marks: of(mode, Precision::F64).iter().map(mean).collect(),
+            marks: of(*mode, Precision::F64).iter().map(mean).collect(),
             band: single.iter().map(quartiles).collect(),
         }
     };
-    Method::APPROXIMATE.into_iter().zip(COLOURS).map(curve).collect()
+    modes.iter().map(curve).collect()
 }
 
 struct Texts<'a> {
@@ -194,6 +237,8 @@ struct Texts<'a> {
     subtitle: String,
     x_desc: &'a str,
     y_desc: &'a str,
+    /// Names in a row of the legend.
+    columns: usize,
 }
 
 /// What lies along the horizontal axis.
@@ -255,7 +300,7 @@ fn draw_on<'a>(
         }
     }
     if let Some((_, curves)) = panels.first() {
-        chart::legend(&lower, curves, LEGEND_COLUMNS)?;
+        chart::legend(&lower, curves, texts.columns)?;
     }
     root.present()
 }

@@ -1,6 +1,7 @@
 //! The cells as a summary for programs.
 
 use rewind::paper::gradient::errors::ModeErrors;
+use rewind::paper::gradient::modes;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ fn over_depth(spreads: &[(usize, Spread)]) -> Value {
     spreads.iter().map(|(depth, spread)| json!({ "depth": depth, "spread": spread })).collect()
 }
 
-/// Curves over depth with their slopes, how far `corrected` is below `adjoint`, and what rounding leaves.
+/// Curves over depth with their slopes (`own_error`: from the exact gradient of the pass that ran, of the modes that code), how far `corrected` is below `adjoint`, and what rounding leaves.
 pub fn of(experiment: &str, done: &Done<'_>) -> Value {
     let (mut curves, mut gains, mut rounding) = (Vec::new(), Vec::new(), Vec::new());
     // slopes are fitted above it
@@ -32,7 +33,7 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
             }
             all
         };
-        for mode in Method::APPROXIMATE {
+        for mode in modes() {
             let measure = |value: Measure, floor: f64| {
                 let slope = slopes(done, group, mode, floor, value);
                 json!({ "log_log_slope": slope, "by_depth": over_depth(&by_depth(done, group, mode, value)) })
@@ -43,6 +44,7 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
                 "cosine": over_depth(&by_depth(done, group, mode, |errors| Some(errors.cosine))),
                 "squared": measure(|errors| Some(errors.squared), squared_floor.up_to(group)),
                 "drift": measure(DRIFT, 0.0),
+                "own_error": over_depth(&by_depth(done, group, mode, |errors| errors.own)),
             })));
         }
         let gain = |value| over_depth(&ratios(done, group, [Method::Adjoint, Method::Corrected], value));

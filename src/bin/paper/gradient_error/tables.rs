@@ -8,7 +8,7 @@ use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::sweep::BnStatistics;
 
-use super::numbers::{Floor, Group, by_depth, ratios, rounding, seeds, slopes};
+use super::numbers::{Floor, Group, by_depth, most_of_coded, ratios, rounding, seeds, slopes};
 use super::{Done, Metric};
 
 /// The name of a row that says how the slopes above it spread.
@@ -21,7 +21,7 @@ pub const fn statistics(bn_stats: BnStatistics) -> &'static str {
     }
 }
 
-/// A table a group, then how far `corrected` is below `adjoint`, and where rounding begins.
+/// Two tables a group, the second of the modes that code, then how far `corrected` is below `adjoint`, and where rounding begins.
 pub fn text(done: &Done<'_>, metric: Metric) -> String {
     let mut text = format!("\nerror: {}\n", metric.formula());
     let floor = Floor::of(done, |errors| metric.of(errors));
@@ -29,6 +29,7 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
     for group in Group::all(done) {
         let (table, has_mark) = group_table(done, group, metric, floor.up_to(group));
         text += &table;
+        text += &coded_table(done, group, metric);
         marked |= has_mark;
     }
     text += &gains(done, metric, floor);
@@ -112,6 +113,37 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (St
     }
     text.push('\n');
     (text, marked)
+}
+
+/// The modes that code: how far their pass's gradient is from the plain pass's; how exact it is for that pass, the most of all
+/// depths and seeds.
+fn coded_table(done: &Done<'_>, group: Group, metric: Metric) -> String {
+    let columns = Method::CODED.map(|mode| (mode, by_depth(done, group, mode, |errors| Some(metric.of(errors)))));
+    let mut text = format!("\ncoded, from the plain pass's gradient\n{:>15}", "depth N");
+    // writing to a string cannot fail
+    for (mode, _) in &columns {
+        let _ = write!(text, "  {mode:>13}");
+    }
+    for depth in group.depths(done) {
+        let _ = write!(text, "\n{depth:>15}");
+        for (_, column) in &columns {
+            let entry = column.iter().find(|(other, _)| *other == depth);
+            let entry = entry.map_or("-".into(), |(_, spread)| format!("{:.2e}", spread.mean));
+            let _ = write!(text, "  {entry:>13}");
+        }
+    }
+    let most = |value: fn(&ModeErrors) -> Option<f64>| {
+        let most = most_of_coded(done, |spec| Group::of(spec) == group, value);
+        most.map_or("-".into(), |most| format!("{most:.1e}"))
+    };
+    let _ = writeln!(
+        text,
+        "\nat most: {} from the exact gradient of the pass that ran; drift {}, at a stored state {}",
+        most(|errors| errors.own),
+        most(|errors| errors.drift),
+        most(|errors| errors.anchor_drift)
+    );
+    text
 }
 
 /// How many times the error and the drift of `adjoint` are those of `corrected`, which costs the same.

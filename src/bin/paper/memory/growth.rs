@@ -1,12 +1,13 @@
 //! What a block more takes: the difference of two plans, category by category.
 
 use rewind::device::Device;
-use rewind::memory::{Bytes, Category};
+use rewind::memory::{Bytes, Category, padded_bytes};
 use rewind::net::NetSpec;
 use rewind::paper::memory::MemorySpec;
 use rewind::paper::method::Method;
 use rewind::plan;
 use rewind::scheme::Scheme;
+use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, SweepSpec, Update};
 
 use super::rows::Row;
@@ -24,6 +25,9 @@ pub struct Growth {
     pub saved_statistics: f64,
     /// The gradients, were the update to come after the sweep.
     pub gradients_if_after: f64,
+    /// Of a state of the stack, and of a vector with an element a channel.
+    pub state_bytes: u64,
+    pub vector_bytes: u64,
 }
 
 impl Growth {
@@ -48,7 +52,11 @@ impl Growth {
             let sweep = SweepSpec { bn_stats, ..Method::Adjoint.sweep(spec.scheme, to) };
             block(Category::Statistics, &move |_| sweep)
         };
+        let map = spec.net().stem_map();
+        let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
         Self {
+            state_bytes: bytes(map),
+            vector_bytes: bytes(Shape::vector(map.c())),
             scheme: spec.scheme,
             method: spec.method,
             from,
@@ -58,6 +66,11 @@ impl Growth {
             saved_statistics: adjoint(BnStatistics::Saved) - adjoint(BnStatistics::Batch),
             gradients_if_after: block(Category::Gradients, &|sweep| SweepSpec { update: Update::After, ..sweep }),
         }
+    }
+
+    /// Whether the mode has room for codes.
+    pub fn codes(&self) -> bool {
+        self.method.sweep(self.scheme, self.to).gradient.codes()
     }
 
     fn a_block(&self, bytes: impl Fn(&Bytes) -> u64) -> f64 {

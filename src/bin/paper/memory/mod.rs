@@ -23,7 +23,7 @@ use rewind::terminal::say;
 use rewind::train::log::Log;
 
 use self::growth::Growth;
-use self::rows::Row;
+use self::rows::{Planned, Row};
 use crate::common::{Common, written};
 
 const NAME: &str = "memory";
@@ -63,9 +63,9 @@ pub struct Arguments {
         hide_possible_values = true
     )]
     schemes: Vec<Scheme>,
-    /// Of backprop, checkpoint, anchors-1, anchors-sqrt, light, adjoint, corrected and fixed-point-1 to -3.
+    /// Of backprop, checkpoint, anchors-1, anchors-sqrt, adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
-    #[arg(default_value = "backprop,checkpoint,anchors-sqrt,light,adjoint,corrected")]
+    #[arg(default_value = "backprop,checkpoint,anchors-sqrt,adjoint,corrected,coded-1,coded-2,coded-4,coded-8,auto")]
     modes: Vec<Method>,
     /// Images a step.
     #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch)]
@@ -87,7 +87,7 @@ pub struct Arguments {
 const NOTES: &str = "\
 Every net is measured in a process of its own, some steps of it, once a seed; --seeds repeats all.
 Nets that take more than half of the free memory, or longer than --step-seconds a step, are planned
-only. --quick takes about 7 minutes on two cores. Seconds are this machine's, with whatever else it does
+only. --quick takes about 12 minutes on two cores. Seconds are this machine's, with whatever else it does
 at the time: measure on an idle one.";
 
 impl Arguments {
@@ -152,12 +152,12 @@ impl Job for Experiment<'_> {
         let folder = common.folder(NAME);
         let (cells, results) = (Cells::open(&folder)?, Results::new(&folder));
         let mut text = String::new();
-        let mut complete = |specs: &[MemorySpec], log: &mut Log| {
+        let mut complete = |nets: &[Planned], log: &mut Log| {
             cells.complete(
-                specs,
+                nets,
                 log,
                 stop,
-                |spec| spec.in_own_process(&[NAME, "--cell"], &spec.planned(device)),
+                |net| net.spec.in_own_process(&[NAME, "--cell"], &net.planned),
                 |done| {
                     let rows = rows::with(&rows, done);
                     text = tables::text(&rows, &growth);
@@ -173,9 +173,8 @@ impl Job for Experiment<'_> {
         let fits = |row: &&Row| row.planned.total() <= limit;
         let to = arguments.measure_to.unwrap_or(arguments.depth_to);
         let candidates: Vec<&Row> = rows.iter().filter(|row| row.spec.depth <= to).filter(fits).collect();
-        let each_seed = |rows: &[&Row]| -> Vec<MemorySpec> {
-            let of_seed = |seed| rows.iter().map(move |row| MemorySpec { seed, ..row.spec.clone() });
-            seeds.clone().flat_map(of_seed).collect()
+        let each_seed = |rows: &[&Row]| -> Vec<Planned> {
+            seeds.clone().flat_map(|seed| rows.iter().map(move |row| row.of_seed(seed))).collect()
         };
         let probes: Vec<&Row> = candidates.iter().copied().filter(|row| row.spec.depth <= PROBE_DEPTH).collect();
         let probes = each_seed(&probes);
@@ -187,18 +186,18 @@ impl Job for Experiment<'_> {
                     chosen.push(row);
                 }
             }
-            let mut specs = each_seed(&chosen);
+            let mut nets = each_seed(&chosen);
             // what was measured with more memory free, or more patience, is shown all the same
-            for spec in each_seed(&rows.iter().collect::<Vec<_>>()) {
-                if !specs.contains(&spec) && cells.find(&spec)?.is_some() {
-                    specs.push(spec);
+            for net in each_seed(&rows.iter().collect::<Vec<_>>()) {
+                if !nets.contains(&net) && cells.find(&net)?.is_some() {
+                    nets.push(net);
                 }
             }
             log.note(&format!(
                 "measured: nets that take at most {}, {MEMORY_SHARE} of the free memory, and {step_seconds} s a step",
                 human(limit)
             ));
-            ending = complete(&specs, log)?;
+            ending = complete(&nets, log)?;
         }
         say(&(text + &written(results.folder())))?;
         Ok(ending)
@@ -238,9 +237,10 @@ impl Experiment<'_> {
 }
 
 /// Seconds of a step of a deep net, from those of the deepest that was tried; endless if none was.
-fn expected_seconds(cells: &Cells, probes: &[MemorySpec], spec: &MemorySpec) -> Result<f64> {
-    let alike = |probe: &&MemorySpec| probe.scheme == spec.scheme && probe.method == spec.method;
-    let Some(probe) = probes.iter().filter(alike).max_by_key(|probe| probe.depth) else { return Ok(f64::INFINITY) };
+fn expected_seconds(cells: &Cells, probes: &[Planned], spec: &MemorySpec) -> Result<f64> {
+    let alike = |probe: &&Planned| probe.spec.scheme == spec.scheme && probe.spec.method == spec.method;
+    let deepest = probes.iter().filter(alike).max_by_key(|probe| probe.spec.depth);
+    let Some(probe) = deepest else { return Ok(f64::INFINITY) };
     let seconds = cells.find(probe)?.and_then(|measured| measured.median_step_seconds());
-    Ok(seconds.map_or(f64::INFINITY, |seconds| seconds * spec.depth as f64 / probe.depth as f64))
+    Ok(seconds.map_or(f64::INFINITY, |seconds| seconds * spec.depth as f64 / probe.spec.depth as f64))
 }

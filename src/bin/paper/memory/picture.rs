@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use plotters::prelude::*;
-use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in};
+use rewind::chart::{Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::memory::human;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
 
 use super::rows::{Row, schemes};
+use crate::style;
 
 /// Width and height in pixels of a panel.
 const PANEL: (u32, u32) = (600, 400);
@@ -120,18 +121,6 @@ fn subtitle(rows: &[Row]) -> String {
     )
 }
 
-const fn colour(method: Method) -> RGBColor {
-    match method {
-        Method::Backprop => VERMILLION,
-        Method::Checkpoint => ORANGE,
-        Method::AnchorsSqrt => PURPLE,
-        Method::Light => SKY,
-        Method::Adjoint => BLUE,
-        Method::Corrected => GREEN,
-        _ => BLACK,
-    }
-}
-
 fn methods(rows: &[&Row]) -> Vec<Method> {
     let mut methods = Vec::new();
     for row in rows {
@@ -157,7 +146,7 @@ fn planned(rows: &[&Row], planned: impl Fn(&Row) -> u64, taken: impl Fn(&Row) ->
             }
             None => curves.push(Curve {
                 name: method.to_string(),
-                colour: colour(method),
+                colour: style::colour(method),
                 hollow: false,
                 marks: marks.collect(),
                 line,
@@ -181,7 +170,7 @@ fn timed(rows: &[&Row]) -> Vec<Curve> {
         let band =
             |(depth, spread): &(f64, Spread)| (*depth, a_block(*depth, spread.low), a_block(*depth, spread.high));
         let band = spreads.iter().map(band).collect();
-        Curve { name: method.to_string(), colour: colour(method), hollow: true, marks: line.clone(), line, band }
+        Curve { name: method.to_string(), colour: style::colour(method), hollow: true, marks: line.clone(), line, band }
     };
     methods(rows).into_iter().map(curve).filter(|curve| !curve.line.is_empty()).collect()
 }

@@ -1,9 +1,32 @@
 //! A net of the experiment: what it is planned to take, and what was measured.
 
 use rewind::memory::Bytes;
+use rewind::paper::cells::Cell;
 use rewind::paper::memory::{Measured, MemorySpec};
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
+use serde::Serialize;
+
+/// A net to measure, of one seed. What it is planned to take is a setting of its cell: measured by a program that planned
+/// otherwise, it is another net.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Planned {
+    #[serde(flatten)]
+    pub spec: MemorySpec,
+    pub planned: Bytes,
+}
+
+impl Cell for Planned {
+    type Result = Measured;
+
+    fn key(&self) -> String {
+        self.spec.key()
+    }
+
+    fn work(&self) -> f64 {
+        self.spec.work()
+    }
+}
 
 /// A net, of any seed.
 #[derive(Clone, Debug)]
@@ -15,6 +38,10 @@ pub struct Row {
 }
 
 impl Row {
+    pub fn of_seed(&self, seed: u64) -> Planned {
+        Planned { spec: MemorySpec { seed, ..self.spec.clone() }, planned: self.planned.clone() }
+    }
+
     /// A measured value over the seeds.
     pub fn spread(&self, value: impl Fn(&Measured) -> Option<f64>) -> Option<Spread> {
         Spread::of(self.measured.iter().filter_map(|(_, measured)| value(measured)))
@@ -34,13 +61,13 @@ impl Row {
 }
 
 /// The rows with what was measured of them.
-pub fn with(rows: &[Row], done: &[(&MemorySpec, Measured)]) -> Vec<Row> {
+pub fn with(rows: &[Row], done: &[(&Planned, Measured)]) -> Vec<Row> {
     let of = |row: &Row| {
         let same = |spec: &MemorySpec| MemorySpec { seed: row.spec.seed, ..spec.clone() } == row.spec;
         let mut measured: Vec<_> = done
             .iter()
-            .filter(|(spec, _)| spec.depth == row.spec.depth && same(spec))
-            .map(|(spec, measured)| (spec.seed, measured.clone()))
+            .filter(|(net, _)| net.spec.depth == row.spec.depth && same(&net.spec))
+            .map(|(net, measured)| (net.spec.seed, measured.clone()))
             .collect();
         measured.sort_by_key(|(seed, _)| *seed);
         Row { measured, ..row.clone() }

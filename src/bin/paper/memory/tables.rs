@@ -6,6 +6,7 @@ use rewind::memory::{Category, human};
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
+use rewind::sweep::auto;
 use serde_json::{Map, Value, json};
 
 use super::growth::Growth;
@@ -98,7 +99,7 @@ fn what_grows(text: &mut String, scheme: Scheme, growth: &[Growth]) {
     let _ = write!(
         text,
         "\nActivations are state, scratch and saved. Of the statistics {} a block are those that the forward pass saves for the sweep; \
-         with --bn-stats batch adjoint, corrected and light keep none. Gradients do not grow since each block is updated within the sweep; \
+         with --bn-stats batch the modes that get states back keep none. Gradients do not grow since each block is updated within the sweep; \
          with --update after they take {} a block.",
         human(first.saved_statistics.round() as u64),
         human(first.gradients_if_after.round() as u64)
@@ -106,6 +107,15 @@ fn what_grows(text: &mut String, scheme: Scheme, growth: &[Growth]) {
     if of_scheme.iter().any(|growth| matches!(growth.method, Method::Checkpoint | Method::AnchorsSqrt)) {
         text.push_str(
             " What checkpoint and anchors-sqrt save grows as the square root of the depth: less and less a block.",
+        );
+    }
+    if of_scheme.iter().any(|growth| growth.codes()) {
+        let (state, vector) = (human(first.state_bytes), human(first.vector_bytes));
+        let _ = write!(
+            text,
+            " A code of B bits takes B/32 of a state of {state} and two vectors of {vector}, the scale that decodes it. auto is planned \
+             with room for a code of every block, and timed as it begins: coded below {} blocks, rebuilt from there on.",
+            auto::DEEP
         );
     }
     text.push('\n');

@@ -39,9 +39,9 @@ pub struct Arguments {
     /// Residual blocks of each stage, a net each [default: 1,2,4,8,16,32; quick: 1,2,4].
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     blocks: Vec<usize>,
-    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, light and fixed-point-1 to -3.
+    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
-    #[arg(default_value = "backprop,corrected")]
+    #[arg(default_value = "backprop,corrected,coded-2,auto")]
     modes: Vec<Method>,
     /// Passes over the training images [default: 200; quick: 6].
     #[arg(long, value_name = "N")]

@@ -1,12 +1,13 @@
 //! Test accuracy against the blocks of each stage, a curve a way to the gradient.
 
 use plotters::prelude::*;
-use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in};
+use rewind::chart::{Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::paper::method::Method;
 
 use super::Done;
 use super::tables::{accuracies, diverged, methods};
 use crate::common::{as_guessing, of_diverged};
+use crate::style;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (820, 560);
@@ -51,18 +52,7 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
 }
 
 fn curve(done: &Done<'_>, method: Method) -> Curve {
-    let (colour, hollow) = match method {
-        Method::Backprop => (BLACK, false),
-        Method::Checkpoint => (RGBColor(120, 120, 120), true),
-        Method::Adjoint => (VERMILLION, false),
-        Method::AnchorsEach => (ORANGE, true),
-        Method::AnchorsSqrt => (PURPLE, true),
-        Method::Corrected => (BLUE, true),
-        Method::Light => (SKY, true),
-        Method::FixedPoint1 => (GREEN, false),
-        Method::FixedPoint2 => (GREEN, true),
-        Method::FixedPoint3 => (SKY, false),
-    };
+    let (colour, hollow) = (style::colour(method), style::is_hollow(method));
     let spreads = accuracies(done, method);
     let line: Vec<_> = spreads.iter().map(|(blocks, spread)| (*blocks as f64, spread.mean)).collect();
     let band = spreads.iter().map(|(blocks, spread)| (*blocks as f64, spread.low, spread.high)).collect();

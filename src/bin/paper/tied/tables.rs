@@ -9,6 +9,7 @@ use rewind::paper::training::Trained;
 use serde_json::{Value, json};
 
 use super::{Done, Run};
+use crate::common::DIVERGED;
 
 /// The ways to the gradient that have runs, in their order.
 pub fn methods(done: &Done<'_>) -> Vec<Method> {
@@ -167,7 +168,7 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
         "data": first.map(|(run, _)| run.cell.data()),
         "device": first.map(|(_, trained)| &trained.device),
         "runs": done.len(),
-        "unit": "per cent of the test images, differences in points; a run that left the finite numbers counts as guessing",
+        "unit": format!("per cent of the test images, differences in points; a run that {DIVERGED} counts as guessing"),
         "curves": curves,
     })
 }

@@ -53,9 +53,9 @@ pub struct Arguments {
     /// The way to the gradient in which the tied net is trained.
     #[arg(long, value_name = "MODE", default_value_t = Method::Corrected, hide_possible_values = true)]
     base: Method,
-    /// Ways to fine-tune the untied net.
+    /// Ways to fine-tune the untied net: any of those of `tied`.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
-    #[arg(default_value = "corrected,backprop")]
+    #[arg(default_value = "corrected,coded-2,auto,backprop")]
     modes: Vec<Method>,
     /// Passes over the training images before untying [default: 200; quick: 6].
     #[arg(long, value_name = "N")]

@@ -1,12 +1,12 @@
 //! Accuracy gained against the epoch of fine-tuning: a curve for what became of the tied nets.
 
 use plotters::prelude::*;
-use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, Panel, SKY, VERMILLION};
-use rewind::paper::method::Method;
+use rewind::chart::{Curve, Drawn, ORANGE, Panel};
 
 use super::tables::{diverged, fates, gains_by_epoch};
 use super::{Done, Fate};
 use crate::common::{as_guessing, of_diverged};
+use crate::style;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (860, 560);
@@ -54,16 +54,7 @@ fn curve(done: &Done<'_>, fate: Fate) -> Option<Curve> {
     let (name, colour, hollow) = match fate {
         Fate::Base => return None,
         Fate::StillTied(method) => (format!("still tied, {method}"), ORANGE, false),
-        Fate::Untied(Method::Backprop) => ("untied, backprop".into(), BLACK, false),
-        Fate::Untied(method) => {
-            let colour = match method {
-                Method::Corrected => BLUE,
-                Method::Adjoint => VERMILLION,
-                Method::Light => SKY,
-                _ => GREEN,
-            };
-            (format!("untied, {method}"), colour, true)
-        }
+        Fate::Untied(method) => (format!("untied, {method}"), style::colour(method), style::is_hollow(method)),
     };
     let spreads = gains_by_epoch(done, fate);
     let line: Vec<_> = spreads.iter().map(|(epoch, spread)| (*epoch as f64, spread.mean)).collect();

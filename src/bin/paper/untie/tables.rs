@@ -9,6 +9,7 @@ use rewind::settings::LrDrop;
 use serde_json::{Value, json};
 
 use super::{Done, Fate, Run};
+use crate::common::DIVERGED;
 
 /// What became of the tied nets, in the order of the runs.
 pub fn fates(done: &Done<'_>) -> Vec<Fate> {
@@ -145,7 +146,7 @@ pub fn summary(done: &Done<'_>, about: &str) -> Value {
         "data": first.map(|(run, _)| run.cell.training.data()),
         "device": first.map(|(_, tuned)| &tuned.trained.device),
         "runs": done.len(),
-        "unit": "per cent of the test images, differences in points; a run that left the finite numbers counts as guessing",
+        "unit": format!("per cent of the test images, differences in points; a run that {DIVERGED} counts as guessing"),
         "rows": rows,
     })
 }

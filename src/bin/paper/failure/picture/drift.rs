@@ -14,7 +14,7 @@ use super::{COLUMNS, LEGEND, canvas, curve, legend};
 
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (430, 360);
-/// Drifts below and above are drawn at the edge.
+/// Drifts below, 0 among them, and above are drawn at the edge.
 const LEAST: f64 = 1e-6;
 const MOST: f64 = 100.0;
 
@@ -30,7 +30,9 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     let columns = subjects.len().clamp(1, COLUMNS);
     let rows = subjects.len().div_ceil(columns).max(1);
     let size = (PANEL.0 * columns.max(2) as u32, PANEL.1 * rows as u32);
-    let note = format!("first seed, means over {WINDOW} steps; disc: the end of a run that diverged");
+    let note = format!(
+        "first seed, means over {WINDOW} steps, those below {LEAST:.0e} (coded: 0) at the lower edge; disc: the end of a run that diverged"
+    );
     let root = canvas(svg, done, size, "Drift |x~_0 - x_0| / |x_0| while training", &note)?;
     let curves: Vec<(Subject, Vec<Curve>)> = subjects
         .into_iter()

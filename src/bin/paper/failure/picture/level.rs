@@ -8,11 +8,11 @@ use rewind::paper::method::Method;
 
 use super::super::Done;
 use super::super::evidence::{METHODS, levels, lost_by_epoch};
-use super::{LEGEND, canvas, curve, legend, style};
+use super::{LEGEND, canvas, curve, legend};
 
 /// Pixels of a panel.
 const PANEL: (u32, u32) = (620, 520);
-/// Drifts below and above are drawn at the edge.
+/// Drifts below, 0 among them, and above are drawn at the edge.
 const DRIFTS: Range<f64> = 1e-5..10.0;
 /// Errors above are drawn at the edge.
 const MOST_ERROR: f64 = 100.0;
@@ -25,8 +25,9 @@ pub fn draw(done: &Done<'_>, allowed: f64) -> Result<String, String> {
 }
 
 fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
-    let note =
-        format!("a diverged run counts as guessing; vertical lines: below them no run lost more than {allowed} points");
+    let note = format!(
+        "a diverged run counts as guessing; drift 0 at the left edge; vertical lines: below them no run lost more than {allowed} points"
+    );
     let root = canvas(svg, done, (2 * PANEL.0, PANEL.1), "What the drift tells of a training run", &note)?;
     let (panels, names) = root.split_horizontally(root.dim_in_pixel().0 - LEGEND);
     let areas = panels.split_evenly((1, 2));
@@ -47,10 +48,9 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     let y = low - 2.0..high + 4.0;
     for (group, level) in levels(done, allowed) {
         let Some(drift) = level.level else { continue };
-        let (colour, _) = style(group.method());
         let line = vec![(inside(drift), y.start), (inside(drift), y.end)];
         let name = format!("level of {}: {drift:.1e}", group.short_name());
-        curves.push(Curve { name, colour, line, ..curve(Method::Backprop) });
+        curves.push(Curve { name, line, hollow: false, marks: Vec::new(), ..curve(group.method()) });
     }
     curves.push(Curve {
         name: format!("{allowed} points, the most allowed"),
@@ -71,14 +71,14 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     legend(&names, &curves)?;
 
     let errors = |index: usize| {
-        let probes = done[index].1.probes.iter().filter(|probe| probe.drift > 0.0 && probe.error > 0.0);
+        let probes = done[index].1.probes.iter().filter(|probe| probe.error > 0.0);
         probes.map(|probe| (inside(probe.drift), probe.error.min(MOST_ERROR))).collect()
     };
     let mut curves: Vec<Curve> = methods.iter().map(|method| at(*method, &errors)).collect();
     curves.retain(|curve| !curve.marks.is_empty());
     let errors = powers_around(curves.iter().flat_map(|curve| &curve.marks).map(|point| point.1), 10.0);
     Panel {
-        caption: "Error of the gradient: a mark a run and epoch",
+        caption: "The gradient's distance from the plain pass's: a mark a run and epoch",
         x_desc: "drift on the same batch",
         x_label: &|drift| format!("{drift:.0e}"),
         y_desc: "|g - g*| / |g*|, all blocks",

@@ -5,11 +5,12 @@ pub mod drift;
 pub mod level;
 
 use plotters::prelude::*;
-use rewind::chart::{self, Area, BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, SKY, VERMILLION};
+use rewind::chart::{self, Area, Curve, Drawn};
 use rewind::config::RunConfig;
 use rewind::paper::method::Method;
 
 use super::Done;
+use crate::style;
 
 /// Panels beside each other where there is one a net.
 const COLUMNS: usize = 4;
@@ -18,24 +19,9 @@ const TITLES: u32 = 70;
 /// Width of the names beside the panels.
 const LEGEND: u32 = 230;
 
-/// Colour, and whether marks are rings.
-const fn style(method: Method) -> (RGBColor, bool) {
-    match method {
-        Method::Backprop | Method::Checkpoint => (BLACK, false),
-        Method::Adjoint => (VERMILLION, false),
-        Method::Corrected => (BLUE, false),
-        Method::FixedPoint1 => (GREEN, false),
-        Method::FixedPoint2 => (RGBColor(120, 120, 120), true),
-        Method::FixedPoint3 => (SKY, false),
-        Method::AnchorsSqrt => (PURPLE, false),
-        Method::AnchorsEach => (ORANGE, false),
-        Method::Light => (RGBColor(140, 86, 75), false),
-    }
-}
-
 /// A curve of nothing yet, in its method's style.
 fn curve(method: Method) -> Curve {
-    let (colour, hollow) = style(method);
+    let (colour, hollow) = (style::colour(method), style::is_hollow(method));
     Curve { name: method.to_string(), colour, hollow, line: Vec::new(), marks: Vec::new(), band: Vec::new() }
 }
 
