@@ -37,9 +37,15 @@ impl Limits {
         let cooperates = context.attribute(Of::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
         let shared = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let all = [&kernels.euler_step, &kernels.code_step, &kernels.inverse_vjp, &kernels.decode_vjp];
-        for kernel in all.into_iter().flat_map(ByChannels::all) {
-            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            kernel.set_attribute(attribute, shared)?;
+        let all = || all.into_iter().flat_map(ByChannels::all);
+        // what the kernels declare themselves is theirs, and the rest is what a launch may ask for
+        let mut own = 0;
+        for kernel in all() {
+            own = own.max(kernel.get_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?);
+        }
+        let shared = (shared - own).max(0);
+        for kernel in all() {
+            kernel.set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)?;
         }
         Ok(Limits { multiprocessors, shared_bytes: if cooperates { shared as usize } else { 0 } })
     }

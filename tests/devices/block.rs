@@ -191,9 +191,8 @@ fn coded<D: Device>(d: &D, map: Shape, step: CodedStep, body: Body) -> [Outputs;
         }
     }
     .expect("code_step");
-    let forward = vec![
-        ("x", bed.read(x)),
-        ("carry", bed.read(&carry)),
+    let (moved, left) = (bed.read(x), bed.read(&carry));
+    let mut forward = vec![
         ("rest", bed.read(&coder.rest)),
         ("mean", bed.read(&code.scale.mean)),
         ("rstd", bed.read(&code.scale.rstd)),
@@ -206,6 +205,10 @@ fn coded<D: Device>(d: &D, map: Shape, step: CodedStep, body: Body) -> [Outputs;
         }
     }
     .expect("decode_vjp");
+    // what was coded, and what an element has in all: codes at a threshold may be others, these may not
+    let q = moved.iter().zip(bed.read(x)).map(|(moved, x)| moved - x);
+    forward.push(("w", q.zip(&left).map(|(q, left)| q + left).collect()));
+    forward.push(("x", moved));
     [forward, b.outputs(&bed)]
 }
 
@@ -216,7 +219,8 @@ const CODED_STEPS: [CodedStep; 4] = [
     CodedStep { bits: Bits::Eight, pass: CodedPass::Altered },
 ];
 
-/// A sum that lies within rounding of a threshold is coded otherwise: few of them, so that the whole is near.
+/// What lies within rounding of a threshold may be coded the other way, which moves an element of a state by a level: few of them, so
+/// that the whole is near.
 fn near(what: &str, found: &Outputs, expected: &Outputs, part: f64) {
     for ((name, found), (_, expected)) in found.iter().zip(expected) {
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
@@ -239,7 +243,6 @@ fn coded_steps_match_their_definitions_and_the_reference() {
                     "{what} on {}: not the bits of its definition",
                     cpu.name()
                 );
-                // one code in some thousands may be another: a level of an eighth of sigma's, of one element
                 own.iter().zip(&expected).for_each(|(own, expected)| near(&what, own, expected, 0.02));
             }
         }
@@ -250,17 +253,15 @@ fn coded_steps_match_their_definitions_and_the_reference() {
 #[test]
 fn coded_steps_on_a_gpu_come_near_the_reference() {
     for (cuda, looser) in crate::bed::cudas() {
-        let maps = MAPS
-            .into_iter()
-            .filter(|map| map.pixels() > 1)
-            .chain(SMALL_MAPS.into_iter().filter(|map| map.pixels() > 1));
+        // in one launch, in a chain, in a chain whose tiles are not full, and by the definition
+        let maps = [(2, 10, 10, 16), (1, 5, 4, 32), (2, 9, 11, 64), (1, 40, 33, 16), (3, 6, 7, 33)];
+        let maps = maps.map(|(n, h, w, c)| Shape::map(n, h, w, c));
         for map in maps {
-            for step in CODED_STEPS {
+            for step in CODED_STEPS[1..3].iter().copied() {
                 let what = format!("{} bits, {} pass, {map} on {}", step.bits, step.pass, cuda.name());
                 let expected = coded(&Reference, map, step, Body::Own);
                 let flat = |[forward, backward]: [Outputs; 2]| forward.into_iter().chain(backward).collect::<Outputs>();
                 let found = crate::support::gpu::in_any_order(|| flat(coded(cuda, map, step, Body::Own)));
-                // in TF32 z2 is off by 2^-11 of itself, which many levels of eight bits feel: each a hundredth of a sigma
                 let part = if *looser > 1.0 { 0.125 } else { 0.03 };
                 near(&what, &found, &flat(expected), part);
             }
