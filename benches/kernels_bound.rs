@@ -2,9 +2,9 @@
 //! it would be short of. Nothing here is a measured time: `cargo bench --bench kernels_bound`, `-- paper` for one shape,
 //! `-- --write` to renew `benches/kernels_bound.csv`.
 //!
-//! A block-step is one Euler step of the forward pass with measured statistics, `inverse_vjp`, and the block's update. Its
-//! floor is 7 passes over the state forward and 20 backward, in L2 where the working set fits and else in DRAM, or 5
-//! evaluations on the tensor cores, whichever takes longer.
+//! A block-step is one Euler step of the forward pass with measured statistics, `inverse_vjp`, and the block's update; or the same
+//! by a code, `code_step` and `decode_vjp`. Its floor is 7 passes over the state forward and 20 backward, or 9 and 15, in L2 where
+//! the working set fits and else in DRAM, or 5 evaluations on the tensor cores, or 4, whichever takes longer.
 
 mod bed;
 
@@ -29,12 +29,8 @@ const SHAPES: [(&str, Shape); 3] = [
     ("deep", Shape::map(64, 14, 14, 256)),
 ];
 
-/// Passes over the state of a block-step, forward and backward.
-const PASSES: u64 = 7 + 20;
 /// Tensors that a block's backward step works on: x, x~, z1, z2, g, and the cotangent between the convolutions.
 const WORKING_SET: u64 = 6;
-/// Evaluations' worth of multiply-adds: one forward, two evaluations and a VJP of two backward.
-const EVALUATIONS: u64 = 5;
 /// A line of PTX is part of a main loop if it moves at least this share of its kernel's sectors.
 const MAIN_LOOP_SHARE: f64 = 0.05;
 /// Bytes of a lane's widest access.
@@ -55,10 +51,10 @@ fn main() {
     CAVEATS.iter().for_each(|caveat| println!("  - {caveat}"));
     let mut csv = String::from(HEADER);
     for (name, map) in SHAPES.into_iter().filter(|(name, _)| wanted(name)) {
-        for form in Form::ALL {
+        for (form, way) in Form::ALL.into_iter().flat_map(|form| Way::ALL.map(|way| (form, way))) {
             let cuda = form.open();
-            if let Some(launches) = block_step(&emulator, &cuda, form, map) {
-                report(name, map, form, &launches, &mut csv);
+            if let Some(launches) = block_step(&emulator, &cuda, form, way, map) {
+                report(name, map, form, way, &launches, &mut csv);
             }
         }
     }
@@ -90,26 +86,69 @@ impl Form {
     }
 }
 
+/// How the way back finds the block's state.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Reconstructed,
+    Coded,
+}
+
+impl Way {
+    const ALL: [Way; 2] = [Way::Reconstructed, Way::Coded];
+
+    fn name(self) -> &'static str {
+        match self {
+            Way::Reconstructed => "reconstructed",
+            Way::Coded => "coded",
+        }
+    }
+
+    /// Passes over the state of a block-step, forward and backward; the codes are a fraction of one.
+    fn passes(self) -> u64 {
+        match self {
+            Way::Reconstructed => 7 + 20,
+            Way::Coded => 9 + 15,
+        }
+    }
+
+    /// Evaluations' worth of multiply-adds: one forward, one or two and a VJP of two backward.
+    fn evaluations(self) -> u64 {
+        match self {
+            Way::Reconstructed => 5,
+            Way::Coded => 4,
+        }
+    }
+}
+
 /// The launches of one block-step; none if the form does not serve the map.
-fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, map: Shape) -> Option<Vec<LaunchCounts>> {
+fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, way: Way, map: Shape) -> Option<Vec<LaunchCounts>> {
     if form == Form::Cooperative && !cuda.is_cooperative(map) {
         return None;
     }
     let mut bed = Bed::new(cuda, map);
     emulator.reset_counters().expect("the emulator answers");
-    let Bed { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss, errors } =
-        &mut bed;
+    let Bed { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss, .. } = &mut bed;
     let h = 0.125;
-    cuda.euler_step(h, theta, stats, Some(running), x, cache, scratch).expect("euler_step");
-    cuda.inverse_vjp(h, Carry::Correction, theta, stats, x, x_rec, (errors, 0), cache, grad, grad_theta, scratch)
-        .expect("inverse_vjp");
+    match way {
+        Way::Reconstructed => {
+            let (carry, errors) = (Carry::Correction, (&mut bed.errors, 0));
+            cuda.euler_step(h, theta, stats, Some(running), x, cache, scratch).expect("euler_step");
+            cuda.inverse_vjp(h, carry, theta, stats, x, x_rec, errors, cache, grad, grad_theta, scratch)
+                .expect("inverse_vjp");
+        }
+        Way::Coded => {
+            let (coder, code, carry) = (&mut bed.coder, &mut bed.code, &mut bed.carry);
+            cuda.code_step(h, theta, stats, Some(running), coder, code, x, carry, cache, scratch).expect("code_step");
+            cuda.decode_vjp(h, theta, stats, coder, code, x, cache, grad, grad_theta, scratch).expect("decode_vjp");
+        }
+    }
     let step = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
     cuda.sgd_block(step, grad_theta, velocity, theta).expect("sgd_block");
     cuda.synchronize().expect("no fault");
     Some(emulator.launches().expect("the emulator answers"))
 }
 
-const HEADER: &str = "shape,form,launch,kernel,blocks,threads,tensor_mflop,fp32_mflop,unique_bytes,sectors_per_128_bytes,\
+const HEADER: &str = "shape,form,way,launch,kernel,blocks,threads,tensor_mflop,fp32_mflop,unique_bytes,sectors_per_128_bytes,\
                       conflict_share,barriers,bound_us,binding\n";
 
 /// Sectors for every 128 bytes that a warp asked for, on the worst line of a main loop; 4 is the least that whole rows take.
@@ -121,10 +160,10 @@ fn worst_sectors(counts: &LaunchCounts) -> f64 {
     main.map(|a| 128.0 * a.sectors as f64 / a.bytes as f64).fold(0.0, f64::max)
 }
 
-fn report(name: &str, map: Shape, form: Form, launches: &[LaunchCounts], csv: &mut String) {
+fn report(name: &str, map: Shape, form: Form, way: Way, launches: &[LaunchCounts], csv: &mut String) {
     let bytes = 4 * map.len() as u64;
     let in_cache = WORKING_SET * bytes <= u64::from(H100_SXM.l2_bytes);
-    println!("\n{name} {map}, {}:", form.name());
+    println!("\n{name} {map}, {}, {}:", form.name(), way.name());
     println!(
         "{:<34}{:>8}{:>12}{:>11}{:>13}{:>13}{:>11}{:>10}  binding",
         "kernel", "blocks", "tensor MF", "fp32 MF", "unique MiB", "sectors/128", "conflicts", "bound us"
@@ -156,8 +195,9 @@ fn report(name: &str, map: Shape, form: Form, launches: &[LaunchCounts], csv: &m
         // writing to a string cannot fail
         let _ = writeln!(
             csv,
-            "{name},{},{i},{kernel},{},{},{tensor:.3},{fp32:.3},{},{sectors:.3},{conflicts:.4},{},{us:.3},{binding}",
+            "{name},{},{},{i},{kernel},{},{},{tensor:.3},{fp32:.3},{},{sectors:.3},{conflicts:.4},{},{us:.3},{binding}",
             form.name(),
+            way.name(),
             counts.launch.blocks(),
             counts.launch.threads(),
             counts.global.unique_bytes,
@@ -166,14 +206,15 @@ fn report(name: &str, map: Shape, form: Form, launches: &[LaunchCounts], csv: &m
     }
     let bandwidth = if in_cache { H100_SXM.l2_bandwidth } else { H100_SXM.dram_bandwidth() };
     let evaluation = 2 * Conv::SAME_3X3.flop(map, map.c());
-    let memory_us = (PASSES * bytes) as f64 / bandwidth * 1e6;
-    let math_us = (EVALUATIONS * evaluation) as f64 / H100_SXM.tensor.tf32 * 1e6;
+    let passes = way.passes();
+    let memory_us = (passes * bytes) as f64 / bandwidth * 1e6;
+    let math_us = (way.evaluations() * evaluation) as f64 / H100_SXM.tensor.tf32 * 1e6;
     let floor_us = memory_us.max(math_us);
     println!(
-        "block-step: {} launches; unique bytes {:.2} of {PASSES} passes; bound {total_us:.1} us, {:.2} of the floor of \
+        "block-step: {} launches; unique bytes {:.2} of {passes} passes; bound {total_us:.1} us, {:.2} of the floor of \
          {floor_us:.1} us ({})",
         launches.len(),
-        unique as f64 / (PASSES * bytes) as f64,
+        unique as f64 / (passes * bytes) as f64,
         total_us / floor_us,
         if math_us > memory_us {
             "tensor cores"

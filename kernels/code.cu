@@ -222,7 +222,7 @@ __device__ void decode_kernel(float* __restrict__ x, const uint32_t* __restrict_
 }
 
 #define CODE(B)                                                                                                           \
-    extern "C" __global__ void __launch_bounds__(256)                                                                     \
+    extern "C" __global__ void __launch_bounds__(256, 2)                                                                  \
     encode_##B(uint32_t* packed, float* carry, float* x, const float* mean, const float* rstd, const float* grid,         \
                CodeCut cut, Rest rest) {                                                                                  \
         encode_kernel<B>(packed, carry, x, mean, rstd, grid, cut, rest);                                                  \

@@ -72,15 +72,17 @@ fn three_steps_end_at_the_weights_of_the_cpu() {
 fn any_order_of_blocks_and_warps_trains_to_the_same_bits() {
     let _turn = turn();
     let Some(emulator) = emulator() else { return eprintln!("on a GPU the order is the hardware's") };
-    let sweep = SweepSpec::new(SCHEMES[0], Gradient::Corrected);
-    for math in [Math::Fp32, Math::Tf32] {
+    for (math, gradient) in
+        [Math::Fp32, Math::Tf32].into_iter().flat_map(|m| [(m, Gradient::Corrected), (m, Gradient::Coded)])
+    {
+        let sweep = SweepSpec::new(SCHEMES[0], gradient);
         let natural = emulator.options().expect("options");
         let expected = trained(&gpu(math), sweep);
         for seed in [1, 2, 3] {
             emulator
                 .set_options(&rewind_emulator::machine::Options { shuffle: Some(seed), ..natural })
                 .expect("options");
-            assert!(trained(&gpu(math), sweep) == expected, "{math}, seed {seed}");
+            assert!(trained(&gpu(math), sweep) == expected, "{gradient} in {math}, seed {seed}");
         }
         emulator.set_options(&natural).expect("options");
         no_faults();

@@ -1,24 +1,28 @@
-//! What the elementwise and batch-norm kernels move, counted by the emulator: no request touches more sectors than its bytes
+//! What the elementwise, batch-norm and coding kernels move, counted by the emulator: no request touches more sectors than its bytes
 //! fill, and every operand is read once.
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
 mod support;
 
+use rewind::code::{Bits, Code, CodedPass, Coder};
 use rewind::config::Math;
 use rewind::cuda::Cuda;
 use rewind::device::{Device, Sgd};
 use rewind::memory::{Arena, Category};
-use rewind::operands::{Affine, BasicTheta, BnRunning, BnStats, Measure};
+use rewind::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Measure, Scratch};
 use rewind::shape::Shape;
 use rewind::tensor::Tensor;
 use rewind_emulator::counters::LaunchCounts;
 use support::gpu::{emulator, gpu, no_faults, turn};
 use support::{uniform, write};
 
+/// Bits of the codes under test.
+const BITS: Bits = Bits::Four;
+
 /// Every operation under test once, on maps of this shape; the launches that it took.
 fn launches(d: &Cuda, map: Shape) -> Vec<LaunchCounts> {
     let arena =
-        &mut Arena::new(d, 64 * map.len() as u64 + 256 * (map.c() * map.c()) as u64 + (1 << 20)).expect("arena");
+        &mut Arena::new(d, 80 * map.len() as u64 + 256 * (map.c() * map.c()) as u64 + (1 << 20)).expect("arena");
     let c = map.c();
     let filled = |arena: &mut Arena<'_, Cuda>, shape: Shape| -> Tensor<Cuda> {
         let mut tensor = arena.tensor(Category::State, shape).expect("tensor");
@@ -39,7 +43,14 @@ fn launches(d: &Cuda, map: Shape) -> Vec<LaunchCounts> {
     });
     let (lr, loss) = (filled(arena, Shape::vector(1)), filled(arena, Shape::vector(2)));
     let mut out = filled(arena, Shape::vector(2));
-    let room = d.bn_workspace(map).max(d.squared_distance_workspace(map));
+    let mut coder = Coder::new(arena, c, BITS, CodedPass::Altered).expect("coder");
+    d.fill(1.0, &mut coder.rest).expect("fill");
+    let mut code = Code::new(arena, map, BITS).expect("code");
+    let (mut state, mut carry) = (filled(arena, map), filled(arena, map));
+    let mut scratch = Scratch::new(arena, map, Cuda::SCRATCH_MAPS, d.block_workspace(map)).expect("scratch");
+    let mut cache = BasicCache::new(arena, Category::Scratch, map).expect("cache");
+    let mut block_stats = BasicStats::new(arena, Category::Statistics, c).expect("stats");
+    let room = d.bn_workspace(map).max(d.squared_distance_workspace(map)).max(d.code_workspace(map));
     let mut workspace = arena.tensor(Category::Scratch, Shape::vector(room)).expect("workspace").buffer;
     let emulator = emulator().expect("asked before");
     emulator.reset_counters().expect("counters");
@@ -60,6 +71,13 @@ fn launches(d: &Cuda, map: Shape) -> Vec<LaunchCounts> {
     d.bn_grad_z(&g, 1.0, &z, &stats, &affine, &sums, &mut y).expect("bn_grad_z");
     let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
     d.sgd_block(step, &grad, &mut velocity, &mut theta).expect("sgd_block");
+    d.code_start(&mut state, &mut coder.grid, &mut workspace).expect("code_start");
+    d.code_scale(0.5, &[&affine], &coder.rest, &mut code.scale).expect("code_scale");
+    d.encode(&mut coder, &mut carry, Some(&mut state), &mut code, &mut workspace).expect("encode");
+    d.decode(&coder, &code, &mut state, &mut workspace).expect("decode");
+    let (x, cache) = (&mut state, &mut cache);
+    d.code_step(0.5, &theta, &mut block_stats, None, &mut coder, &mut code, x, &mut carry, cache, &mut scratch)
+        .expect("code_step");
     no_faults();
     emulator.launches().expect("counters")
 }
@@ -70,7 +88,8 @@ fn requests_touch_no_more_sectors_than_their_bytes_fill() {
     if emulator().is_none() {
         return eprintln!("on a GPU nobody counts sectors");
     }
-    let cuda = gpu(Math::Fp32);
+    // the chain, so that a coded step's last kernel is one of its own
+    let cuda = gpu(Math::Fp32).chained();
     for map in [Shape::map(8, 10, 10, 16), Shape::map(2, 16, 16, 64), Shape::map(1, 14, 14, 256)] {
         let (bytes, c) = (4 * map.len() as u64, map.c() as u64);
         let counted = launches(&cuda, map);
@@ -88,6 +107,8 @@ fn requests_touch_no_more_sectors_than_their_bytes_fill() {
             ("relu_grad", 2, 1),
             ("squared_distance_partial", 2, 0),
             ("any_not_finite", 1, 0),
+            ("code_start", 1, 0),
+            ("code_round", 1, 1),
             ("bn_moments", 1, 0),
             ("bn_apply", 1, 1),
             ("norm_relu", 1, 1),
@@ -110,6 +131,22 @@ fn requests_touch_no_more_sectors_than_their_bytes_fill() {
             let conflicts = counts.shared.load.conflicts() + counts.shared.store.conflicts();
             let allowed = counts.launch.blocks() * (12 * c.min(128)).div_ceil(32);
             assert!(conflicts <= allowed, "{name} of {map}: {conflicts} of {allowed} bank conflicts");
+        }
+        // a thread a word: rows of words begin anywhere, so that a warp's request may touch one sector more than it fills
+        let packed = 4 * (map.n() * BITS.words(map.image_len())) as u64;
+        for (name, read, written) in [("encode_4", 2, 2), ("norm_encode_4", 3, 2), ("decode_4", 1, 1)] {
+            let counts = of(name);
+            let codes = if name == "decode_4" { [packed, 0] } else { [0, packed] };
+            // beside the maps a few vectors of C, and a number a channel of each block and of their groups
+            let rest = 4 * c * (2 * counts.launch.blocks() + 12);
+            let [loaded, stored] = [counts.global.unique_load_bytes, counts.global.unique_store_bytes];
+            assert!(loaded <= read * bytes + codes[0] + rest, "{name} of {map} reads {loaded} bytes of {bytes}");
+            assert!(stored >= written * bytes + codes[1], "{name} of {map} writes {stored} bytes of {bytes}");
+            assert!(stored <= written * bytes + codes[1] + rest, "{name} of {map} writes {stored} bytes of {bytes}");
+            for access in counts.accesses.values().filter(|access| access.bytes > bytes / 8) {
+                let least = access.bytes.div_ceil(32);
+                assert!(access.sectors <= least + access.requests, "{name} of {map}: {access:?}");
+            }
         }
         let sgd = of("sgd_block");
         assert_eq!(sgd.global.unique_store_bytes, 2 * 4 * (18 * c * c + 4 * c), "sgd_block of {map}");

@@ -1,5 +1,6 @@
 //! What the benches of blocks share: everything that a block's operations read or write, on any device.
 
+use rewind::code::{Bits, Code, CodedPass, Coder, unit};
 use rewind::device::Device;
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Scratch};
@@ -23,14 +24,18 @@ pub struct Bed<D: Device> {
     pub loss: Tensor<D>,
     /// A block's local error.
     pub errors: Tensor<D>,
+    /// The carry of a coded pass, what its codes share, and a code that moves nothing.
+    pub carry: Tensor<D>,
+    pub coder: Coder<D>,
+    pub code: Code<D>,
 }
 
 impl<D: Device> Bed<D> {
     /// Uniform random operands of the size that they have in a net.
     pub fn new(d: &D, map: Shape) -> Self {
-        let workspace = d.block_workspace(map).max(d.squared_distance_workspace(map));
-        // 8 maps, 3 sets of weights, and the padding of some 50 small tensors
-        let elements = 8 * map.len() + 3 * 2 * 9 * map.c() * map.c() + 64 * (map.c() + 16) + workspace;
+        let workspace = d.block_workspace(map).max(d.squared_distance_workspace(map)).max(d.code_workspace(map));
+        // 9 maps and the codes of one, 3 sets of weights, and the padding of some 50 small tensors
+        let elements = 10 * map.len() + 3 * 2 * 9 * map.c() * map.c() + 64 * (map.c() + 16) + workspace;
         let bytes = (size_of::<D::Real>() * elements) as u64;
         let mut arena = Arena::new(d, bytes).expect("memory");
         let mut seed = 1;
@@ -53,13 +58,37 @@ impl<D: Device> Bed<D> {
         let mut running = || BnRunning { mean: tensor(vector, 0.0, 0.5), var: tensor(vector, 1.0, 0.5) };
         let running = BasicRunning { bn1: running(), bn2: running() };
         let mut state = || tensor(map, 0.0, 1.0);
-        let (x, x_rec, grad) = (state(), state(), state());
+        let (x, x_rec, grad, carry) = (state(), state(), state(), state());
         let cache = BasicCache { z1: state(), z2: state() };
         let errors = tensor(Shape::vector(4), 0.0, 0.0);
         let (lr, loss) = (tensor(Shape::vector(1), 0.0, 0.0), tensor(Shape::vector(2), 1.0, 0.0));
+        let bits = Bits::default();
+        let mut zeros = |shape| tensor(shape, 0.0, 0.0);
+        let packed = zeros(Shape::map(map.n(), 1, 1, D::code_len(map.image_len(), bits)));
+        let code = Code { scale: BnStats { mean: zeros(vector), rstd: zeros(vector) }, packed };
+        let rest = zeros(vector);
+        let grid = tensor(Shape::vector(1), unit(1.0), 0.0);
+        let coder = Coder { bits, pass: CodedPass::default(), grid, rest };
         // two maps, so that the definitions in primitives run too
         let scratch = Scratch::new(&mut arena, map, 2, workspace).expect("room");
-        Self { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss, errors }
+        Self {
+            x,
+            x_rec,
+            grad,
+            theta,
+            grad_theta,
+            velocity,
+            stats,
+            running,
+            cache,
+            scratch,
+            lr,
+            loss,
+            errors,
+            carry,
+            coder,
+            code,
+        }
     }
 }
 

@@ -65,6 +65,14 @@ fn forward<D: Device>(bench: &mut Bench<'_, D>) {
         let Bed { x, theta, stats, running, cache, scratch, .. } = b;
         fused::euler_step(d, 1e-9, theta, stats, Some(running), x, cache, scratch)
     });
+    bench.on_maps("code_step", "", Work::Convolutions(2), |d, b| {
+        let Bed { x, theta, stats, running, cache, scratch, coder, code, carry, .. } = b;
+        d.code_step(1e-9, theta, stats, Some(running), coder, code, x, carry, cache, scratch)
+    });
+    bench.on_maps("code_step", "_primitives", Work::Convolutions(2), |d, b| {
+        let Bed { x, theta, stats, running, cache, scratch, coder, code, carry, .. } = b;
+        fused::code_step(d, 1e-9, theta, stats, Some(running), coder, code, x, carry, cache, scratch)
+    });
 }
 
 fn backward<D: Device>(bench: &mut Bench<'_, D>) {
@@ -93,6 +101,15 @@ fn backward<D: Device>(bench: &mut Bench<'_, D>) {
         let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, errors, .. } = b;
         let (carry, errors) = (Carry::Correction, (errors, 0));
         fused::inverse_vjp(d, 1e-9, carry, theta, stats, x, x_rec, errors, cache, grad, grad_theta, scratch)
+    });
+    // the way back by a code that moves nothing
+    bench.on_maps("decode_vjp", "", Work::Convolutions(6), |d, b| {
+        let Bed { x, grad, theta, stats, cache, grad_theta, scratch, coder, code, .. } = b;
+        d.decode_vjp(1e-9, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)
+    });
+    bench.on_maps("decode_vjp", "_primitives", Work::Convolutions(6), |d, b| {
+        let Bed { x, grad, theta, stats, cache, grad_theta, scratch, coder, code, .. } = b;
+        fused::decode_vjp(d, 1e-9, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)
     });
     bench.on_maps("sgd_block", "", Work::Weights(5), |d, b| {
         let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };

@@ -712,6 +712,96 @@ impl Device for Timed {
         })
     }
 
+    fn code_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &mut BasicStats<Self>,
+        running: Option<&mut BasicRunning<Self>>,
+        coder: &mut Coder<Self>,
+        code: &mut Code<Self>,
+        x: &mut Tensor<Self>,
+        carry: &mut Tensor<Self>,
+        cache: &mut BasicCache<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        if self.grain.parts_blocks() {
+            return fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch);
+        }
+        let cost = {
+            let (map, w) = (x.shape(), theta.conv1.shape());
+            block_cost(2, map, w, &[map, map, map, map, w, w, code.packed.shape()])
+        };
+        self.time("code_step", cost, |d| {
+            let theta = lend(d, theta);
+            let mut stats = lend_mut(d, stats);
+            let mut running = running.map(|running| lend_mut(d, running));
+            let mut coder = lend_mut(d, coder);
+            let mut code = lend_mut(d, code);
+            let mut x = lend_mut(d, x);
+            let mut carry = lend_mut(d, carry);
+            let mut cache = lend_mut(d, cache);
+            let mut scratch = lend_mut(d, scratch);
+            d.code_step(
+                h,
+                &theta,
+                &mut stats,
+                running.as_deref_mut(),
+                &mut coder,
+                &mut code,
+                &mut x,
+                &mut carry,
+                &mut cache,
+                &mut scratch,
+            )
+        })
+    }
+
+    fn decode_vjp(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        coder: &Coder<Self>,
+        code: &Code<Self>,
+        x: &mut Tensor<Self>,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor<Self>,
+        grad_theta: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        if self.grain.parts_blocks() {
+            return fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch);
+        }
+        let cost = {
+            let (map, w) = (x.shape(), theta.conv1.shape());
+            block_cost(6, map, w, &[map, map, map, map, w, w, w, w, code.packed.shape()])
+        };
+        self.time("decode_vjp", cost, |d| {
+            let theta = lend(d, theta);
+            let stats = lend(d, stats);
+            let coder = lend(d, coder);
+            let code = lend(d, code);
+            let mut x = lend_mut(d, x);
+            let mut cache = lend_mut(d, cache);
+            let mut grad_x = lend_mut(d, grad_x);
+            let mut grad_theta = lend_mut(d, grad_theta);
+            let mut scratch = lend_mut(d, scratch);
+            d.decode_vjp(
+                h,
+                &theta,
+                &stats,
+                &coder,
+                &code,
+                &mut x,
+                &mut cache,
+                &mut grad_x,
+                &mut grad_theta,
+                &mut scratch,
+            )
+        })
+    }
+
     fn inverse_vjp(
         &self,
         h: f64,

@@ -9,6 +9,8 @@ mod batch_norm;
 mod bed;
 mod block;
 mod code;
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+mod coded_block;
 mod conv;
 mod data;
 mod elementwise;
