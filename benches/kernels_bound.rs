@@ -97,10 +97,11 @@ fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, map: Shape) -> Optio
     }
     let mut bed = Bed::new(cuda, map);
     emulator.reset_counters().expect("the emulator answers");
-    let Bed { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss } = &mut bed;
+    let Bed { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss, errors } =
+        &mut bed;
     let h = 0.125;
     cuda.euler_step(h, theta, stats, Some(running), x, cache, scratch).expect("euler_step");
-    cuda.inverse_vjp(h, Carry::Correction, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+    cuda.inverse_vjp(h, Carry::Correction, theta, stats, x, x_rec, (errors, 0), cache, grad, grad_theta, scratch)
         .expect("inverse_vjp");
     let step = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
     cuda.sgd_block(step, grad_theta, velocity, theta).expect("sgd_block");

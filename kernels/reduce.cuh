@@ -5,6 +5,7 @@
 // A counter for each group and one for the groups, of each channel tile: zero before the launch and after it.
 #pragma once
 #include "conv_tile.cuh"
+#include "last.cuh"
 
 struct Reduction {
     float* partial;
@@ -13,22 +14,6 @@ struct Reduction {
     uint32_t group;
 };
 static_assert(sizeof(Reduction) == 24, "src/cuda/operand.rs declares the same");
-
-// Whether this block is the last of `count` to come here; it then sees what the others wrote before. Every thread gets the
-// answer. The counter is left at zero.
-__device__ inline bool last_to_come(uint32_t* counter, uint32_t count) {
-    __shared__ uint32_t before;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        before = atomicAdd(counter, 1u);
-        if (before == count - 1) *counter = 0;
-    }
-    __syncthreads();
-    const bool last = before == count - 1;
-    if (last) __threadfence();
-    return last;
-}
 
 // Mean and M2 of tiles; how many numbers went into them follows from the tiles' range.
 struct MomentShares {

@@ -28,10 +28,10 @@ pub enum Bits {
     #[value(name = "1")]
     One,
     /// Four levels.
-    #[default]
     #[value(name = "2")]
     Two,
     /// Sixteen levels.
+    #[default]
     #[value(name = "4")]
     Four,
     /// 256 levels.

@@ -70,7 +70,7 @@ pub struct Settings {
     /// auto, coded, corrected, adjoint, checkpoint, backprop [default: auto].
     #[arg(long, value_name = "MODE", hide_possible_values = true, help_heading = "Gradient")]
     pub gradient: Option<Gradient>,
-    /// Bits per element of a code: 1, 2, 4 or 8 [default: 2].
+    /// Bits per element of a code: 1, 2, 4 or 8 [default: 4].
     #[arg(long, value_name = "B", hide_possible_values = true, help_heading = "Gradient")]
     pub bits: Option<Bits>,
     /// Codes leave the pass plain, or altered: then exact for it [default: plain].

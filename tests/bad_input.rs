@@ -134,9 +134,9 @@ fn a_runs_folder_that_cannot_be_made_exits_1() {
 #[test]
 fn a_plan_over_the_limit_names_the_largest_depth_that_fits() {
     let place = Place::new();
-    let planned = place.succeed("--data synthetic --depth 20 --plan");
+    let planned = place.succeed("--data synthetic --gradient corrected --depth 20 --plan");
     let limit = planned.in_table("  total ").split_whitespace().next().expect("bytes");
-    let line = format!("--data synthetic --memory-limit {limit}");
+    let line = format!("--data synthetic --gradient corrected --memory-limit {limit}");
     let ended = refused(&place, &format!("{line} --depth 64"), 1, &["--memory-limit", "--depth 20"]);
     for category in ["parameters", "scratch", "total", "of which activations"] {
         assert!(
@@ -193,7 +193,7 @@ fn less_than_what_is_done_is_refused_on_resume() {
         ("--depth 3", "--depth 2"),
         ("--channels 5", "--channels 4"),
         ("--scheme heun", "--scheme euler"),
-        ("--gradient adjoint", "--gradient corrected"),
+        ("--gradient adjoint", "--gradient auto"),
         ("--batch 500", "--batch 1000"),
         ("--no-augment", "without --no-augment"),
     ] {

@@ -27,6 +27,7 @@ struct Block {
     cache: BasicCache<Cuda>,
     lr: Tensor<Cuda>,
     loss: Tensor<Cuda>,
+    errors: Tensor<Cuda>,
     scratch: Scratch<Cuda>,
 }
 
@@ -56,8 +57,9 @@ fn block(cuda: &Cuda, map: Shape) -> Block {
     let mut state = || tensor(map, 0.0, 1.0);
     let (x, x_rec, grad, cache) = (state(), state(), state(), BasicCache { z1: state(), z2: state() });
     let (lr, loss) = (tensor(Shape::vector(1), 0.1, 0.0), tensor(Shape::vector(2), 1.0, 0.0));
+    let errors = tensor(Shape::vector(4), 0.0, 0.0);
     let scratch = Scratch::new(&mut arena, map, Cuda::SCRATCH_MAPS, workspace).expect("room");
-    Block { x, x_rec, grad, theta, velocity, grad_theta, stats, cache, lr, loss, scratch }
+    Block { x, x_rec, grad, theta, velocity, grad_theta, stats, cache, lr, loss, errors, scratch }
 }
 
 /// The launches of a forward step, and of the inverse step with VJP and update.
@@ -75,6 +77,7 @@ fn launches(math: Math, map: Shape) -> [Vec<LaunchCounts>; 2] {
         mut cache,
         lr,
         loss,
+        mut errors,
         mut scratch,
     } = block(&cuda, map);
     let counted = || {
@@ -86,8 +89,21 @@ fn launches(math: Math, map: Shape) -> [Vec<LaunchCounts>; 2] {
     cuda.euler_step(0.1, &theta, &mut stats, None, &mut x, &mut cache, &mut scratch).expect("euler_step");
     let forward = counted();
     let (carry, cache) = (Carry::Correction, &mut cache);
-    cuda.inverse_vjp(0.1, carry, &theta, &stats, &mut x, &mut x_rec, cache, &mut grad, &mut grad_theta, &mut scratch)
-        .expect("inverse_vjp");
+    let errors = (&mut errors, 0);
+    cuda.inverse_vjp(
+        0.1,
+        carry,
+        &theta,
+        &stats,
+        &mut x,
+        &mut x_rec,
+        errors,
+        cache,
+        &mut grad,
+        &mut grad_theta,
+        &mut scratch,
+    )
+    .expect("inverse_vjp");
     let sgd = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
     cuda.sgd_block(sgd, &grad_theta, &mut velocity, &mut theta).expect("sgd_block");
     no_faults();

@@ -100,7 +100,7 @@ fn the_plan_is_what_is_taken_and_activations_are_flat() {
             assert_eq!(net.memory().of(category), on_cpu.of(category), "{category} of {spec:?}");
         }
     }
-    for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Light] {
+    for gradient in [Gradient::Adjoint, Gradient::Corrected] {
         let sweep = SweepSpec::new(SCHEMES[0], gradient);
         let activations = |depth| {
             let spec = NetSpec { sweep, ..small(sweep, depth, 16, 4) };

@@ -49,7 +49,7 @@ fn launches(d: &Cuda, map: Shape) -> Vec<LaunchCounts> {
     d.axpby(0.5, &x, 2.0, &mut y).expect("axpby");
     d.relu(&mut y).expect("relu");
     d.relu_grad(&x, &mut y).expect("relu_grad");
-    d.squared_distance(&x, &z, &mut out, &mut workspace).expect("squared_distance");
+    d.squared_distance(&x, &z, &mut out, 0, &mut workspace).expect("squared_distance");
     assert!(d.all_finite(&x).expect("all_finite"));
     let measure = Measure { stats: &mut stats, running: Some(&mut running) };
     d.bn_stats(&z, measure, &mut workspace).expect("bn_stats");

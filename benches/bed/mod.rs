@@ -21,6 +21,8 @@ pub struct Bed<D: Device> {
     /// Learning rate 0: the weights stay what they are.
     pub lr: Tensor<D>,
     pub loss: Tensor<D>,
+    /// A block's local error.
+    pub errors: Tensor<D>,
 }
 
 impl<D: Device> Bed<D> {
@@ -53,10 +55,11 @@ impl<D: Device> Bed<D> {
         let mut state = || tensor(map, 0.0, 1.0);
         let (x, x_rec, grad) = (state(), state(), state());
         let cache = BasicCache { z1: state(), z2: state() };
+        let errors = tensor(Shape::vector(4), 0.0, 0.0);
         let (lr, loss) = (tensor(Shape::vector(1), 0.0, 0.0), tensor(Shape::vector(2), 1.0, 0.0));
         // two maps, so that the definitions in primitives run too
         let scratch = Scratch::new(&mut arena, map, 2, workspace).expect("room");
-        Self { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss }
+        Self { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss, errors }
     }
 }
 

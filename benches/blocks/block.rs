@@ -1,5 +1,5 @@
 //! One block of a sweep, forward, and backward in every gradient mode: the time of a sweep over 8 steps, divided by 8, so
-//! that what a mode shares between blocks (a segment's stored state, `light`'s first guess) is in it. The update of the
+//! that what a mode shares between blocks (a segment's stored state) is in it. The update of the
 //! block's weights is part of the backward, as in training.
 
 use std::time::{Duration, Instant};
@@ -26,8 +26,9 @@ pub fn evaluations(spec: &SweepSpec, steps: u64) -> [u64; 2] {
         Gradient::Backprop => 2 * steps,
         Gradient::Checkpoint => 3 * steps,
         Gradient::Adjoint | Gradient::Corrected => 4 * steps,
-        // the first step has no guess to start from
-        Gradient::Light => 3 * steps + 1,
+        Gradient::Coded => 3 * steps,
+        // so shallow a stack starts coded
+        Gradient::Auto => 3 * steps,
     };
     [steps, backward].map(|n| n * spec.scheme.stages() as u64)
 }

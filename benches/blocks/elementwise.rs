@@ -13,7 +13,7 @@ pub fn all<D: Device>(bench: &mut Bench<'_, D>) {
     bench.on_maps("relu_grad", "", Work::Maps(3), |d, b| d.relu_grad(&b.x, &mut b.grad));
     // `lr` has one element and `loss` the two that this needs
     bench.on_maps("squared_distance", "", Work::Maps(2), |d, b| {
-        d.squared_distance(&b.x, &b.x_rec, &mut b.loss, &mut b.scratch.workspace)
+        d.squared_distance(&b.x, &b.x_rec, &mut b.loss, 0, &mut b.scratch.workspace)
     });
     bench.on_maps("all_finite", "", Work::Maps(1), |d, b| d.all_finite(&b.x).map(|finite| assert!(finite)));
 }

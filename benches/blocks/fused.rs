@@ -86,12 +86,13 @@ fn backward<D: Device>(bench: &mut Bench<'_, D>) {
     });
     // as small a step as above
     bench.on_maps("inverse_vjp", "", Work::Convolutions(8), |d, b| {
-        let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, .. } = b;
-        d.inverse_vjp(1e-9, Carry::Correction, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+        let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, errors, .. } = b;
+        d.inverse_vjp(1e-9, Carry::Correction, theta, stats, x, x_rec, (errors, 0), cache, grad, grad_theta, scratch)
     });
     bench.on_maps("inverse_vjp", "_primitives", Work::Convolutions(8), |d, b| {
-        let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, .. } = b;
-        fused::inverse_vjp(d, 1e-9, Carry::Correction, theta, stats, x, x_rec, cache, grad, grad_theta, scratch)
+        let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, errors, .. } = b;
+        let (carry, errors) = (Carry::Correction, (errors, 0));
+        fused::inverse_vjp(d, 1e-9, carry, theta, stats, x, x_rec, errors, cache, grad, grad_theta, scratch)
     });
     bench.on_maps("sgd_block", "", Work::Weights(5), |d, b| {
         let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };

@@ -9,7 +9,7 @@ use rewind::scheme::Scheme;
 
 /// The columns of the table, from the one that keeps most.
 pub const METHODS: [Method; 6] =
-    [Method::Backprop, Method::Checkpoint, Method::AnchorsSqrt, Method::Light, Method::Adjoint, Method::Corrected];
+    [Method::Backprop, Method::Checkpoint, Method::AnchorsSqrt, Method::Coded4, Method::Adjoint, Method::Corrected];
 
 /// Training steps of a cell: the second shows that the first took everything.
 pub const STEPS: usize = 2;

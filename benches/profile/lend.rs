@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
 use rewind::device::Device;
 use rewind::host::{HostBuffer, HostRegion};
@@ -128,6 +129,17 @@ lend_fields! {
     BasicStats { bn1, bn2 }
     BasicRunning { bn1, bn2 }
     BasicCache { z1, z2 }
+    Code { scale, packed }
+}
+
+impl Lend for Coder<Timed> {
+    type View = Coder<Cpu>;
+
+    unsafe fn view(&self, cpu: &Cpu) -> Coder<Cpu> {
+        let Self { bits, pass, grid, rest } = self;
+        // SAFETY: the caller's promise.
+        unsafe { Coder { bits: *bits, pass: *pass, grid: grid.view(cpu), rest: rest.view(cpu) } }
+    }
 }
 
 impl Lend for Scratch<Timed> {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
 use rewind::data::{Dataset, Held, Part as Split, Place};
 use rewind::device::{Device, PassPosition, Sgd};
@@ -286,6 +287,7 @@ impl Device for Timed {
         x: &Tensor<Self>,
         y: &Tensor<Self>,
         out: &mut Tensor<Self>,
+        at: usize,
         workspace: &mut Part,
     ) -> Result<()> {
         let cost = Cost::of(&[x.shape(), y.shape()]);
@@ -294,8 +296,68 @@ impl Device for Timed {
             let y = lend(d, y);
             let mut out = lend_mut(d, out);
             let mut workspace = lend_mut(d, workspace);
-            d.squared_distance(&x, &y, &mut out, &mut workspace)
+            d.squared_distance(&x, &y, &mut out, at, &mut workspace)
         })
+    }
+
+    fn code_start(&self, x_acc: &mut Tensor<Self>, grid: &mut Tensor<Self>, workspace: &mut Part) -> Result<()> {
+        self.time("code_start", Cost::of(&[x_acc.shape(), x_acc.shape(), x_acc.shape()]), |d| {
+            d.code_start(&mut lend_mut(d, x_acc), &mut lend_mut(d, grid), &mut lend_mut(d, workspace))
+        })
+    }
+
+    fn code_round(&self, grid: &Tensor<Self>, x_acc: &mut Tensor<Self>) -> Result<()> {
+        self.time("code_round", Cost::of(&[x_acc.shape(), x_acc.shape()]), |d| {
+            d.code_round(&lend(d, grid), &mut lend_mut(d, x_acc))
+        })
+    }
+
+    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor<Self>, scale: &mut BnStats<Self>) -> Result<()> {
+        self.time("code_scale", Cost::of(&[rest.shape()]), |d| {
+            let lent: Vec<_> = last.iter().map(|affine| lend(d, *affine)).collect();
+            let last: Vec<&Affine<Cpu>> = lent.iter().map(|affine| &**affine).collect();
+            d.code_scale(h, &last, &lend(d, rest), &mut lend_mut(d, scale))
+        })
+    }
+
+    fn encode(
+        &self,
+        coder: &mut Coder<Self>,
+        carry_acc: &mut Tensor<Self>,
+        x_acc: Option<&mut Tensor<Self>>,
+        code: &mut Code<Self>,
+        workspace: &mut Part,
+    ) -> Result<()> {
+        let map = carry_acc.shape();
+        let states = if x_acc.is_some() { 2 } else { 0 };
+        let cost = Cost::of(&[&[map; 4][..2 + states], &[code.packed.shape()]].concat());
+        self.time("encode", cost, |d| {
+            let (mut coder, mut carry, mut code) = (lend_mut(d, coder), lend_mut(d, carry_acc), lend_mut(d, code));
+            let mut x = x_acc.map(|x| lend_mut(d, x));
+            d.encode(&mut coder, &mut carry, x.as_deref_mut(), &mut code, &mut lend_mut(d, workspace))
+        })
+    }
+
+    fn decode(
+        &self,
+        coder: &Coder<Self>,
+        code: &Code<Self>,
+        x_acc: &mut Tensor<Self>,
+        workspace: &mut Part,
+    ) -> Result<()> {
+        let cost = Cost::of(&[x_acc.shape(), x_acc.shape(), code.packed.shape()]);
+        self.time("decode", cost, |d| {
+            let (coder, code) = (lend(d, coder), lend(d, code));
+            d.decode(&coder, &code, &mut lend_mut(d, x_acc), &mut lend_mut(d, workspace))
+        })
+    }
+
+    fn code_workspace(&self, map: Shape) -> usize {
+        self.cpu.code_workspace(map)
+    }
+
+    fn judge(&self, errors: &Tensor<Self>, at: usize, verdict_acc: &mut Tensor<Self>) -> Result<()> {
+        self.cpu.judge(&lend(&self.cpu, errors), at, &mut lend_mut(&self.cpu, verdict_acc))
     }
 
     fn conv(
@@ -658,13 +720,17 @@ impl Device for Timed {
         stats: &BasicStats<Self>,
         x: &mut Tensor<Self>,
         x_rec: &mut Tensor<Self>,
+        (errors, at): (&mut Tensor<Self>, usize),
         cache: &mut BasicCache<Self>,
         grad_x: &mut Tensor<Self>,
         grad_theta: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
         if self.grain.parts_blocks() {
-            return fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch);
+            let errors = (errors, at);
+            return fused::inverse_vjp(
+                self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
+            );
         }
         let cost = {
             let (map, w) = (x.shape(), theta.conv1.shape());
@@ -686,6 +752,7 @@ impl Device for Timed {
                 &stats,
                 &mut x,
                 &mut x_rec,
+                (&mut lend_mut(d, errors), at),
                 &mut cache,
                 &mut grad_x,
                 &mut grad_theta,

@@ -1,11 +1,12 @@
-//! One residual block's inverse step and VJP as a short chain of launches, for channels that are multiples of 16: each
+//! One residual block's way back (inverse step or decoding, and VJP) as a short chain of launches, for channels that are multiples of 16: each
 //! convolution with what stands before and behind it (kernels/conv_block.cu), both gradients by weights at once.
 
 use super::conv::{Geometry, grad_w_jobs, reduction, tiles};
 use super::kernels::Tile;
 use super::launch::launch;
-use super::operand::{GradSums, Norm, Operand, WeightJob};
-use super::{Cuda, Tensor, at, conv};
+use super::operand::{GradSums, NextPass, Norm, Operand, PairSum, WeightJob};
+use super::{Cuda, Tensor, at, code, conv, part};
+use crate::code::{Code, Coder};
 use crate::device::Device;
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, Carry, Scratch};
@@ -30,12 +31,45 @@ impl Shaped<'_> {
         tiles(self.map.pixels(), c, self.tile.channels(), parameters * c)
     }
 
-    /// `y = x + h bn2(conv(relu(bn1(z1))))`; y may be x.
-    fn norm_relu_conv_step(&self, y: u64, x: u64, h: f64, norms: [Norm; 2], z1: &Tensor, w: &Tensor) -> Result<()> {
+    /// `z1 = conv1(x)`.
+    fn conv1(&self, theta: &BasicTheta<Cuda>, x: &Tensor, z1: &mut Tensor, workspace: u64) -> Result<()> {
+        let (x, w) = ((at(x), self.map), (at(&theta.conv1), self.map.c()));
+        conv::forward(self.d, x, w, Conv::SAME_3X3, at(z1), None, workspace)
+    }
+
+    /// `y = x + h bn2(conv(relu(bn1(z1))))`, and how far that moved.
+    fn norm_relu_conv_step(
+        &self,
+        y: &mut Tensor,
+        x: &Tensor,
+        h: f64,
+        norms: [Norm; 2],
+        z1: &Tensor,
+        w: &Tensor,
+        moved: PairSum,
+    ) -> Result<()> {
         let ([norm1, norm2], h, d) = (norms, h as f32, self.d);
         let (kernel, config, g) =
             (d.kernels.norm_relu_conv_step.of(d.math, self.tile), self.config(3), self.geometry());
-        launch!(d, "norm_relu_conv_step", kernel, config, y, x, h, norm2, at(z1), norm1, at(w), g)
+        launch!(d, "norm_relu_conv_step", kernel, config, at(y), at(x), h, norm2, at(z1), norm1, at(w), g, moved)
+    }
+
+    /// z2 from z1, batch norm 2's gradient sums, and the next pass if there is one.
+    fn norm_relu_conv_sums(
+        &self,
+        cache: &mut BasicCache<Cuda>,
+        next: NextPass,
+        grad: &Tensor,
+        norms: [Norm; 2],
+        w: &Tensor,
+        to: GradSums,
+        workspace: u64,
+    ) -> Result<()> {
+        let ([norm1, norm2], d, BasicCache { z1, z2 }) = (norms, self.d, cache);
+        let (kernel, config, g) =
+            (d.kernels.norm_relu_conv_sums.of(d.math, self.tile), self.config(3), self.geometry());
+        let (r, z2, grad, z1, w) = (reduction(d, self.map, self.tile, workspace), at(z2), at(grad), at(z1), at(w));
+        launch!(d, "norm_relu_conv_sums", kernel, config, z2, next, grad, norm2, z1, norm1, w, g, r, to)
     }
 
     /// `grad_u`, and batch norm 1's gradient sums.
@@ -67,8 +101,7 @@ impl Shaped<'_> {
     }
 }
 
-/// [`Device::inverse_vjp`] in seven launches. `x_rec` stays unused where the sweep carries on from the reconstruction, which
-/// then replaces x at once.
+/// [`Device::inverse_vjp`] in seven launches.
 pub fn inverse_vjp(
     d: &Cuda,
     tile: Tile,
@@ -78,6 +111,7 @@ pub fn inverse_vjp(
     stats: &BasicStats<Cuda>,
     x: &mut Tensor,
     x_rec: &mut Tensor,
+    (errors, offset): (&mut Tensor, usize),
     cache: &mut BasicCache<Cuda>,
     grad_x: &mut Tensor,
     grad_theta: &mut BasicTheta<Cuda>,
@@ -85,50 +119,64 @@ pub fn inverse_vjp(
 ) -> Result<()> {
     let map = x.shape();
     let block = Shaped { d, map, tile };
-    let BasicCache { z1, z2 } = cache;
+    let workspace = scratch.workspace.address();
+    let norms = [Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2)];
+    let sums_to = |offset| conv::pair_sum(d, map, tile, workspace, part(errors, offset));
+    block.conv1(theta, x, &mut cache.z1, workspace)?;
+    block.norm_relu_conv_step(x_rec, x, -h, norms, &cache.z1, &theta.conv2, sums_to(offset))?;
+    let (correct, left) = (u32::from(carry == Carry::Correction), sums_to(offset + 2));
+    let next = NextPass { x: at(x), rec: at(x_rec), h: -h as f32, correct, left };
+    pull_back(block, h, theta, stats, x_rec, next, cache, grad_x, grad_theta, scratch)
+}
+
+/// [`Device::decode_vjp`] in six launches.
+pub fn decode_vjp(
+    d: &Cuda,
+    tile: Tile,
+    h: f64,
+    theta: &BasicTheta<Cuda>,
+    stats: &BasicStats<Cuda>,
+    coder: &Coder<Cuda>,
+    coded: &Code<Cuda>,
+    x: &mut Tensor,
+    cache: &mut BasicCache<Cuda>,
+    grad_x: &mut Tensor,
+    grad_theta: &mut BasicTheta<Cuda>,
+    scratch: &mut Scratch<Cuda>,
+) -> Result<()> {
+    code::decode(d, coder, coded, x)?;
+    let block = Shaped { d, map: x.shape(), tile };
+    pull_back(block, h, theta, stats, x, NextPass::NONE, cache, grad_x, grad_theta, scratch)
+}
+
+/// The evaluation at x_n and the way back through it, in five launches.
+fn pull_back(
+    block: Shaped<'_>,
+    h: f64,
+    theta: &BasicTheta<Cuda>,
+    stats: &BasicStats<Cuda>,
+    x_n: &Tensor,
+    next: NextPass,
+    cache: &mut BasicCache<Cuda>,
+    grad_x: &mut Tensor,
+    grad_theta: &mut BasicTheta<Cuda>,
+    scratch: &mut Scratch<Cuda>,
+) -> Result<()> {
     let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
     let workspace = workspace.address();
-    let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
-    let (rec, corrected) = match carry {
-        Carry::Reconstruction => (at(x), 0),
-        Carry::Correction => (at(x_rec), at(x)),
-    };
-    let conv1 = |x: u64, z1: &mut Tensor| {
-        conv::forward(d, (x, map), (at(&theta.conv1), map.c()), Conv::SAME_3X3, at(z1), None, workspace)
-    };
-
-    conv1(at(x), z1)?;
-    block.norm_relu_conv_step(rec, at(x), -h, [norm1, norm2], z1, &theta.conv2)?;
-    conv1(rec, z1)?;
+    let norms = [Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2)];
+    let [norm1, norm2] = norms;
+    block.conv1(theta, x_n, &mut cache.z1, workspace)?;
     let to = GradSums::new(sums2, &mut grad_theta.bn2, h, false);
-    let (kernel, config, g) = (d.kernels.norm_relu_conv_sums.of(d.math, tile), block.config(3), block.geometry());
-    let (r, back, w2) = (reduction(d, map, tile, workspace), -h as f32, at(&theta.conv2));
-    let (z1_at, grad) = (at(z1), at(grad_x));
-    launch!(
-        d,
-        "norm_relu_conv_sums",
-        kernel,
-        config,
-        at(z2),
-        corrected,
-        back,
-        grad,
-        norm2,
-        z1_at,
-        norm1,
-        w2,
-        g,
-        r,
-        to
-    )?;
-
+    block.norm_relu_conv_sums(cache, next, grad_x, norms, &theta.conv2, to, workspace)?;
+    let BasicCache { z1, z2 } = cache;
     let grad_z2 = Operand::bn_grad(grad_x, h, z2, norm2, sums2);
     let to = GradSums::new(sums1, &mut grad_theta.bn1, 1.0, false);
     block.bn_grad_conv_relu(grad_u, grad_z2, &theta.conv2, z1, norm1, to, workspace)?;
     let grad_z1 = Operand::bn_grad(grad_u, 1.0, z1, norm1, sums1);
     let jobs = [
         WeightJob::new(Operand::norm_relu(z1, norm1), grad_z2, at(&grad_theta.conv2)),
-        WeightJob::new(Operand::plain(rec), grad_z1, at(&grad_theta.conv1)),
+        WeightJob::new(Operand::plain(at(x_n)), grad_z1, at(&grad_theta.conv1)),
     ];
     block.grad_w(&jobs, false, workspace)?;
     block.bn_grad_conv_acc(grad_x, grad_z1, &theta.conv1)

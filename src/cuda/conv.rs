@@ -4,7 +4,7 @@ use cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
 
 use super::kernels::Tile;
 use super::launch::{grid, launch};
-use super::operand::{Operand, Reduction, Statistics, WeightJob};
+use super::operand::{Operand, PairSum, Reduction, Statistics, WeightJob};
 use super::{Cuda, Norm, batch_norm};
 use crate::error::Result;
 use crate::operands::Measure;
@@ -23,7 +23,8 @@ const ANY_TILE: usize = 16;
 /// Blocks that the gradient by weights aims at: two for each multiprocessor of a large card, as more would write more
 /// shares than they gain. Fixed, so that sums have one order on every card.
 const WEIGHT_BLOCKS: usize = 256;
-/// Counters of arrived blocks that a device keeps, all zero between launches.
+/// Counters of arrived blocks that a reduction may use, all zero between launches. The device keeps one more, for sums over a
+/// whole launch beside it.
 pub const COUNTERS: usize = 16384;
 /// Channels whose parameters fit in shared memory beside the stages (four numbers each, of 48 KiB in all).
 const MOST_FUSED: usize = 1024;
@@ -88,8 +89,20 @@ pub fn reduction(d: &Cuda, map: Shape, tile: Tile, partial: u64) -> Reduction {
     Reduction::new(partial, counters(d), group as u32)
 }
 
-fn counters(d: &Cuda) -> u64 {
+/// Where the counters of arrived blocks lie.
+pub fn counters(d: &Cuda) -> u64 {
     d.counters.device_ptr(&d.stream).0
+}
+
+/// Two sums over a map's elements, into `out`, beside a reduction over its tiles.
+pub fn pair_sum(d: &Cuda, map: Shape, tile: Tile, partial: u64, out: u64) -> PairSum {
+    let word = |address: u64, words: usize| address + (words * size_of::<u32>()) as u64;
+    PairSum { out, partial: word(partial, shares(map, tile)), counter: word(counters(d), COUNTERS) }
+}
+
+/// Elements of its shares: two a block.
+fn pair_shares(map: Shape, tile: Tile) -> usize {
+    2 * map.pixels().div_ceil(TILE_PIXELS).max(1) * (map.c() / tile.channels())
 }
 
 /// Elements of a reduction's shares.
@@ -230,5 +243,5 @@ pub fn workspace(x: Shape, conv: Conv, c_out: usize) -> usize {
 
 /// Elements of workspace for a block's fused operations beyond those.
 pub fn block_workspace(map: Shape, tile: Tile) -> usize {
-    WeightCut::new(map, Conv::SAME_3X3, map.c(), 2).partial().max(shares(map, tile))
+    WeightCut::new(map, Conv::SAME_3X3, map.c(), 2).partial().max(shares(map, tile) + pair_shares(map, tile))
 }

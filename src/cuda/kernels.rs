@@ -3,6 +3,7 @@
 use cudarc::driver::CudaFunction;
 
 use super::images::Images;
+use crate::code::Bits;
 use crate::config::Math;
 use crate::error::Result;
 
@@ -22,8 +23,13 @@ macro_rules! kernels {
             pub norm_relu_conv_sums: ByTile,
             pub bn_grad_conv_relu: ByTile,
             pub bn_grad_conv_acc: ByTile,
+            pub encode: ByBits,
+            pub norm_encode: ByBits,
+            pub decode: ByBits,
             pub euler_step: ByChannels,
+            pub code_step: ByChannels,
             pub inverse_vjp: ByChannels,
+            pub decode_vjp: ByChannels,
         }
 
         impl Kernels {
@@ -45,8 +51,13 @@ macro_rules! kernels {
                     norm_relu_conv_sums: ByTile::find(images, "conv_block", "norm_relu_conv_sums")?,
                     bn_grad_conv_relu: ByTile::find(images, "conv_block", "bn_grad_conv_relu")?,
                     bn_grad_conv_acc: ByTile::find(images, "conv_block", "bn_grad_conv_acc")?,
+                    encode: ByBits::find(images, "encode")?,
+                    norm_encode: ByBits::find(images, "norm_encode")?,
+                    decode: ByBits::find(images, "decode")?,
                     euler_step: ByChannels::find(images, "small_block", "euler_step")?,
+                    code_step: ByChannels::find(images, "small_block", "code_step")?,
                     inverse_vjp: ByChannels::find(images, "small_block", "inverse_vjp")?,
+                    decode_vjp: ByChannels::find(images, "small_block", "decode_vjp")?,
                 })
             }
         }
@@ -58,6 +69,7 @@ kernels! {
         sgd_block;
     "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
         bn_grad_sums_total bn_grad_z;
+    "code": code_start code_round code_scale judge;
     "draw_batch": draw_batch;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
     "record_step": record_step;
@@ -140,5 +152,20 @@ impl ByChannels {
     /// All forms.
     pub fn all(&self) -> impl Iterator<Item = &CudaFunction> {
         self.0.iter().flatten()
+    }
+}
+
+/// A kernel's forms by bits of a code, in the order of [`Bits::ALL`].
+pub struct ByBits([CudaFunction; 4]);
+
+impl ByBits {
+    fn find(images: &Images, name: &str) -> Result<ByBits> {
+        let [one, two, four, eight] = Bits::ALL.map(|bits| images.find("code", &format!("{name}_{bits}")));
+        Ok(ByBits([one?, two?, four?, eight?]))
+    }
+
+    /// The form for that many bits.
+    pub fn of(&self, bits: Bits) -> &CudaFunction {
+        &self.0[bits as usize]
     }
 }

@@ -8,6 +8,7 @@
 mod batch_norm;
 mod block;
 mod buffer;
+mod code;
 mod conv;
 mod data;
 pub mod doctor;
@@ -38,6 +39,7 @@ use self::images::Form;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, over_fours, warps};
 use self::operand::Norm;
+use crate::code::{Code, Coder};
 use crate::config::Math;
 use crate::data::{Dataset, Part, Place};
 use crate::device::{BN_EPS, Device, DeviceMemory, PassPosition, Sgd};
@@ -74,6 +76,11 @@ pub struct Cuda {
 /// A tensor's address.
 fn at(tensor: &Tensor) -> u64 {
     tensor.buffer.address()
+}
+
+/// The address of a vector's element.
+fn part(vector: &Tensor, offset: usize) -> u64 {
+    at(vector) + (offset * size_of::<f32>()) as u64
 }
 
 impl Device for Cuda {
@@ -209,16 +216,31 @@ impl Device for Cuda {
         launch!(self, "relu_grad", &self.kernels.relu_grad, over_fours(len), at(grad), at(y), len as u64)
     }
 
-    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
+    fn squared_distance(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        out: &mut Tensor,
+        offset: usize,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
         check("squared_distance", x.shape(), y.shape())?;
-        check("squared_distance", Shape::vector(2), out.shape())?;
+        fit::part("squared_distance", offset..offset + 2, out.shape())?;
         let (len, partial) = (x.shape().len(), workspace.address());
         let blocks = distance_blocks(len);
         let kernel = &self.kernels.squared_distance_partial;
         let config = grid([blocks, 1], launch::THREADS);
         launch!(self, "squared_distance", kernel, config, partial, at(x), at(y), len as u64)?;
         let kernel = &self.kernels.squared_distance_total;
-        launch!(self, "squared_distance", kernel, grid([1, 1], launch::THREADS), at(out), partial, blocks as u32)
+        launch!(
+            self,
+            "squared_distance",
+            kernel,
+            grid([1, 1], launch::THREADS),
+            part(out, offset),
+            partial,
+            blocks as u32
+        )
     }
 
     fn squared_distance_workspace(&self, x: Shape) -> usize {
@@ -241,6 +263,48 @@ impl Device for Cuda {
             .map_err(|e| driver("all_finite", e))?;
         self.stream.synchronize().map_err(|e| driver("all_finite", e))?;
         Ok(found == [0])
+    }
+
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
+        check("code_start", Shape::vector(1), grid.shape())?;
+        code::start(self, x_acc, grid, workspace.address())
+    }
+
+    fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
+        check("code_round", Shape::vector(1), grid.shape())?;
+        code::round(self, grid, x_acc)
+    }
+
+    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor, scale: &mut BnStats<Self>) -> Result<()> {
+        last.iter().try_for_each(|affine| fit::norm("code_scale", rest.shape().c(), scale, affine))?;
+        code::scale(self, h, last, rest, scale)
+    }
+
+    fn encode(
+        &self,
+        coder: &mut Coder<Self>,
+        carry_acc: &mut Tensor,
+        x_acc: Option<&mut Tensor>,
+        code: &mut Code<Self>,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        fit::code("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check("encode", carry_acc.shape(), x.shape()))?;
+        code::encode(self, coder, carry_acc, x_acc, code, workspace.address())
+    }
+
+    fn decode(&self, coder: &Coder<Self>, code: &Code<Self>, x_acc: &mut Tensor, _: &mut CudaBuffer) -> Result<()> {
+        fit::code("decode", x_acc.shape(), coder, code)?;
+        code::decode(self, coder, code, x_acc)
+    }
+
+    fn code_workspace(&self, map: Shape) -> usize {
+        code::workspace(map)
+    }
+
+    fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
+        fit::part("judge", at..at + 4, errors.shape())?;
+        code::judge(self, errors, at, verdict_acc)
     }
 
     fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
@@ -437,7 +501,7 @@ impl Device for Cuda {
     fn block_workspace(&self, map: Shape) -> usize {
         let primitives = self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map));
         let chained = conv::fused_tile(map.c()).map_or(0, |tile| conv::block_workspace(map, tile));
-        primitives.max(chained).max(self.limits.workspace(map))
+        primitives.max(chained).max(self.limits.workspace(map)).max(self.code_workspace(map))
     }
 
     fn conv_stats(
@@ -568,6 +632,65 @@ impl Device for Cuda {
         fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
     }
 
+    fn code_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &mut BasicStats<Self>,
+        running: Option<&mut BasicRunning<Self>>,
+        coder: &mut Coder<Self>,
+        code: &mut Code<Self>,
+        x: &mut Tensor,
+        carry: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        let map = x.shape();
+        check("code_step", map, carry.shape())?;
+        fit::code("code_step", map, coder, code)?;
+        fit::basic("code_step", map.c(), theta, stats)?;
+        if let Some(form) = self.limits.form(map) {
+            let workspace = scratch.workspace.address();
+            return small_block::code_step(self, form, h, theta, stats, running, coder, code, x, carry, workspace);
+        }
+        if map.c() > code::MOST_CHANNELS {
+            return fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch);
+        }
+        fused::evaluate(self, theta, stats, running, x, cache, scratch)?;
+        let norm = Norm::new(&stats.bn2, &theta.bn2);
+        code::norm_encode(self, h, &cache.z2, norm, coder, code, x, carry, scratch.workspace.address())
+    }
+
+    fn decode_vjp(
+        &self,
+        h: f64,
+        theta: &BasicTheta<Self>,
+        stats: &BasicStats<Self>,
+        coder: &Coder<Self>,
+        code: &Code<Self>,
+        x: &mut Tensor,
+        cache: &mut BasicCache<Self>,
+        grad_x: &mut Tensor,
+        grad_theta: &mut BasicTheta<Self>,
+        scratch: &mut Scratch<Self>,
+    ) -> Result<()> {
+        check("decode_vjp", x.shape(), grad_x.shape())?;
+        fit::code("decode_vjp", x.shape(), coder, code)?;
+        if let Some(form) = self.limits.form(x.shape()) {
+            let workspace = scratch.workspace.address();
+            fit::basic("decode_vjp", x.shape().c(), theta, stats)?;
+            fit::basic("decode_vjp", x.shape().c(), grad_theta, stats)?;
+            return small_block::decode_vjp(self, form, h, theta, stats, coder, code, x, grad_x, grad_theta, workspace);
+        }
+        fit::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+        match conv::fused_tile(x.shape().c()) {
+            Some(tile) => {
+                block::decode_vjp(self, tile, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
+            }
+            None => fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch),
+        }
+    }
+
     fn inverse_vjp(
         &self,
         h: f64,
@@ -576,27 +699,33 @@ impl Device for Cuda {
         stats: &BasicStats<Self>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
+        errors: (&mut Tensor, usize),
         cache: &mut BasicCache<Self>,
         grad_x: &mut Tensor,
         grad_theta: &mut BasicTheta<Self>,
         scratch: &mut Scratch<Self>,
     ) -> Result<()> {
+        fit::part("inverse_vjp", errors.1..errors.1 + 4, errors.0.shape())?;
         if let Some(form) = self.limits.form(x.shape()) {
             let workspace = scratch.workspace.address();
             check("inverse_vjp", x.shape(), grad_x.shape())?;
             fit::basic("inverse_vjp", x.shape().c(), theta, stats)?;
             fit::basic("inverse_vjp", x.shape().c(), grad_theta, stats)?;
-            let (x, grad_x) = (at(x), at(grad_x));
-            return small_block::inverse_vjp(self, form, h, carry, theta, stats, x, grad_x, grad_theta, workspace);
+            let (x, errors, grad_x) = (at(x), part(errors.0, errors.1), at(grad_x));
+            return small_block::inverse_vjp(
+                self, form, h, carry, theta, stats, x, errors, grad_x, grad_theta, workspace,
+            );
         }
         fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
         check("inverse_vjp", x.shape(), x_rec.shape())?;
         check("inverse_vjp", x.shape(), grad_x.shape())?;
         match conv::fused_tile(x.shape().c()) {
-            Some(tile) => {
-                block::inverse_vjp(self, tile, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch)
+            Some(tile) => block::inverse_vjp(
+                self, tile, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
+            ),
+            None => {
+                fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
             }
-            None => fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, cache, grad_x, grad_theta, scratch),
         }
     }
 }

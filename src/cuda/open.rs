@@ -99,7 +99,7 @@ impl Cuda {
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
-        let counters = stream.alloc_zeros(conv::COUNTERS).map_err(|e| driver("reserving memory", e))?;
+        let counters = stream.alloc_zeros(conv::COUNTERS + 1).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
         let (form, eager) = (images.form, false);
         Ok(Self { stream, copies, kernels, limits, math, flag, counters, name, form, at_open, eager })

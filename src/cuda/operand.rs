@@ -154,3 +154,38 @@ impl WeightJob {
         WeightJob { x, grad, grad_w }
     }
 }
+
+/// Where two sums over a map go, the blocks' shares of them, and the blocks' counter.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct PairSum {
+    pub out: u64,
+    pub partial: u64,
+    pub counter: u64,
+}
+
+// SAFETY: three addresses, as epilogue.cuh declares; copied by value.
+unsafe impl DeviceRepr for PairSum {}
+const _: () = assert!(size_of::<PairSum>() == 24);
+
+/// The reverse step's next pass: the state it starts from and replaces, the reconstruction, whether the state becomes the pass
+/// itself, and where the distance of the two goes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct NextPass {
+    pub x: u64,
+    pub rec: u64,
+    pub h: f32,
+    pub correct: u32,
+    pub left: PairSum,
+}
+
+// SAFETY: addresses, a float and a u32, as conv_block.cu declares; copied by value.
+unsafe impl DeviceRepr for NextPass {}
+const _: () = assert!(size_of::<NextPass>() == 48);
+
+impl NextPass {
+    /// No pass.
+    pub const NONE: NextPass =
+        NextPass { x: 0, rec: 0, h: 0.0, correct: 0, left: PairSum { out: 0, partial: 0, counter: 0 } };
+}

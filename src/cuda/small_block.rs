@@ -1,4 +1,4 @@
-//! A residual block on small maps as one cooperative launch: which maps take this form, and its two launches.
+//! A residual block on small maps as one cooperative launch: which maps take this form, and its launches.
 //!
 //! A block of the launch keeps its images in shared memory, so that all blocks must be resident at once. There is at most one
 //! a multiprocessor: what fits a multiprocessor's shared memory decides, and no occupancy has to be asked for.
@@ -6,9 +6,10 @@
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
 use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 
-use super::kernels::Kernels;
+use super::kernels::{ByChannels, Kernels};
 use super::launch::cooperate;
-use super::{Cuda, at};
+use super::{Cuda, Tensor, at, conv};
+use crate::code::{Code, CodedPass, Coder};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::error::Result;
 use crate::operands::{BasicRunning, BasicStats, BasicTheta, Carry};
@@ -35,7 +36,8 @@ impl Limits {
         let multiprocessors = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
         let cooperates = context.attribute(Of::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
         let shared = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
-        for kernel in kernels.euler_step.all().chain(kernels.inverse_vjp.all()) {
+        let all = [&kernels.euler_step, &kernels.code_step, &kernels.inverse_vjp, &kernels.decode_vjp];
+        for kernel in all.into_iter().flat_map(ByChannels::all) {
             let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             kernel.set_attribute(attribute, shared)?;
         }
@@ -77,7 +79,7 @@ impl Form {
     }
 }
 
-/// Maps that `inverse_vjp` and `euler_step` keep in shared memory.
+/// Maps that the way back and the forward step keep in shared memory.
 const VJP_MAPS: usize = 4;
 const STEP_MAPS: usize = 3;
 
@@ -92,11 +94,11 @@ impl Limits {
     }
 
     /// Elements of workspace for a map and for every smaller batch of it, some of which may take this form where the map
-    /// does not: two sums of both norms and both convolutions' gradients a block.
+    /// does not: two sums of both norms, both convolutions' gradients and a local error a block.
     pub fn workspace(&self, map: Shape) -> usize {
         let c = map.c();
         let blocks = if self.form(map.with_batch(1)).is_some() { map.n().min(self.multiprocessors) } else { 0 };
-        blocks * (4 * c + 18 * c * c)
+        blocks * (4 * c + 18 * c * c + 4)
     }
 }
 
@@ -132,12 +134,31 @@ struct Norms {
     scale2: u64,
 }
 
+/// Addresses of a code and of what all codes share, as in small_block.cu.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Coded {
+    packed: u64,
+    mean: u64,
+    rstd: u64,
+    rest: u64,
+    grid: u64,
+    counter: u64,
+    words: u32,
+    bits: u32,
+    plain: u32,
+    unused: u32,
+}
+
 // SAFETY: plain numbers in the order of small_block.cu, which asserts the sizes too; copied by value.
 unsafe impl DeviceRepr for Extents {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Theta {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Norms {}
+// SAFETY: as above.
+unsafe impl DeviceRepr for Coded {}
+const _: () = assert!(size_of::<Coded>() == 64);
 const _: () = assert!(size_of::<Extents>() == 16 && size_of::<Theta>() == 48 && size_of::<Norms>() == 32);
 
 impl Theta {
@@ -159,6 +180,25 @@ impl Norms {
     }
 }
 
+impl Coded {
+    fn new(d: &Cuda, form: Form, coder: &Coder<Cuda>, code: &Code<Cuda>) -> Coded {
+        let (words, bits) = (coder.bits.words(form.map.image_len()) as u32, coder.bits.count() as u32);
+        let (mean, rstd, counter) = (at(&code.scale.mean), at(&code.scale.rstd), conv::counters(d));
+        Coded {
+            packed: at(&code.packed),
+            mean,
+            rstd,
+            rest: at(&coder.rest),
+            grid: at(&coder.grid),
+            counter,
+            words,
+            bits,
+            plain: u32::from(coder.pass == CodedPass::Plain),
+            unused: 0,
+        }
+    }
+}
+
 /// `x += h f(x)`, f's statistics measured on the batch.
 pub fn euler_step(
     d: &Cuda,
@@ -177,7 +217,66 @@ pub fn euler_step(
     cooperate!(d, "euler_step", kernel, config, x, stats, running, workspace, theta, h, eps, weight, extents)
 }
 
-/// The inverse step and the VJP, with given statistics.
+/// `carry += h f(x)`, f's statistics measured on the batch, and the coding of that.
+pub fn code_step(
+    d: &Cuda,
+    form: Form,
+    h: f64,
+    theta: &BasicTheta<Cuda>,
+    stats: &mut BasicStats<Cuda>,
+    running: Option<&mut BasicRunning<Cuda>>,
+    coder: &mut Coder<Cuda>,
+    code: &mut Code<Cuda>,
+    x: &mut Tensor,
+    carry: &mut Tensor,
+    workspace: u64,
+) -> Result<()> {
+    let kernel = d.kernels.code_step.of(d.math, form.map.c() == 32);
+    let (stats, running) = (Norms::stats(stats), running.map_or_else(Norms::default, |r| Norms::running(r)));
+    let (eps, weight, coded) = (BN_EPS as f32, BN_MOMENTUM as f32, Coded::new(d, form, coder, code));
+    let (config, theta, extents) = (form.config(STEP_MAPS), Theta::of(theta), form.extents());
+    let (x, carry) = (at(x), at(carry));
+    cooperate!(
+        d,
+        "code_step",
+        kernel,
+        config,
+        x,
+        carry,
+        stats,
+        running,
+        coded,
+        workspace,
+        theta,
+        h,
+        eps,
+        weight,
+        extents
+    )
+}
+
+/// The decoding of x_n and the VJP there, with given statistics.
+pub fn decode_vjp(
+    d: &Cuda,
+    form: Form,
+    h: f64,
+    theta: &BasicTheta<Cuda>,
+    stats: &BasicStats<Cuda>,
+    coder: &Coder<Cuda>,
+    code: &Code<Cuda>,
+    x: &mut Tensor,
+    grad_x: &mut Tensor,
+    grad_theta: &mut BasicTheta<Cuda>,
+    workspace: u64,
+) -> Result<()> {
+    let kernel = d.kernels.decode_vjp.of(d.math, form.map.c() == 32);
+    let (theta, grad_theta, stats) = (Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats));
+    let (config, h, extents) = (form.config(VJP_MAPS), h as f32, form.extents());
+    let (coded, x, grad_x) = (Coded::new(d, form, coder, code), at(x), at(grad_x));
+    cooperate!(d, "decode_vjp", kernel, config, x, grad_x, grad_theta, workspace, theta, stats, coded, h, extents)
+}
+
+/// The inverse step and the VJP, with given statistics; `errors` receives the local error.
 pub fn inverse_vjp(
     d: &Cuda,
     form: Form,
@@ -186,6 +285,7 @@ pub fn inverse_vjp(
     theta: &BasicTheta<Cuda>,
     stats: &BasicStats<Cuda>,
     x: u64,
+    errors: u64,
     grad_x: u64,
     grad_theta: &mut BasicTheta<Cuda>,
     workspace: u64,
@@ -194,7 +294,22 @@ pub fn inverse_vjp(
     let (theta, grad_theta, stats) = (Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats));
     let (config, h, extents) = (form.config(VJP_MAPS), h as f32, form.extents());
     let correct = u32::from(carry == Carry::Correction);
-    cooperate!(d, "inverse_vjp", kernel, config, x, grad_x, grad_theta, workspace, theta, stats, h, correct, extents)
+    cooperate!(
+        d,
+        "inverse_vjp",
+        kernel,
+        config,
+        x,
+        errors,
+        grad_x,
+        grad_theta,
+        workspace,
+        theta,
+        stats,
+        h,
+        correct,
+        extents
+    )
 }
 
 #[cfg(test)]
@@ -242,7 +357,7 @@ mod tests {
                     assert!(card.workspace(map) >= planned, "{map}");
                     planned = card.workspace(map);
                     if let Some(form) = card.form(map) {
-                        assert!(form.blocks() * (4 * c + 18 * c * c) <= planned, "{map}");
+                        assert!(form.blocks() * (4 * c + 18 * c * c + 4) <= planned, "{map}");
                         assert!(form.blocks() <= card.multiprocessors && form.images * form.blocks() >= n, "{map}");
                     }
                 }

@@ -128,7 +128,7 @@ impl SweepSpec {
             fixed_point: 0,
             anchors: None,
             checkpoint_every: None,
-            bits: Bits::Two,
+            bits: Bits::Four,
             coded_pass: CodedPass::Plain,
             code_room: None,
             bn_stats: BnStatistics::Saved,

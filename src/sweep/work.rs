@@ -133,11 +133,11 @@ impl<D: Device, F: Field<D>> Work<D, F> {
     /// Whether these are ways for this stack: one for each step, and codes that there are, none of them twice.
     pub(crate) fn takes(&self, ways: &[Way]) -> bool {
         let mut taken = vec![false; self.codes.len()];
-        let mut free = |way: &Way| match way {
+        let free = |way: &Way| match way {
             Way::Coded(slot) => taken.get_mut(*slot).is_some_and(|taken| !std::mem::replace(taken, true)),
             Way::Reconstructed | Way::Refined => true,
         };
-        ways.len() == self.ways.len() && ways.iter().all(|way| free(way))
+        ways.len() == self.ways.len() && ways.iter().all(free)
     }
 
     /// Reads the local errors that the last sweep measured. Waits for the device; allocates nothing.

@@ -75,7 +75,7 @@ pub fn distances<D: Device>(d: &D, map: Shape) -> Outputs {
     let (x, y) = (bed.tensor(map, &uniform(1, map.len())), bed.tensor(map, &uniform(2, map.len())));
     let mut out = bed.empty(Shape::vector(2));
     let mut workspace = bed.buffer(d.squared_distance_workspace(map));
-    d.squared_distance(&x, &y, &mut out, &mut workspace).expect("squared_distance");
+    d.squared_distance(&x, &y, &mut out, 0, &mut workspace).expect("squared_distance");
     vec![("distances", bed.read(&out))]
 }
 

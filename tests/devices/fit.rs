@@ -34,7 +34,7 @@ fn misfits<D: Device>(d: &D) {
     refused("copy", d.copy(&wide, &mut a));
     refused("axpby", d.axpby(1.0, &wide, 1.0, &mut a));
     refused("relu_grad", d.relu_grad(&wide, &mut a));
-    refused("squared_distance", d.squared_distance(&a, &wide, &mut pair, workspace));
+    refused("squared_distance", d.squared_distance(&a, &wide, &mut pair, 0, workspace));
     refused("conv", d.conv(&a, &weight, Conv::SAME_3X3, &mut b, workspace));
     refused("conv", d.conv(&wide, &weight, Conv::SAME_3X3, &mut a, workspace));
     refused("conv_grad_x", d.conv_grad_x(&a, &weight, Conv::SAME_3X3, &mut b, workspace));

@@ -8,6 +8,7 @@
 mod batch_norm;
 mod bed;
 mod block;
+mod code;
 mod conv;
 mod data;
 mod elementwise;
