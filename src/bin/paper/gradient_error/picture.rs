@@ -30,7 +30,7 @@ const SHOWN: [Method; 8] = [
     Method::AnchorsEach,
     Method::AnchorsSqrt,
     Method::Corrected,
-    Method::Coded2,
+    Method::Coded4,
     Method::FixedPoint1,
     Method::FixedPoint2,
     Method::FixedPoint3,
