@@ -40,18 +40,17 @@ fn failure_compares_ways_and_derives_levels() {
     let drift = |step, mode| of(step, mode, "largest_drift");
     assert!(drift("1", "adjoint") > drift("1/N", "adjoint"), "{summary:#}");
     assert_eq!(drift("1", "backprop"), None);
-    // a coded pass meets its states again, to the bit, and its gradient is exact for it, which is not the plain one's
     for step in ["1", "1/N"] {
-        assert_eq!([drift(step, "coded-2"), of(step, "coded-2", "own_gradient_error")], [Some(0.0); 2]);
+        // no carry is left at x_0, whose numbers round
+        assert!(drift(step, "coded-2").is_some_and(|drift| drift < 1e-5), "{summary:#}");
         assert!(of(step, "coded-2", "gradient_error").is_some_and(|error| error > 0.0), "{summary:#}");
-        assert_eq!(of(step, "corrected", "own_gradient_error"), None);
         assert!(of(step, "corrected", "largest_local_error").is_some_and(|error| error > 0.0), "{summary:#}");
         assert_eq!(of(step, "coded-2", "largest_local_error"), None);
     }
-    // one without blocks near an ODE codes them all, so that it has no drift either
-    assert_eq!(drift("1", "auto"), Some(0.0));
+    // where no block is near an ODE, all are coded
+    assert!(drift("1", "auto").is_some_and(|drift| drift < 1e-5), "{summary:#}");
     let svg = place.text("out/failure/drift.svg");
-    assert!(svg.contains("(coded: 0) at the lower edge"), "{svg}");
+    assert!(svg.contains("(coded: rounding) at the lower edge"), "{svg}");
     assert!(summary["levels"].as_array().is_some_and(|levels| levels.len() == 3), "{summary:#}");
     let before = place.contents();
     assert_eq!(place.paper(line).stdout, ended.stdout);

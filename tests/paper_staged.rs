@@ -59,8 +59,8 @@ fn untying_changes_nothing_by_itself_and_fine_tuning_does() {
     assert!(losses[0] != losses[1] && losses[1] != losses[2], "{losses:?}");
     let drift = |run: &str| fields(run)[7].parse::<f64>().expect("a drift");
     assert!(drift("untied-corrected") > 0.0);
-    // and where a shallow net starts coded
-    assert_eq!([drift("untied-coded-2"), drift("untied-auto")], [0.0; 2]);
+    // no carry is left at x_0, and auto starts a shallow net coded
+    assert!(drift("untied-coded-2") < 1e-5 && drift("untied-auto") < 1e-5);
 
     // a run that is missing is trained again to the same bits, and what it starts from too
     let before = place.contents();

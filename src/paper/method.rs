@@ -81,7 +81,7 @@ impl Method {
         Self::FixedPoint3,
     ];
 
-    /// Those that code every block's increment: exact for the forward pass that ran, which is not the plain one.
+    /// Those that code every block's increment.
     pub const CODED: [Self; 4] = [Self::Coded1, Self::Coded2, Self::Coded4, Self::Coded8];
 
     /// The sweep at this depth: statistics saved, updates in the sweep.

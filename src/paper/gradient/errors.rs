@@ -19,14 +19,25 @@ pub struct ModeErrors {
     pub squared: f64,
     /// `|x~_0 - x_0| / |x_0|` at the end of the sweep.
     pub drift: Option<f64>,
-    /// The largest such distance at an anchor; of a mode that codes, at the states of the sweep that `own` compares with, which
-    /// are all stored.
+    /// The largest such distance at an anchor.
     pub anchor_drift: Option<f64>,
-    /// `|g - g'| / |g'|` with the exact gradient g' of the forward pass that ran, where that is not the plain one.
-    #[serde(default)]
-    pub own: Option<f64>,
+    /// Of a mode that codes, the same codes in the pass that they alter.
+    pub altered: Option<Altered>,
     /// `|g - g*| / |g*|` of each block, from the first.
     pub blocks: Vec<f64>,
+}
+
+/// The gradient g of the forward pass that codes alter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Altered {
+    /// `|g - g'| / |g'|` with the exact gradient g' of that pass: by the same sweep, but from every block's true state.
+    pub own: f64,
+    /// `|g - g*| / |g*|`: how far that pass's gradient is from the plain pass's.
+    pub error: f64,
+    /// `|x~_0 - x_0| / |x_0|` at the end of the sweep.
+    pub drift: Option<f64>,
+    /// The largest such distance one block below a true state, of all blocks but the first.
+    pub step_drift: Option<f64>,
 }
 
 /// Squares of norms, and the inner product.
@@ -104,7 +115,7 @@ pub(super) fn compare(mode: Method, found: &[Gradient64], exact: &[Gradient64], 
         squared: squared.iter().sum::<f64>() / squared.len().max(1) as f64,
         drift: drift.stem,
         anchor_drift: drift.anchors,
-        own: None,
+        altered: None,
         blocks: blocks.into_iter().map(|sums| sums.squared().sqrt()).collect(),
     }
 }

@@ -98,9 +98,9 @@ impl Cell for GradientSpec {
     }
 
     fn work(&self) -> f64 {
-        // a mode that codes is measured a second time, with every state stored
-        let twice = self.modes.iter().filter(|mode| Method::CODED.contains(mode));
-        let all = self.modes.iter().chain(twice).chain([&Method::Backprop]);
+        // a mode that codes is measured three times: in both passes, and in one of them with every state stored
+        let more = self.modes.iter().filter(|mode| Method::CODED.contains(mode)).flat_map(|mode| [mode; 2]);
+        let all = self.modes.iter().chain(more).chain([&Method::Backprop]);
         let evaluations: usize = all.map(|mode| mode.evaluations()).sum();
         let evaluations = (evaluations * self.depth * self.batch * self.scheme.stages()) as f64;
         evaluations * self.precision.slowness() + self.training_work

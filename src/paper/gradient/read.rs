@@ -4,19 +4,12 @@ use crate::device::{Device, SgdStep};
 use crate::error::Result;
 use crate::field::Field;
 use crate::net::{Drift, Net};
-use crate::sweep::{Gradient, SweepSpec};
 use crate::tensor::Real;
 
 /// One tensor's gradient: its name, and its values.
 pub type Gradient64 = (String, Vec<f64>);
 /// All gradients of the residual blocks, and what the sweep told of its drift.
 pub type Gradients = (Vec<Gradient64>, Drift);
-
-/// The sweep that gives the exact gradient of the forward pass that `sweep` runs, where that is another than the plain one: the
-/// same with every state stored, so that no block's state is got back from another one that was.
-pub fn with_every_state(sweep: SweepSpec) -> Option<SweepSpec> {
-    (sweep.gradient == Gradient::Coded).then_some(SweepSpec { anchors: Some(1), ..sweep })
-}
 
 /// The gradients of `net`, whose sweep keeps them, on as many images as its batch has. The weights stay as they are; running
 /// statistics move.

@@ -22,7 +22,7 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
         // writing to a string cannot fail
         let _ = write!(
             text,
-            "\n{subject}\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>11}  {:>14}  {:>8}  {:>10}",
+            "\n{subject}\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>11}  {:>14}  {:>10}",
             "",
             "test accuracy, %",
             "diverged",
@@ -30,7 +30,6 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
             "largest drift",
             "local error",
             "gradient error",
-            "own pass",
             "level at"
         );
         for method in METHODS {
@@ -43,12 +42,11 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
             let drift = mean_of(&mut runs.iter().filter_map(|(_, outcome)| outcome.largest_drift()));
             let local = mean_of(&mut runs.iter().filter_map(|(_, outcome)| outcome.largest_local_error()));
             let error = mean_of(&mut runs.iter().filter_map(|(_, outcome)| Some(outcome.probes.last()?.error)));
-            let own = mean_of(&mut runs.iter().filter_map(|(_, outcome)| outcome.probes.last()?.own));
             let level = level_for(&levels, method);
             let passed = level.map(|level| runs.iter().filter_map(|(_, outcome)| outcome.passed(level)).min());
             let _ = write!(
                 text,
-                "\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>11}  {:>14}  {:>8}  {:>10}",
+                "\n{:>14}  {:>28}  {:>8}  {:>9}  {:>13}  {:>11}  {:>14}  {:>10}",
                 method.to_string(),
                 format!("{mean:.2} [{low:.2}, {high:.2}] ({seeds})"),
                 diverged,
@@ -56,7 +54,6 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
                 drift.map_or("-".into(), |drift| format!("{drift:.1e}")),
                 local.map_or("-".into(), |error| format!("{error:.1e}")),
                 error.map_or("-".into(), |error| format!("{error:.1e}")),
-                own.map_or("-".into(), |error| format!("{error:.1e}")),
                 passed.flatten().map_or("-".into(), |step| format!("step {step}")),
             );
         }
@@ -65,10 +62,9 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
     let _ = writeln!(
         text,
         "\nmean over seeds [quartiles] of as many runs as in brackets; a diverged run counts as guessing; largest drift: mean over {WINDOW} \
-         steps; local error: the largest of a block that was rebuilt in an epoch's last step; gradient error: |g - g*| / |g*| from plain backprop \
-         at the weights of the last epoch that was finished (of the start, if none was); own pass: the same from the exact gradient of the forward pass \
-         that ran, which the coded modes alter; level at: the first step of any seed at which the drift reached the level below, which auto and the coded \
-         modes have none of"
+         steps; local error: the largest of a block that was rebuilt in an epoch's last step; gradient error: |g - g*| / |g*| at the weights \
+         of the last epoch that was finished (of the start, if none was); level at: the first step of any seed at which the drift reached the level below, \
+         which auto and the coded modes have none of"
     );
     let noise =
         noise(done).map_or(String::new(), |sd| format!("; backprop's accuracy varies by {sd:.1} from seed to seed"));
@@ -132,7 +128,7 @@ fn or_empty<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
 pub fn csv(done: &Done<'_>, allowed: f64) -> String {
     let levels = levels(done, allowed);
     let mut csv = format!(
-        "{KEYS},test_accuracy,lost,diverged_epoch,diverged_step,largest_drift,level,first_step_at_level,gradient_error,cosine,own_gradient_error,local_error\n"
+        "{KEYS},test_accuracy,lost,diverged_epoch,diverged_step,largest_drift,level,first_step_at_level,gradient_error,cosine,local_error\n"
     );
     for (trial, outcome) in done {
         let number = |value: f64| format!("{value:?}");
@@ -141,7 +137,7 @@ pub fn csv(done: &Done<'_>, allowed: f64) -> String {
         let last = outcome.probes.last();
         let _ = writeln!(
             csv,
-            "{},{:?},{},{},{},{},{},{},{},{},{},{}",
+            "{},{:?},{},{},{},{},{},{},{},{},{}",
             keys(trial),
             outcome.accuracy(),
             or_empty(lost(done, trial, outcome), number),
@@ -152,7 +148,6 @@ pub fn csv(done: &Done<'_>, allowed: f64) -> String {
             or_empty(level.and_then(|level| outcome.passed(level)), |step| step.to_string()),
             or_empty(last.map(|probe| probe.error), number),
             or_empty(last.map(|probe| probe.cosine), number),
-            or_empty(last.and_then(|probe| probe.own), number),
             or_empty(outcome.largest_local_error(), number),
         );
     }
@@ -172,12 +167,11 @@ pub fn drift_csv(done: &Done<'_>) -> String {
 
 /// A line a run and comparison of its gradient with backprop's.
 pub fn probes_csv(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},epochs,gradient_error,cosine,drift,own_gradient_error\n");
+    let mut csv = format!("{KEYS},epochs,gradient_error,cosine,drift\n");
     for (trial, outcome) in done {
         for probe in &outcome.probes {
-            let Probe { epoch, error, cosine, drift, own } = *probe;
-            let own = or_empty(own, |own| format!("{own:?}"));
-            let _ = writeln!(csv, "{},{epoch},{error:?},{cosine:?},{drift:?},{own}", keys(trial));
+            let Probe { epoch, error, cosine, drift } = *probe;
+            let _ = writeln!(csv, "{},{epoch},{error:?},{cosine:?},{drift:?}", keys(trial));
         }
     }
     csv
@@ -205,7 +199,6 @@ pub fn summary(done: &Done<'_>, allowed: f64) -> Value {
                 "lost_against_backprop_same_seed": spread(&|trial, outcome| lost(done, trial, outcome)),
                 "largest_drift": spread(&|_, outcome| outcome.largest_drift()),
                 "gradient_error": spread(&|_, outcome| Some(outcome.probes.last()?.error)),
-                "own_gradient_error": spread(&|_, outcome| outcome.probes.last()?.own),
                 "largest_local_error": spread(&|_, outcome| outcome.largest_local_error()),
                 "first_step_at_level": passed.collect::<Vec<_>>(),
                 "diverged": diverged.collect::<Vec<_>>(),

@@ -24,15 +24,22 @@ fn precision_of(precision: Precision, mode: Method) -> &'static str {
 
 /// A line a cell and mode.
 pub fn errors(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},error,cosine,squared,drift,anchor_drift,own_error\n");
+    let mut csv =
+        format!("{KEYS},error,cosine,squared,drift,anchor_drift,altered_error,altered_own_error,altered_drift\n");
     let or_empty = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:?}"));
     for (spec, measured) in done {
         for errors in &measured.errors {
-            let ModeErrors { mode, error, cosine, squared, drift, anchor_drift, own, .. } = errors;
-            let (drift, anchor_drift, own) = (or_empty(*drift), or_empty(*anchor_drift), or_empty(*own));
+            let ModeErrors { mode, error, cosine, squared, drift, anchor_drift, altered, .. } = errors;
+            let (drift, anchor_drift) = (or_empty(*drift), or_empty(*anchor_drift));
+            let of_altered =
+                altered.map_or([None; 3], |altered| [Some(altered.error), Some(altered.own), altered.drift]);
+            let altered = of_altered.map(or_empty).join(",");
             // writing to a string cannot fail
-            let _ =
-                writeln!(csv, "{},{error:?},{cosine:?},{squared:?},{drift},{anchor_drift},{own}", keys(spec, *mode));
+            let _ = writeln!(
+                csv,
+                "{},{error:?},{cosine:?},{squared:?},{drift},{anchor_drift},{altered}",
+                keys(spec, *mode)
+            );
         }
     }
     csv

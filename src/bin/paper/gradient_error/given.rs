@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use rewind::choose::{self, Job};
+use rewind::code::CodedPass;
 use rewind::config::{DeviceChoice, RunConfig, SYNTHETIC};
 use rewind::data::Dataset;
 use rewind::data::source;
@@ -145,8 +146,8 @@ struct Row {
     cosine: f64,
     drift: Option<f64>,
     worst_block: f64,
-    /// The larger of f32's and f64's error against the exact gradient of the pass that ran, where that is not the plain one.
-    own: Option<f64>,
+    /// Of the pass that codes alter: how far it is from its own exact gradient and from the plain pass's.
+    altered: Option<(f64, f64)>,
 }
 
 impl Row {
@@ -169,10 +170,7 @@ fn rows(done: &Done<'_>, group: Group) -> Vec<Row> {
             cosine: mean(&|errors| Some(errors.cosine))?,
             drift: mean(&|errors| errors.drift),
             worst_block: mean(&|errors| errors.blocks.iter().copied().reduce(f64::max))?,
-            own: [Precision::F32, Precision::F64]
-                .into_iter()
-                .filter_map(|precision| of(precision, &|errors| errors.own).map(|spread| spread.mean))
-                .reduce(f64::max),
+            altered: mean(&|errors| Some(errors.altered?.own)).zip(mean(&|errors| Some(errors.altered?.error))),
         })
     };
     modes().into_iter().filter_map(row).collect()
@@ -205,18 +203,17 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     );
     let _ = writeln!(
         text,
-        "{:<13} {:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>11}  {:>8}  flags",
-        "mode", "cost", "error f32", "error f64", "cosine", "drift", "worst block", "own pass"
+        "{:<13} {:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>11}  flags",
+        "mode", "cost", "error f32", "error f64", "cosine", "drift", "worst block"
     );
     let or_dash = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2e}"));
     let rows = rows(done, group);
-    for Row { mode, single, double, cosine, drift, worst_block, own } in &rows {
+    for Row { mode, single, double, cosine, drift, worst_block, .. } in &rows {
         let (double, drift) = (or_dash(double.map(|spread| spread.mean)), or_dash(*drift));
-        let own = own.map_or("-".into(), |own| format!("{own:.1e}"));
         let (cost, flags) = (format!("{}F", mode.evaluations()), mode.flags(sweep.scheme, deepest));
         let _ = writeln!(
             text,
-            "{mode:<13} {cost:>5}  {:>10.2e}  {double:>10}  {cosine:>10.6}  {drift:>10}  {worst_block:>11.2e}  {own:>8}  {flags}",
+            "{mode:<13} {cost:>5}  {:>10.2e}  {double:>10}  {cosine:>10.6}  {drift:>10}  {worst_block:>11.2e}  {flags}",
             single.mean
         );
     }
@@ -225,8 +222,7 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     }
     let _ = writeln!(
         text,
-        "cost: evaluations of f a block and training step; error: |g - g*| / |g*| from backprop, all blocks, and in the worst one; \
-         own pass: the same from the exact gradient of the forward pass that ran, which the coded modes alter"
+        "cost: evaluations of f a block and training step; error: |g - g*| / |g*| from backprop, all blocks, and in the worst one"
     );
     text + &meaning(state, &rows)
 }
@@ -248,17 +244,12 @@ fn meaning(state: &RunState, rows: &[Row]) -> String {
     let mut text = String::from("\nWhat this means for this net: ");
     let own = rows.iter().find(|row| {
         let of_mode = row.mode.sweep(scheme, depth);
-        let same_bits = !sweep.gradient.codes() || of_mode.bits == sweep.bits;
+        let same_codes =
+            !sweep.gradient.codes() || (of_mode.bits, of_mode.coded_pass) == (sweep.bits, sweep.coded_pass);
         let of_mode = (of_mode.gradient, of_mode.fixed_point, of_mode.anchors);
-        of_mode == (sweep.gradient, sweep.fixed_point, sweep.anchors) && same_bits
+        of_mode == (sweep.gradient, sweep.fixed_point, sweep.anchors) && same_codes
     });
     match own {
-        Some(Row { mode, own: Some(own), .. }) => {
-            let _ = write!(
-                text,
-                "it was trained with {mode}, which is exact for the pass that it runs (measured: {own:.0e} from that). "
-            );
-        }
         Some(row) => {
             let _ = write!(
                 text,
@@ -276,18 +267,19 @@ fn meaning(state: &RunState, rows: &[Row]) -> String {
                 ways.count()
             );
         }
+        None if sweep.coded_pass == CodedPass::Altered => {
+            let _ = write!(text, "it was trained with {}, in a pass that its codes alter. ", sweep.gradient);
+        }
         None if !sweep.gradient.reconstructs() => {
             let _ = write!(text, "it was trained with {}, which is exact. ", sweep.gradient);
         }
         None => {}
     }
     let small = 100.0 * SMALL;
-    // what a code changes is the pass and not how exact its gradient is
-    let (coded, approximate): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.own.is_some());
-    let mut within: Vec<&Row> = approximate.iter().copied().filter(|row| row.error() <= SMALL).collect();
+    let mut within: Vec<&Row> = rows.iter().filter(|row| row.error() <= SMALL).collect();
     // the cheapest first, of equal cost those without stored states, then the nearest
     within.sort_by(|a, b| {
-        let stores = |row: &Row| row.mode.sweep(scheme, depth).anchors.is_some();
+        let stores = |row: &Row| row.mode.sweep(scheme, depth).anchors.is_some() || Method::CODED.contains(&row.mode);
         let cost = a.mode.evaluations().cmp(&b.mode.evaluations());
         cost.then(stores(a).cmp(&stores(b))).then(a.error().total_cmp(&b.error()))
     });
@@ -302,21 +294,22 @@ fn meaning(state: &RunState, rows: &[Row]) -> String {
             best.mode.evaluations(),
             best.mode.flags(scheme, depth)
         );
-    } else if let Some(nearest) = approximate.iter().min_by(|a, b| a.error().total_cmp(&b.error())) {
+    } else if let Some(nearest) = rows.iter().min_by(|a, b| a.error().total_cmp(&b.error())) {
         let _ = writeln!(
             text,
-            "No mode that rebuilds states here stays within {small} % of backprop's gradient; the nearest is {} with {}. \
+            "No mode here stays within {small} % of backprop's gradient; the nearest is {} with {}. \
              --gradient checkpoint is exact, at 4 evaluations of f a block and about sqrt N stored states.",
             nearest.mode,
             percent(nearest)
         );
     }
-    if let Some(most) = coded.iter().filter_map(|row| row.own).reduce(f64::max) {
-        let names: Vec<String> = coded.iter().map(|row| format!("{} by {}", row.mode, percent(row))).collect();
+    let altered = || rows.iter().filter_map(|row| Some((row.mode, row.altered?)));
+    if let Some(most) = altered().map(|(_, (own, _))| own).reduce(f64::max) {
+        let names: Vec<String> = altered().map(|(mode, (_, error))| format!("{mode} {:.2} %", 100.0 * error)).collect();
         let _ = writeln!(
             text,
-            "The coded modes are exact for the pass that they run (measured: at most {most:.0e} from its gradient), at 4 \
-             evaluations of f a block; that pass is not the plain one, and moves the gradient: {}.",
+            "With --coded-pass altered the codes' gradient is exact for the pass that they alter (measured: at most {most:.0e} \
+             from its own), which is another one than evaluation runs; from the plain pass's it is off by: {}.",
             names.join(", ")
         );
     }

@@ -122,6 +122,7 @@ impl Job for Experiment<'_> {
                 results.table("blocks", &csv::blocks(done))?;
                 results.picture(NAME, picture::error(done, metric))?;
                 results.picture("coded", picture::coded(done, metric))?;
+                results.picture("altered", picture::altered(done))?;
                 results.picture("drift", picture::drift(done))?;
                 results.picture("blocks", picture::blocks(done))?;
                 results.summary(&summary::of(NAME, done))

@@ -20,16 +20,27 @@ const PANEL: (u32, u32) = (500, 460);
 /// Height of the two lines above the panels, and of the legend below them.
 const ABOVE: u32 = 66;
 const LEGEND: u32 = 90;
-/// Names in a row of the legend, where all modes are in one and what is no mode is below.
-const ALL_MODES: usize = Method::APPROXIMATE.len();
+/// Names in a row of the legend, where all modes are in two rows and what is no mode is below.
+const ALL_MODES: usize = 4;
 /// And where some have long names.
 const LONG_NAMES: usize = 3;
+/// What is drawn beside each other: of the codes the one that is the default.
+const SHOWN: [Method; 8] = [
+    Method::Adjoint,
+    Method::AnchorsEach,
+    Method::AnchorsSqrt,
+    Method::Corrected,
+    Method::Coded4,
+    Method::FixedPoint1,
+    Method::FixedPoint2,
+    Method::FixedPoint3,
+];
 
 /// The error against depth.
 pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     let value = move |errors: &ModeErrors| Some(metric.of(errors));
     let panels = panels(done, |group| {
-        let mut curves = over_depth(done, group, &Method::APPROXIMATE, &value);
+        let mut curves = over_depth(done, group, &SHOWN, &value);
         let floor = positive(rounding(done, group, value));
         curves.push(Curve {
             name: "rounding: backprop in f32 against backprop in f64; higher where it switches a ReLU".into(),
@@ -51,21 +62,34 @@ pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     draw(&panels, &texts, Horizontal::Depth)
 }
 
-/// How far the gradients of the coded passes are from backprop's of the plain one, beside two modes that leave the pass alone.
+/// The error of the modes that code, beside that of two that do not.
 pub fn coded(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     let value = move |errors: &ModeErrors| Some(metric.of(errors));
-    let modes = [&[Method::Adjoint, Method::Corrected], &Method::CODED[..]].concat();
-    let panels = panels(done, |group| {
-        let mut curves = over_depth(done, group, &modes, &value);
-        curves.extend(most(done, "coded, from the exact gradient of the pass that ran", &|errors| errors.own));
-        (caption(group), curves)
-    });
+    let modes = [&Method::CODED[..], &[Method::Adjoint, Method::Corrected]].concat();
+    let panels = panels(done, |group| (caption(group), over_depth(done, group, &modes, &value)));
     let texts = Texts {
-        title: "Coded: how far the gradient of the pass that ran is from the plain pass's",
+        title: "Codes of 1 to 8 bits: how far each mode's gradient is from backprop's",
         subtitle: subtitle(done, true),
         x_desc: "depth N (residual blocks)",
         y_desc: metric.formula(),
-        columns: LONG_NAMES,
+        columns: modes.len(),
+    };
+    draw(&panels, &texts, Horizontal::Depth)
+}
+
+/// How far the gradient of the pass that codes alter is from the plain pass's.
+pub fn altered(done: &Done<'_>) -> Result<String, String> {
+    let panels = panels(done, |group| {
+        let mut curves = over_depth(done, group, &Method::CODED, &|errors| Some(errors.altered?.error));
+        curves.extend(most(done, "from its own exact gradient", &|errors| Some(errors.altered?.own)));
+        (caption(group), curves)
+    });
+    let texts = Texts {
+        title: "Codes that alter the forward pass: how far its gradient is from the plain pass's",
+        subtitle: subtitle(done, true),
+        x_desc: "depth N (residual blocks)",
+        y_desc: Metric::Relative.formula(),
+        columns: Method::CODED.len(),
     };
     draw(&panels, &texts, Horizontal::Depth)
 }
@@ -136,7 +160,7 @@ pub fn blocks(done: &Done<'_>) -> Result<String, String> {
             Weights::Checkpoint => caption(group),
             _ => format!("{}, N = {depth}", caption(group)),
         };
-        (caption, Method::APPROXIMATE.map(curve).into())
+        (caption, SHOWN.map(curve).into())
     });
     let tied = done.first().is_some_and(|(spec, _)| spec.body.tied);
     let of_checkpoint = done.iter().any(|(spec, _)| spec.weights == Weights::Checkpoint);

@@ -1,6 +1,6 @@
 //! The cells as a summary for programs.
 
-use rewind::paper::gradient::errors::ModeErrors;
+use rewind::paper::gradient::errors::{Altered, ModeErrors};
 use rewind::paper::gradient::modes;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
@@ -18,7 +18,7 @@ fn over_depth(spreads: &[(usize, Spread)]) -> Value {
     spreads.iter().map(|(depth, spread)| json!({ "depth": depth, "spread": spread })).collect()
 }
 
-/// Curves over depth with their slopes (`own_error`: from the exact gradient of the pass that ran, of the modes that code), how far `corrected` is below `adjoint`, and what rounding leaves.
+/// Curves over depth with their slopes (of the modes that code also in the pass that they alter), how far `corrected` is below `adjoint`, and what rounding leaves.
 pub fn of(experiment: &str, done: &Done<'_>) -> Value {
     let (mut curves, mut gains, mut rounding) = (Vec::new(), Vec::new(), Vec::new());
     // slopes are fitted above it
@@ -44,7 +44,16 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
                 "cosine": over_depth(&by_depth(done, group, mode, |errors| Some(errors.cosine))),
                 "squared": measure(|errors| Some(errors.squared), squared_floor.up_to(group)),
                 "drift": measure(DRIFT, 0.0),
-                "own_error": over_depth(&by_depth(done, group, mode, |errors| errors.own)),
+                "altered_pass": Method::CODED.contains(&mode).then(|| {
+                    let altered = |value: fn(Altered) -> Option<f64>| {
+                        over_depth(&by_depth(done, group, mode, |errors| value(errors.altered?)))
+                    };
+                    json!({
+                        "error": altered(|altered| Some(altered.error)),
+                        "own_error": altered(|altered| Some(altered.own)),
+                        "drift": altered(|altered| altered.drift),
+                    })
+                }),
             })));
         }
         let gain = |value| over_depth(&ratios(done, group, [Method::Adjoint, Method::Corrected], value));

@@ -115,33 +115,40 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (St
     (text, marked)
 }
 
-/// The modes that code: how far their pass's gradient is from the plain pass's; how exact it is for that pass, the most of all
-/// depths and seeds.
+/// The modes that code, in the plain pass and in the one that they alter; how exact they are for that, the most of all depths and
+/// seeds.
 fn coded_table(done: &Done<'_>, group: Group, metric: Metric) -> String {
-    let columns = Method::CODED.map(|mode| (mode, by_depth(done, group, mode, |errors| Some(metric.of(errors)))));
-    let mut text = format!("\ncoded, from the plain pass's gradient\n{:>15}", "depth N");
+    let plain = Method::CODED.map(|mode| by_depth(done, group, mode, |errors| Some(metric.of(errors))));
+    let altered = Method::CODED.map(|mode| by_depth(done, group, mode, |errors| Some(errors.altered?.error)));
     // writing to a string cannot fail
-    for (mode, _) in &columns {
+    let mut text = format!("\n{:>15}", "");
+    let _ = write!(
+        text,
+        "  {:<60}{}\n{:>15}",
+        "codes, the plain pass", "the pass that they alter, by |g - g*| / |g*|", "depth N"
+    );
+    for mode in [Method::CODED; 2].as_flattened() {
         let _ = write!(text, "  {mode:>13}");
     }
     for depth in group.depths(done) {
         let _ = write!(text, "\n{depth:>15}");
-        for (_, column) in &columns {
+        for column in plain.iter().chain(&altered) {
             let entry = column.iter().find(|(other, _)| *other == depth);
             let entry = entry.map_or("-".into(), |(_, spread)| format!("{:.2e}", spread.mean));
             let _ = write!(text, "  {entry:>13}");
         }
     }
-    let most = |value: fn(&ModeErrors) -> Option<f64>| {
+    let most = |value: &dyn Fn(&ModeErrors) -> Option<f64>| {
         let most = most_of_coded(done, |spec| Group::of(spec) == group, value);
         most.map_or("-".into(), |most| format!("{most:.1e}"))
     };
     let _ = writeln!(
         text,
-        "\nat most: {} from the exact gradient of the pass that ran; drift {}, at a stored state {}",
-        most(|errors| errors.own),
-        most(|errors| errors.drift),
-        most(|errors| errors.anchor_drift)
+        "\nat most: drift of the plain pass {}; the altered pass {} from its own exact gradient, drift {}, one block below a true state {}",
+        most(&|errors| errors.drift),
+        most(&|errors| Some(errors.altered?.own)),
+        most(&|errors| errors.altered?.drift),
+        most(&|errors| errors.altered?.step_drift)
     );
     text
 }

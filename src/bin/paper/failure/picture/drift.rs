@@ -31,7 +31,7 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     let rows = subjects.len().div_ceil(columns).max(1);
     let size = (PANEL.0 * columns.max(2) as u32, PANEL.1 * rows as u32);
     let note = format!(
-        "first seed, means over {WINDOW} steps, those below {LEAST:.0e} (coded: 0) at the lower edge; disc: the end of a run that diverged"
+        "first seed, means over {WINDOW} steps, those below {LEAST:.0e} (coded: rounding) at the lower edge; disc: the end of a run that diverged"
     );
     let root = canvas(svg, done, size, "Drift |x~_0 - x_0| / |x_0| while training", &note)?;
     let curves: Vec<(Subject, Vec<Curve>)> = subjects

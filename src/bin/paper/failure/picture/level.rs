@@ -25,8 +25,9 @@ pub fn draw(done: &Done<'_>, allowed: f64) -> Result<String, String> {
 }
 
 fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
+    let least = DRIFTS.start;
     let note = format!(
-        "a diverged run counts as guessing; drift 0 at the left edge; vertical lines: below them no run lost more than {allowed} points"
+        "a diverged run counts as guessing; drifts below {least:.0e} at the left edge; vertical lines: below them no run lost more than {allowed} points"
     );
     let root = canvas(svg, done, (2 * PANEL.0, PANEL.1), "What the drift tells of a training run", &note)?;
     let (panels, names) = root.split_horizontally(root.dim_in_pixel().0 - LEGEND);
@@ -78,7 +79,7 @@ fn panels<'a>(svg: &'a mut String, done: &Done<'_>, allowed: f64) -> Drawn<'a> {
     curves.retain(|curve| !curve.marks.is_empty());
     let errors = powers_around(curves.iter().flat_map(|curve| &curve.marks).map(|point| point.1), 10.0);
     Panel {
-        caption: "The gradient's distance from the plain pass's: a mark a run and epoch",
+        caption: "Error of the gradient: a mark a run and epoch",
         x_desc: "drift on the same batch",
         x_label: &|drift| format!("{drift:.0e}"),
         y_desc: "|g - g*| / |g*|, all blocks",
