@@ -128,16 +128,17 @@ fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, way: Way, map: Shape
     let mut bed = Bed::new(cuda, map);
     emulator.reset_counters().expect("the emulator answers");
     let Bed { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss, .. } = &mut bed;
+    let (errors, coder, code, carried) = (&mut bed.errors, &mut bed.coder, &mut bed.code, &mut bed.carry);
     let h = 0.125;
     match way {
         Way::Reconstructed => {
-            let (carry, errors) = (Carry::Correction, (&mut bed.errors, 0));
+            let (carry, errors) = (Carry::Correction, (errors, 0));
             cuda.euler_step(h, theta, stats, Some(running), x, cache, scratch).expect("euler_step");
             cuda.inverse_vjp(h, carry, theta, stats, x, x_rec, errors, cache, grad, grad_theta, scratch)
                 .expect("inverse_vjp");
         }
         Way::Coded => {
-            let (coder, code, carry) = (&mut bed.coder, &mut bed.code, &mut bed.carry);
+            let carry = carried;
             cuda.code_step(h, theta, stats, Some(running), coder, code, x, carry, cache, scratch).expect("code_step");
             cuda.decode_vjp(h, theta, stats, coder, code, x, cache, grad, grad_theta, scratch).expect("decode_vjp");
         }
