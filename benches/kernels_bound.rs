@@ -127,8 +127,24 @@ fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, way: Way, map: Shape
     }
     let mut bed = Bed::new(cuda, map);
     emulator.reset_counters().expect("the emulator answers");
-    let Bed { x, x_rec, grad, theta, grad_theta, velocity, stats, running, cache, scratch, lr, loss, .. } = &mut bed;
-    let (errors, coder, code, carried) = (&mut bed.errors, &mut bed.coder, &mut bed.code, &mut bed.carry);
+    let Bed {
+        x,
+        x_rec,
+        grad,
+        theta,
+        grad_theta,
+        velocity,
+        stats,
+        running,
+        cache,
+        scratch,
+        lr,
+        loss,
+        errors,
+        coder,
+        code,
+        carry,
+    } = &mut bed;
     let h = 0.125;
     match way {
         Way::Reconstructed => {
@@ -138,7 +154,6 @@ fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, way: Way, map: Shape
                 .expect("inverse_vjp");
         }
         Way::Coded => {
-            let carry = carried;
             cuda.code_step(h, theta, stats, Some(running), coder, code, x, carry, cache, scratch).expect("code_step");
             cuda.decode_vjp(h, theta, stats, coder, code, x, cache, grad, grad_theta, scratch).expect("decode_vjp");
         }
