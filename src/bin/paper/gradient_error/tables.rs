@@ -124,8 +124,8 @@ fn coded_table(done: &Done<'_>, group: Group, metric: Metric) -> String {
     let mut text = format!("\n{:>15}", "");
     let _ = write!(
         text,
-        "  {:<60}{}\n{:>15}",
-        "codes, the plain pass", "the pass that they alter, by |g - g*| / |g*|", "depth N"
+        "  {:<60}the pass that they alter, by |g - g*| / |g*|\n{:>15}",
+        "codes, the plain pass", "depth N"
     );
     for mode in [Method::CODED; 2].as_flattened() {
         let _ = write!(text, "  {mode:>13}");
