@@ -73,7 +73,7 @@ pub struct Settings {
     /// Bits per element of a code: 1, 2, 4 or 8 [default: 4].
     #[arg(long, value_name = "B", hide_possible_values = true, help_heading = "Gradient")]
     pub bits: Option<Bits>,
-    /// Codes leave the pass plain, or altered: then exact for it [default: plain].
+    /// Forward pass beside codes: plain or altered [default: plain].
     #[arg(long, value_name = "PASS", hide_possible_values = true, help_heading = "Gradient")]
     pub coded_pass: Option<CodedPass>,
     /// Blocks of a stage that auto has room to code [default: all that fit].
