@@ -103,7 +103,9 @@ fn gradient_error_compares_every_mode_at_every_depth() {
     for gain in summary["adjoint_over_corrected"].as_array().expect("gains") {
         let ratio = |at: usize, of: &str| gain[of][at]["spread"]["mean"].as_f64();
         let last = gain["error"].as_array().expect("depths").len() - 1;
-        assert!(ratio(last, "drift").is_some_and(|ratio| ratio > 1.0 || gain["weights"] == "trained"), "{gain:#}");
+        // the trained net is so far from an ODE that corrected may not rebuild it
+        let trained = gain["weights"] == "trained";
+        assert!(ratio(last, "drift").map_or(trained, |ratio| ratio > 1.0 || trained), "{gain:#}");
     }
     for floor in summary["rounding"].as_array().expect("rounding") {
         let error = floor["error"][0]["spread"]["mean"].as_f64().expect("a number");
@@ -111,9 +113,9 @@ fn gradient_error_compares_every_mode_at_every_depth() {
     }
     assert_eq!(summary["trained_nets"].as_array().map(Vec::len), Some(2));
     assert!(ended.stdout.contains("adjoint's drift over corrected's"), "{ended}");
-    assert!(ended.stdout.contains("the altered pass 0.0e0 from its own exact gradient, drift 0.0e0"), "{ended}");
+    assert!(ended.stdout.contains("the altered pass 0 from its own exact gradient, drift 0,"), "{ended}");
     let svg = place.text("out/gradient-error/altered.svg");
-    assert!(svg.contains("from its own exact gradient: at most 0e0 in f32"), "{svg}");
+    assert!(svg.contains("own exact gradient: at most 0 in f32"), "{svg}");
 
     // nothing is trained or measured again, but what is missing
     let before = place.contents();

@@ -17,7 +17,7 @@ pub struct ModeErrors {
     pub cosine: f64,
     /// The paper's code's measure: the mean over tensors that are no biases of `mean((g - g*)^2) / mean(g*^2)`.
     pub squared: f64,
-    /// `|x~_0 - x_0| / |x_0|` at the end of the sweep.
+    /// `|x~_0 - x_0| / |x_0|` at the end of the sweep; none if the sweep could not rebuild a block.
     pub drift: Option<f64>,
     /// The largest such distance at an anchor.
     pub anchor_drift: Option<f64>,
@@ -113,8 +113,8 @@ pub(super) fn compare(mode: Method, found: &[Gradient64], exact: &[Gradient64], 
         error: all.squared().sqrt(),
         cosine: all.cosine(),
         squared: squared.iter().sum::<f64>() / squared.len().max(1) as f64,
-        drift: drift.stem,
-        anchor_drift: drift.anchors,
+        drift: drift.stem.filter(|drift| drift.is_finite()),
+        anchor_drift: drift.anchors.filter(|drift| drift.is_finite()),
         altered: None,
         blocks: blocks.into_iter().map(|sums| sums.squared().sqrt()).collect(),
     }

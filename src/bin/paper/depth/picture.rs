@@ -23,8 +23,16 @@ use crate::style;
 const PANEL: (u32, u32) = (560, 440);
 /// Height of the titles.
 const TITLES: u32 = 70;
-/// Room for the curves' names, as a share of what the curves take.
-const LEGEND: f64 = 0.4;
+/// Of a panel within its axes, and of a name.
+const AXIS: f64 = 370.0;
+const NAME: f64 = 20.0;
+
+/// Room for the names of so many curves, as a share of what the curves take.
+fn legend_room(curves: usize) -> f64 {
+    // of more names than a panel holds some lie on the curves
+    let share = ((curves + 1) as f64 * NAME / AXIS).min(0.75);
+    share / (1.0 - share)
+}
 
 /// The main picture's SVG.
 pub fn draw(done: &Done<'_>, metric: Metric) -> Result<String, String> {
@@ -67,7 +75,8 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
         })
         .collect();
     // a row's panels share their axis
-    let error_range = Axis::Error.range(errors.iter().flatten(), LEGEND);
+    let most_names = errors.iter().map(Vec::len).max().unwrap_or(0);
+    let error_range = Axis::Error.range(errors.iter().flatten(), legend_room(most_names));
     let gap_range = Axis::Gap.range(gaps.iter().flatten(), 0.0);
     for (column, of_scheme) in schemes.iter().enumerate() {
         let scheme = of_scheme[0].scheme;
@@ -114,10 +123,10 @@ fn by_statistics<'a>(
         Curve { name: saved.mode.to_string(), hollow: false, ..curve(*saved, 0, gaps) }
     };
     let gaps: Vec<Curve> = compared.iter().map(gap).collect();
-    let y = (Axis::Error, "test error, %", Axis::Error.range(errors.iter(), LEGEND));
+    let y = (Axis::Error, "test error, %", Axis::Error.range(errors.iter(), legend_room(errors.len())));
     let caption = format!("{}: {}", net_name(scheme), metric.description());
     panel(&areas[0], &caption, y, &errors, Some(SeriesLabelPosition::UpperRight))?;
-    let y = (Axis::Gap, "test error: saved minus batch, points", Axis::Gap.range(gaps.iter(), LEGEND));
+    let y = (Axis::Gap, "test error: saved minus batch, points", Axis::Gap.range(gaps.iter(), legend_room(gaps.len())));
     panel(&areas[1], "What saved ones cost, same seed", y, &gaps, Some(SeriesLabelPosition::UpperRight))?;
     root.present()
 }

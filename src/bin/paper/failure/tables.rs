@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rewind::paper::failure::level::Level;
 use rewind::paper::failure::probe::Probe;
-use rewind::paper::failure::{Outcome, Trial};
+use rewind::paper::failure::{MOST, Outcome, Trial};
 use rewind::paper::spread::Spread;
 use rewind::train::drift::WINDOW;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
     let _ = writeln!(
         text,
         "\nmean over seeds [quartiles] of as many runs as in brackets; a diverged run counts as guessing; largest drift: mean over {WINDOW} \
-         steps; local error: the largest of a block that was rebuilt in an epoch's last step; gradient error: |g - g*| / |g*| at the weights \
+         steps, {MOST:.0e} if a sweep of them could not rebuild a block; local error: the largest of a block that was rebuilt in an epoch's last step; gradient error: |g - g*| / |g*| at the weights \
          of the last epoch that was finished (of the start, if none was); level at: the first step of any seed at which the drift reached the level below, \
          which auto and the coded modes have none of"
     );

@@ -308,8 +308,9 @@ fn meaning(state: &RunState, rows: &[Row]) -> String {
         let names: Vec<String> = altered().map(|(mode, (_, error))| format!("{mode} {:.2} %", 100.0 * error)).collect();
         let _ = writeln!(
             text,
-            "With --coded-pass altered the codes' gradient is exact for the pass that they alter (measured: at most {most:.0e} \
+            "With --coded-pass altered the codes' gradient is exact for the pass that they alter (measured: at most {} \
              from its own), which is another one than evaluation runs; from the plain pass's it is off by: {}.",
+            tables::rounded(most),
             names.join(", ")
         );
     }

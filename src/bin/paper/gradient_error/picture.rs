@@ -12,7 +12,7 @@ use rewind::settings::Sizes;
 use rewind::sweep::BnStatistics;
 
 use super::numbers::{Group, by_block, by_depth, most_of_coded, rounding};
-use super::{Done, Metric};
+use super::{Done, Metric, tables};
 use crate::style::{self, GREY};
 
 /// Width and height of a panel in pixels.
@@ -81,7 +81,7 @@ pub fn coded(done: &Done<'_>, metric: Metric) -> Result<String, String> {
 pub fn altered(done: &Done<'_>) -> Result<String, String> {
     let panels = panels(done, |group| {
         let mut curves = over_depth(done, group, &Method::CODED, &|errors| Some(errors.altered?.error));
-        curves.extend(most(done, "from its own exact gradient", &|errors| Some(errors.altered?.own)));
+        curves.extend(most(done, "from the altered pass's own exact gradient", &|errors| Some(errors.altered?.own)));
         (caption(group), curves)
     });
     let texts = Texts {
@@ -99,7 +99,7 @@ pub fn altered(done: &Done<'_>) -> Result<String, String> {
 fn most(done: &Done<'_>, what: &str, value: &dyn Fn(&ModeErrors) -> Option<f64>) -> Option<Curve> {
     let of = |precision: Precision| {
         let most = most_of_coded(done, |spec| spec.precision == precision, value)?;
-        Some(format!("{most:.0e} in {}", precision.name()))
+        Some(format!("{} in {}", tables::rounded(most), precision.name()))
     };
     let both: Vec<String> = [Precision::F32, Precision::F64].into_iter().filter_map(of).collect();
     (!both.is_empty()).then(|| Curve {

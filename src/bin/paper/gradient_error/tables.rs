@@ -21,6 +21,11 @@ pub const fn statistics(bn_stats: BnStatistics) -> &'static str {
     }
 }
 
+/// A number that is rounding, or 0.
+pub fn rounded(value: f64) -> String {
+    if value == 0.0 { "0".into() } else { format!("{value:.1e}") }
+}
+
 /// Two tables a group, the second of the modes that code, then how far `corrected` is below `adjoint`, and where rounding begins.
 pub fn text(done: &Done<'_>, metric: Metric) -> String {
     let mut text = format!("\nerror: {}\n", metric.formula());
@@ -140,7 +145,7 @@ fn coded_table(done: &Done<'_>, group: Group, metric: Metric) -> String {
     }
     let most = |value: &dyn Fn(&ModeErrors) -> Option<f64>| {
         let most = most_of_coded(done, |spec| Group::of(spec) == group, value);
-        most.map_or("-".into(), |most| format!("{most:.1e}"))
+        most.map_or("-".into(), rounded)
     };
     let _ = writeln!(
         text,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use plotters::prelude::*;
-use rewind::chart::{Curve, Drawn, Panel, powers_around, powers_in};
+use rewind::chart::{self, Curve, Drawn, Panel, powers_around, powers_in};
 use rewind::memory::human;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
@@ -14,6 +14,9 @@ use crate::style;
 
 /// Width and height in pixels of a panel.
 const PANEL: (u32, u32) = (600, 400);
+/// Names in a row below the panels, and height of what they take.
+const NAMES: usize = 5;
+const LEGEND: u32 = 70;
 /// Height of the titles.
 const TITLES: u32 = 70;
 /// The axes of bytes have a line every so many times.
@@ -30,12 +33,13 @@ fn panels<'a>(svg: &'a mut String, rows: &[Row]) -> Drawn<'a> {
     let schemes = schemes(rows);
     let columns = schemes.len().max(1);
     // the subtitle is as wide as two panels
-    let size = (PANEL.0 * columns.max(2) as u32, TITLES + 3 * PANEL.1);
+    let size = (PANEL.0 * columns.max(2) as u32, TITLES + 3 * PANEL.1 + LEGEND);
     let root = SVGBackend::with_string(svg, size).into_drawing_area();
     root.fill(&WHITE)?;
     let root = root.titled("Memory and time of a training step against depth", ("sans-serif", 24))?;
     let root = root.titled(&subtitle(rows), ("sans-serif", 15))?;
-    let areas = root.split_evenly((3, columns));
+    let (upper, lower) = root.split_vertically(3 * PANEL.1);
+    let areas = upper.split_evenly((3, columns));
     let of_scheme = |scheme| rows.iter().filter(|row| row.spec.scheme == scheme).collect::<Vec<_>>();
     let by_scheme = |curves: &dyn Fn(&[&Row]) -> Vec<Curve>| -> Vec<Vec<Curve>> {
         schemes.iter().map(|scheme| curves(&of_scheme(*scheme))).collect()
@@ -84,16 +88,18 @@ fn panels<'a>(svg: &'a mut String, rows: &[Row]) -> Drawn<'a> {
             let caption = format!("{name}: time of a step over its depth");
             // ticks are sums of their distance, and off by a bit
             let milliseconds = |value: &f64| format!("{}", (1e3 * value).round() / 1e3);
-            // the names take the upper part
-            let range: Range<f64> = 0.0..1.7 * longest;
-            let legend = Some(SeriesLabelPosition::UpperRight);
-            panel(&caption, "milliseconds a step and block", &milliseconds, legend).draw(
+            let range: Range<f64> = 0.0..1.05 * longest;
+            panel(&caption, "milliseconds a step and block", &milliseconds, None).draw(
                 &area(2),
                 &time[column],
                 x_of(&timed_depths),
                 range,
             )?;
         }
+    }
+    // those of the times, none of which lies on another
+    if let Some(of_scheme) = time.first() {
+        chart::legend(&lower, of_scheme, NAMES)?;
     }
     root.present()
 }
