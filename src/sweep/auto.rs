@@ -76,7 +76,7 @@ impl Wish {
     }
 }
 
-/// Chooses anew from what a sweep measured, errors[n] of step n where it was; there are `room` codes. Says whether anything
+/// Chooses anew from what a sweep measured, `errors` of each step where it was; there are `room` codes. Says whether anything
 /// changed; allocates only then.
 pub fn choose(ways: &mut [Way], errors: &[Option<LocalError>], room: usize) -> bool {
     let stays = |(way, error): (&Way, &Option<LocalError>)| Wish::of(*way, *error) == Wish::Stay;
