@@ -11,7 +11,7 @@ use rewind::shape::Shape;
 use rewind::tensor::Tensor;
 
 use crate::MAPS;
-use crate::bed::{Bed, bound, cudas};
+use crate::bed::{Bed, assert_near, bound, cudas};
 use crate::block::Body;
 use crate::support::gpu::{emulator, in_any_order, no_faults, turn};
 use crate::support::{assert_close, uniform};
@@ -222,8 +222,13 @@ fn coded_blocks_match_their_definitions() {
             assert_close(&what("rest"), &own.rest, &definition.rest, |channel| {
                 off * largest + other[channel] as f64 * largest * largest / map.pixels() as f64
             });
-            for ((name, own), (_, definition)) in own.back.iter().zip(&definition.back) {
-                assert_close(&what(name), own, definition, |_| tolerance(definition));
+            // a ReLU whose input a factor of TF32 moves across 0 lets a pixel's cotangent pass or not: as a whole, then
+            if factors > 0.0 {
+                assert_near(&what("the way back"), &own.back, &definition.back);
+            } else {
+                for ((name, own), (_, definition)) in own.back.iter().zip(&definition.back) {
+                    assert_close(&what(name), own, definition, |_| tolerance(definition));
+                }
             }
         }
         no_faults();
