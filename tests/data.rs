@@ -16,9 +16,10 @@ const SGD: SgdStep = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
 const BATCHES: Batches = Batches { images: 40, batch: 9 };
 const SPEC: EpochSpec = EpochSpec { seed: 5, augment: true };
 
+/// Deep enough that every sweep is sound: the drift of one that is not is no number, which equals nothing.
 fn net(cpu: &Cpu) -> Net<Cpu> {
     let sweep = SweepSpec::new(SCHEMES[0], Gradient::Corrected);
-    let mut net = Net::new(cpu, NetSpec { sweep, ..small(sweep, 2, 4, BATCHES.batch) }, Init::Paper, 1).expect("net");
+    let mut net = Net::new(cpu, NetSpec { sweep, ..small(sweep, 8, 4, BATCHES.batch) }, Init::Paper, 1).expect("net");
     liven(cpu, &mut net, false);
     net.hold(cpu, numbered(BATCHES.images, 10)).expect("hold");
     net

@@ -44,6 +44,16 @@ pub fn assert_close(what: &str, found: &[f64], expected: &[f64], tolerance: impl
     );
 }
 
+/// Compares gradients of [`swept`] nets whose increments are coded. What lies within rounding of a threshold may be coded the other
+/// way by another device: one of a state's 3000 elements is then moved by up to two of the increment's sigmas, which are a quarter of
+/// the state's, 2 / 4 / sqrt(3000) = 0.9 % of the state. The gradient may feel it twice over.
+pub fn assert_coded_alike(what: &str, found: &[f64], expected: &[f64]) {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let off = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    let all = norm(&mut expected.iter().copied());
+    assert!(off <= 0.02 * all + 1e-5, "{what}: off by {off:e} of {all:e}");
+}
+
 /// Copies a tensor to the host as f64.
 pub fn read<D: Device>(d: &D, tensor: &Tensor<D>) -> Vec<f64> {
     let mut values = vec![D::Real::default(); tensor.shape().len()];
