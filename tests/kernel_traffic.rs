@@ -21,9 +21,10 @@ const BITS: Bits = Bits::Four;
 
 /// Every operation under test once, on maps of this shape; the launches that it took.
 fn launches(d: &Cuda, map: Shape) -> Vec<LaunchCounts> {
-    let arena =
-        &mut Arena::new(d, 80 * map.len() as u64 + 256 * (map.c() * map.c()) as u64 + (1 << 20)).expect("arena");
     let c = map.c();
+    let room = d.bn_workspace(map).max(d.squared_distance_workspace(map)).max(d.code_workspace(map));
+    let elements = 20 * map.len() + 64 * c * c + d.block_workspace(map) + room;
+    let arena = &mut Arena::new(d, 4 * elements as u64 + (1 << 20)).expect("arena");
     let filled = |arena: &mut Arena<'_, Cuda>, shape: Shape| -> Tensor<Cuda> {
         let mut tensor = arena.tensor(Category::State, shape).expect("tensor");
         write(d, &uniform(1, shape.len()), &mut tensor);
@@ -50,7 +51,6 @@ fn launches(d: &Cuda, map: Shape) -> Vec<LaunchCounts> {
     let mut scratch = Scratch::new(arena, map, Cuda::SCRATCH_MAPS, d.block_workspace(map)).expect("scratch");
     let mut cache = BasicCache::new(arena, Category::Scratch, map).expect("cache");
     let mut block_stats = BasicStats::new(arena, Category::Statistics, c).expect("stats");
-    let room = d.bn_workspace(map).max(d.squared_distance_workspace(map)).max(d.code_workspace(map));
     let mut workspace = arena.tensor(Category::Scratch, Shape::vector(room)).expect("workspace").buffer;
     let emulator = emulator().expect("asked before");
     emulator.reset_counters().expect("counters");
@@ -118,7 +118,8 @@ fn requests_touch_no_more_sectors_than_their_bytes_fill() {
         ] {
             let counts = of(name);
             let (load, store) = (&counts.global.load, &counts.global.store);
-            assert!(32 * load.sectors <= load.bytes, "{name} of {map}: {load:?}");
+            // where a block gathers what the others left, its last request may fill less than a sector
+            assert!(32 * load.sectors < load.bytes + 32, "{name} of {map}: {load:?}");
             assert!(counts.global.unique_load_bytes <= read * bytes + 32 * c, "{name} of {map} reads more than once");
             if written > 0 {
                 assert!(32 * store.sectors <= store.bytes, "{name} of {map}: {store:?}");

@@ -34,9 +34,14 @@ impl DriftWarning {
     pub fn sentence(&self, sweep: &SweepSpec) -> String {
         let Self { step, drift, level } = self;
         let SweepSpec { gradient, .. } = sweep;
+        let seen = if drift.is_finite() {
+            format!("the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level}")
+        } else {
+            format!("x_0 could not be rebuilt in the {WINDOW} steps to step {step}")
+        };
         format!(
-            "warning: the drift is {drift:.1e} of |x_0| over the {WINDOW} steps to step {step}, above {level}: the gradients of \
-             --gradient {gradient} may become too wrong to train with; --gradient auto codes the blocks that it cannot rebuild"
+            "warning: {seen}: the gradients of --gradient {gradient} may become too wrong to train with; --gradient auto codes the \
+             blocks that it cannot rebuild"
         )
     }
 }

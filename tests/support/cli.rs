@@ -105,15 +105,15 @@ impl Place {
 
     /// The rows of metrics.csv without the columns that a clock decides, or, as the memory, the number of threads.
     pub fn rows(&self, folder: &str) -> Vec<String> {
+        const VARY: [&str; 4] = ["epoch_seconds", "images_per_second", "activation_peak_bytes", "peak_bytes"];
         let text = self.text(&format!("{folder}/metrics.csv"));
-        let varies = |column: &usize| [6, 7, 9, 10].contains(column);
-        text.lines()
-            .skip(1)
-            .map(|line| {
-                let kept = line.split(',').enumerate().filter(|(column, _)| !varies(column));
-                kept.map(|(_, value)| value).collect::<Vec<_>>().join(",")
-            })
-            .collect()
+        let header: Vec<&str> = text.lines().next().expect("a header").split(',').collect();
+        assert!(VARY.iter().all(|name| header.contains(name)), "{header:?}");
+        let kept = |line: &str| {
+            let fields = header.iter().zip(line.split(',')).filter(|(name, _)| !VARY.contains(name));
+            fields.map(|(_, field)| field).collect::<Vec<_>>().join(",")
+        };
+        text.lines().skip(1).map(kept).collect()
     }
 }
 
