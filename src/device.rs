@@ -367,6 +367,27 @@ pub trait Device: Sized + Sync + 'static {
     /// `left > HOPELESS[1] norm`, see [`crate::sweep::LocalError::is_hopeless`].
     fn judge(&self, errors: &Tensor<Self>, at: usize, verdict_acc: &mut Tensor<Self>) -> Result<()>;
 
+    // --- masks of ReLUs behind a batch norm ---
+
+    /// Keeps where `bn(z) > 0`: element e of an image is bit `e mod 32` of word `e div 32` where a number has 32 bits.
+    /// `mask: [N, 1, 1, L]`, L as [`Device::code_len`] says of one bit.
+    fn relu_mask(
+        &self,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        mask: &mut Tensor<Self>,
+    ) -> Result<()>;
+    /// Gives `bn(z)` the signs that the mask kept: where they differ, z is mirrored at the zero of bn, so that a ReLU behind it
+    /// passes what it passed then. Where bn has a slope of 0 nothing moves.
+    fn relu_replay(
+        &self,
+        mask: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        z_acc: &mut Tensor<Self>,
+    ) -> Result<()>;
+
     // --- fused operations: the default bodies are their definitions ---
 
     /// Workspace of every fused operation on blocks of this map: at least that of the primitives that define them.

@@ -9,7 +9,7 @@ use crate::code::{Code, Coder};
 use crate::data::{CHANNELS, IMAGE};
 use crate::device::Device;
 use crate::error::Result;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch};
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch, relu_mask_shape};
 use crate::shape::{Conv, Shape, check};
 
 /// A host slice of `len` elements and a tensor.
@@ -73,6 +73,12 @@ pub fn loss(op: &'static str, logits: Shape, grad_logits: Shape, labels: Shape, 
     check(op, logits, grad_logits)?;
     check(op, Shape::map(logits.n(), 1, 1, 1), labels)?;
     check(op, Shape::vector(2), out)
+}
+
+/// A ReLU's input, the batch norm in front of it, and its mask.
+pub fn mask<D: Device>(op: &'static str, z: Shape, stats: &BnStats<D>, affine: &Affine<D>, mask: Shape) -> Result<()> {
+    norm(op, z.c(), stats, affine)?;
+    check(op, relu_mask_shape::<D>(z), mask)
 }
 
 /// The weights or gradients of a block of `c` channels, and its statistics.

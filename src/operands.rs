@@ -1,9 +1,10 @@
 //! What operations take besides plain tensors: a batch norm's pieces, one residual block's weights and intermediates, and
 //! the scratch memory.
 
+use crate::code::Bits;
 use crate::device::Device;
 use crate::error::Result;
-use crate::memory::{Arena, Category};
+use crate::memory::{Arena, Category, padded_bytes};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
@@ -131,6 +132,8 @@ pub struct BasicStats<D: Device> {
     pub bn1: BnStats<D>,
     /// Of the second convolution's output.
     pub bn2: BnStats<D>,
+    /// The ReLU's mask, see [`Device::relu_mask`], where the sweep replays it.
+    pub mask: Option<Tensor<D>>,
 }
 
 impl<D: Device> BasicStats<D> {
@@ -139,8 +142,27 @@ impl<D: Device> BasicStats<D> {
     /// # Errors
     /// If the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, category: Category, channels: usize) -> Result<Self> {
-        Ok(Self { bn1: BnStats::new(arena, category, channels)?, bn2: BnStats::new(arena, category, channels)? })
+        let mut new = || BnStats::new(arena, category, channels);
+        Ok(Self { bn1: new()?, bn2: new()?, mask: None })
     }
+}
+
+/// A new mask of a ReLU that takes `z`, uninitialised: `[N, 1, 1, L]`, one bit an element.
+///
+/// # Errors
+/// If the arena is full.
+pub fn relu_mask<D: Device>(arena: &mut Arena<'_, D>, z: Shape) -> Result<Tensor<D>> {
+    arena.tensor(Category::Saved, relu_mask_shape::<D>(z))
+}
+
+/// Its shape.
+pub fn relu_mask_shape<D: Device>(z: Shape) -> Shape {
+    Shape::map(z.n(), 1, 1, D::code_len(z.image_len(), Bits::One))
+}
+
+/// Bytes that it takes.
+pub fn relu_mask_bytes<D: Device>(z: Shape) -> u64 {
+    padded_bytes::<D::Real>(relu_mask_shape::<D>(z).len())
 }
 
 /// The running statistics of one residual function.

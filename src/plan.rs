@@ -109,6 +109,7 @@ fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &SweepSpec, 
     // running ones of every block, saved ones of every step, a spare set of one step
     plan.charge(Category::Statistics, depth * field.running + (saved_steps + 1) * stages * field.stats);
     plan.charge(Category::Statistics, bytes(Shape::vector(sweep.measured_errors(stack.depth))));
+    plan.charge(Category::Saved, if stack.keeps_masks { saved_steps * stages * field.masks } else { 0 });
     plan.charge(Category::State, state_maps * map);
     // the distances at the anchors, and the verdict
     plan.charge(Category::Scratch, caches_scratch + field.scratch + (anchors + 1) * bytes(Shape::vector(2)));

@@ -90,13 +90,19 @@ pub struct StepStats<D: Device, F: Field<D> = Basic> {
 }
 
 impl<D: Device, F: Field<D>> StepStats<D, F> {
-    /// New statistics, uninitialised.
+    /// New statistics, uninitialised, with room for the masks of ReLUs where asked for.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, scheme: Scheme, map: Shape) -> Result<Self> {
-        let mut new = || F::stats(arena, Category::Statistics, map);
+    pub fn new(arena: &mut Arena<'_, D>, scheme: Scheme, map: Shape, masks: bool) -> Result<Self> {
+        let mut new = || F::stats(arena, Category::Statistics, map, masks);
         Ok(Self { first: new()?, second: if scheme == Scheme::Heun { Some(new()?) } else { None } })
+    }
+}
+
+impl<D: Device, F: Field<D>> Maps<D> for StepStats<D, F> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        std::iter::once(&mut self.first).chain(&mut self.second).flat_map(Maps::maps_mut)
     }
 }
 
@@ -297,6 +303,8 @@ pub struct StackSpec {
     pub map: Shape,
     /// Whether the forward pass's statistics are kept for the sweep.
     pub keeps_statistics: bool,
+    /// Whether its ReLUs' masks are kept with them.
+    pub keeps_masks: bool,
     /// Whether all blocks have one theta. Their running statistics stay their own.
     pub tied: bool,
 }
@@ -345,7 +353,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
     /// # Errors
     /// If the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, spec: StackSpec) -> Result<Self> {
-        let StackSpec { scheme, depth, step_size, map, keeps_statistics, tied } = spec;
+        let StackSpec { scheme, depth, step_size, map, keeps_statistics, keeps_masks, tied } = spec;
         let saved = if keeps_statistics { scheme.steps(depth) } else { 0 };
         let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
             (0..spec.thetas()).map(|_| F::theta(arena, category, map)).collect()
@@ -357,7 +365,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
             theta: blocks(arena, Category::Parameters)?,
             velocity: blocks(arena, Category::Optimiser)?,
             running: (0..depth).map(|_| F::running(arena, map)).collect::<Result<_>>()?,
-            saved: (0..saved).map(|_| StepStats::new(arena, scheme, map)).collect::<Result<_>>()?,
+            saved: (0..saved).map(|_| StepStats::new(arena, scheme, map, keeps_masks)).collect::<Result<_>>()?,
         })
     }
 

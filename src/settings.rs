@@ -17,7 +17,7 @@ use crate::memory::parse_bytes;
 use crate::net::{Block, Stem};
 use crate::schedule::Schedule;
 use crate::scheme::{Scheme, StepSize};
-use crate::sweep::{BnStatistics, Gradient, SweepSpec, Update};
+use crate::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
 
 /// What was given on the command line, or in a config file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]
@@ -88,9 +88,12 @@ pub struct Settings {
     /// Blocks between stored states of checkpoint [default: sqrt of depth].
     #[arg(long, value_name = "K", help_heading = "Gradient")]
     pub checkpoint_every: Option<usize>,
-    /// Statistics of the reverse step: saved or batch [default: saved].
+    /// Statistics of the reverse step: saved, batch or hybrid [default: saved].
     #[arg(long, value_name = "WHICH", hide_possible_values = true, help_heading = "Gradient")]
     pub bn_stats: Option<BnStatistics>,
+    /// Signs at ReLUs in the sweep: recomputed, or saved [default: recomputed].
+    #[arg(long, value_name = "WHICH", hide_possible_values = true, help_heading = "Gradient")]
+    pub masks: Option<Masks>,
     /// Apply SGD in-sweep or after it, to the same bits [default: in-sweep].
     #[arg(long, value_name = "WHEN", hide_possible_values = true, help_heading = "Gradient")]
     pub update: Option<Update>,
@@ -195,6 +198,7 @@ impl Settings {
                 coded_pass: self.coded_pass.unwrap_or(sweep.coded_pass),
                 code_room: self.code_room.or(sweep.code_room),
                 bn_stats: self.bn_stats.unwrap_or(sweep.bn_stats),
+                masks: self.masks.unwrap_or(sweep.masks),
                 update: self.update.unwrap_or(sweep.update),
             },
             init: self.init.unwrap_or(base.init),
@@ -245,6 +249,7 @@ impl From<&RunConfig> for Settings {
             anchors: sweep.anchors,
             checkpoint_every: sweep.checkpoint_every,
             bn_stats: Some(sweep.bn_stats),
+            masks: sweep.gradient.reconstructs().then_some(sweep.masks),
             update: Some(sweep.update),
             epochs: config.epochs,
             batch: Some(config.batch),

@@ -53,7 +53,7 @@ fn block(cuda: &Cuda, map: Shape) -> Block {
     let scale = 1.0 / (9.0 * c as f64).sqrt();
     let (theta, velocity, grad_theta) = (theta(scale), theta(0.0), theta(0.0));
     let mut norm = || BnStats { mean: tensor(vector, 0.0, 0.5), rstd: tensor(vector, 1.0, 0.5) };
-    let stats = BasicStats { bn1: norm(), bn2: norm() };
+    let stats = BasicStats { bn1: norm(), bn2: norm(), mask: None };
     let mut state = || tensor(map, 0.0, 1.0);
     let (x, x_rec, grad, cache) = (state(), state(), state(), BasicCache { z1: state(), z2: state() });
     let (lr, loss) = (tensor(Shape::vector(1), 0.1, 0.0), tensor(Shape::vector(2), 1.0, 0.0));

@@ -28,6 +28,7 @@ fn stack(sweep: SweepSpec, depth: usize) -> StackSpec {
         step_size: StepSize::OverDepth,
         map: MAP,
         keeps_statistics: sweep.keeps_statistics(),
+        keeps_masks: sweep.keeps_masks(),
         tied: false,
     }
 }
@@ -118,7 +119,7 @@ fn vjp_agrees_with_central_differences<F: Field<Reference>>() {
     let mut theta = F::theta(arena, Category::Parameters, MAP).expect("theta");
     let mut grad_theta = F::theta(arena, Category::Gradients, MAP).expect("gradients");
     let mut running = F::running(arena, MAP).expect("running");
-    let mut stats = F::stats(arena, Category::Statistics, MAP).expect("statistics");
+    let mut stats = F::stats(arena, Category::Statistics, MAP, false).expect("statistics");
     let mut cache = F::cache(arena, Category::Scratch, MAP).expect("cache");
     let mut scratch = F::scratch(arena, MAP, F::workspace(D, MAP)).expect("scratch");
     let mut map = |values: &[f64]| {
@@ -261,7 +262,7 @@ fn updates_in_the_sweep_give_the_bits_of_updates_after_it<F: Field<Reference>>()
 }
 
 fn memory_is_what_the_formulas_say<F: Field<Reference>>() {
-    let FieldBytes { theta, stats, running, cache, scratch } = F::bytes(MAP);
+    let FieldBytes { theta, stats, masks, running, cache, scratch } = F::bytes(MAP);
     let workspace = 5;
     let taken = |take: &dyn Fn(&mut Arena<'_, Reference>)| {
         let arena = &mut Arena::new(D, ARENA).expect("arena");
@@ -269,7 +270,9 @@ fn memory_is_what_the_formulas_say<F: Field<Reference>>() {
         arena.ledger().total()
     };
     assert_eq!(taken(&|a| drop(F::theta(a, Category::Parameters, MAP).expect("room"))), theta);
-    assert_eq!(taken(&|a| drop(F::stats(a, Category::Statistics, MAP).expect("room"))), stats);
+    for (kept, bytes) in [(false, stats), (true, stats + masks)] {
+        assert_eq!(taken(&|a| drop(F::stats(a, Category::Statistics, MAP, kept).expect("room"))), bytes);
+    }
     assert_eq!(taken(&|a| drop(F::running(a, MAP).expect("room"))), running);
     assert_eq!(taken(&|a| drop(F::cache(a, Category::Scratch, MAP).expect("room"))), cache);
     // five elements of workspace are padded to one line of 64 bytes

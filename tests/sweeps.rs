@@ -6,13 +6,14 @@ mod support;
 use rewind::code::{Bits, Code, CodedPass};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
-use rewind::memory::Category;
+use rewind::memory::{Bytes, Category};
 use rewind::net::{Net, NetSpec, Stem};
+use rewind::operands::relu_mask_bytes;
 use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::auto::TOLERANCE;
-use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update, Way};
+use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update, Way};
 use support::{
     GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, batch, block_error, gradients, liven, read, small, uniform,
     write,
@@ -127,6 +128,49 @@ fn corrected_is_of_second_order() {
         let sweep = SweepSpec { bn_stats, ..SweepSpec::new(Scheme::Euler, Gradient::Corrected) };
         let (gradient, drift) = orders(sweep);
         assert!(gradient > 2.0 - SLACK && drift > 2.0 - SLACK, "{bn_stats:?}: {gradient:.2}, {drift:.2}");
+    }
+}
+
+/// Errors of the blocks' gradients in a net whose ReLUs are met on both sides of zero, at 32 and at 128 blocks.
+fn errors_with_masks(sweep: SweepSpec, smooth: bool) -> [f64; 2] {
+    let errors = [32, 128].map(|depth| {
+        let (exact, _) = block_gradients(SweepSpec::new(sweep.scheme, Gradient::Backprop), depth, smooth);
+        block_error(&block_gradients(sweep, depth, smooth).0, &exact)
+    });
+    println!("{sweep:?}, smooth {smooth}: {errors:?}");
+    errors
+}
+
+#[test]
+fn saved_masks_give_relu_nets_the_order_of_smooth_ones() {
+    let order = |[a, b]: [f64; 2]| (a / b).ln() / 4f64.ln();
+    for smooth in [false, true] {
+        for bn_stats in [BnStatistics::Saved, BnStatistics::Hybrid] {
+            let with = |gradient, masks| {
+                let sweep = SweepSpec { masks, bn_stats, ..SweepSpec::new(Scheme::Euler, gradient) };
+                errors_with_masks(sweep, smooth)
+            };
+            let corrected = with(Gradient::Corrected, Masks::Saved);
+            assert!(order(corrected) > 2.0 - SLACK, "{bn_stats:?}, smooth {smooth}: {:.2}", order(corrected));
+            assert!(order(with(Gradient::Adjoint, Masks::Saved)) > 1.0 - SLACK, "{bn_stats:?}, smooth {smooth}");
+            // what they are for: recomputed signs leave several times the error
+            let [shallow, deep] = with(Gradient::Corrected, Masks::Recomputed);
+            assert!(shallow > 4.0 * corrected[0] && deep > 8.0 * corrected[1], "{bn_stats:?}, smooth {smooth}");
+            let [recomputed, saved] = [Masks::Recomputed, Masks::Saved].map(|masks| with(Gradient::Coded, masks));
+            assert!(recomputed[0] > 4.0 * saved[0] && recomputed[1] > 8.0 * saved[1], "{bn_stats:?}, smooth {smooth}");
+        }
+    }
+}
+
+#[test]
+fn masks_at_the_true_states_change_nothing() {
+    for scheme in SCHEMES {
+        let coded_pass = CodedPass::Altered;
+        let exact = SweepSpec { coded_pass, ..SweepSpec::new(scheme, Gradient::Coded) };
+        let run = |masks| block_gradients(SweepSpec { masks, ..exact }, 7, false);
+        let ((expected, drift), (found, masked)) = (run(Masks::Recomputed), run(Masks::Saved));
+        assert_eq!((drift, masked), (Some(0.0), Some(0.0)), "{scheme}");
+        assert!(found == expected, "{scheme}");
     }
 }
 
@@ -477,17 +521,26 @@ fn activations_are_flat_in_depth_where_the_mode_says_so() {
             Net::new(D, spec, Init::Paper, 0).expect("net").memory().clone()
         };
         let (shallow, middle, deep) = (memory(8), memory(64), memory(512));
+        let masks = |depth| match sweep.keeps_masks() {
+            true => {
+                let mask = relu_mask_bytes::<Reference>(small(sweep, 8, 2, 2).stem_map());
+                (sweep.scheme.steps(depth) * sweep.scheme.stages()) as u64 * mask
+            }
+            false => 0,
+        };
         let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();
         if sweep.gradient.codes() && sweep.anchors.is_none() {
             let code = Code::<Reference>::bytes(small(sweep, 8, 2, 2).stem_map(), sweep.bits);
             let coded = |depth| sweep.stored_codes(depth) as u64;
             for (depth, memory) in [(64, &middle), (512, &deep)] {
                 let grown = memory.activations() - shallow.activations();
-                assert_eq!(grown, (coded(depth) - coded(8)) * code, "{sweep:?} at {depth}");
+                let codes = (coded(depth) - coded(8)) * code;
+                assert_eq!(grown, codes + masks(depth) - masks(8), "{sweep:?} at {depth}");
             }
         } else if flat {
-            assert_eq!(shallow.activations(), middle.activations(), "{sweep:?}");
-            assert_eq!(shallow.activations(), deep.activations(), "{sweep:?}");
+            let but_for_masks = |depth, memory: &Bytes| memory.activations() - masks(depth);
+            let [first, second, third] = [(8, &shallow), (64, &middle), (512, &deep)].map(|(n, m)| but_for_masks(n, m));
+            assert!(first == second && second == third, "{sweep:?}");
         } else {
             assert!(shallow.activations() < deep.activations(), "{sweep:?}");
         }

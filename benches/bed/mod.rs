@@ -54,7 +54,7 @@ impl<D: Device> Bed<D> {
         };
         let [theta, grad_theta, velocity] = [theta(), theta(), theta()];
         let mut norm = || BnStats { mean: tensor(vector, 0.0, 0.5), rstd: tensor(vector, 1.0, 0.5) };
-        let stats = BasicStats { bn1: norm(), bn2: norm() };
+        let stats = BasicStats { bn1: norm(), bn2: norm(), mask: None };
         let mut running = || BnRunning { mean: tensor(vector, 0.0, 0.5), var: tensor(vector, 1.0, 0.5) };
         let running = BasicRunning { bn1: running(), bn2: running() };
         let mut state = || tensor(map, 0.0, 1.0);

@@ -126,10 +126,21 @@ lend_fields! {
     BnStats { mean, rstd }
     BnRunning { mean, var }
     BasicTheta { conv1, bn1, conv2, bn2 }
-    BasicStats { bn1, bn2 }
     BasicRunning { bn1, bn2 }
     BasicCache { z1, z2 }
     Code { scale, packed }
+}
+
+impl Lend for BasicStats<Timed> {
+    type View = BasicStats<Cpu>;
+
+    unsafe fn view(&self, cpu: &Cpu) -> BasicStats<Cpu> {
+        let Self { bn1, bn2, mask } = self;
+        // SAFETY: the caller's promise.
+        let mask = mask.as_ref().map(|mask| unsafe { mask.view(cpu) });
+        // SAFETY: the caller's promise.
+        unsafe { BasicStats { bn1: bn1.view(cpu), bn2: bn2.view(cpu), mask } }
+    }
 }
 
 impl Lend for Coder<Timed> {

@@ -282,6 +282,39 @@ impl Device for Timed {
         })
     }
 
+    fn relu_mask(
+        &self,
+        z: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        mask: &mut Tensor<Self>,
+    ) -> Result<()> {
+        self.time("relu_mask", Cost::of(&[z.shape(), mask.shape()]), |d| {
+            let z = lend(d, z);
+            let stats = lend(d, stats);
+            let affine = lend(d, affine);
+            let mut mask = lend_mut(d, mask);
+            d.relu_mask(&z, &stats, &affine, &mut mask)
+        })
+    }
+
+    fn relu_replay(
+        &self,
+        mask: &Tensor<Self>,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        z_acc: &mut Tensor<Self>,
+    ) -> Result<()> {
+        let cost = Cost::of(&[mask.shape(), z_acc.shape(), z_acc.shape()]);
+        self.time("relu_replay", cost, |d| {
+            let mask = lend(d, mask);
+            let stats = lend(d, stats);
+            let affine = lend(d, affine);
+            let mut z_acc = lend_mut(d, z_acc);
+            d.relu_replay(&mask, &stats, &affine, &mut z_acc)
+        })
+    }
+
     fn squared_distance(
         &self,
         x: &Tensor<Self>,

@@ -17,6 +17,7 @@ mod elementwise;
 mod epilogue;
 mod linear;
 mod loss;
+mod mask;
 mod padded;
 mod pixelwise;
 mod pool;
@@ -283,6 +284,24 @@ impl Device for Cpu {
     fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
         fit::part("judge", at..at + 4, errors.shape())?;
         judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
+        Ok(())
+    }
+
+    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, mask: &mut Tensor) -> Result<()> {
+        fit::mask("relu_mask", z.shape(), stats, affine, mask.shape())?;
+        mask::keep(self, z, stats, affine, mask);
+        Ok(())
+    }
+
+    fn relu_replay(
+        &self,
+        mask: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        z_acc: &mut Tensor,
+    ) -> Result<()> {
+        fit::mask("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        mask::replay(self, mask, stats, affine, z_acc);
         Ok(())
     }
 

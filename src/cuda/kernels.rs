@@ -72,6 +72,7 @@ kernels! {
     "code": code_start code_round code_scale judge;
     "draw_batch": draw_batch;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
+    "mask": relu_mask relu_replay;
     "record_step": record_step;
 }
 

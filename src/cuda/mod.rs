@@ -17,6 +17,7 @@ mod graph;
 mod images;
 mod kernels;
 mod launch;
+mod mask;
 mod nvtx;
 mod open;
 mod operand;
@@ -305,6 +306,22 @@ impl Device for Cuda {
     fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
         fit::part("judge", at..at + 4, errors.shape())?;
         code::judge(self, errors, at, verdict_acc)
+    }
+
+    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, mask: &mut Tensor) -> Result<()> {
+        fit::mask("relu_mask", z.shape(), stats, affine, mask.shape())?;
+        mask::keep(self, z, stats, affine, mask)
+    }
+
+    fn relu_replay(
+        &self,
+        mask: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        z_acc: &mut Tensor,
+    ) -> Result<()> {
+        fit::mask("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        mask::replay(self, mask, stats, affine, z_acc)
     }
 
     fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {

@@ -8,7 +8,9 @@ use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::init::{self, BlockPlace, Init};
 use crate::memory::{Arena, Category, padded_bytes};
-use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch};
+use crate::operands::{
+    Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch, relu_mask, relu_mask_bytes,
+};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
@@ -33,6 +35,12 @@ impl<D: Device> Tensors<D> for BasicRunning<D> {
 
     fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
         BasicRunning::named_mut(self).into_iter()
+    }
+}
+
+impl<D: Device> Maps<D> for BasicStats<D> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        self.mask.iter_mut()
     }
 }
 
@@ -69,8 +77,9 @@ impl<D: Device> Field<D> for Basic {
         BasicTheta::new(arena, category, map.c())
     }
 
-    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicStats<D>> {
-        BasicStats::new(arena, category, map.c())
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<BasicStats<D>> {
+        let mask = masks.then(|| relu_mask(arena, map)).transpose()?;
+        Ok(BasicStats { mask, ..BasicStats::new(arena, category, map.c())? })
     }
 
     fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<BasicRunning<D>> {
@@ -96,6 +105,7 @@ impl<D: Device> Field<D> for Basic {
             theta: 2 * bytes(Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c())) + 4 * vector,
             // mean and rstd, or mean and variance, of two batch norms
             stats: 4 * vector,
+            masks: relu_mask_bytes::<D>(map),
             running: 4 * vector,
             // z1 and z2
             cache: 2 * bytes(map),
@@ -129,17 +139,21 @@ impl<D: Device> Field<D> for Basic {
         scratch: &mut Scratch<D>,
     ) -> Result<()> {
         let BasicCache { z1, z2 } = cache;
+        let BasicStats { bn1, bn2, mask } = stats;
+        let given = matches!(normalise, Normalise::Given);
         let (measure1, measure2) = match normalise {
             Normalise::Given => (None, None),
             Normalise::Batch(running) => {
                 let (running1, running2) = running.map_or((None, None), |r| (Some(&mut r.bn1), Some(&mut r.bn2)));
-                (
-                    Some(Measure { stats: &mut stats.bn1, running: running1 }),
-                    Some(Measure { stats: &mut stats.bn2, running: running2 }),
-                )
+                (Some(Measure { stats: bn1, running: running1 }), Some(Measure { stats: bn2, running: running2 }))
             }
         };
         d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, measure1, &mut scratch.workspace)?;
+        match mask {
+            Some(mask) if given => d.relu_replay(mask, &stats.bn1, &theta.bn1, z1)?,
+            Some(mask) => d.relu_mask(z1, &stats.bn1, &theta.bn1, mask)?,
+            None => {}
+        }
         d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)
     }
 

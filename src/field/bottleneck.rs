@@ -71,8 +71,10 @@ impl<D: Device> Field<D> for Bottleneck {
         ChainTheta::new(arena, category, &Self::residual(map), map)
     }
 
-    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainStats<D>> {
-        ChainStats::new(arena, category, &Self::residual(map))
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<ChainStats<D>> {
+        let links = Self::residual(map);
+        let stats = ChainStats::new(arena, category, &links)?;
+        if masks { stats.with_masks(arena, &links, map) } else { Ok(stats) }
     }
 
     fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<ChainRunning<D>> {

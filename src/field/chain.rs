@@ -8,7 +8,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::init::{self, Draw};
 use crate::memory::{Arena, Category, padded_bytes};
-use crate::operands::{Affine, BnRunning, BnStats, Measure};
+use crate::operands::{Affine, BnRunning, BnStats, Measure, relu_mask, relu_mask_bytes};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
@@ -87,6 +87,7 @@ pub fn bytes<D: Device>(links: &[Link], map: Shape) -> FieldBytes {
         all.theta += bytes(Shape::weight(conv.kernel, x.c(), channels)) + 2 * vector;
         all.stats += 2 * vector;
         all.running += 2 * vector;
+        all.masks += if i + 1 < links.len() { relu_mask_bytes::<D>(conv.output(x, channels)) } else { 0 };
         all.cache += z;
         // the cotangent of z, and the batch norm's sums; between layers also ReLU's output and its cotangent
         all.scratch += z + 2 * vector + if i + 1 < links.len() { 2 * z } else { 0 };
@@ -144,8 +145,13 @@ impl<D: Device> Tensors<D> for ChainTheta<D> {
     }
 }
 
-/// The statistics of one evaluation of a chain, one set a layer.
-pub struct ChainStats<D: Device>(pub Vec<BnStats<D>>);
+/// The statistics of one evaluation of a chain.
+pub struct ChainStats<D: Device> {
+    /// One set a layer.
+    pub norms: Vec<BnStats<D>>,
+    /// The masks of the ReLUs between the layers, see [`Device::relu_mask`], or none.
+    pub masks: Vec<Tensor<D>>,
+}
 
 impl<D: Device> ChainStats<D> {
     /// New statistics, uninitialised.
@@ -153,8 +159,29 @@ impl<D: Device> ChainStats<D> {
     /// # Errors
     /// If the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, category: Category, links: &[Link]) -> Result<Self> {
-        Ok(Self(links.iter().map(|link| BnStats::new(arena, category, link.channels)).collect::<Result<_>>()?))
+        let norms = links.iter().map(|link| BnStats::new(arena, category, link.channels)).collect::<Result<_>>()?;
+        Ok(Self { norms, masks: vec![] })
     }
+
+    /// The same with room for masks, for inputs of shape `map`.
+    ///
+    /// # Errors
+    /// If the arena is full.
+    pub fn with_masks(self, arena: &mut Arena<'_, D>, links: &[Link], map: Shape) -> Result<Self> {
+        let masks = inner(links, map).map(|z| relu_mask(arena, z)).collect::<Result<_>>()?;
+        Ok(Self { masks, ..self })
+    }
+}
+
+impl<D: Device> Maps<D> for ChainStats<D> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        self.masks.iter_mut()
+    }
+}
+
+/// What the ReLUs between the links take.
+fn inner(links: &[Link], map: Shape) -> impl Iterator<Item = Shape> {
+    with_inputs(links, map).skip(1).map(|(_, input)| input)
 }
 
 /// The running statistics of a chain, one set a layer.
@@ -249,7 +276,7 @@ impl<D: Device> Maps<D> for ChainScratch<D> {
 
 /// The statistics that evaluation uses, from the running ones.
 pub fn running_stats<D: Device>(d: &D, running: &ChainRunning<D>, stats: &mut ChainStats<D>) -> Result<()> {
-    running.0.iter().zip(&mut stats.0).try_for_each(|(running, stats)| d.bn_running_stats(running, stats))
+    running.0.iter().zip(&mut stats.norms).try_for_each(|(running, stats)| d.bn_running_stats(running, stats))
 }
 
 /// Evaluates the chain at `x` up to its last affine map.
@@ -266,13 +293,21 @@ pub fn eval<D: Device>(
     let a = &mut scratch.a;
     for (l, layer) in theta.layers.iter().enumerate() {
         if l > 0 {
-            d.norm_relu(&cache.z[l - 1], &stats.0[l - 1], &theta.layers[l - 1].bn, &mut a[l - 1])?;
+            let (bn, mask) = (&theta.layers[l - 1].bn, stats.masks.get_mut(l - 1));
+            match mask {
+                Some(mask) if matches!(normalise, Normalise::Given) => {
+                    d.relu_replay(mask, &stats.norms[l - 1], bn, &mut cache.z[l - 1])?;
+                }
+                Some(mask) => d.relu_mask(&cache.z[l - 1], &stats.norms[l - 1], bn, mask)?,
+                None => {}
+            }
+            d.norm_relu(&cache.z[l - 1], &stats.norms[l - 1], &theta.layers[l - 1].bn, &mut a[l - 1])?;
         }
         let input = if l > 0 { &a[l - 1] } else { x };
         let measure = match &mut normalise {
             Normalise::Given => None,
             Normalise::Batch(running) => {
-                Some(Measure { stats: &mut stats.0[l], running: running.as_mut().map(|running| &mut running.0[l]) })
+                Some(Measure { stats: &mut stats.norms[l], running: running.as_mut().map(|running| &mut running.0[l]) })
             }
         };
         d.conv_stats(input, &layer.conv, layer.geometry, &mut cache.z[l], measure, workspace)?;
@@ -293,7 +328,7 @@ pub fn vjp_outer<D: Device>(
 ) -> Result<()> {
     let ChainScratch { grad_z, sums, .. } = scratch;
     let last = theta.layers.len() - 1;
-    let (z, stats) = (&cache.z[last], &stats.0[last]);
+    let (z, stats) = (&cache.z[last], &stats.norms[last]);
     d.bn_grad_sums(grad_f, scale, z, stats, &mut sums[last], workspace)?;
     d.bn_grad_z(grad_f, scale, z, stats, &theta.layers[last].bn, &sums[last], &mut grad_z[last])
 }
@@ -307,7 +342,7 @@ pub fn value<D: Device>(
     y: &mut Tensor<D>,
 ) -> Result<()> {
     let last = theta.layers.len() - 1;
-    d.bn_apply(&cache.z[last], &stats.0[last], &theta.layers[last].bn, y)
+    d.bn_apply(&cache.z[last], &stats.norms[last], &theta.layers[last].bn, y)
 }
 
 /// `y = x + h f` with the chain's value f.
@@ -321,7 +356,7 @@ pub fn advance<D: Device>(
     y: &mut Tensor<D>,
 ) -> Result<()> {
     let last = theta.layers.len() - 1;
-    d.norm_step(x, h, &cache.z[last], &stats.0[last], &theta.layers[last].bn, y)
+    d.norm_step(x, h, &cache.z[last], &stats.norms[last], &theta.layers[last].bn, y)
 }
 
 /// From there to the cotangent of the first convolution's output, `scratch.grad_z[0]`, and all parameters' gradients.
@@ -344,7 +379,7 @@ pub fn vjp_inner<D: Device>(
             return d.conv_grad_w(x, &grad_z[0], *geometry, conv, workspace);
         };
         let (a, grad_a, z) = (&mut a[below], &mut grad_a[below], &cache.z[below]);
-        let (stats, bn) = (&stats.0[below], &theta.layers[below].bn);
+        let (stats, bn) = (&stats.norms[below], &theta.layers[below].bn);
         d.norm_relu(z, stats, bn, a)?;
         d.conv_grad_w(a, &grad_z[l], *geometry, conv, workspace)?;
         d.conv_grad_x(&grad_z[l], &layer.conv, *geometry, grad_a, workspace)?;

@@ -34,6 +34,12 @@ impl<D: Device> Tensors<D> for LinearTheta<D> {
 /// There are no statistics.
 pub struct NoStatistics;
 
+impl<D: Device> Maps<D> for NoStatistics {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+        std::iter::empty()
+    }
+}
+
 impl<D: Device> Tensors<D> for NoStatistics {
     fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
         std::iter::empty()
@@ -95,7 +101,7 @@ impl<D: Device> Field<D> for Linear {
         Ok(LinearTheta { weight: arena.tensor(category, weight(map))? })
     }
 
-    fn stats(_arena: &mut Arena<'_, D>, _category: Category, _map: Shape) -> Result<NoStatistics> {
+    fn stats(_arena: &mut Arena<'_, D>, _category: Category, _map: Shape, _masks: bool) -> Result<NoStatistics> {
         Ok(NoStatistics)
     }
 
@@ -126,6 +132,7 @@ impl<D: Device> Field<D> for Linear {
         FieldBytes {
             theta: bytes(weight(map)),
             stats: 0,
+            masks: 0,
             running: 0,
             cache: bytes(map),
             scratch: 2 * bytes(map) + 2 * bytes(Shape::vector(map.c())),

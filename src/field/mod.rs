@@ -77,6 +77,8 @@ pub struct FieldBytes {
     pub theta: u64,
     /// The statistics of one evaluation.
     pub stats: u64,
+    /// The masks of its ReLUs.
+    pub masks: u64,
     /// The running statistics.
     pub running: u64,
     /// What one evaluation leaves.
@@ -97,7 +99,7 @@ pub trait Field<D: Device>: Sized + 'static {
     /// The weights, or their gradients, or their velocities.
     type Theta: Tensors<D> + Send + Sync;
     /// The batch-norm statistics of one evaluation.
-    type Stats: Send + Sync;
+    type Stats: Maps<D> + Send + Sync;
     /// The running statistics.
     type Running: Tensors<D> + Send + Sync;
     /// What an evaluation leaves for its VJP and from which the value f is made.
@@ -110,8 +112,9 @@ pub trait Field<D: Device>: Sized + 'static {
 
     /// New weights for states of this shape, uninitialised.
     fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Theta>;
-    /// New statistics, uninitialised.
-    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Stats>;
+    /// New statistics, uninitialised; with `masks` those that also keep, where they are measured, the masks of the ReLUs, and
+    /// replay them where they are given, see [`Device::relu_mask`].
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<Self::Stats>;
     /// New running statistics, uninitialised.
     fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<Self::Running>;
     /// A new cache, uninitialised.

@@ -182,6 +182,7 @@ impl NetSpec {
             step_size,
             map,
             keeps_statistics: sweep.keeps_statistics(),
+            keeps_masks: sweep.keeps_masks(),
             tied: body.tied,
         };
         let Some(stages) = body.stages else {

@@ -6,7 +6,7 @@ use super::{StageSpec, StepResult};
 use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::field::{Basic, Field, FieldScratch, Idle, Tensors};
+use crate::field::{Basic, Field, FieldScratch, Idle, Maps, Tensors};
 use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category};
 use crate::scheme::{Stack, Statistics};
@@ -87,6 +87,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Uses the first `n` images of every map.
     pub(super) fn set_batch(&mut self, n: usize) -> Result<()> {
         self.first.iter_mut().flat_map(First::maps_mut).try_for_each(|map| map.set_batch(n))?;
+        self.stack.saved.iter_mut().flat_map(Maps::maps_mut).try_for_each(|mask| mask.set_batch(n))?;
         self.work.set_batch(n)
     }
 

@@ -8,6 +8,7 @@ mod data;
 mod elementwise;
 mod linear;
 mod loss;
+mod mask;
 mod pool;
 
 use std::sync::Arc;
@@ -210,6 +211,24 @@ impl Device for Reference {
     fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
         fit::part("judge", at..at + 4, errors.shape())?;
         judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
+        Ok(())
+    }
+
+    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, mask: &mut Tensor) -> Result<()> {
+        fit::mask("relu_mask", z.shape(), stats, affine, mask.shape())?;
+        mask::keep(z.values(), stats, affine, mask.values_mut());
+        Ok(())
+    }
+
+    fn relu_replay(
+        &self,
+        mask: &Tensor,
+        stats: &BnStats<Self>,
+        affine: &Affine<Self>,
+        z_acc: &mut Tensor,
+    ) -> Result<()> {
+        fit::mask("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        mask::replay(mask.values(), stats, affine, z_acc.values_mut());
         Ok(())
     }
 

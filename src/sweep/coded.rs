@@ -8,12 +8,12 @@
 //! out reaches the head through the carry, so that every increment does, whole.
 
 use super::work::At;
-use super::{BnStatistics, SweepSpec, Way, Work, errors, reverse};
+use super::{SweepSpec, Way, Work, errors, reverse};
 use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Idle, Normalise};
-use crate::scheme::{Evaluation, Scheme, Stack, Statistics, Step};
+use crate::scheme::{Evaluation, Stack, Statistics, Step};
 
 /// The forward pass of all modes that rebuild states: keeps anchors, and codes of the blocks that are coded.
 pub(super) fn forward<D: Device, F: Field<D>>(
@@ -30,8 +30,8 @@ pub(super) fn forward<D: Device, F: Field<D>>(
     for n in 0..stack.steps() {
         reverse::keep_anchor(d, spec, work, n)?;
         match work.ways[n] {
-            Way::Coded(slot) => step_forward(d, stack, work, n, slot)?,
-            Way::Refined | Way::Reconstructed => reverse::step_forward(d, stack, work, n)?,
+            Way::Coded(slot) => step_forward(d, spec, stack, work, n, slot)?,
+            Way::Refined | Way::Reconstructed => reverse::step_forward(d, spec, stack, work, n)?,
         }
     }
     if codes { end(d, spec, work) } else { Ok(()) }
@@ -73,6 +73,7 @@ fn end<D: Device, F: Field<D>>(d: &D, spec: &SweepSpec, work: &mut Work<D, F>) -
 /// Step n of the forward pass, coded.
 fn step_forward<D: Device, F: Field<D>>(
     d: &D,
+    spec: &SweepSpec,
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
     n: usize,
@@ -80,9 +81,8 @@ fn step_forward<D: Device, F: Field<D>>(
 ) -> Result<()> {
     let Work { x, x_rec: carry, caches, spare, scratch, coder, codes, .. } = work;
     let (carry, coder, code) = (carry.as_mut().expect(CARRY), coder.as_mut().expect(CODER), &mut codes[slot]);
-    let scheme = stack.scheme;
     let mut step = stack.step(d, n, Statistics::MeasureAndRun, spare)?;
-    if scheme == Scheme::Euler {
+    if spec.fuses() {
         let Step { h, first: Evaluation { theta, stats, normalise }, .. } = step;
         let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
         return F::code_step(d, h, theta, stats, running, coder, code, x, carry, &mut caches[0].first, scratch);
@@ -109,7 +109,7 @@ pub(super) fn step<D: Device, F: Field<D>>(
     if work.probes {
         reverse::reverse_step(d, spec, stack, work, n)?;
     }
-    if !work.probes && spec.scheme == Scheme::Euler && spec.bn_stats == BnStatistics::Saved {
+    if !work.probes && spec.fuses() && spec.recompute_statistics() == Statistics::Saved {
         let Work { x, grad, caches, spare, grads, scratch, coder, codes, verdict, .. } = work;
         let Step { h, first, .. } = stack.step(d, n, Statistics::Saved, spare)?;
         let (coder, code, at) = (coder.as_ref().expect(CODER), &codes[slot], n % grads.slots.len());

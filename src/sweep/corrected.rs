@@ -2,12 +2,12 @@
 //! One more fixed-point pass for the state, for free.
 
 use super::work::At;
-use super::{BnStatistics, SweepSpec, Work, errors, reverse};
+use super::{SweepSpec, Work, errors, reverse};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
-use crate::scheme::{Scheme, Stack, Statistics, Step};
+use crate::scheme::{Stack, Statistics, Step};
 
 /// One step of the sweep, with `passes` fixed-point passes.
 pub(super) fn step<D: Device, F: Field<D>>(
@@ -28,10 +28,10 @@ pub(super) fn step<D: Device, F: Field<D>>(
     work.pull(d, stack, n, spec.recompute_statistics(), At::Reconstruction, 0, sgd)
 }
 
-/// Whether one block of the sweep is the field's fused `inverse_vjp`: an Euler step, no image coupled to another by the
-/// statistics, no extra pass.
+/// Whether one block of the sweep is the field's fused `inverse_vjp`: besides what all fused operations ask for, no image coupled
+/// to another by the statistics and no extra pass.
 pub(super) fn fuses(spec: &SweepSpec, passes: usize) -> bool {
-    spec.scheme == Scheme::Euler && spec.bn_stats == BnStatistics::Saved && passes == 0
+    spec.fuses() && spec.reverse_statistics() == Statistics::Saved && passes == 0
 }
 
 /// One block by [`Field::inverse_vjp`].

@@ -82,6 +82,41 @@ pub enum BnStatistics {
     Saved,
     /// Those of the reconstructed batch, as the paper does.
     Batch,
+    /// The batch's own in the reverse step alone, which would else normalise x_{n+1} by what x_n had; the saved ones at the
+    /// reconstruction.
+    Hybrid,
+}
+
+/// Where the sweep's recomputations take the signs of their ReLUs' inputs from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Masks {
+    /// From the rebuilt state, where an input close to zero may have another sign than it had.
+    #[default]
+    Recomputed,
+    /// From the forward pass, which kept one bit for each, see [`Device::relu_mask`]: a gradient has no jumps of its own then.
+    Saved,
+}
+
+impl BnStatistics {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Saved, Self::Batch, Self::Hybrid];
+
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Saved => "saved",
+            Self::Batch => "batch",
+            Self::Hybrid => "hybrid",
+        }
+    }
+}
+
+impl Masks {
+    /// Whether nothing is kept.
+    fn is_recomputed(&self) -> bool {
+        *self == Self::Recomputed
+    }
 }
 
 /// When the optimiser touches a block.
@@ -115,6 +150,9 @@ pub struct SweepSpec {
     pub code_room: Option<usize>,
     /// Statistics of the recomputations.
     pub bn_stats: BnStatistics,
+    /// Signs of the ReLUs' inputs in the recomputations.
+    #[serde(default, skip_serializing_if = "Masks::is_recomputed")]
+    pub masks: Masks,
     /// When parameters are updated.
     pub update: Update,
 }
@@ -132,21 +170,41 @@ impl SweepSpec {
             coded_pass: CodedPass::Plain,
             code_room: None,
             bn_stats: BnStatistics::Saved,
+            masks: Masks::Recomputed,
             update: Update::InSweep,
         }
     }
 
-    /// Statistics of the sweep's recomputations.
+    /// Statistics of the evaluation at a reconstruction, and of its pullback.
     fn recompute_statistics(&self) -> Statistics {
         match self.bn_stats {
-            BnStatistics::Saved => Statistics::Saved,
+            BnStatistics::Saved | BnStatistics::Hybrid => Statistics::Saved,
             BnStatistics::Batch => Statistics::Measure,
         }
     }
 
+    /// Statistics of the reverse step.
+    fn reverse_statistics(&self) -> Statistics {
+        match self.bn_stats {
+            BnStatistics::Saved => Statistics::Saved,
+            BnStatistics::Batch | BnStatistics::Hybrid => Statistics::Measure,
+        }
+    }
+
+    /// Whether the sweep replays the forward pass's masks.
+    pub fn keeps_masks(&self) -> bool {
+        self.masks == Masks::Saved && self.gradient.reconstructs()
+    }
+
+    /// Whether a block of the forward pass and of the sweep may be one operation of the field: an Euler step between whose two
+    /// halves nothing has to come.
+    fn fuses(&self) -> bool {
+        self.scheme == Scheme::Euler && !self.keeps_masks()
+    }
+
     /// Whether the forward pass's statistics are kept, one set a step. The exact modes need them for their VJPs.
     pub fn keeps_statistics(&self) -> bool {
-        !self.gradient.reconstructs() || self.bn_stats == BnStatistics::Saved
+        !self.gradient.reconstructs() || self.bn_stats != BnStatistics::Batch
     }
 
     /// Steps between two stored states of `checkpoint`: the given number, or the square root of the number of steps.
@@ -217,6 +275,17 @@ impl SweepSpec {
         }
         if self.code_room.is_some() && gradient != Gradient::Auto {
             return refuse(format!("--code-room goes with --gradient auto, not {gradient}"));
+        }
+        if self.masks == Masks::Saved && !gradient.reconstructs() {
+            return refuse(format!(
+                "--masks saved is for what rebuilds states and --gradient {gradient} rebuilds none: leave it out, or use auto, coded, corrected or adjoint"
+            ));
+        }
+        if self.masks == Masks::Saved && self.bn_stats == BnStatistics::Batch {
+            return refuse(
+                "--masks saved goes with what the forward pass kept, not with --bn-stats batch: use saved or hybrid"
+                    .into(),
+            );
         }
         if self.checkpoint_every.is_some() && gradient != Gradient::Checkpoint {
             return refuse(format!("--checkpoint-every goes with --gradient checkpoint, not {gradient}"));

@@ -5,7 +5,7 @@ use super::{SweepSpec, Work, advance, errors};
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Normalise};
-use crate::scheme::{Evaluation, Scheme, Stack, Statistics, Step};
+use crate::scheme::{Evaluation, Stack, Statistics, Step};
 
 /// Stores x_n where there is an anchor for it.
 pub(super) fn keep_anchor<D: Device, F: Field<D>>(
@@ -20,11 +20,12 @@ pub(super) fn keep_anchor<D: Device, F: Field<D>>(
 /// Step n of the forward pass, of which nothing is kept.
 pub(super) fn step_forward<D: Device, F: Field<D>>(
     d: &D,
+    spec: &SweepSpec,
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
     n: usize,
 ) -> Result<()> {
-    if stack.scheme != Scheme::Euler {
+    if !spec.fuses() {
         return advance(d, stack, work, n, Statistics::MeasureAndRun);
     }
     let Work { x, caches, spare, scratch, .. } = work;
@@ -65,7 +66,7 @@ pub(super) fn reverse_step<D: Device, F: Field<D>>(
 ) -> Result<()> {
     let Work { x, x_rec, caches, spare, scratch, errors, .. } = work;
     let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
-    let mut step = stack.step(d, n, spec.recompute_statistics(), spare)?.reversed();
+    let mut step = stack.step(d, n, spec.reverse_statistics(), spare)?.reversed();
     step.evaluate(d, x, &mut caches[0], scratch)?;
     step.advance(d, x, 1.0, &caches[0], x_rec, scratch)?;
     let errors = errors.as_mut().expect(errors::MEASURED);

@@ -106,7 +106,7 @@ impl<D: Device, F: Field<D>> Work<D, F> {
             anchor_distances: (0..anchors)
                 .map(|_| arena.tensor(Category::Scratch, Shape::vector(2)))
                 .collect::<Result<_>>()?,
-            spare: StepStats::new(arena, spec.scheme, map)?,
+            spare: StepStats::new(arena, spec.scheme, map, false)?,
             grads: Grads::new(arena, spec, stack)?,
             scratch: F::scratch(arena, map, workspace)?,
         })

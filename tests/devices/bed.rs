@@ -74,6 +74,7 @@ impl<'d, D: Device> Bed<'d, D> {
         BasicStats {
             bn1: self.stats(c, &uniform(seed, c), &around_one(seed + 1, c)),
             bn2: self.stats(c, &uniform(seed + 2, c), &around_one(seed + 3, c)),
+            mask: None,
         }
     }
 

@@ -120,7 +120,7 @@ pub fn euler_step<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
         }
         .expect("euler_step");
     }
-    let BasicStats { bn1, bn2 } = &b.stats;
+    let BasicStats { bn1, bn2, .. } = &b.stats;
     let mut outputs = vec![("x", bed.read(&b.x))];
     let stats = [("mean1", &bn1.mean), ("rstd1", &bn1.rstd), ("mean2", &bn2.mean), ("rstd2", &bn2.rstd)];
     outputs.extend(stats.into_iter().chain(running.named()).map(|(name, tensor)| (name, bed.read(tensor))));

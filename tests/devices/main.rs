@@ -16,6 +16,7 @@ mod data;
 mod elementwise;
 mod fit;
 mod head;
+mod mask;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;

@@ -14,7 +14,7 @@ use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Stem};
 use rewind::scheme::{Scheme, StepSize};
-use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
+use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
 use rewind::tensor::{Real, Tensor};
 
 /// Unit roundoff of f32.
@@ -167,6 +167,12 @@ pub fn all_sweeps() -> Vec<SweepSpec> {
                 for update in [Update::InSweep, Update::After] {
                     let base = SweepSpec { bn_stats, update, ..SweepSpec::new(scheme, gradient) };
                     all.push(base);
+                    if gradient.reconstructs() && bn_stats == BnStatistics::Saved {
+                        let masks = Masks::Saved;
+                        all.push(SweepSpec { masks, ..base });
+                        all.push(SweepSpec { bn_stats: BnStatistics::Hybrid, ..base });
+                        all.push(SweepSpec { bn_stats: BnStatistics::Hybrid, masks, anchors: Some(3), ..base });
+                    }
                     if gradient.reconstructs() {
                         all.push(SweepSpec { anchors: Some(1), ..base });
                         all.push(SweepSpec { anchors: Some(3), ..base });

@@ -110,10 +110,7 @@ impl Cell for GradientSpec {
 impl GradientSpec {
     /// The name of the statistics.
     pub const fn statistics(&self) -> &'static str {
-        match self.bn_stats {
-            BnStatistics::Saved => "saved",
-            BnStatistics::Batch => "batch",
-        }
+        self.bn_stats.name()
     }
 
     /// Channels of the stack, or of each stage.

@@ -45,6 +45,7 @@ impl LinearNet {
             step_size: StepSize::OverDepth,
             map,
             keeps_statistics: SWEEP.keeps_statistics(),
+            keeps_masks: SWEEP.keeps_masks(),
             tied: false,
         };
         // a layer has weights, velocity and gradient, and of the sweep a state and a value; a few more are the sweep's own

@@ -57,6 +57,7 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
     let statistics = match all.iter().find(|series| series.mode.reconstructs()).map(|series| series.bn_stats) {
         Some(BnStatistics::Saved) => ", saved statistics",
         Some(BnStatistics::Batch) => ", statistics of the reconstructed batch",
+        Some(BnStatistics::Hybrid) => ", statistics of the batch in the reverse step",
         None => "",
     };
     let title = format!("Test error against depth{statistics}");

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use rewind::config::RunConfig;
 use rewind::paper::spread::Spread;
 use rewind::paper::training::Trained;
-use rewind::sweep::BnStatistics;
 use serde_json::{Value, json};
 
 use super::series::Series;
@@ -150,14 +149,7 @@ fn keys(run: &Run) -> String {
     let Series { scheme, mode, bn_stats, .. } = run.label;
     let RunConfig { seed, depth, epochs, lr, batch, channels, .. } = run.cell.config();
     let epochs = epochs.unwrap_or(0);
-    format!("{scheme},{mode},{},{seed},{depth},{epochs},{lr:?},{batch},{channels}", statistics_name(bn_stats))
-}
-
-const fn statistics_name(bn_stats: BnStatistics) -> &'static str {
-    match bn_stats {
-        BnStatistics::Saved => "saved",
-        BnStatistics::Batch => "batch",
-    }
+    format!("{scheme},{mode},{},{seed},{depth},{epochs},{lr:?},{batch},{channels}", bn_stats.name())
 }
 
 fn or_empty<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {

@@ -197,7 +197,7 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
             .map_or(String::new(), |error| format!(", test error {:.2} % at the end of its last epoch", 100.0 * error)),
         spec.data.split(' ').next().unwrap_or_default(),
         spec.batch,
-        tables::statistics(group.bn_stats),
+        group.bn_stats.name(),
         seeds(&by_depth(done, group, Method::Adjoint, |errors| Some(errors.error))),
         seeds(&floor),
     );

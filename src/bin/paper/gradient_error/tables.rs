@@ -6,20 +6,12 @@ use rewind::paper::gradient::Precision;
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
-use rewind::sweep::BnStatistics;
 
 use super::numbers::{Floor, Group, by_depth, most_of_coded, ratios, rounding, seeds, slopes};
 use super::{Done, Metric};
 
 /// The name of a row that says how the slopes above it spread.
 const QUARTILES: &str = "its quartiles";
-
-pub const fn statistics(bn_stats: BnStatistics) -> &'static str {
-    match bn_stats {
-        BnStatistics::Saved => "saved",
-        BnStatistics::Batch => "batch",
-    }
-}
 
 /// A number that is rounding, or 0.
 pub fn rounded(value: f64) -> String {
@@ -66,7 +58,7 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (St
     let _ = write!(
         text,
         "\n{scheme}, {weights} weights, {} statistics, {}, mean over seeds ({})\n{:>15}",
-        statistics(bn_stats),
+        bn_stats.name(),
         precision.name(),
         seeds(&columns[0]),
         "depth N"
@@ -184,7 +176,7 @@ fn gains(done: &Done<'_>, metric: Metric, floor: Floor) -> String {
         for group in &groups {
             let Group { scheme, weights, bn_stats, precision } = *group;
             let ratios = ratios(done, *group, [Method::Adjoint, Method::Corrected], value);
-            let _ = write!(text, "\n{scheme:>6} {weights:>10} {:>9} {:>5}", statistics(bn_stats), precision.name());
+            let _ = write!(text, "\n{scheme:>6} {weights:>10} {:>9} {:>5}", bn_stats.name(), precision.name());
             for depth in &depths {
                 let ratio = ratios.iter().find(|(other, _)| other == depth);
                 let near = at_floor(*group, *depth);
