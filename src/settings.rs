@@ -88,10 +88,10 @@ pub struct Settings {
     /// Blocks between stored states of checkpoint [default: sqrt of depth].
     #[arg(long, value_name = "K", help_heading = "Gradient")]
     pub checkpoint_every: Option<usize>,
-    /// Statistics of the reverse step: saved, batch or hybrid [default: saved].
+    /// Statistics of the reverse step: saved, batch, hybrid [default: saved].
     #[arg(long, value_name = "WHICH", hide_possible_values = true, help_heading = "Gradient")]
     pub bn_stats: Option<BnStatistics>,
-    /// Signs at ReLUs in the sweep: recomputed, or saved [default: recomputed].
+    /// Signs at ReLUs: recomputed, or saved [default: recomputed].
     #[arg(long, value_name = "WHICH", hide_possible_values = true, help_heading = "Gradient")]
     pub masks: Option<Masks>,
     /// Apply SGD in-sweep or after it, to the same bits [default: in-sweep].

@@ -374,14 +374,14 @@ fn a_training_stopped_by_ctrl_c_goes_on_to_the_same_bits() {
 #[test]
 fn memory_takes_what_is_planned_and_says_what_grows() {
     let place = Place::new();
-    let line = "memory --quick --seeds 2 --depth-to 64 --measure-to 8 --channels 4 --batch 8 --device cpu --threads 1 --quiet --out out";
+    let line = "memory --quick --seeds 2 --depth-to 64 --measure-to 4 --channels 4 --batch 8 --device cpu --threads 1 --quiet --out out";
     let ended = place.paper(line);
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(place.names("out/memory"), ["cells", "memory.csv", "memory.png", "memory.svg", "summary.json"]);
-    // depths 4 and 8, both schemes, ten modes, two seeds; the lock
-    assert_eq!(place.names("out/memory/cells").len(), 2 * 2 * 10 * 2 + 1);
-    assert_eq!(place.text("out/memory/memory.csv").lines().count(), 1 + 40 * 2 + 60);
-    assert!(ended.stdout.contains("* measured (40 of 100 nets)"), "{ended}");
+    // depth 4, both schemes, ten modes, two seeds; the lock
+    assert_eq!(place.names("out/memory/cells").len(), 2 * 10 * 2 + 1);
+    assert_eq!(place.text("out/memory/memory.csv").lines().count(), 1 + 20 * 2 + 80);
+    assert!(ended.stdout.contains("* measured (20 of 100 nets)"), "{ended}");
     let summary = place.summary("out/memory");
     let nets = summary["nets"].as_array().expect("nets");
     let activations = |scheme: &str, mode: &str, depth: u64| {
