@@ -56,34 +56,34 @@ fn gradient_error_compares_every_mode_at_every_depth() {
     let mut expected: Vec<String> =
         vec!["cells".into(), "gradient-error.csv".into(), "runs".into(), "summary.json".into()];
     expected.push("blocks.csv".into());
-    for picture in ["altered", "blocks", "coded", "drift", "gradient-error"] {
+    for picture in ["altered", "blocks", "coded", "drift", "gradient-error", "signs"] {
         expected.extend(["png", "svg"].map(|ending| format!("{picture}.{ending}")));
     }
     expected.sort();
     assert_eq!(place.names("out/gradient-error"), expected);
-    // two schemes; two depths of two kinds of drawn weights and one of trained ones; two statistics in f32, one in f64
+    // two schemes; two depths of two kinds of drawn weights and one of trained ones; four ways to recompute in f32, one in f64
     let nets = 2 * (2 * 2 + 1);
-    assert_eq!(place.names("out/gradient-error/cells").len(), 3 * nets + 1, "and the lock");
+    assert_eq!(place.names("out/gradient-error/cells").len(), 5 * nets + 1, "and the lock");
     assert_eq!(place.names("out/gradient-error/runs"), ["euler-seed0-depth0004", "heun-seed0-depth0004"]);
     // seven modes and four that code, and in f64 rounding
     let csv = place.text("out/gradient-error/gradient-error.csv");
-    assert_eq!(csv.lines().count(), 1 + 3 * nets * 11 + nets);
+    assert_eq!(csv.lines().count(), 1 + 5 * nets * 11 + nets);
     let blocks = 2 * (2 * (4 + 8) + 4);
-    assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + (3 * 11 + 1) * blocks);
+    assert_eq!(place.text("out/gradient-error/blocks.csv").lines().count(), 1 + (5 * 11 + 1) * blocks);
     // codes are exact for the pass that they alter: in f32 to the bit, in f64 but for rounding, which the nets' conditioning
     // multiplies by less than ten thousand
     for line in csv.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
         let number = |at: usize| fields[at].parse::<f64>().unwrap_or_else(|_| panic!("no number {at} in {line}"));
-        if !fields[7].starts_with("coded") {
-            assert_eq!(fields[13..], ["", "", ""], "{line}");
+        if !fields[8].starts_with("coded") {
+            assert_eq!(fields[14..], ["", "", ""], "{line}");
             continue;
         }
-        let rounding = if fields[3] == "f32" { 0.0 } else { 1e-12 };
-        let [error, own, drift] = [13, 14, 15].map(number);
+        let rounding = if fields[4] == "f32" { 0.0 } else { 1e-12 };
+        let [error, own, drift] = [14, 15, 16].map(number);
         assert!(error > 0.0 && own <= rounding && drift <= rounding, "{line}");
         // what is left of the plain pass's is no number of a state's
-        assert!(number(8) > 0.0 && number(11) < 1e-4, "{line}");
+        assert!(number(9) > 0.0 && number(12) < 1e-4, "{line}");
     }
     let summary = place.summary("out/gradient-error");
     for curve in summary["curves"].as_array().expect("curves") {
@@ -166,8 +166,8 @@ fn gradient_error_judges_the_modes_on_a_checkpoint() {
     }
     let expected = ["blocks.csv", "blocks.png", "blocks.svg", "cells", "gradient-error-checkpoint.csv", "summary.json"];
     assert_eq!(place.names("out/gradient-error-checkpoint"), expected);
-    // two batches in f32, one in f64
-    assert_eq!(place.names("out/gradient-error-checkpoint/cells").len(), 3 + 1, "and the lock");
+    // two batches in f32 with either kind of signs, one in f64
+    assert_eq!(place.names("out/gradient-error-checkpoint/cells").len(), 5 + 1, "and the lock");
     assert_eq!(place.paper(line).stdout, ended.stdout);
     let of_folder = place.paper(line.trim_end_matches("/checkpoint.safetensors"));
     assert_eq!(of_folder.stdout, ended.stdout);

@@ -113,8 +113,16 @@ impl BnStatistics {
 }
 
 impl Masks {
+    /// The name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recomputed => "recomputed",
+            Self::Saved => "saved",
+        }
+    }
+
     /// Whether nothing is kept.
-    fn is_recomputed(&self) -> bool {
+    pub fn is_recomputed(&self) -> bool {
         *self == Self::Recomputed
     }
 }

@@ -148,7 +148,7 @@ fn mean(drifts: &[f64]) -> f64 {
 }
 
 /// `value`, or [`MOST`] where it is larger or no number.
-fn bounded(value: f64) -> f64 {
+pub(crate) fn bounded(value: f64) -> f64 {
     if value < MOST { value } else { MOST }
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::read::Gradient64;
 use crate::net::Drift;
+use crate::paper::failure::bounded;
 use crate::paper::method::Method;
 
 /// How far a mode's gradient of the residual blocks' weights, g, is from exact backprop's, g*.
@@ -11,9 +12,9 @@ use crate::paper::method::Method;
 pub struct ModeErrors {
     /// The mode.
     pub mode: Method,
-    /// `|g - g*| / |g*|` over all blocks together.
+    /// `|g - g*| / |g*|` over all blocks together, at most [`crate::paper::failure::MOST`], which also stands for what is no number, as in all ratios here.
     pub error: f64,
-    /// `<g, g*> / (|g| |g*|)`.
+    /// `<g, g*> / (|g| |g*|)`; 0 where the gradient is not finite.
     pub cosine: f64,
     /// The paper's code's measure: the mean over tensors that are no biases of `mean((g - g*)^2) / mean(g*^2)`.
     pub squared: f64,
@@ -108,15 +109,16 @@ pub(super) fn compare(mode: Method, found: &[Gradient64], exact: &[Gradient64], 
         blocks.push(sums);
     }
     let all = blocks.iter().copied().fold(Sums::default(), Sums::plus);
+    let cosine = all.cosine();
     ModeErrors {
         mode,
-        error: all.squared().sqrt(),
-        cosine: all.cosine(),
-        squared: squared.iter().sum::<f64>() / squared.len().max(1) as f64,
+        error: bounded(all.squared().sqrt()),
+        cosine: if cosine.is_finite() { cosine } else { 0.0 },
+        squared: bounded(squared.iter().sum::<f64>() / squared.len().max(1) as f64),
         drift: drift.stem.filter(|drift| drift.is_finite()),
         anchor_drift: drift.anchors.filter(|drift| drift.is_finite()),
         altered: None,
-        blocks: blocks.into_iter().map(|sums| sums.squared().sqrt()).collect(),
+        blocks: blocks.into_iter().map(|sums| bounded(sums.squared().sqrt())).collect(),
     }
 }
 

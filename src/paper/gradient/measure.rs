@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::field::{Basic, Bottleneck, Field};
 use crate::memory::human;
 use crate::net::Block;
+use crate::paper::failure::bounded;
 use crate::paper::method::Method;
 use crate::plan;
 use crate::reference::Reference;
@@ -149,7 +150,7 @@ impl Batch<'_> {
         // every state is stored, so that none is got back from another one that was
         let (own, of_stored) = self.gradients::<D, F>(d, SweepSpec { anchors: Some(1), ..sweep })?;
         let [own, error] = [&own[..], exact].map(|other| distance(&found, other).0);
-        Ok(Altered { own, error, drift: drift.stem, step_drift: of_stored.anchors })
+        Ok(Altered { own, error: bounded(error), drift: drift.stem, step_drift: of_stored.anchors })
     }
 
     fn gradients<D: Device, F: Field<D>>(&self, d: &D, sweep: SweepSpec) -> Result<Gradients> {
@@ -177,7 +178,7 @@ mod tests {
     use crate::paper::gradient::modes;
     use crate::paper::gradient::weights::Weights;
     use crate::scheme::{Scheme, StepSize};
-    use crate::sweep::BnStatistics;
+    use crate::sweep::{BnStatistics, Masks};
 
     fn spec(scheme: Scheme, precision: Precision) -> GradientSpec {
         GradientSpec {
@@ -186,6 +187,7 @@ mod tests {
             weights: Weights::Random,
             source: serde_json::Value::Null,
             bn_stats: BnStatistics::Saved,
+            masks: Masks::Recomputed,
             precision,
             modes: modes(),
             device: String::new(),

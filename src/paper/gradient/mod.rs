@@ -15,7 +15,7 @@ use crate::net::{Body, NetSpec, Stem};
 use crate::paper::cells::Cell;
 use crate::paper::method::Method;
 use crate::scheme::{Scheme, StepSize};
-use crate::sweep::{BnStatistics, SweepSpec, Update};
+use crate::sweep::{BnStatistics, Masks, SweepSpec, Update};
 
 /// What is measured: `auto` is not, since at one set of weights it is `corrected` or `coded`.
 pub fn modes() -> Vec<Method> {
@@ -63,6 +63,9 @@ pub struct GradientSpec {
     pub source: Value,
     /// Statistics of the sweep's recomputations.
     pub bn_stats: BnStatistics,
+    /// Signs of the ReLUs' inputs in them.
+    #[serde(skip_serializing_if = "Masks::is_recomputed")]
+    pub masks: Masks,
     /// Of every number.
     pub precision: Precision,
     /// What is measured.
@@ -93,8 +96,9 @@ impl Cell for GradientSpec {
     type Result = Measured;
 
     fn key(&self) -> String {
-        let Self { scheme, weights, precision, seed, depth, .. } = self;
-        format!("{scheme}-{weights}-{}-{}-seed{seed}-depth{depth:04}", self.statistics(), precision.name())
+        let Self { scheme, weights, bn_stats, masks, precision, seed, depth, .. } = self;
+        let masks = if masks.is_recomputed() { "" } else { "-masks" };
+        format!("{scheme}-{weights}-{}{masks}-{}-seed{seed}-depth{depth:04}", bn_stats.name(), precision.name())
     }
 
     fn work(&self) -> f64 {
@@ -108,11 +112,6 @@ impl Cell for GradientSpec {
 }
 
 impl GradientSpec {
-    /// The name of the statistics.
-    pub const fn statistics(&self) -> &'static str {
-        self.bn_stats.name()
-    }
-
     /// Channels of the stack, or of each stage.
     pub fn channels(&self) -> Vec<usize> {
         let stages = self.body.stages;
@@ -122,7 +121,8 @@ impl GradientSpec {
     /// A mode's sweep of the net: the gradients are to be read, and the weights to stay.
     fn sweep(&self, mode: Method) -> SweepSpec {
         let deepest = self.net(mode.sweep(self.scheme, self.depth), 1).deepest();
-        SweepSpec { bn_stats: self.bn_stats, update: Update::After, ..mode.sweep(self.scheme, deepest) }
+        let Self { bn_stats, masks, .. } = *self;
+        SweepSpec { bn_stats, masks, update: Update::After, ..mode.sweep(self.scheme, deepest) }
     }
 
     /// The net with this sweep.

@@ -9,12 +9,12 @@ use rewind::paper::method::Method;
 use super::Done;
 
 /// The columns that say which cell a line is of.
-const KEYS: &str = "scheme,weights,bn_stats,precision,seed,batch,depth,mode";
+const KEYS: &str = "scheme,weights,bn_stats,masks,precision,seed,batch,depth,mode";
 
 fn keys(spec: &GradientSpec, mode: Method) -> String {
-    let GradientSpec { scheme, weights, precision, seed, batch, depth, .. } = spec;
-    let (statistics, precision) = (spec.statistics(), precision_of(*precision, mode));
-    format!("{scheme},{weights},{statistics},{precision},{seed},{batch},{depth},{mode}")
+    let GradientSpec { scheme, weights, bn_stats, masks, precision, seed, batch, depth, .. } = spec;
+    let (statistics, masks, precision) = (bn_stats.name(), masks.name(), precision_of(*precision, mode));
+    format!("{scheme},{weights},{statistics},{masks},{precision},{seed},{batch},{depth},{mode}")
 }
 
 /// The numbers that were compared; backprop has an error only in f32 against f64.

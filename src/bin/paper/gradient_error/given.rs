@@ -12,13 +12,14 @@ use rewind::data::source;
 use rewind::device::Device;
 use rewind::error::Error;
 use rewind::paper::cells::{Cells, Ending};
+use rewind::paper::failure::MOST;
 use rewind::paper::gradient::errors::ModeErrors;
 use rewind::paper::gradient::weights::{Origin, Weights};
 use rewind::paper::gradient::{GradientSpec, Precision, modes};
 use rewind::paper::method::Method;
 use rewind::paper::results::Results;
 use rewind::paper::spread::Spread;
-use rewind::sweep::{Gradient, Way};
+use rewind::sweep::{BnStatistics, Gradient, Masks, Way};
 use rewind::terminal::say;
 use rewind::train::checkpoint::{Checkpoint, DatasetId, RunState};
 use rewind::train::log::Log;
@@ -73,12 +74,15 @@ pub fn run(
         log.note(&format!("no f64 for {depth} residual blocks, which take long; --f64-to {depth} asks for it"));
     }
     let body = config.body()?;
-    let spec = |(precision, seed)| GradientSpec {
+    // of the forward pass's signs no more than the ways to keep them
+    let signs = |masks| masks != Masks::Saved || config.sweep.bn_stats != BnStatistics::Batch;
+    let spec = |(precision, masks, seed)| GradientSpec {
         depth,
         scheme: config.sweep.scheme,
         weights: Weights::Checkpoint,
         source: checkpoint.checksum().into(),
         bn_stats: config.sweep.bn_stats,
+        masks,
         precision,
         modes: modes(),
         device: String::new(),
@@ -92,7 +96,9 @@ pub fn run(
         training_work: 0.0,
     };
     let double = if depth <= f64_to { 0..if common.quick { 1 } else { seeds.end } } else { 0..0 };
-    let all = seeds.map(|seed| (Precision::F32, seed)).chain(double.map(|seed| (Precision::F64, seed)));
+    let recomputed = seeds.clone().map(|seed| (Precision::F32, Masks::Recomputed, seed));
+    let all = recomputed.chain(double.map(|seed| (Precision::F64, Masks::Recomputed, seed)));
+    let all = all.chain(seeds.map(|seed| (Precision::F32, Masks::Saved, seed))).filter(|(_, masks, _)| signs(*masks));
     let specs = all.map(spec).collect();
     let measurement = Measurement { path, checkpoint, specs, dataset, arguments, common, stop };
     choose::on_device(arguments.device, arguments.math, arguments.threads, log, measurement)
@@ -143,6 +149,8 @@ struct Row {
     mode: Method,
     single: Spread,
     double: Option<Spread>,
+    /// With the forward pass's signs.
+    with_signs: Option<f64>,
     cosine: f64,
     drift: Option<f64>,
     worst_block: f64,
@@ -167,6 +175,9 @@ fn rows(done: &Done<'_>, group: Group) -> Vec<Row> {
             mode,
             single: of(Precision::F32, &|errors| Some(errors.error))?,
             double: of(Precision::F64, &|errors| Some(errors.error)),
+            with_signs: by_depth(done, Group { masks: Masks::Saved, ..group }, mode, |errors| Some(errors.error))
+                .first()
+                .map(|(_, spread)| spread.mean),
             cosine: mean(&|errors| Some(errors.cosine))?,
             drift: mean(&|errors| errors.drift),
             worst_block: mean(&|errors| errors.blocks.iter().copied().reduce(f64::max))?,
@@ -203,18 +214,21 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     );
     let _ = writeln!(
         text,
-        "{:<13} {:>5}  {:>10}  {:>10}  {:>10}  {:>10}  {:>11}  flags",
-        "mode", "cost", "error f32", "error f64", "cosine", "drift", "worst block"
+        "{:<13} {:>5}  {:>10}  {:>10}  {:>11}  {:>10}  {:>10}  {:>11}  flags",
+        "mode", "cost", "error f32", "error f64", "saved signs", "cosine", "drift", "worst block"
     );
-    let or_dash = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2e}"));
+    let number = |value: f64| if value >= MOST { "no number".into() } else { format!("{value:.2e}") };
+    let or_dash = |value: Option<f64>| value.map_or("-".into(), number);
     let rows = rows(done, group);
-    for Row { mode, single, double, cosine, drift, worst_block, .. } in &rows {
+    for Row { mode, single, double, with_signs, cosine, drift, worst_block, .. } in &rows {
         let (double, drift) = (or_dash(double.map(|spread| spread.mean)), or_dash(*drift));
+        let signs = or_dash(*with_signs);
         let (cost, flags) = (format!("{}F", mode.evaluations()), mode.flags(sweep.scheme, deepest));
         let _ = writeln!(
             text,
-            "{mode:<13} {cost:>5}  {:>10.2e}  {double:>10}  {cosine:>10.6}  {drift:>10}  {worst_block:>11.2e}  {flags}",
-            single.mean
+            "{mode:<13} {cost:>5}  {:>10}  {double:>10}  {signs:>11}  {cosine:>10.6}  {drift:>10}  {:>11}  {flags}",
+            number(single.mean),
+            number(*worst_block)
         );
     }
     if let Some((_, floor)) = floor.first() {
@@ -222,7 +236,8 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     }
     let _ = writeln!(
         text,
-        "cost: evaluations of f a block and training step; error: |g - g*| / |g*| from backprop, all blocks, and in the worst one"
+        "cost: evaluations of f a block and training step; error: |g - g*| / |g*| from backprop, all blocks, and in the worst one; \
+         saved signs: the error in f32 with --masks saved"
     );
     text + &meaning(state, &rows)
 }
@@ -238,6 +253,7 @@ fn meaning(state: &RunState, rows: &[Row]) -> String {
     let sweep = config.sweep;
     let (scheme, depth) = (sweep.scheme, deepest(config));
     let percent = |row: &Row| match 100.0 * row.error() {
+        wild if wild >= 100.0 * MOST => "no number".to_string(),
         small if small < 0.005 => "under 0.01 %".to_string(),
         percent => format!("{percent:.2} %"),
     };

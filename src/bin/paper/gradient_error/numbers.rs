@@ -7,7 +7,7 @@ use rewind::paper::method::Method;
 use rewind::paper::slope::log_log_slope;
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
-use rewind::sweep::BnStatistics;
+use rewind::sweep::{BnStatistics, Masks};
 
 use super::Done;
 
@@ -17,13 +17,21 @@ pub struct Group {
     pub scheme: Scheme,
     pub weights: Weights,
     pub bn_stats: BnStatistics,
+    pub masks: Masks,
     pub precision: Precision,
 }
 
 impl Group {
     pub fn of(spec: &GradientSpec) -> Self {
-        let GradientSpec { scheme, weights, bn_stats, precision, .. } = *spec;
-        Self { scheme, weights, bn_stats, precision }
+        let GradientSpec { scheme, weights, bn_stats, masks, precision, .. } = *spec;
+        Self { scheme, weights, bn_stats, masks, precision }
+    }
+
+    /// What its sweeps recompute with.
+    pub fn recomputation(self) -> String {
+        let Self { bn_stats, masks, .. } = self;
+        let signs = if masks.is_recomputed() { "" } else { ", saved signs" };
+        format!("{} statistics{signs}", bn_stats.name())
     }
 
     /// Those that have cells, in their order.

@@ -12,7 +12,7 @@ use rewind::paper::gradient::weights::Weights;
 use rewind::paper::gradient::{GradientSpec, Precision, modes};
 use rewind::paper::results::Results;
 use rewind::scheme::{Scheme, StepSize};
-use rewind::sweep::BnStatistics;
+use rewind::sweep::{BnStatistics, Masks};
 use rewind::terminal::say;
 use rewind::train::log::Log;
 use serde_json::Value;
@@ -32,15 +32,22 @@ struct Form {
     train_epochs: usize,
     f64_to: usize,
     f64_seeds: u64,
-    f64_statistics: &'static [BnStatistics],
+    f64_ways: &'static [Recomputation],
 }
 
-const STATISTICS: [BnStatistics; 2] = [BnStatistics::Saved, BnStatistics::Batch];
+/// What a sweep recomputes with: whose statistics, whose signs.
+type Recomputation = (BnStatistics, Masks);
 
-const QUICK: Form =
-    Form { seeds: 2, train_to: 32, train_epochs: 2, f64_to: 32, f64_seeds: 1, f64_statistics: &[BnStatistics::Saved] };
-const FULL: Form =
-    Form { seeds: 5, train_to: 256, train_epochs: 90, f64_to: 64, f64_seeds: u64::MAX, f64_statistics: &STATISTICS };
+/// The first is what the pictures show.
+const WAYS: [Recomputation; 4] = [
+    (BnStatistics::Saved, Masks::Recomputed),
+    (BnStatistics::Batch, Masks::Recomputed),
+    (BnStatistics::Hybrid, Masks::Recomputed),
+    (BnStatistics::Saved, Masks::Saved),
+];
+
+const QUICK: Form = Form { seeds: 2, train_to: 32, train_epochs: 2, f64_to: 32, f64_seeds: 1, f64_ways: &[WAYS[0]] };
+const FULL: Form = Form { seeds: 5, train_to: 256, train_epochs: 90, f64_to: 64, f64_seeds: u64::MAX, f64_ways: &WAYS };
 
 pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static AtomicBool) -> anyhow::Result<Ending> {
     let form = if common.quick { QUICK } else { FULL };
@@ -123,6 +130,7 @@ impl Job for Experiment<'_> {
                 results.picture(NAME, picture::error(done, metric))?;
                 results.picture("coded", picture::coded(done, metric))?;
                 results.picture("altered", picture::altered(done))?;
+                results.picture("signs", picture::signs(done, metric))?;
                 results.picture("drift", picture::drift(done))?;
                 results.picture("blocks", picture::blocks(done))?;
                 results.summary(&summary::of(NAME, done))
@@ -137,7 +145,7 @@ impl Experiment<'_> {
     /// Every cell: a seed after the other, so that a part of them is a result.
     fn specs(&self, nets: &Nets, device: &str) -> Result<Vec<GradientSpec>> {
         let Images { dataset, id, .. } = &self.images;
-        let Form { train_to, f64_to, f64_seeds, f64_statistics, .. } = self.form;
+        let Form { train_to, f64_to, f64_seeds, f64_ways, .. } = self.form;
         let mut kinds = self.arguments.weights.clone();
         kinds.sort_by_key(|kind| Weights::ALL.iter().position(|other| other == kind));
         kinds.dedup();
@@ -145,12 +153,14 @@ impl Experiment<'_> {
         for seed in self.seeds.clone() {
             for weights in &kinds {
                 let weights_to = if *weights == Weights::Trained { train_to } else { usize::MAX };
-                let double = if seed < f64_seeds { f64_statistics } else { &[] };
+                let double = if seed < f64_seeds { f64_ways } else { &[] };
                 for (precision, precision_to, all) in
-                    [(Precision::F32, usize::MAX, &STATISTICS[..]), (Precision::F64, f64_to, double)]
+                    [(Precision::F32, usize::MAX, &WAYS[..]), (Precision::F64, f64_to, double)]
                 {
                     let deepest = self.depth_to.min(weights_to).min(precision_to);
-                    for (bn_stats, scheme) in all.iter().flat_map(|s| [Scheme::Euler, Scheme::Heun].map(|e| (*s, e))) {
+                    for ((bn_stats, masks), scheme) in
+                        all.iter().flat_map(|way| [Scheme::Euler, Scheme::Heun].map(|scheme| (*way, scheme)))
+                    {
                         for depth in DEPTHS.into_iter().filter(|depth| *depth <= deepest) {
                             let mut spec = GradientSpec {
                                 depth,
@@ -158,6 +168,7 @@ impl Experiment<'_> {
                                 weights: *weights,
                                 source: Value::Null,
                                 bn_stats,
+                                masks,
                                 precision,
                                 modes: modes(),
                                 device: device.into(),

@@ -9,7 +9,7 @@ use rewind::paper::method::Method;
 use rewind::paper::spread::Spread;
 use rewind::scheme::Scheme;
 use rewind::settings::Sizes;
-use rewind::sweep::BnStatistics;
+use rewind::sweep::{BnStatistics, Masks};
 
 use super::numbers::{Group, by_block, by_depth, most_of_coded, rounding};
 use super::{Done, Metric, tables};
@@ -73,6 +73,35 @@ pub fn coded(done: &Done<'_>, metric: Metric) -> Result<String, String> {
         x_desc: "depth N (residual blocks)",
         y_desc: metric.formula(),
         columns: modes.len(),
+    };
+    draw(&panels, &texts, Horizontal::Depth)
+}
+
+/// What the signs of the ReLUs' inputs do to the error: lines with the forward pass's, rings with recomputed ones.
+pub fn signs(done: &Done<'_>, metric: Metric) -> Result<String, String> {
+    const MODES: [Method; 4] = [Method::Adjoint, Method::Corrected, Method::Coded2, Method::Coded4];
+    let value = move |errors: &ModeErrors| Some(metric.of(errors));
+    let panels = panels(done, |group| {
+        let of = |mode, masks| positive(by_depth(done, Group { masks, ..group }, mode, value));
+        let curve = |mode| {
+            let saved = of(mode, Masks::Saved);
+            Curve {
+                name: mode.to_string(),
+                colour: style::colour(mode),
+                hollow: true,
+                line: saved.iter().map(mean).collect(),
+                marks: of(mode, Masks::Recomputed).iter().map(mean).collect(),
+                band: saved.iter().map(quartiles).collect(),
+            }
+        };
+        (caption(group), MODES.map(curve).into())
+    });
+    let texts = Texts {
+        title: "What the signs at ReLUs cost: lines with those of the forward pass, rings with recomputed ones",
+        subtitle: subtitle(done, false),
+        x_desc: "depth N (residual blocks)",
+        y_desc: metric.formula(),
+        columns: MODES.len(),
     };
     draw(&panels, &texts, Horizontal::Depth)
 }
@@ -184,7 +213,7 @@ fn panels(done: &Done<'_>, draw: impl Fn(Group) -> (String, Vec<Curve>)) -> Vec<
     let there = Group::all(done);
     let shown = |scheme: Scheme| {
         Weights::ALL
-            .map(|weights| Group { scheme, weights, bn_stats, precision: Precision::F32 })
+            .map(|weights| Group { scheme, weights, bn_stats, masks: Masks::Recomputed, precision: Precision::F32 })
             .into_iter()
             .filter(|group| there.iter().any(|other| other.weights == group.weights))
     };
@@ -215,7 +244,7 @@ fn subtitle(done: &Done<'_>, rings: bool) -> String {
     format!(
         "{data}, batch {}, {channels} channels, {} statistics{trained}; line and band: f32, mean and quartiles over {over} ({}){rings}",
         spec.batch,
-        spec.statistics(),
+        spec.bn_stats.name(),
         seeds(Precision::F32).unwrap_or(0),
     )
 }

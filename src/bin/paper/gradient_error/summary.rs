@@ -24,8 +24,10 @@ pub fn of(experiment: &str, done: &Done<'_>) -> Value {
     // slopes are fitted above it
     let (floor, squared_floor) = (Floor::of(done, |errors| errors.error), Floor::of(done, |errors| errors.squared));
     for group in Group::all(done) {
-        let Group { scheme, weights, bn_stats, precision } = group;
-        let keys = json!({ "scheme": scheme, "weights": weights, "bn_stats": bn_stats, "precision": precision });
+        let Group { scheme, weights, bn_stats, masks, precision } = group;
+        let keys = json!({
+            "scheme": scheme, "weights": weights, "bn_stats": bn_stats, "masks": masks, "precision": precision
+        });
         let with = |more: Value| {
             let mut all = keys.clone();
             if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {

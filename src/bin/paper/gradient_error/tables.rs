@@ -48,7 +48,7 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
 
 /// A row a depth, a column a mode, means over seeds; below each the slopes over the seeds, of error and of drift.
 fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (String, bool) {
-    let Group { scheme, weights, bn_stats, precision } = group;
+    let Group { scheme, weights, precision, .. } = group;
     let error = |errors: &ModeErrors| Some(metric.of(errors));
     let columns = Method::APPROXIMATE.map(|mode| by_depth(done, group, mode, error));
     let floor = rounding(done, group, error);
@@ -57,8 +57,8 @@ fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (St
     // writing to a string cannot fail
     let _ = write!(
         text,
-        "\n{scheme}, {weights} weights, {} statistics, {}, mean over seeds ({})\n{:>15}",
-        bn_stats.name(),
+        "\n{scheme}, {weights} weights, {}, {}, mean over seeds ({})\n{:>15}",
+        group.recomputation(),
         precision.name(),
         seeds(&columns[0]),
         "depth N"
@@ -167,16 +167,22 @@ fn gains(done: &Done<'_>, metric: Metric, floor: Floor) -> String {
     {
         let _ = write!(
             text,
-            "\nadjoint's {what} over corrected's, which costs the same; mean over seeds\n{:>33}",
+            "\nadjoint's {what} over corrected's, which costs the same; mean over seeds\n{:>41}",
             "depth N"
         );
         for depth in &depths {
             let _ = write!(text, "  {depth:>7}");
         }
         for group in &groups {
-            let Group { scheme, weights, bn_stats, precision } = *group;
+            let Group { scheme, weights, bn_stats, masks, precision } = *group;
             let ratios = ratios(done, *group, [Method::Adjoint, Method::Corrected], value);
-            let _ = write!(text, "\n{scheme:>6} {weights:>10} {:>9} {:>5}", bn_stats.name(), precision.name());
+            let _ = write!(
+                text,
+                "\n{scheme:>6} {weights:>10} {:>6} {:>10} {:>5}",
+                bn_stats.name(),
+                masks.name(),
+                precision.name()
+            );
             for depth in &depths {
                 let ratio = ratios.iter().find(|(other, _)| other == depth);
                 let near = at_floor(*group, *depth);
