@@ -23,6 +23,7 @@ const NARROW: &[Comparison] = &[
     against(Gradient::Corrected, Gradient::Adjoint, 2.0, 4.0),
     against(Gradient::Backprop, Gradient::Backprop, 1.7, 3.0),
     against(Gradient::Corrected, Gradient::Backprop, 1.2, 2.0),
+    against(Gradient::Coded, Gradient::Backprop, 1.4, 2.0),
 ];
 const HEUN: &[Comparison] = &[against(Gradient::Adjoint, Gradient::Adjoint, 2.0, 4.0)];
 const WIDE: &[Comparison] = &[
@@ -86,8 +87,9 @@ pub const ROWS: [Row; 7] = [
 ];
 
 /// The order of one round: ours and the peer's in turn, as far as the row has them.
-pub const ROUND: [(Side, Gradient); 5] = [
+pub const ROUND: [(Side, Gradient); 6] = [
     (Side::Ours, Gradient::Adjoint),
+    (Side::Ours, Gradient::Coded),
     (Side::Ours, Gradient::Corrected),
     (Side::Peer, Gradient::Adjoint),
     (Side::Ours, Gradient::Backprop),
