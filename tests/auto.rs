@@ -75,6 +75,22 @@ fn a_memory_limit_leaves_fewer_bits_then_fewer_blocks_then_a_refusal() {
 }
 
 #[test]
+fn saved_signs_train_to_the_same_bits_for_any_threads_and_resumed() {
+    let place = Place::new();
+    // an epoch ends with a smaller batch
+    let line = "--data synthetic --depth 2 --channels 4 --batch 7000 --masks saved --bn-stats hybrid --epochs 2";
+    place.succeed(&format!("{line} --threads 1 --out one"));
+    place.succeed(&format!("{line} --threads 2 --max-steps 5 --out two"));
+    place.succeed("--resume two --max-steps 8 --threads 2");
+    place.assert_same_weights("one", "two");
+    let (config, summary) = (place.text("one/config.toml"), place.summary("one"));
+    assert!(config.contains("masks = \"saved\"") && config.contains("bn-stats = \"hybrid\""), "{config}");
+    assert_eq!(summary["peak_bytes"], summary["planned_peak_bytes"]);
+    place.succeed(&format!("{line} --masks recomputed --threads 1 --out recomputed").replace("--masks saved ", ""));
+    assert!(place.tensors("one") != place.tensors("recomputed"), "signs that are saved change nothing");
+}
+
+#[test]
 fn flags_of_codes_belong_to_the_modes_that_code() {
     let place = Place::new();
     for (line, expected) in [
@@ -82,6 +98,9 @@ fn flags_of_codes_belong_to_the_modes_that_code() {
         ("--gradient backprop --coded-pass plain", "--coded-pass goes with --gradient coded or auto, not backprop"),
         ("--gradient coded --code-room 2", "--code-room goes with --gradient auto, not coded"),
         ("--gradient coded --fixed-point 1", "--fixed-point repeats a reverse step and --gradient coded has none"),
+        ("--gradient backprop --masks saved", "--gradient backprop rebuilds none"),
+        ("--masks saved --bn-stats batch", "not with --bn-stats batch"),
+        ("--masks kept", "invalid value 'kept'"),
         ("--gradient light", "invalid value 'light'"),
         ("--bits 3", "invalid value '3'"),
     ] {

@@ -2,7 +2,7 @@
 //! operations.
 
 use super::chain::Link;
-use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors};
+use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors, apply_mask};
 use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
@@ -149,10 +149,8 @@ impl<D: Device> Field<D> for Basic {
             }
         };
         d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, measure1, &mut scratch.workspace)?;
-        match mask {
-            Some(mask) if given => d.relu_replay(mask, &stats.bn1, &theta.bn1, z1)?,
-            Some(mask) => d.relu_mask(z1, &stats.bn1, &theta.bn1, mask)?,
-            None => {}
+        if let Some(mask) = mask {
+            apply_mask(d, given, mask, &stats.bn1, &theta.bn1, z1)?;
         }
         d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)
     }

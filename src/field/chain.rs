@@ -3,7 +3,7 @@
 //! What a bottleneck's residual function is made of, and the first block of a stage, whose convolutions change the map. Built of
 //! the device's primitives.
 
-use super::{FieldBytes, Maps, Normalise, Tensors};
+use super::{FieldBytes, Maps, Normalise, Tensors, apply_mask};
 use crate::device::Device;
 use crate::error::Result;
 use crate::init::{self, Draw};
@@ -293,15 +293,12 @@ pub fn eval<D: Device>(
     let a = &mut scratch.a;
     for (l, layer) in theta.layers.iter().enumerate() {
         if l > 0 {
-            let (bn, mask) = (&theta.layers[l - 1].bn, stats.masks.get_mut(l - 1));
-            match mask {
-                Some(mask) if matches!(normalise, Normalise::Given) => {
-                    d.relu_replay(mask, &stats.norms[l - 1], bn, &mut cache.z[l - 1])?;
-                }
-                Some(mask) => d.relu_mask(&cache.z[l - 1], &stats.norms[l - 1], bn, mask)?,
-                None => {}
+            let (z, bn) = (&mut cache.z[l - 1], &theta.layers[l - 1].bn);
+            if let Some(mask) = stats.masks.get_mut(l - 1) {
+                let given = matches!(normalise, Normalise::Given);
+                apply_mask(d, given, mask, &stats.norms[l - 1], bn, z)?;
             }
-            d.norm_relu(&cache.z[l - 1], &stats.norms[l - 1], &theta.layers[l - 1].bn, &mut a[l - 1])?;
+            d.norm_relu(z, &stats.norms[l - 1], bn, &mut a[l - 1])?;
         }
         let input = if l > 0 { &a[l - 1] } else { x };
         let measure = match &mut normalise {

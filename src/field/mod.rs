@@ -17,7 +17,7 @@ use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category};
-use crate::operands::{Affine, Carry, Measure};
+use crate::operands::{Affine, BnStats, Carry, Measure};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -68,6 +68,19 @@ impl<R> Normalise<'_, R> {
             Self::Batch(running) => Normalise::Batch(running.as_deref_mut()),
         }
     }
+}
+
+/// What an evaluation does with a ReLU's mask before it reads `z`: keeps it where statistics are measured, replays it where they
+/// are given.
+fn apply_mask<D: Device>(
+    d: &D,
+    given: bool,
+    mask: &mut Tensor<D>,
+    stats: &BnStats<D>,
+    affine: &Affine<D>,
+    z: &mut Tensor<D>,
+) -> Result<()> {
+    if given { d.relu_replay(mask, stats, affine, z) } else { d.relu_mask(z, stats, affine, mask) }
 }
 
 /// Bytes of one residual function's memory, by kind.

@@ -96,6 +96,18 @@ mod tests {
     }
 
     #[test]
+    fn a_drift_that_is_no_number_is_told_in_words() {
+        let sweep = SweepSpec::new(crate::scheme::Scheme::Euler, crate::sweep::Gradient::Adjoint);
+        let said = |drift| DriftWarning { step: 10, drift, level: LEVEL }.sentence(&sweep);
+        assert!(
+            said(0.5).starts_with("warning: the drift is 5.0e-1 of |x_0| over the 10 steps to step 10, above 0.15: ")
+        );
+        for drift in [f64::NAN, f64::INFINITY] {
+            assert!(said(drift).starts_with("warning: x_0 could not be rebuilt in the 10 steps to step 10: "));
+        }
+    }
+
+    #[test]
     fn a_resumed_run_has_the_watch_as_it_was() {
         let mut watch = DriftWatch::default();
         for step in 1..=13 {

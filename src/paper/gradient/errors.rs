@@ -12,7 +12,8 @@ use crate::paper::method::Method;
 pub struct ModeErrors {
     /// The mode.
     pub mode: Method,
-    /// `|g - g*| / |g*|` over all blocks together, at most [`crate::paper::failure::MOST`], which also stands for what is no number, as in all ratios here.
+    /// `|g - g*| / |g*|` over all blocks together, at most [`crate::paper::failure::MOST`], which also stands for what is no
+    /// number, as in all ratios here.
     pub error: f64,
     /// `<g, g*> / (|g| |g*|)`; 0 where the gradient is not finite.
     pub cosine: f64,

@@ -76,7 +76,8 @@ pub struct Arguments {
 }
 
 const NOTES: &str = "\
-Time on two idle cores with AVX-512: --quick takes about 20 minutes. The full form is for a GPU, or for
+Time on two idle cores with AVX-512: before it had coded modes --quick took
+about 16 minutes; a mode more adds its share. The full form is for a GPU, or for
 days. Ctrl-C keeps every run that was done; one that was under way is begun anew.";
 
 /// The runs so far, and what they gave.

@@ -74,7 +74,7 @@ pub fn run(
         log.note(&format!("no f64 for {depth} residual blocks, which take long; --f64-to {depth} asks for it"));
     }
     let body = config.body()?;
-    // of the forward pass's signs no more than the ways to keep them
+    // a net that keeps no statistics keeps no signs with them
     let signs = |masks| masks != Masks::Saved || config.sweep.bn_stats != BnStatistics::Batch;
     let spec = |(precision, masks, seed)| GradientSpec {
         depth,
