@@ -115,7 +115,7 @@ impl Results {
             let (ours, peer) = r.values;
             let _ = writeln!(
                 self.summary,
-                "{},{},{},{},{},{ours:.3},{peer:.3},{middle:.4},{low:.4},{high:.4},{},{},{}",
+                "{},{},{},{},{},{ours:.3},{peer:.3},{middle:.4},{low:.4},{high:.4},{:.2},{},{}",
                 r.id,
                 r.what.name(),
                 quoted(&r.ours),
@@ -146,7 +146,7 @@ pub fn table(ratios: &[Ratio]) {
         let (middle, (low, high)) = (median(&r.ratios), extent(&r.ratios));
         let (ours, peer) = r.values;
         println!(
-            "{:<24}{:<23}{:<34}{ours:>11.1}{peer:>11.1}  {:<5}{middle:>7.2}{:>16}{:>10}{:>5}  {}",
+            "{:<24}{:<23}{:<34}{ours:>11.1}{peer:>11.1}  {:<5}{middle:>7.2}{:>16}{:>10.2}{:>5}  {}",
             r.id,
             r.ours,
             r.peer,

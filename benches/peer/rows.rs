@@ -3,11 +3,11 @@
 use rewind::scheme::Scheme;
 use rewind::sweep::Gradient;
 
-/// Our mode against the peer's.
+/// Our mode against one of the peer's, or another of ours.
 #[derive(Clone, Copy)]
 pub struct Comparison {
     pub ours: Gradient,
-    pub peer: Gradient,
+    pub other: (Side, Gradient),
     /// How many times as fast ours must be.
     pub at_least: f64,
     /// And how many times it should be.
@@ -15,8 +15,12 @@ pub struct Comparison {
 }
 
 const fn against(ours: Gradient, peer: Gradient, at_least: f64, aim: f64) -> Comparison {
-    Comparison { ours, peer, at_least, aim }
+    Comparison { ours, other: (Side::Peer, peer), at_least, aim }
 }
+
+/// 4 evaluations of f a block against 5.
+const CODED_AGAINST_ADJOINT: Comparison =
+    Comparison { ours: Gradient::Coded, other: (Side::Ours, Gradient::Adjoint), at_least: 1.0 / 0.85, aim: 1.25 };
 
 const NARROW: &[Comparison] = &[
     against(Gradient::Adjoint, Gradient::Adjoint, 2.0, 4.0),
@@ -24,6 +28,7 @@ const NARROW: &[Comparison] = &[
     against(Gradient::Backprop, Gradient::Backprop, 1.7, 3.0),
     against(Gradient::Corrected, Gradient::Backprop, 1.2, 2.0),
     against(Gradient::Coded, Gradient::Backprop, 1.4, 2.0),
+    CODED_AGAINST_ADJOINT,
 ];
 const HEUN: &[Comparison] = &[against(Gradient::Adjoint, Gradient::Adjoint, 2.0, 4.0)];
 const WIDE: &[Comparison] = &[
@@ -114,10 +119,7 @@ impl Side {
 
 impl Row {
     /// Whether any comparison needs this run.
-    pub fn needs(&self, (side, gradient): (Side, Gradient)) -> bool {
-        self.comparisons.iter().any(|c| match side {
-            Side::Ours => c.ours == gradient,
-            Side::Peer => c.peer == gradient,
-        })
+    pub fn needs(&self, run: (Side, Gradient)) -> bool {
+        self.comparisons.iter().any(|c| run == (Side::Ours, c.ours) || run == c.other)
     }
 }

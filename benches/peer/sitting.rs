@@ -201,16 +201,20 @@ fn of(runs: &[Measured], side: Side, gradient: Gradient) -> Vec<&Measured> {
     runs.iter().filter(|run| run.side == side && run.gradient == gradient).collect()
 }
 
-/// The peer's time over ours, round by round.
+/// The other run's time over ours, round by round.
 fn step_ratio(id: &str, runs: &[Measured], c: &Comparison) -> Ratio {
-    let (ours, peer) = (of(runs, Side::Ours, c.ours), of(runs, Side::Peer, c.peer));
+    let (side, gradient) = c.other;
+    let (ours, peer) = (of(runs, Side::Ours, c.ours), of(runs, side, gradient));
     let times = |runs: &[&Measured]| -> Vec<f64> { runs.iter().map(|run| run.step_ms).collect() };
     let (ours_ms, peer_ms) = (times(&ours), times(&peer));
     Ratio {
         id: id.into(),
         what: What::Step,
         ours: c.ours.to_string(),
-        peer: format!("{} ({})", c.peer, peer.first().map_or("", |run| run.setting)),
+        peer: match side {
+            Side::Ours => format!("rewind's {gradient}"),
+            Side::Peer => format!("{gradient} ({})", peer.first().map_or("", |run| run.setting)),
+        },
         values: (median(&ours_ms), median(&peer_ms)),
         ratios: peer_ms.iter().zip(&ours_ms).map(|(peer, ours)| peer / ours).collect(),
         at_least: c.at_least,
