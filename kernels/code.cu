@@ -242,7 +242,7 @@ CODE(4)
 CODE(8)
 
 // verdict[0] = NaN where errors = [moved, _, left, norm] say that a reconstruction is worth nothing: one of them is not finite, or
-// left > a quarter of norm, or left > moved and > a hundredth of norm: HOPELESS of src/sweep/errors.rs. One thread.
+// left > a quarter of norm, or left > moved and > a hundredth of norm: HOPELESS of src/operands.rs. One thread.
 extern "C" __global__ void __launch_bounds__(32) judge(float* __restrict__ verdict, const float* __restrict__ errors) {
     if (threadIdx.x != 0) return;
     const float moved = errors[0], left = errors[2], norm = errors[3];

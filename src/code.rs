@@ -13,9 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::device::Device;
 use crate::error::Result;
-use crate::memory::{Arena, Category, padded_bytes};
+use crate::memory::{Arena, Category, Memory, padded_bytes};
 use crate::operands::BnStats;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -128,64 +127,75 @@ pub fn unit(largest: f64) -> f64 {
 }
 
 /// The code of one step's increment, and what decodes it.
-pub struct Code<D: Device> {
+pub struct Code<B> {
     /// Mean and 1/sigma of every channel, `[C]` each; 1/sigma is 0 where sigma is. Kept with the code, since the weights that
     /// they come from may be updated before the code is read.
-    pub scale: BnStats<D>,
-    /// The codes, `[N, 1, 1, L]`, L as [`Device::code_len`] says.
-    pub packed: Tensor<D>,
+    pub scale: BnStats<B>,
+    /// The codes, `[N, 1, 1, L]`, L as [`code_len`] says.
+    pub packed: Tensor<B>,
 }
 
-impl<D: Device> Code<D> {
+impl<B> Code<B> {
     /// A new code, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, map: Shape, bits: Bits) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, map: Shape, bits: Bits) -> Result<Self> {
         let category = Category::Saved;
         Ok(Self {
             scale: BnStats::new(arena, category, map.c())?,
-            packed: arena.tensor(category, Self::packed_shape(map, bits))?,
+            packed: arena.tensor(category, packed_shape::<M::Real>(map, bits))?,
         })
-    }
-
-    fn packed_shape(map: Shape, bits: Bits) -> Shape {
-        Shape::map(map.n(), 1, 1, D::code_len(map.image_len(), bits))
-    }
-
-    /// Bytes that [`Code::new`] takes.
-    pub fn bytes(map: Shape, bits: Bits) -> u64 {
-        let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
-        2 * bytes(Shape::vector(map.c())) + bytes(Self::packed_shape(map, bits))
     }
 }
 
+/// Bytes that [`Code::new`] takes where numbers are of type `R`.
+pub fn code_bytes<R>(map: Shape, bits: Bits) -> u64 {
+    let bytes = |shape: Shape| padded_bytes::<R>(shape.len());
+    2 * bytes(Shape::vector(map.c())) + bytes(packed_shape::<R>(map, bits))
+}
+
+/// Elements of one image's code, of an image of `image_len` elements: [`Bits::words`] where a number has 32 bits; in f64, which is
+/// there to be plain, one an element.
+pub fn code_len<R>(image_len: usize, bits: Bits) -> usize {
+    if size_of::<R>() == size_of::<u32>() { bits.words(image_len) } else { image_len }
+}
+
+fn packed_shape<R>(map: Shape, bits: Bits) -> Shape {
+    Shape::map(map.n(), 1, 1, code_len::<R>(map.image_len(), bits))
+}
+
 /// What all codes of a pass share.
-pub struct Coder<D: Device> {
+pub struct Coder<B> {
     /// Bits an element.
     pub bits: Bits,
     /// What the codes do to the pass.
     pub pass: CodedPass,
     /// The grid's unit, `[1]`.
-    pub grid: Tensor<D>,
+    pub grid: Tensor<B>,
     /// The carry's mean square, `[C]`, as the last coding left it.
-    pub rest: Tensor<D>,
+    pub rest: Tensor<B>,
 }
 
-impl<D: Device> Coder<D> {
+impl<B> Coder<B> {
     /// A new coder, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, channels: usize, bits: Bits, pass: CodedPass) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(
+        arena: &mut Arena<'_, M>,
+        channels: usize,
+        bits: Bits,
+        pass: CodedPass,
+    ) -> Result<Self> {
         let category = Category::Scratch;
         let mut vector = |len| arena.tensor(category, Shape::vector(len));
         Ok(Self { bits, pass, grid: vector(1)?, rest: vector(channels)? })
     }
+}
 
-    /// Bytes that [`Coder::new`] takes.
-    pub fn bytes(channels: usize) -> u64 {
-        let bytes = |len: usize| padded_bytes::<D::Real>(Shape::vector(len).len());
-        bytes(1) + bytes(channels)
-    }
+/// Bytes that [`Coder::new`] takes where numbers are of type `R`.
+pub fn coder_bytes<R>(channels: usize) -> u64 {
+    let bytes = |len: usize| padded_bytes::<R>(Shape::vector(len).len());
+    bytes(1) + bytes(channels)
 }

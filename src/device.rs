@@ -13,15 +13,16 @@
 
 use std::sync::Arc;
 
-use crate::code::{Bits, Code, Coder};
+use crate::code::{Code, Coder};
 use crate::data::{Dataset, Part, Place};
 use crate::error::Result;
 use crate::fused;
+use crate::memory::Memory;
 use crate::operands::{
     Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
 };
 use crate::shape::{Conv, Shape};
-use crate::tensor::{Real, Tensor};
+use crate::tensor::Tensor;
 
 /// Batch norm's eps, PyTorch's default.
 pub const BN_EPS: f64 = 1e-5;
@@ -41,24 +42,24 @@ pub struct SgdStep {
 
 /// The same as a device takes it. What differs between steps lies on the device, so that a recorded step can be
 /// replayed.
-pub struct Sgd<'a, D: Device> {
+pub struct Sgd<'a, B> {
     /// Learning rate, `[1]`.
-    pub lr: &'a Tensor<D>,
+    pub lr: &'a Tensor<B>,
     /// The step's loss in its first element: where that is not finite, nothing is updated.
-    pub loss: &'a Tensor<D>,
+    pub loss: &'a Tensor<B>,
     /// Momentum.
     pub momentum: f64,
     /// Weight decay, on all parameters.
     pub weight_decay: f64,
 }
 
-impl<D: Device> Clone for Sgd<'_, D> {
+impl<B> Clone for Sgd<'_, B> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<D: Device> Copy for Sgd<'_, D> {}
+impl<B> Copy for Sgd<'_, B> {}
 
 /// Memory of the device's own, as its driver counts it for all processes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,23 +80,17 @@ impl DeviceMemory {
 }
 
 /// Where in a pass over the data the next batch is. What differs between steps lies on the device, as in [`Sgd`].
-pub struct PassPosition<'a, D: Device> {
+pub struct PassPosition<'a, B> {
     /// The step's number in the pass from 0, `[1]`: exact in every number type below 2^24.
-    pub step: &'a Tensor<D>,
+    pub step: &'a Tensor<B>,
     /// The table that the pass goes by, `[1]`; a pass over the test images has none.
-    pub table: &'a Tensor<D>,
+    pub table: &'a Tensor<B>,
     /// Images of every batch but the last.
     pub batch: usize,
 }
 
 /// A machine that holds tensors and computes on them.
-pub trait Device: Sized + Sync + 'static {
-    /// Number type of the tensors.
-    type Real: Real;
-    /// One reservation of memory.
-    type Region;
-    /// A part of a region.
-    type Buffer: Send + Sync;
+pub trait Device: Memory {
     /// Operations that [`Device::replay`] has recorded.
     type Recording: Send;
     /// A data set, and the epochs' tables, where the device reads them.
@@ -137,15 +132,6 @@ pub trait Device: Sized + Sync + 'static {
         Ok(())
     }
 
-    /// Reserves `len` elements.
-    fn reserve(&self, len: usize) -> Result<Self::Region>;
-
-    /// A part of a region.
-    ///
-    /// # Safety
-    /// The range lies within the region and overlaps no other buffer carved from it.
-    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer;
-
     /// Runs the operations of `f`, which are the same on the same tensors in every call with the same `recorded`, and none of
     /// which waits. A device that can, records them in the first call and only replays them in the later ones.
     ///
@@ -157,9 +143,9 @@ pub trait Device: Sized + Sync + 'static {
     }
 
     /// Copies from the host. `from` holds as many elements as `to`.
-    fn upload(&self, from: &[Self::Real], to: &mut Tensor<Self>) -> Result<()>;
+    fn upload(&self, from: &[Self::Real], to: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// Copies to the host. `to` holds as many elements as `from`.
-    fn download(&self, from: &Tensor<Self>, to: &mut [Self::Real]) -> Result<()>;
+    fn download(&self, from: &Tensor<Self::Buffer>, to: &mut [Self::Real]) -> Result<()>;
 
     // --- data ---
 
@@ -168,82 +154,82 @@ pub trait Device: Sized + Sync + 'static {
     /// Has `write` fill a table, which no pass under way goes by. Does not wait for operations.
     fn write_table(&self, data: &mut Self::Data, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()>;
     /// Makes the steps to come go by this table: `chosen = table`, `[1]`.
-    fn choose_table(&self, data: &mut Self::Data, table: usize, chosen: &mut Tensor<Self>) -> Result<()>;
+    fn choose_table(&self, data: &mut Self::Data, table: usize, chosen: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// `images[n] = augment(pixels, change)` and `labels[n]` of what stands at place `step batch + n` of the pass. `images:
     /// [N, 32, 32, 3]`, `labels: [N, 1, 1, 1]`; the same bits on all devices of one number type.
     fn draw_batch(
         &self,
         data: &Self::Data,
         part: Part,
-        position: PassPosition<'_, Self>,
-        images: &mut Tensor<Self>,
-        labels: &mut Tensor<Self>,
+        position: PassPosition<'_, Self::Buffer>,
+        images: &mut Tensor<Self::Buffer>,
+        labels: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
     /// `results[step mod R] = [loss, right answers, distance, norm]`, then `step += 1`: `always`, or only where the loss is
     /// finite, so that after one that is not, every further step repeats that step. `results: [1, 1, R, 4]`, `outcome: [2]` is
     /// [`Device::softmax_cross_entropy`]'s, `distance: [2]` [`Device::squared_distance`]'s and 0 without one, `step: [1]`.
     fn record_step(
         &self,
-        outcome: &Tensor<Self>,
-        distance: Option<&Tensor<Self>>,
+        outcome: &Tensor<Self::Buffer>,
+        distance: Option<&Tensor<Self::Buffer>>,
         always: bool,
-        results: &mut Tensor<Self>,
-        step_acc: &mut Tensor<Self>,
+        results: &mut Tensor<Self::Buffer>,
+        step_acc: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
 
     // --- element by element ---
 
     /// `y = value`.
-    fn fill(&self, value: f64, y: &mut Tensor<Self>) -> Result<()>;
+    fn fill(&self, value: f64, y: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// `y = x`.
-    fn copy(&self, x: &Tensor<Self>, y: &mut Tensor<Self>) -> Result<()>;
+    fn copy(&self, x: &Tensor<Self::Buffer>, y: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// `y = a x + b y`.
-    fn axpby(&self, a: f64, x: &Tensor<Self>, b: f64, y_acc: &mut Tensor<Self>) -> Result<()>;
+    fn axpby(&self, a: f64, x: &Tensor<Self::Buffer>, b: f64, y_acc: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// `y = max(0, y)`.
-    fn relu(&self, y: &mut Tensor<Self>) -> Result<()>;
+    fn relu(&self, y: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// `grad = grad where y > 0, else 0`; `y` is ReLU's output.
-    fn relu_grad(&self, y: &Tensor<Self>, grad: &mut Tensor<Self>) -> Result<()>;
+    fn relu_grad(&self, y: &Tensor<Self::Buffer>, grad: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// `out[at..at + 2] = [sum (x - y)^2, sum y^2]`; the rest of `out` stays.
     fn squared_distance(
         &self,
-        x: &Tensor<Self>,
-        y: &Tensor<Self>,
-        out: &mut Tensor<Self>,
+        x: &Tensor<Self::Buffer>,
+        y: &Tensor<Self::Buffer>,
+        out: &mut Tensor<Self::Buffer>,
         at: usize,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// Workspace of [`Device::squared_distance`].
     fn squared_distance_workspace(&self, x: Shape) -> usize;
     /// Whether every element is finite. Waits for the device.
-    fn all_finite(&self, x: &Tensor<Self>) -> Result<bool>;
+    fn all_finite(&self, x: &Tensor<Self::Buffer>) -> Result<bool>;
 
     // --- convolution ---
 
     /// `y[n,oy,ox,o] = sum_{ky,kx,i} x[n, oy s + ky - p, ox s + kx - p, i] w[ky,kx,i,o]`, zero outside.
     fn conv(
         &self,
-        x: &Tensor<Self>,
-        w: &Tensor<Self>,
+        x: &Tensor<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
         conv: Conv,
-        y: &mut Tensor<Self>,
+        y: &mut Tensor<Self::Buffer>,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// The convolution's transpose: `grad_x = dL/dx` from `grad_y`.
     fn conv_grad_x(
         &self,
-        grad_y: &Tensor<Self>,
-        w: &Tensor<Self>,
+        grad_y: &Tensor<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
         conv: Conv,
-        grad_x: &mut Tensor<Self>,
+        grad_x: &mut Tensor<Self::Buffer>,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// `grad_w += dL/dw` from the input and `grad_y`.
     fn conv_grad_w(
         &self,
-        x: &Tensor<Self>,
-        grad_y: &Tensor<Self>,
+        x: &Tensor<Self::Buffer>,
+        grad_y: &Tensor<Self::Buffer>,
         conv: Conv,
-        grad_w_acc: &mut Tensor<Self>,
+        grad_w_acc: &mut Tensor<Self::Buffer>,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// Workspace of the three and of [`Device::conv_stats`], for an input `x` and `c_out` output channels.
@@ -252,38 +238,43 @@ pub trait Device: Sized + Sync + 'static {
     // --- batch normalisation, statistics over N, H, W ---
 
     /// Mean and rstd of `z`; with `running`, also `r = (1 - BN_MOMENTUM) r + BN_MOMENTUM s`, the variance unbiased.
-    fn bn_stats(&self, z: &Tensor<Self>, measure: Measure<'_, Self>, workspace: &mut Self::Buffer) -> Result<()>;
+    fn bn_stats(
+        &self,
+        z: &Tensor<Self::Buffer>,
+        measure: Measure<'_, Self::Buffer>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
     /// The statistics that evaluation uses: `mean = running.mean`, `rstd = 1/sqrt(running.var + eps)`.
-    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()>;
+    fn bn_running_stats(&self, running: &BnRunning<Self::Buffer>, stats: &mut BnStats<Self::Buffer>) -> Result<()>;
     /// `y = gamma (z - mean) rstd + beta`.
     fn bn_apply(
         &self,
-        z: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        y: &mut Tensor<Self>,
+        z: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        affine: &Affine<Self::Buffer>,
+        y: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
     /// With `zhat = (z - mean) rstd`: `sums.gamma = scale sum g zhat`, `sums.beta = scale sum g`, per channel.
     fn bn_grad_sums(
         &self,
-        grad_y: &Tensor<Self>,
+        grad_y: &Tensor<Self::Buffer>,
         scale: f64,
-        z: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        sums: &mut Affine<Self>,
+        z: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        sums: &mut Affine<Self::Buffer>,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// The exact VJP of train-mode batch norm, through the statistics, M = N H W:
     /// `grad_z = gamma rstd (scale grad_y - sums.beta / M - zhat sums.gamma / M)`.
     fn bn_grad_z(
         &self,
-        grad_y: &Tensor<Self>,
+        grad_y: &Tensor<Self::Buffer>,
         scale: f64,
-        z: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        sums: &Affine<Self>,
-        grad_z: &mut Tensor<Self>,
+        z: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        affine: &Affine<Self::Buffer>,
+        sums: &Affine<Self::Buffer>,
+        grad_z: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
     /// Workspace of [`Device::bn_stats`] and [`Device::bn_grad_sums`].
     fn bn_workspace(&self, z: Shape) -> usize;
@@ -291,30 +282,46 @@ pub trait Device: Sized + Sync + 'static {
     // --- head ---
 
     /// `size` x `size` average pooling with stride `size`; rows and columns that fill no window take no part.
-    fn avg_pool(&self, x: &Tensor<Self>, size: usize, y: &mut Tensor<Self>) -> Result<()>;
+    fn avg_pool(&self, x: &Tensor<Self::Buffer>, size: usize, y: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// Its transpose; zero where no window reached.
-    fn avg_pool_grad(&self, grad_y: &Tensor<Self>, size: usize, grad_x: &mut Tensor<Self>) -> Result<()>;
+    fn avg_pool_grad(
+        &self,
+        grad_y: &Tensor<Self::Buffer>,
+        size: usize,
+        grad_x: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
     /// `y[n,k] = sum_f x[n,f] w[f,k] + b[k]`; x is any map with `H W C = F`, w `[1, 1, F, K]`, y `[N, 1, 1, K]`.
-    fn linear(&self, x: &Tensor<Self>, w: &Tensor<Self>, b: &Tensor<Self>, y: &mut Tensor<Self>) -> Result<()>;
+    fn linear(
+        &self,
+        x: &Tensor<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
+        b: &Tensor<Self::Buffer>,
+        y: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
     /// `grad_x[n,f] = sum_k grad_y[n,k] w[f,k]`.
-    fn linear_grad_x(&self, grad_y: &Tensor<Self>, w: &Tensor<Self>, grad_x: &mut Tensor<Self>) -> Result<()>;
+    fn linear_grad_x(
+        &self,
+        grad_y: &Tensor<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
+        grad_x: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
     /// `grad_w[f,k] += sum_n x[n,f] grad_y[n,k]`, `grad_b[k] += sum_n grad_y[n,k]`.
     fn linear_grad_w(
         &self,
-        x: &Tensor<Self>,
-        grad_y: &Tensor<Self>,
-        grad_w_acc: &mut Tensor<Self>,
-        grad_b_acc: &mut Tensor<Self>,
+        x: &Tensor<Self::Buffer>,
+        grad_y: &Tensor<Self::Buffer>,
+        grad_w_acc: &mut Tensor<Self::Buffer>,
+        grad_b_acc: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
     /// Mean cross-entropy over the batch and its gradient. `labels: [N, 1, 1, 1]` holds class indices; `out: [2]` receives
     /// the mean loss and the number of images whose largest logit is their label's (the lowest index wins a tie; an image
     /// whose logits are not all finite is never right).
     fn softmax_cross_entropy(
         &self,
-        logits: &Tensor<Self>,
-        labels: &Tensor<Self>,
-        grad_logits: &mut Tensor<Self>,
-        out: &mut Tensor<Self>,
+        logits: &Tensor<Self::Buffer>,
+        labels: &Tensor<Self::Buffer>,
+        grad_logits: &mut Tensor<Self::Buffer>,
+        out: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
 
     // --- optimiser ---
@@ -322,70 +329,76 @@ pub trait Device: Sized + Sync + 'static {
     /// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
     fn sgd(
         &self,
-        step: Sgd<'_, Self>,
-        grad: &Tensor<Self>,
-        velocity: &mut Tensor<Self>,
-        theta: &mut Tensor<Self>,
+        step: Sgd<'_, Self::Buffer>,
+        grad: &Tensor<Self::Buffer>,
+        velocity: &mut Tensor<Self::Buffer>,
+        theta: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
 
     // --- codes of increments, see `crate::code` ---
 
-    /// Elements of one image's code, of an image of `image_len` elements: [`Bits::words`] where a number has 32 bits.
-    fn code_len(image_len: usize, bits: Bits) -> usize {
-        bits.words(image_len)
-    }
     /// `grid = unit(max |x|)`, see [`crate::code::unit`], and x rounded to its multiples. `grid: [1]`.
-    fn code_start(&self, x_acc: &mut Tensor<Self>, grid: &mut Tensor<Self>, workspace: &mut Self::Buffer)
-    -> Result<()>;
+    fn code_start(
+        &self,
+        x_acc: &mut Tensor<Self::Buffer>,
+        grid: &mut Tensor<Self::Buffer>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()>;
     /// x rounded to multiples of the grid.
-    fn code_round(&self, grid: &Tensor<Self>, x_acc: &mut Tensor<Self>) -> Result<()>;
+    fn code_round(&self, grid: &Tensor<Self::Buffer>, x_acc: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// The quantiser for an increment `h sum_k bn_k(z_k)` with these last affine maps, as if all f_k were one signal:
     /// `mean = h sum beta`, `sigma^2 = (h sum |gamma|)^2 + rest`; `scale` receives mean and 1/sigma, 0 where sigma is 0.
-    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor<Self>, scale: &mut BnStats<Self>) -> Result<()>;
+    fn code_scale(
+        &self,
+        h: f64,
+        last: &[&Affine<Self::Buffer>],
+        rest: &Tensor<Self::Buffer>,
+        scale: &mut BnStats<Self::Buffer>,
+    ) -> Result<()>;
     /// Codes w, which comes in the carry: `q = Q(w)`, `carry = w - q`, `x += q`; `coder.rest` becomes the carry's mean square of
     /// every channel. Without `x_acc` no state moves.
     fn encode(
         &self,
-        coder: &mut Coder<Self>,
-        carry_acc: &mut Tensor<Self>,
-        x_acc: Option<&mut Tensor<Self>>,
-        code: &mut Code<Self>,
+        coder: &mut Coder<Self::Buffer>,
+        carry_acc: &mut Tensor<Self::Buffer>,
+        x_acc: Option<&mut Tensor<Self::Buffer>>,
+        code: &mut Code<Self::Buffer>,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// `x -= q`, the same q to the bit.
     fn decode(
         &self,
-        coder: &Coder<Self>,
-        code: &Code<Self>,
-        x_acc: &mut Tensor<Self>,
+        coder: &Coder<Self::Buffer>,
+        code: &Code<Self::Buffer>,
+        x_acc: &mut Tensor<Self::Buffer>,
         workspace: &mut Self::Buffer,
     ) -> Result<()>;
     /// Workspace of [`Device::code_start`], [`Device::encode`] and [`Device::decode`].
     fn code_workspace(&self, map: Shape) -> usize;
     /// Makes `verdict[0]` NaN where the local error in `errors[at..at + 4] = [moved, _, left, norm]` says that a reconstruction is
     /// worth nothing: one of the sums is not finite, or `left > HOPELESS[0] norm`, or `left > moved` and
-    /// `left > HOPELESS[1] norm`, see [`crate::sweep::LocalError::is_hopeless`].
-    fn judge(&self, errors: &Tensor<Self>, at: usize, verdict_acc: &mut Tensor<Self>) -> Result<()>;
+    /// `left > HOPELESS[1] norm` with [`crate::operands::HOPELESS`], see [`crate::sweep::LocalError::is_hopeless`].
+    fn judge(&self, errors: &Tensor<Self::Buffer>, at: usize, verdict_acc: &mut Tensor<Self::Buffer>) -> Result<()>;
 
     // --- masks of ReLUs behind a batch norm ---
 
     /// Keeps where `bn(z) > 0`: element e of an image is bit `e mod 32` of word `e div 32` where a number has 32 bits.
-    /// `mask: [N, 1, 1, L]`, L as [`Device::code_len`] says of one bit.
+    /// `mask: [N, 1, 1, L]`, L as [`crate::code::code_len`] says of one bit.
     fn relu_mask(
         &self,
-        z: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        mask: &mut Tensor<Self>,
+        z: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        affine: &Affine<Self::Buffer>,
+        mask: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
     /// Gives `bn(z)` the signs that the mask kept: where they differ, z is mirrored at the zero of bn, so that a ReLU behind it
     /// passes what it passed then. Where bn has a slope of 0 nothing moves.
     fn relu_replay(
         &self,
-        mask: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        z_acc: &mut Tensor<Self>,
+        mask: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        affine: &Affine<Self::Buffer>,
+        z_acc: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
 
     // --- fused operations: the default bodies are their definitions ---
@@ -398,10 +411,10 @@ pub trait Device: Sized + Sync + 'static {
     /// [`Device::sgd`] on a block's six tensors.
     fn sgd_block(
         &self,
-        step: Sgd<'_, Self>,
-        grad: &BasicTheta<Self>,
-        velocity: &mut BasicTheta<Self>,
-        theta: &mut BasicTheta<Self>,
+        step: Sgd<'_, Self::Buffer>,
+        grad: &BasicTheta<Self::Buffer>,
+        velocity: &mut BasicTheta<Self::Buffer>,
+        theta: &mut BasicTheta<Self::Buffer>,
     ) -> Result<()> {
         fused::sgd_block(self, step, grad, velocity, theta)
     }
@@ -409,11 +422,11 @@ pub trait Device: Sized + Sync + 'static {
     /// Convolution, then the batch's statistics of its output where asked for.
     fn conv_stats(
         &self,
-        x: &Tensor<Self>,
-        w: &Tensor<Self>,
+        x: &Tensor<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
         conv: Conv,
-        z: &mut Tensor<Self>,
-        measure: Option<Measure<'_, Self>>,
+        z: &mut Tensor<Self::Buffer>,
+        measure: Option<Measure<'_, Self::Buffer>>,
         workspace: &mut Self::Buffer,
     ) -> Result<()> {
         fused::conv_stats(self, x, w, conv, z, measure, workspace)
@@ -422,13 +435,13 @@ pub trait Device: Sized + Sync + 'static {
     /// `z2 = conv3x3(relu(bn(z1)), w)`, then the batch's statistics of z2 where asked for.
     fn norm_relu_conv_stats(
         &self,
-        z1: &Tensor<Self>,
-        stats1: &BnStats<Self>,
-        affine1: &Affine<Self>,
-        w: &Tensor<Self>,
-        z2: &mut Tensor<Self>,
-        measure: Option<Measure<'_, Self>>,
-        scratch: &mut Scratch<Self>,
+        z1: &Tensor<Self::Buffer>,
+        stats1: &BnStats<Self::Buffer>,
+        affine1: &Affine<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
+        z2: &mut Tensor<Self::Buffer>,
+        measure: Option<Measure<'_, Self::Buffer>>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::norm_relu_conv_stats(self, z1, stats1, affine1, w, z2, measure, scratch)
     }
@@ -436,10 +449,10 @@ pub trait Device: Sized + Sync + 'static {
     /// `y = relu(bn(z))`.
     fn norm_relu(
         &self,
-        z: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        y: &mut Tensor<Self>,
+        z: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        affine: &Affine<Self::Buffer>,
+        y: &mut Tensor<Self::Buffer>,
     ) -> Result<()> {
         fused::norm_relu(self, z, stats, affine, y)
     }
@@ -447,12 +460,12 @@ pub trait Device: Sized + Sync + 'static {
     /// `y = x + h bn(z)`: the residual step, forward or reverse by the sign of h.
     fn norm_step(
         &self,
-        x: &Tensor<Self>,
+        x: &Tensor<Self::Buffer>,
         h: f64,
-        z: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        y: &mut Tensor<Self>,
+        z: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        affine: &Affine<Self::Buffer>,
+        y: &mut Tensor<Self::Buffer>,
     ) -> Result<()> {
         fused::norm_step(self, x, h, z, stats, affine, y)
     }
@@ -461,11 +474,11 @@ pub trait Device: Sized + Sync + 'static {
     fn norm_step_acc(
         &self,
         h: f64,
-        z: &Tensor<Self>,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        x_acc: &mut Tensor<Self>,
-        scratch: &mut Scratch<Self>,
+        z: &Tensor<Self::Buffer>,
+        stats: &BnStats<Self::Buffer>,
+        affine: &Affine<Self::Buffer>,
+        x_acc: &mut Tensor<Self::Buffer>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::norm_step_acc(self, h, z, stats, affine, x_acc, scratch)
     }
@@ -475,12 +488,12 @@ pub trait Device: Sized + Sync + 'static {
     fn euler_step(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &mut BasicStats<Self>,
-        running: Option<&mut BasicRunning<Self>>,
-        x: &mut Tensor<Self>,
-        cache: &mut BasicCache<Self>,
-        scratch: &mut Scratch<Self>,
+        theta: &BasicTheta<Self::Buffer>,
+        stats: &mut BasicStats<Self::Buffer>,
+        running: Option<&mut BasicRunning<Self::Buffer>>,
+        x: &mut Tensor<Self::Buffer>,
+        cache: &mut BasicCache<Self::Buffer>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
     }
@@ -491,15 +504,15 @@ pub trait Device: Sized + Sync + 'static {
     fn code_step(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &mut BasicStats<Self>,
-        running: Option<&mut BasicRunning<Self>>,
-        coder: &mut Coder<Self>,
-        code: &mut Code<Self>,
-        x: &mut Tensor<Self>,
-        carry: &mut Tensor<Self>,
-        cache: &mut BasicCache<Self>,
-        scratch: &mut Scratch<Self>,
+        theta: &BasicTheta<Self::Buffer>,
+        stats: &mut BasicStats<Self::Buffer>,
+        running: Option<&mut BasicRunning<Self::Buffer>>,
+        coder: &mut Coder<Self::Buffer>,
+        code: &mut Code<Self::Buffer>,
+        x: &mut Tensor<Self::Buffer>,
+        carry: &mut Tensor<Self::Buffer>,
+        cache: &mut BasicCache<Self::Buffer>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch)
     }
@@ -509,15 +522,15 @@ pub trait Device: Sized + Sync + 'static {
     fn decode_vjp(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        coder: &Coder<Self>,
-        code: &Code<Self>,
-        x: &mut Tensor<Self>,
-        cache: &mut BasicCache<Self>,
-        grad_x: &mut Tensor<Self>,
-        grad_theta: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        theta: &BasicTheta<Self::Buffer>,
+        stats: &BasicStats<Self::Buffer>,
+        coder: &Coder<Self::Buffer>,
+        code: &Code<Self::Buffer>,
+        x: &mut Tensor<Self::Buffer>,
+        cache: &mut BasicCache<Self::Buffer>,
+        grad_x: &mut Tensor<Self::Buffer>,
+        grad_theta: &mut BasicTheta<Self::Buffer>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
     }
@@ -526,13 +539,13 @@ pub trait Device: Sized + Sync + 'static {
     /// ReLU's input, the gradient of conv2's weights, and batch norm's sums of both norms.
     fn basic_vjp_outer(
         &self,
-        grad_f: &Tensor<Self>,
+        grad_f: &Tensor<Self::Buffer>,
         scale: f64,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        cache: &BasicCache<Self>,
-        grad_theta_acc: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        theta: &BasicTheta<Self::Buffer>,
+        stats: &BasicStats<Self::Buffer>,
+        cache: &BasicCache<Self::Buffer>,
+        grad_theta_acc: &mut BasicTheta<Self::Buffer>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::basic_vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch)
     }
@@ -541,13 +554,13 @@ pub trait Device: Sized + Sync + 'static {
     /// weights.
     fn basic_vjp_inner(
         &self,
-        x: &Tensor<Self>,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        cache: &BasicCache<Self>,
-        grad_theta_acc: &mut BasicTheta<Self>,
-        grad_x_acc: &mut Tensor<Self>,
-        scratch: &mut Scratch<Self>,
+        x: &Tensor<Self::Buffer>,
+        theta: &BasicTheta<Self::Buffer>,
+        stats: &BasicStats<Self::Buffer>,
+        cache: &BasicCache<Self::Buffer>,
+        grad_theta_acc: &mut BasicTheta<Self::Buffer>,
+        grad_x_acc: &mut Tensor<Self::Buffer>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch)
     }
@@ -560,15 +573,15 @@ pub trait Device: Sized + Sync + 'static {
         &self,
         h: f64,
         carry: Carry,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        x: &mut Tensor<Self>,
-        x_rec: &mut Tensor<Self>,
-        errors: (&mut Tensor<Self>, usize),
-        cache: &mut BasicCache<Self>,
-        grad_x: &mut Tensor<Self>,
-        grad_theta: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        theta: &BasicTheta<Self::Buffer>,
+        stats: &BasicStats<Self::Buffer>,
+        x: &mut Tensor<Self::Buffer>,
+        x_rec: &mut Tensor<Self::Buffer>,
+        errors: (&mut Tensor<Self::Buffer>, usize),
+        cache: &mut BasicCache<Self::Buffer>,
+        grad_x: &mut Tensor<Self::Buffer>,
+        grad_theta: &mut BasicTheta<Self::Buffer>,
+        scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
         fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
     }

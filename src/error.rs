@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::memory::{Category, human};
+use crate::memory::bytes::{Category, human};
 use crate::shape::Shape;
 
 /// The library's result.

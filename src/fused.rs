@@ -11,10 +11,10 @@ use crate::tensor::Tensor;
 /// Defines [`Device::sgd_block`].
 pub fn sgd_block<D: Device>(
     d: &D,
-    step: Sgd<'_, D>,
-    grad: &BasicTheta<D>,
-    velocity: &mut BasicTheta<D>,
-    theta: &mut BasicTheta<D>,
+    step: Sgd<'_, D::Buffer>,
+    grad: &BasicTheta<D::Buffer>,
+    velocity: &mut BasicTheta<D::Buffer>,
+    theta: &mut BasicTheta<D::Buffer>,
 ) -> Result<()> {
     let moved = velocity.named_mut().into_iter().zip(theta.named_mut());
     for ((_, grad), ((_, velocity), (_, theta))) in grad.named().into_iter().zip(moved) {
@@ -26,11 +26,11 @@ pub fn sgd_block<D: Device>(
 /// Defines [`Device::conv_stats`].
 pub fn conv_stats<D: Device>(
     d: &D,
-    x: &Tensor<D>,
-    w: &Tensor<D>,
+    x: &Tensor<D::Buffer>,
+    w: &Tensor<D::Buffer>,
     conv: Conv,
-    z: &mut Tensor<D>,
-    measure: Option<Measure<'_, D>>,
+    z: &mut Tensor<D::Buffer>,
+    measure: Option<Measure<'_, D::Buffer>>,
     workspace: &mut D::Buffer,
 ) -> Result<()> {
     d.conv(x, w, conv, z, workspace)?;
@@ -40,13 +40,13 @@ pub fn conv_stats<D: Device>(
 /// Defines [`Device::norm_relu_conv_stats`].
 pub fn norm_relu_conv_stats<D: Device>(
     d: &D,
-    z1: &Tensor<D>,
-    stats1: &BnStats<D>,
-    affine1: &Affine<D>,
-    w: &Tensor<D>,
-    z2: &mut Tensor<D>,
-    measure: Option<Measure<'_, D>>,
-    scratch: &mut Scratch<D>,
+    z1: &Tensor<D::Buffer>,
+    stats1: &BnStats<D::Buffer>,
+    affine1: &Affine<D::Buffer>,
+    w: &Tensor<D::Buffer>,
+    z2: &mut Tensor<D::Buffer>,
+    measure: Option<Measure<'_, D::Buffer>>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     let a = &mut scratch.maps[0];
     d.norm_relu(z1, stats1, affine1, a)?;
@@ -56,10 +56,10 @@ pub fn norm_relu_conv_stats<D: Device>(
 /// Defines [`Device::norm_relu`].
 pub fn norm_relu<D: Device>(
     d: &D,
-    z: &Tensor<D>,
-    stats: &BnStats<D>,
-    affine: &Affine<D>,
-    y: &mut Tensor<D>,
+    z: &Tensor<D::Buffer>,
+    stats: &BnStats<D::Buffer>,
+    affine: &Affine<D::Buffer>,
+    y: &mut Tensor<D::Buffer>,
 ) -> Result<()> {
     d.bn_apply(z, stats, affine, y)?;
     d.relu(y)
@@ -68,12 +68,12 @@ pub fn norm_relu<D: Device>(
 /// Defines [`Device::norm_step`].
 pub fn norm_step<D: Device>(
     d: &D,
-    x: &Tensor<D>,
+    x: &Tensor<D::Buffer>,
     h: f64,
-    z: &Tensor<D>,
-    stats: &BnStats<D>,
-    affine: &Affine<D>,
-    y: &mut Tensor<D>,
+    z: &Tensor<D::Buffer>,
+    stats: &BnStats<D::Buffer>,
+    affine: &Affine<D::Buffer>,
+    y: &mut Tensor<D::Buffer>,
 ) -> Result<()> {
     d.bn_apply(z, stats, affine, y)?;
     d.axpby(1.0, x, h, y)
@@ -83,11 +83,11 @@ pub fn norm_step<D: Device>(
 pub fn norm_step_acc<D: Device>(
     d: &D,
     h: f64,
-    z: &Tensor<D>,
-    stats: &BnStats<D>,
-    affine: &Affine<D>,
-    x_acc: &mut Tensor<D>,
-    scratch: &mut Scratch<D>,
+    z: &Tensor<D::Buffer>,
+    stats: &BnStats<D::Buffer>,
+    affine: &Affine<D::Buffer>,
+    x_acc: &mut Tensor<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     let f = &mut scratch.maps[0];
     d.bn_apply(z, stats, affine, f)?;
@@ -98,12 +98,12 @@ pub fn norm_step_acc<D: Device>(
 pub fn euler_step<D: Device>(
     d: &D,
     h: f64,
-    theta: &BasicTheta<D>,
-    stats: &mut BasicStats<D>,
-    running: Option<&mut BasicRunning<D>>,
-    x: &mut Tensor<D>,
-    cache: &mut BasicCache<D>,
-    scratch: &mut Scratch<D>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &mut BasicStats<D::Buffer>,
+    running: Option<&mut BasicRunning<D::Buffer>>,
+    x: &mut Tensor<D::Buffer>,
+    cache: &mut BasicCache<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     evaluate(d, theta, stats, running, x, cache, scratch)?;
     d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)
@@ -112,12 +112,12 @@ pub fn euler_step<D: Device>(
 /// The forward pass's evaluation of a residual function: measures its statistics and fills the cache, so that `f = bn2(z2)`.
 pub fn evaluate<D: Device>(
     d: &D,
-    theta: &BasicTheta<D>,
-    stats: &mut BasicStats<D>,
-    running: Option<&mut BasicRunning<D>>,
-    x: &Tensor<D>,
-    cache: &mut BasicCache<D>,
-    scratch: &mut Scratch<D>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &mut BasicStats<D::Buffer>,
+    running: Option<&mut BasicRunning<D::Buffer>>,
+    x: &Tensor<D::Buffer>,
+    cache: &mut BasicCache<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     let BasicCache { z1, z2 } = cache;
     let (running1, running2) = running.map_or((None, None), |r| (Some(&mut r.bn1), Some(&mut r.bn2)));
@@ -130,13 +130,13 @@ pub fn evaluate<D: Device>(
 /// Defines [`Device::basic_vjp_outer`].
 pub fn basic_vjp_outer<D: Device>(
     d: &D,
-    grad_f: &Tensor<D>,
+    grad_f: &Tensor<D::Buffer>,
     scale: f64,
-    theta: &BasicTheta<D>,
-    stats: &BasicStats<D>,
-    cache: &BasicCache<D>,
-    grad_theta_acc: &mut BasicTheta<D>,
-    scratch: &mut Scratch<D>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &BasicStats<D::Buffer>,
+    cache: &BasicCache<D::Buffer>,
+    grad_theta_acc: &mut BasicTheta<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     let Scratch { maps, grad_u, sums1, sums2, workspace } = scratch;
     let [grad_z2, a, ..] = &mut maps[..] else { unreachable!("SCRATCH_MAPS is 2 where the default bodies run") };
@@ -156,13 +156,13 @@ pub fn basic_vjp_outer<D: Device>(
 /// Defines [`Device::basic_vjp_inner`].
 pub fn basic_vjp_inner<D: Device>(
     d: &D,
-    x: &Tensor<D>,
-    theta: &BasicTheta<D>,
-    stats: &BasicStats<D>,
-    cache: &BasicCache<D>,
-    grad_theta_acc: &mut BasicTheta<D>,
-    grad_x_acc: &mut Tensor<D>,
-    scratch: &mut Scratch<D>,
+    x: &Tensor<D::Buffer>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &BasicStats<D::Buffer>,
+    cache: &BasicCache<D::Buffer>,
+    grad_theta_acc: &mut BasicTheta<D::Buffer>,
+    grad_x_acc: &mut Tensor<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     let Scratch { maps, grad_u, sums1, workspace, .. } = scratch;
     let [grad_z1, grad_x, ..] = &mut maps[..] else { unreachable!("SCRATCH_MAPS is 2 where the default bodies run") };
@@ -175,11 +175,11 @@ pub fn basic_vjp_inner<D: Device>(
 /// Evaluates one residual function with given statistics: fills the cache, so that `f = bn2(z2)`.
 pub fn basic_eval_saved<D: Device>(
     d: &D,
-    x: &Tensor<D>,
-    theta: &BasicTheta<D>,
-    stats: &BasicStats<D>,
-    cache: &mut BasicCache<D>,
-    scratch: &mut Scratch<D>,
+    x: &Tensor<D::Buffer>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &BasicStats<D::Buffer>,
+    cache: &mut BasicCache<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     let BasicCache { z1, z2 } = cache;
     d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, None, &mut scratch.workspace)?;
@@ -191,15 +191,15 @@ pub fn inverse_vjp<D: Device>(
     d: &D,
     h: f64,
     carry: Carry,
-    theta: &BasicTheta<D>,
-    stats: &BasicStats<D>,
-    x: &mut Tensor<D>,
-    x_rec: &mut Tensor<D>,
-    (errors, at): (&mut Tensor<D>, usize),
-    cache: &mut BasicCache<D>,
-    grad_x: &mut Tensor<D>,
-    grad_theta: &mut BasicTheta<D>,
-    scratch: &mut Scratch<D>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &BasicStats<D::Buffer>,
+    x: &mut Tensor<D::Buffer>,
+    x_rec: &mut Tensor<D::Buffer>,
+    (errors, at): (&mut Tensor<D::Buffer>, usize),
+    cache: &mut BasicCache<D::Buffer>,
+    grad_x: &mut Tensor<D::Buffer>,
+    grad_theta: &mut BasicTheta<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     grad_theta.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
     basic_eval_saved(d, x, theta, stats, cache, scratch)?;
@@ -219,15 +219,15 @@ pub fn inverse_vjp<D: Device>(
 pub fn code_step<D: Device>(
     d: &D,
     h: f64,
-    theta: &BasicTheta<D>,
-    stats: &mut BasicStats<D>,
-    running: Option<&mut BasicRunning<D>>,
-    coder: &mut Coder<D>,
-    code: &mut Code<D>,
-    x: &mut Tensor<D>,
-    carry: &mut Tensor<D>,
-    cache: &mut BasicCache<D>,
-    scratch: &mut Scratch<D>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &mut BasicStats<D::Buffer>,
+    running: Option<&mut BasicRunning<D::Buffer>>,
+    coder: &mut Coder<D::Buffer>,
+    code: &mut Code<D::Buffer>,
+    x: &mut Tensor<D::Buffer>,
+    carry: &mut Tensor<D::Buffer>,
+    cache: &mut BasicCache<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     evaluate(d, theta, stats, running, x, cache, scratch)?;
     d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, carry, scratch)?;
@@ -243,15 +243,15 @@ pub fn code_step<D: Device>(
 pub fn decode_vjp<D: Device>(
     d: &D,
     h: f64,
-    theta: &BasicTheta<D>,
-    stats: &BasicStats<D>,
-    coder: &Coder<D>,
-    code: &Code<D>,
-    x: &mut Tensor<D>,
-    cache: &mut BasicCache<D>,
-    grad_x: &mut Tensor<D>,
-    grad_theta: &mut BasicTheta<D>,
-    scratch: &mut Scratch<D>,
+    theta: &BasicTheta<D::Buffer>,
+    stats: &BasicStats<D::Buffer>,
+    coder: &Coder<D::Buffer>,
+    code: &Code<D::Buffer>,
+    x: &mut Tensor<D::Buffer>,
+    cache: &mut BasicCache<D::Buffer>,
+    grad_x: &mut Tensor<D::Buffer>,
+    grad_theta: &mut BasicTheta<D::Buffer>,
+    scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
     grad_theta.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
     d.decode(coder, code, x, &mut scratch.workspace)?;

@@ -5,10 +5,9 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::memory::ALIGN_BYTES;
-use crate::sweep::HOPELESS;
+use crate::operands::HOPELESS;
 use crate::tensor::{Real, Tensor};
 
 /// Bytes that the system could give to a program without swapping, which Linux tells.
@@ -95,7 +94,7 @@ impl<T> DerefMut for HostBuffer<T> {
 }
 
 /// Tensors of the devices that compute on the host.
-impl<T: Real, D: Device<Real = T, Buffer = HostBuffer<T>>> Tensor<D> {
+impl<T: Real> Tensor<HostBuffer<T>> {
     /// The tensor's elements.
     pub(crate) fn values(&self) -> &[T] {
         &self.buffer[..self.shape().len()]

@@ -91,7 +91,13 @@ const fn in_stage(stage: usize, stream: u64) -> u64 {
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn kaiming_uniform<D: Device>(d: &D, seed: u64, draw: Draw, fan_in: usize, tensor: &mut Tensor<D>) -> Result<()> {
+pub fn kaiming_uniform<D: Device>(
+    d: &D,
+    seed: u64,
+    draw: Draw,
+    fan_in: usize,
+    tensor: &mut Tensor<D::Buffer>,
+) -> Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(draw.stream());
     let bound = 1.0 / (fan_in as f64).sqrt();
@@ -108,7 +114,7 @@ pub fn kaiming_uniform<D: Device>(d: &D, seed: u64, draw: Draw, fan_in: usize, t
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn conv<D: Device>(d: &D, seed: u64, draw: Draw, weight: &mut Tensor<D>) -> Result<()> {
+pub fn conv<D: Device>(d: &D, seed: u64, draw: Draw, weight: &mut Tensor<D::Buffer>) -> Result<()> {
     let [kernel_h, kernel_w, c_in, _] = weight.shape().0;
     kaiming_uniform(d, seed, draw, kernel_h * kernel_w * c_in, weight)
 }
@@ -117,7 +123,7 @@ pub fn conv<D: Device>(d: &D, seed: u64, draw: Draw, weight: &mut Tensor<D>) -> 
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn affine<D: Device>(d: &D, gamma: f64, beta: f64, affine: &mut Affine<D>) -> Result<()> {
+pub fn affine<D: Device>(d: &D, gamma: f64, beta: f64, affine: &mut Affine<D::Buffer>) -> Result<()> {
     d.fill(gamma, &mut affine.gamma)?;
     d.fill(beta, &mut affine.beta)
 }
@@ -126,7 +132,7 @@ pub fn affine<D: Device>(d: &D, gamma: f64, beta: f64, affine: &mut Affine<D>) -
 ///
 /// # Errors
 /// Whatever the device reports.
-pub fn running<D: Device>(d: &D, running: &mut BnRunning<D>) -> Result<()> {
+pub fn running<D: Device>(d: &D, running: &mut BnRunning<D::Buffer>) -> Result<()> {
     d.fill(0.0, &mut running.mean)?;
     d.fill(1.0, &mut running.var)
 }
@@ -140,8 +146,8 @@ pub fn block<D: Device>(
     init: Init,
     seed: u64,
     at: BlockPlace,
-    theta: &mut BasicTheta<D>,
-    statistics: &mut BasicRunning<D>,
+    theta: &mut BasicTheta<D::Buffer>,
+    statistics: &mut BasicRunning<D::Buffer>,
 ) -> Result<()> {
     let drawn = at.drawn_by(init);
     conv(d, seed, Draw::Block(drawn, 0), &mut theta.conv1)?;
@@ -155,6 +161,7 @@ pub fn block<D: Device>(
 #[cfg(test)]
 mod tests {
     use crate::device::Device;
+    use crate::host::HostBuffer;
     use crate::init::Init;
     use crate::net::{Body, Net, NetSpec, Stem};
     use crate::reference::Reference;
@@ -178,7 +185,7 @@ mod tests {
             body,
         };
         let net = Net::new(&Reference, spec, init, seed).expect("net");
-        let read = |tensor: &crate::tensor::Tensor<Reference>| {
+        let read = |tensor: &crate::tensor::Tensor<HostBuffer<f64>>| {
             let mut values = vec![0.0; tensor.shape().len()];
             Reference.download(tensor, &mut values).expect("download");
             values

@@ -1,65 +1,64 @@
 //! What operations take besides plain tensors: a batch norm's pieces, one residual block's weights and intermediates, and
 //! the scratch memory.
 
-use crate::code::Bits;
-use crate::device::Device;
+use crate::code::{Bits, code_len};
 use crate::error::Result;
-use crate::memory::{Arena, Category, padded_bytes};
+use crate::memory::{Arena, Category, Memory, padded_bytes};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
 /// Batch norm's affine map, or its gradient: gamma and beta, `[C]` each.
-pub struct Affine<D: Device> {
+pub struct Affine<B> {
     /// The scale.
-    pub gamma: Tensor<D>,
+    pub gamma: Tensor<B>,
     /// The shift.
-    pub beta: Tensor<D>,
+    pub beta: Tensor<B>,
 }
 
-impl<D: Device> Affine<D> {
+impl<B> Affine<B> {
     /// A new pair, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, category: Category, channels: usize) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, category: Category, channels: usize) -> Result<Self> {
         let shape = Shape::vector(channels);
         Ok(Self { gamma: arena.tensor(category, shape)?, beta: arena.tensor(category, shape)? })
     }
 }
 
 /// Statistics that normalise: mean and 1/sqrt(var + eps), `[C]` each.
-pub struct BnStats<D: Device> {
+pub struct BnStats<B> {
     /// Mean over N, H and W.
-    pub mean: Tensor<D>,
+    pub mean: Tensor<B>,
     /// 1/sqrt(biased variance + eps).
-    pub rstd: Tensor<D>,
+    pub rstd: Tensor<B>,
 }
 
-impl<D: Device> BnStats<D> {
+impl<B> BnStats<B> {
     /// New statistics, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, category: Category, channels: usize) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, category: Category, channels: usize) -> Result<Self> {
         let shape = Shape::vector(channels);
         Ok(Self { mean: arena.tensor(category, shape)?, rstd: arena.tensor(category, shape)? })
     }
 }
 
 /// Running statistics, which evaluation uses: mean and unbiased variance, `[C]` each.
-pub struct BnRunning<D: Device> {
+pub struct BnRunning<B> {
     /// Running mean.
-    pub mean: Tensor<D>,
+    pub mean: Tensor<B>,
     /// Running variance.
-    pub var: Tensor<D>,
+    pub var: Tensor<B>,
 }
 
-impl<D: Device> BnRunning<D> {
+impl<B> BnRunning<B> {
     /// New running statistics, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, channels: usize) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, channels: usize) -> Result<Self> {
         let shape = Shape::vector(channels);
         Ok(Self { mean: arena.tensor(Category::Statistics, shape)?, var: arena.tensor(Category::Statistics, shape)? })
     }
@@ -67,31 +66,31 @@ impl<D: Device> BnRunning<D> {
 
 /// Where a convolution's output statistics go. Only the forward pass of a training step hands in `running`: recomputing
 /// during a sweep must not move the running statistics.
-pub struct Measure<'a, D: Device> {
+pub struct Measure<'a, B> {
     /// Receives mean and rstd of the batch.
-    pub stats: &'a mut BnStats<D>,
+    pub stats: &'a mut BnStats<B>,
     /// Updated with momentum, if given.
-    pub running: Option<&'a mut BnRunning<D>>,
+    pub running: Option<&'a mut BnRunning<B>>,
 }
 
 /// The weights of one residual function conv-BN-ReLU-conv-BN, or their gradients, or their velocities.
-pub struct BasicTheta<D: Device> {
+pub struct BasicTheta<B> {
     /// First convolution, `[3, 3, C, C]`.
-    pub conv1: Tensor<D>,
+    pub conv1: Tensor<B>,
     /// First batch norm.
-    pub bn1: Affine<D>,
+    pub bn1: Affine<B>,
     /// Second convolution, `[3, 3, C, C]`.
-    pub conv2: Tensor<D>,
+    pub conv2: Tensor<B>,
     /// Second batch norm.
-    pub bn2: Affine<D>,
+    pub bn2: Affine<B>,
 }
 
-impl<D: Device> BasicTheta<D> {
+impl<B> BasicTheta<B> {
     /// New weights, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, category: Category, channels: usize) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, category: Category, channels: usize) -> Result<Self> {
         let weight = Shape::weight(Conv::SAME_3X3.kernel, channels, channels);
         Ok(Self {
             conv1: arena.tensor(category, weight)?,
@@ -102,7 +101,7 @@ impl<D: Device> BasicTheta<D> {
     }
 
     /// The six tensors in a fixed order, with the names they have in a checkpoint.
-    pub fn named(&self) -> [(&'static str, &Tensor<D>); 6] {
+    pub fn named(&self) -> [(&'static str, &Tensor<B>); 6] {
         [
             ("conv1.weight", &self.conv1),
             ("bn1.weight", &self.bn1.gamma),
@@ -114,7 +113,7 @@ impl<D: Device> BasicTheta<D> {
     }
 
     /// The same six tensors, to be written.
-    pub fn named_mut(&mut self) -> [(&'static str, &mut Tensor<D>); 6] {
+    pub fn named_mut(&mut self) -> [(&'static str, &mut Tensor<B>); 6] {
         [
             ("conv1.weight", &mut self.conv1),
             ("bn1.weight", &mut self.bn1.gamma),
@@ -127,21 +126,21 @@ impl<D: Device> BasicTheta<D> {
 }
 
 /// The statistics of one evaluation of a residual function.
-pub struct BasicStats<D: Device> {
+pub struct BasicStats<B> {
     /// Of the first convolution's output.
-    pub bn1: BnStats<D>,
+    pub bn1: BnStats<B>,
     /// Of the second convolution's output.
-    pub bn2: BnStats<D>,
-    /// The ReLU's mask, see [`Device::relu_mask`], where the sweep replays it.
-    pub mask: Option<Tensor<D>>,
+    pub bn2: BnStats<B>,
+    /// The ReLU's mask, see [`crate::device::Device::relu_mask`], where the sweep replays it.
+    pub mask: Option<Tensor<B>>,
 }
 
-impl<D: Device> BasicStats<D> {
+impl<B> BasicStats<B> {
     /// New statistics, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, category: Category, channels: usize) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, category: Category, channels: usize) -> Result<Self> {
         let mut new = || BnStats::new(arena, category, channels);
         Ok(Self { bn1: new()?, bn2: new()?, mask: None })
     }
@@ -151,39 +150,39 @@ impl<D: Device> BasicStats<D> {
 ///
 /// # Errors
 /// If the arena is full.
-pub fn relu_mask<D: Device>(arena: &mut Arena<'_, D>, z: Shape) -> Result<Tensor<D>> {
-    arena.tensor(Category::Saved, relu_mask_shape::<D>(z))
+pub fn relu_mask<M: Memory>(arena: &mut Arena<'_, M>, z: Shape) -> Result<Tensor<M::Buffer>> {
+    arena.tensor(Category::Saved, relu_mask_shape::<M::Real>(z))
 }
 
-/// Its shape.
-pub fn relu_mask_shape<D: Device>(z: Shape) -> Shape {
-    Shape::map(z.n(), 1, 1, D::code_len(z.image_len(), Bits::One))
+/// Its shape where numbers are of type `R`.
+pub fn relu_mask_shape<R>(z: Shape) -> Shape {
+    Shape::map(z.n(), 1, 1, code_len::<R>(z.image_len(), Bits::One))
 }
 
-/// Bytes that it takes.
-pub fn relu_mask_bytes<D: Device>(z: Shape) -> u64 {
-    padded_bytes::<D::Real>(relu_mask_shape::<D>(z).len())
+/// Bytes that it takes there.
+pub fn relu_mask_bytes<R>(z: Shape) -> u64 {
+    padded_bytes::<R>(relu_mask_shape::<R>(z).len())
 }
 
 /// The running statistics of one residual function.
-pub struct BasicRunning<D: Device> {
+pub struct BasicRunning<B> {
     /// Of the first convolution's output.
-    pub bn1: BnRunning<D>,
+    pub bn1: BnRunning<B>,
     /// Of the second convolution's output.
-    pub bn2: BnRunning<D>,
+    pub bn2: BnRunning<B>,
 }
 
-impl<D: Device> BasicRunning<D> {
+impl<B> BasicRunning<B> {
     /// New running statistics, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, channels: usize) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, channels: usize) -> Result<Self> {
         Ok(Self { bn1: BnRunning::new(arena, channels)?, bn2: BnRunning::new(arena, channels)? })
     }
 
     /// The four tensors in a fixed order, with the names they have in a checkpoint.
-    pub fn named(&self) -> [(&'static str, &Tensor<D>); 4] {
+    pub fn named(&self) -> [(&'static str, &Tensor<B>); 4] {
         [
             ("bn1.running_mean", &self.bn1.mean),
             ("bn1.running_var", &self.bn1.var),
@@ -193,7 +192,7 @@ impl<D: Device> BasicRunning<D> {
     }
 
     /// The same four tensors, to be written.
-    pub fn named_mut(&mut self) -> [(&'static str, &mut Tensor<D>); 4] {
+    pub fn named_mut(&mut self) -> [(&'static str, &mut Tensor<B>); 4] {
         [
             ("bn1.running_mean", &mut self.bn1.mean),
             ("bn1.running_var", &mut self.bn1.var),
@@ -205,19 +204,19 @@ impl<D: Device> BasicRunning<D> {
 
 /// What one evaluation of a residual function leaves for its VJP: both convolutions' outputs, `[N, H, W, C]`. The value
 /// itself is `f = BN2(z2)` and is never stored.
-pub struct BasicCache<D: Device> {
+pub struct BasicCache<B> {
     /// Output of the first convolution.
-    pub z1: Tensor<D>,
+    pub z1: Tensor<B>,
     /// Output of the second convolution.
-    pub z2: Tensor<D>,
+    pub z2: Tensor<B>,
 }
 
-impl<D: Device> BasicCache<D> {
+impl<B> BasicCache<B> {
     /// A new cache, uninitialised.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(arena: &mut Arena<'_, M>, category: Category, map: Shape) -> Result<Self> {
         Ok(Self { z1: arena.tensor(category, map)?, z2: arena.tensor(category, map)? })
     }
 }
@@ -231,27 +230,36 @@ pub enum Carry {
     Correction,
 }
 
+/// The squares of the local errors from which on a reconstruction is worth nothing, see [`crate::sweep::LocalError`]: at any
+/// contraction, and where there is none.
+pub const HOPELESS: [f64; 2] = [0.25, 0.01];
+
 /// Memory that lives within one operation or one block. Its maps serve the fused operations' default bodies; a device
 /// that overrides them all asks for none.
-pub struct Scratch<D: Device> {
-    /// State-shaped tensors, [`Device::SCRATCH_MAPS`] of them.
-    pub maps: Vec<Tensor<D>>,
+pub struct Scratch<B> {
+    /// State-shaped tensors, [`crate::device::Device::SCRATCH_MAPS`] of them.
+    pub maps: Vec<Tensor<B>>,
     /// Cotangent at the input of the block's inner ReLU, `[N, H, W, C]`.
-    pub grad_u: Tensor<D>,
+    pub grad_u: Tensor<B>,
     /// Batch norm's two gradient sums, `[C]`.
-    pub sums1: Affine<D>,
+    pub sums1: Affine<B>,
     /// The second batch norm's.
-    pub sums2: Affine<D>,
+    pub sums2: Affine<B>,
     /// What the device's own operations ask for, sized by its `..._workspace` functions.
-    pub workspace: D::Buffer,
+    pub workspace: B,
 }
 
-impl<D: Device> Scratch<D> {
+impl<B> Scratch<B> {
     /// Scratch for blocks of the given map, with `maps` state-shaped tensors and a workspace of `workspace` elements.
     ///
     /// # Errors
     /// If the arena is full.
-    pub fn new(arena: &mut Arena<'_, D>, map: Shape, maps: usize, workspace: usize) -> Result<Self> {
+    pub fn new<M: Memory<Buffer = B>>(
+        arena: &mut Arena<'_, M>,
+        map: Shape,
+        maps: usize,
+        workspace: usize,
+    ) -> Result<Self> {
         let category = Category::Scratch;
         Ok(Self {
             maps: (0..maps).map(|_| arena.tensor(category, map)).collect::<Result<_>>()?,

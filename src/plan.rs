@@ -3,7 +3,7 @@
 //! The constructors in `net`, `sweep` and `operands` take the memory; this page counts it again from the formulas of the
 //! method, and a test holds the two together, byte by byte.
 
-use crate::code::{Code, Coder};
+use crate::code::{code_bytes, coder_bytes};
 use crate::device::Device;
 use crate::field::{Basic, Bottleneck, Field};
 use crate::memory::{Bytes, Category, padded_bytes};
@@ -115,8 +115,11 @@ fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &SweepSpec, 
     plan.charge(Category::Scratch, caches_scratch + field.scratch + (anchors + 1) * bytes(Shape::vector(2)));
     plan.charge(Category::Saved, caches_saved + (states + segment) * map);
     if sweep.gradient.codes() {
-        plan.charge(Category::Scratch, Coder::<D>::bytes(stack.map.c()));
-        plan.charge(Category::Saved, sweep.stored_codes(stack.depth) as u64 * Code::<D>::bytes(stack.map, sweep.bits));
+        plan.charge(Category::Scratch, coder_bytes::<D::Real>(stack.map.c()));
+        plan.charge(
+            Category::Saved,
+            sweep.stored_codes(stack.depth) as u64 * code_bytes::<D::Real>(stack.map, sweep.bits),
+        );
     }
 }
 

@@ -101,7 +101,7 @@ impl<D: Device, F: Field<D>> StepStats<D, F> {
 }
 
 impl<D: Device, F: Field<D>> Maps<D> for StepStats<D, F> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         std::iter::once(&mut self.first).chain(&mut self.second).flat_map(Maps::maps_mut)
     }
 }
@@ -111,7 +111,7 @@ pub struct StepCache<D: Device, F: Field<D> = Basic> {
     /// Of the first evaluation, at x.
     pub first: F::Cache,
     /// Heun's `y = x + h k1` and the second evaluation's cache, at y.
-    pub second: Option<(Tensor<D>, F::Cache)>,
+    pub second: Option<(Tensor<D::Buffer>, F::Cache)>,
 }
 
 impl<D: Device, F: Field<D>> StepCache<D, F> {
@@ -129,7 +129,7 @@ impl<D: Device, F: Field<D>> StepCache<D, F> {
     }
 
     /// The tensors whose first extent is the batch.
-    pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         let second = self.second.iter_mut().flat_map(|(y, cache)| [y].into_iter().chain(cache.maps_mut()));
         self.first.maps_mut().chain(second)
     }
@@ -146,7 +146,7 @@ pub struct Evaluation<'a, D: Device, F: Field<D> = Basic> {
 }
 
 impl<D: Device, F: Field<D>> Evaluation<'_, D, F> {
-    fn eval(&mut self, d: &D, x: &Tensor<D>, cache: &mut F::Cache, scratch: &mut F::Scratch) -> Result<()> {
+    fn eval(&mut self, d: &D, x: &Tensor<D::Buffer>, cache: &mut F::Cache, scratch: &mut F::Scratch) -> Result<()> {
         F::eval(d, x, self.theta, self.stats, self.normalise.again(), cache, scratch)
     }
 }
@@ -179,7 +179,7 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
     pub fn evaluate(
         &mut self,
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         cache: &mut StepCache<D, F>,
         scratch: &mut F::Scratch,
     ) -> Result<()> {
@@ -204,10 +204,10 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
     pub fn advance(
         &self,
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         sign: f64,
         cache: &StepCache<D, F>,
-        y: &mut Tensor<D>,
+        y: &mut Tensor<D::Buffer>,
         scratch: &mut F::Scratch,
     ) -> Result<()> {
         let h = sign * self.weight();
@@ -227,7 +227,7 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
         d: &D,
         sign: f64,
         cache: &StepCache<D, F>,
-        x_acc: &mut Tensor<D>,
+        x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut F::Scratch,
     ) -> Result<()> {
         let h = sign * self.weight();
@@ -248,9 +248,9 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
     pub fn pull(
         &self,
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         cache: &StepCache<D, F>,
-        grad: &mut Tensor<D>,
+        grad: &mut Tensor<D::Buffer>,
         grad_theta_acc: StepGrads<'_, D, F>,
         cotangents: Option<&mut HeunCotangents<D>>,
         scratch: &mut F::Scratch,
@@ -285,9 +285,9 @@ pub struct StepGrads<'a, D: Device, F: Field<D> = Basic> {
 /// The two cotangents inside a Heun step, `[N, H, W, C]`.
 pub struct HeunCotangents<D: Device> {
     /// Of y.
-    pub a_y: Tensor<D>,
+    pub a_y: Tensor<D::Buffer>,
     /// Of k1.
-    pub a_1: Tensor<D>,
+    pub a_1: Tensor<D::Buffer>,
 }
 
 /// What a residual stack is made of.

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
-
 /// Four extents in memory order, the last one contiguous. Maps are `[N, H, W, C]`, convolution weights `[KH, KW, C_in, C_out]`,
 /// vectors `[1, 1, 1, C]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,14 +90,6 @@ impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// Refuses `found` unless it equals `expected`.
-///
-/// # Errors
-/// [`Error::Shape`] naming the operation and both shapes.
-pub fn check(op: &'static str, expected: Shape, found: Shape) -> Result<()> {
-    if expected == found { Ok(()) } else { Err(Error::Shape { op, expected, found }) }
 }
 
 /// The geometry of a square convolution; the channels are the weights'.

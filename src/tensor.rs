@@ -1,6 +1,5 @@
-//! Tensors: a shape and a device's buffer. They own their memory and are never copied by accident.
+//! Tensors: a shape and a buffer. They own their memory and are never copied by accident.
 
-use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 
@@ -32,17 +31,17 @@ impl Real for f64 {
     }
 }
 
-/// A device buffer and the shape of what is in it.
-pub struct Tensor<D: Device> {
+/// A buffer and the shape of what is in it.
+pub struct Tensor<B> {
     shape: Shape,
     capacity: usize,
     /// The device's memory; its first `shape.len()` elements are the tensor.
-    pub buffer: D::Buffer,
+    pub buffer: B,
 }
 
-impl<D: Device> Tensor<D> {
+impl<B> Tensor<B> {
     /// A tensor over the whole of a buffer.
-    pub fn new(shape: Shape, buffer: D::Buffer) -> Self {
+    pub fn new(shape: Shape, buffer: B) -> Self {
         Self { shape, capacity: shape.len(), buffer }
     }
 

@@ -5,7 +5,7 @@
 mod support;
 
 use rewind::config::Math;
-use rewind::cuda::Cuda;
+use rewind::cuda::{Cuda, CudaBuffer};
 use rewind::device::{Device, Sgd};
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Carry, Scratch};
@@ -17,18 +17,18 @@ use support::{uniform, write};
 
 /// A block's operands, in one arena.
 struct Block {
-    x: Tensor<Cuda>,
-    x_rec: Tensor<Cuda>,
-    grad: Tensor<Cuda>,
-    theta: BasicTheta<Cuda>,
-    velocity: BasicTheta<Cuda>,
-    grad_theta: BasicTheta<Cuda>,
-    stats: BasicStats<Cuda>,
-    cache: BasicCache<Cuda>,
-    lr: Tensor<Cuda>,
-    loss: Tensor<Cuda>,
-    errors: Tensor<Cuda>,
-    scratch: Scratch<Cuda>,
+    x: Tensor<CudaBuffer>,
+    x_rec: Tensor<CudaBuffer>,
+    grad: Tensor<CudaBuffer>,
+    theta: BasicTheta<CudaBuffer>,
+    velocity: BasicTheta<CudaBuffer>,
+    grad_theta: BasicTheta<CudaBuffer>,
+    stats: BasicStats<CudaBuffer>,
+    cache: BasicCache<CudaBuffer>,
+    lr: Tensor<CudaBuffer>,
+    loss: Tensor<CudaBuffer>,
+    errors: Tensor<CudaBuffer>,
+    scratch: Scratch<CudaBuffer>,
 }
 
 fn block(cuda: &Cuda, map: Shape) -> Block {

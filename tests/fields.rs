@@ -7,6 +7,7 @@ use rewind::code::CodedPass;
 use rewind::cpu::Cpu;
 use rewind::device::{Device, Sgd};
 use rewind::field::{Field, FieldBytes, FieldScratch, Normalise, Tensors};
+use rewind::host::HostBuffer;
 use rewind::init::{BlockPlace, Init};
 use rewind::memory::{Arena, Category};
 use rewind::reference::Reference;
@@ -38,8 +39,8 @@ struct Bed<D: Device, F: Field<D>> {
     sweep: SweepSpec,
     stack: Stack<D, F>,
     work: Work<D, F>,
-    lr: Tensor<D>,
-    loss: Tensor<D>,
+    lr: Tensor<D::Buffer>,
+    loss: Tensor<D::Buffer>,
 }
 
 impl<D: Device, F: Field<D>> Bed<D, F> {
@@ -136,7 +137,7 @@ fn vjp_agrees_with_central_differences<F: Field<Reference>>() {
         assert!(name.ends_with("weight") || name.ends_with("bias"));
     }
     // <a, x + h f(x)>, by both ways of stepping
-    let mut value = |x: &mut Tensor<Reference>, theta: &F::Theta, in_place: bool| {
+    let mut value = |x: &mut Tensor<HostBuffer<f64>>, theta: &F::Theta, in_place: bool| {
         F::eval(D, x, theta, &mut stats, Normalise::Batch(None), &mut cache, &mut scratch).expect("eval");
         if in_place {
             D.copy(x, &mut y).expect("copy");

@@ -6,7 +6,7 @@ mod support;
 
 use rewind::code::{Bits, Code, CodedPass, Coder};
 use rewind::config::Math;
-use rewind::cuda::Cuda;
+use rewind::cuda::{Cuda, CudaBuffer};
 use rewind::device::{Device, Sgd};
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnRunning, BnStats, Measure, Scratch};
@@ -25,7 +25,7 @@ fn launches(d: &Cuda, map: Shape) -> Vec<LaunchCounts> {
     let room = d.bn_workspace(map).max(d.squared_distance_workspace(map)).max(d.code_workspace(map));
     let elements = 20 * map.len() + 64 * c * c + d.block_workspace(map) + room;
     let arena = &mut Arena::new(d, 4 * elements as u64 + (1 << 20)).expect("arena");
-    let filled = |arena: &mut Arena<'_, Cuda>, shape: Shape| -> Tensor<Cuda> {
+    let filled = |arena: &mut Arena<'_, Cuda>, shape: Shape| -> Tensor<CudaBuffer> {
         let mut tensor = arena.tensor(Category::State, shape).expect("tensor");
         write(d, &uniform(1, shape.len()), &mut tensor);
         tensor

@@ -4,6 +4,7 @@
 mod support;
 
 use rewind::device::Device;
+use rewind::host::HostBuffer;
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BnStats, Measure};
 use rewind::reference::Reference;
@@ -11,7 +12,7 @@ use rewind::shape::{Conv, Shape};
 use support::{assert_close, read, uniform, write};
 
 const D: &Reference = &Reference;
-type Tensor = rewind::tensor::Tensor<Reference>;
+type Tensor = rewind::tensor::Tensor<HostBuffer<f64>>;
 
 fn tensor(arena: &mut Arena<'_, Reference>, shape: Shape, values: &[f64]) -> Tensor {
     let mut tensor = arena.tensor(Category::Scratch, shape).expect("room");

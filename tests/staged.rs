@@ -75,7 +75,7 @@ fn load<D: Device, F: Field<D>>(d: &D, net: &mut Net<D, F>, n: usize) {
 
 type Named = Vec<(String, Vec<f64>)>;
 
-fn read_all<D: Device>(d: &D, tensors: Vec<(String, &rewind::tensor::Tensor<D>)>) -> Named {
+fn read_all<D: Device>(d: &D, tensors: Vec<(String, &rewind::tensor::Tensor<D::Buffer>)>) -> Named {
     tensors.into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect()
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use rewind::code::{Bits, Code, CodedPass};
+use rewind::code::{Bits, CodedPass, code_bytes};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::memory::{Bytes, Category};
@@ -532,14 +532,14 @@ fn activations_are_flat_in_depth_where_the_mode_says_so() {
         let (shallow, middle, deep) = (memory(8), memory(64), memory(512));
         let masks = |depth| match sweep.keeps_masks() {
             true => {
-                let mask = relu_mask_bytes::<Reference>(small(sweep, 8, 2, 2).stem_map());
+                let mask = relu_mask_bytes::<f64>(small(sweep, 8, 2, 2).stem_map());
                 (sweep.scheme.steps(depth) * sweep.scheme.stages()) as u64 * mask
             }
             false => 0,
         };
         let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();
         if sweep.gradient.codes() && sweep.anchors.is_none() {
-            let code = Code::<Reference>::bytes(small(sweep, 8, 2, 2).stem_map(), sweep.bits);
+            let code = code_bytes::<f64>(small(sweep, 8, 2, 2).stem_map(), sweep.bits);
             let coded = |depth| sweep.stored_codes(depth) as u64;
             for (depth, memory) in [(64, &middle), (512, &deep)] {
                 let grown = memory.activations() - shallow.activations();

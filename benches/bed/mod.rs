@@ -1,6 +1,6 @@
 //! What the benches of blocks share: everything that a block's operations read or write, on any device.
 
-use rewind::code::{Bits, Code, CodedPass, Coder, unit};
+use rewind::code::{Bits, Code, CodedPass, Coder, code_len, unit};
 use rewind::device::Device;
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Scratch};
@@ -9,25 +9,25 @@ use rewind::tensor::{Real, Tensor};
 
 /// A block's operands, in one arena.
 pub struct Bed<D: Device> {
-    pub x: Tensor<D>,
-    pub x_rec: Tensor<D>,
-    pub grad: Tensor<D>,
-    pub theta: BasicTheta<D>,
-    pub grad_theta: BasicTheta<D>,
-    pub velocity: BasicTheta<D>,
-    pub stats: BasicStats<D>,
-    pub running: BasicRunning<D>,
-    pub cache: BasicCache<D>,
-    pub scratch: Scratch<D>,
+    pub x: Tensor<D::Buffer>,
+    pub x_rec: Tensor<D::Buffer>,
+    pub grad: Tensor<D::Buffer>,
+    pub theta: BasicTheta<D::Buffer>,
+    pub grad_theta: BasicTheta<D::Buffer>,
+    pub velocity: BasicTheta<D::Buffer>,
+    pub stats: BasicStats<D::Buffer>,
+    pub running: BasicRunning<D::Buffer>,
+    pub cache: BasicCache<D::Buffer>,
+    pub scratch: Scratch<D::Buffer>,
     /// Learning rate 0: the weights stay what they are.
-    pub lr: Tensor<D>,
-    pub loss: Tensor<D>,
+    pub lr: Tensor<D::Buffer>,
+    pub loss: Tensor<D::Buffer>,
     /// A block's local error.
-    pub errors: Tensor<D>,
+    pub errors: Tensor<D::Buffer>,
     /// The carry of a coded pass, what its codes share, and a code that moves nothing.
-    pub carry: Tensor<D>,
-    pub coder: Coder<D>,
-    pub code: Code<D>,
+    pub carry: Tensor<D::Buffer>,
+    pub coder: Coder<D::Buffer>,
+    pub code: Code<D::Buffer>,
 }
 
 impl<D: Device> Bed<D> {
@@ -64,7 +64,7 @@ impl<D: Device> Bed<D> {
         let (lr, loss) = (tensor(Shape::vector(1), 0.0, 0.0), tensor(Shape::vector(2), 1.0, 0.0));
         let bits = Bits::default();
         let mut zeros = |shape| tensor(shape, 0.0, 0.0);
-        let packed = zeros(Shape::map(map.n(), 1, 1, D::code_len(map.image_len(), bits)));
+        let packed = zeros(Shape::map(map.n(), 1, 1, code_len::<D::Real>(map.image_len(), bits)));
         let code = Code { scale: BnStats { mean: zeros(vector), rstd: zeros(vector) }, packed };
         let rest = zeros(vector);
         let grid = tensor(Shape::vector(1), unit(1.0), 0.0);
@@ -93,7 +93,7 @@ impl<D: Device> Bed<D> {
 }
 
 /// Fills a tensor uniformly from `offset - scale` to `offset + scale`, and moves the seed on.
-pub fn uniform<D: Device>(d: &D, seed: &mut u64, offset: f64, scale: f64, tensor: &mut Tensor<D>) {
+pub fn uniform<D: Device>(d: &D, seed: &mut u64, offset: f64, scale: f64, tensor: &mut Tensor<D::Buffer>) {
     let values: Vec<D::Real> = (0..tensor.shape().len())
         .map(|_| {
             *seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

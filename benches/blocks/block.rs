@@ -38,8 +38,8 @@ struct Sweep<D: Device> {
     net: Net<D>,
     x_0: Vec<f32>,
     grad: Vec<f32>,
-    lr: Tensor<D>,
-    loss: Tensor<D>,
+    lr: Tensor<D::Buffer>,
+    loss: Tensor<D::Buffer>,
 }
 
 impl<D: Device<Real = f32>> Sweep<D> {

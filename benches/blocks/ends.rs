@@ -20,21 +20,21 @@ const CLASSES: usize = 10;
 
 /// The operands of the two ends.
 pub struct Ends<D: Device> {
-    pub images: Tensor<D>,
-    labels: Tensor<D>,
-    pub stem: Tensor<D>,
-    pub grad_stem: Tensor<D>,
-    velocity: Tensor<D>,
-    pub z: Tensor<D>,
-    pooled: Tensor<D>,
-    head_w: Tensor<D>,
-    head_b: Tensor<D>,
-    logits: Tensor<D>,
-    grad_logits: Tensor<D>,
-    outcome: Tensor<D>,
-    results: Tensor<D>,
+    pub images: Tensor<D::Buffer>,
+    labels: Tensor<D::Buffer>,
+    pub stem: Tensor<D::Buffer>,
+    pub grad_stem: Tensor<D::Buffer>,
+    velocity: Tensor<D::Buffer>,
+    pub z: Tensor<D::Buffer>,
+    pooled: Tensor<D::Buffer>,
+    head_w: Tensor<D::Buffer>,
+    head_b: Tensor<D::Buffer>,
+    logits: Tensor<D::Buffer>,
+    grad_logits: Tensor<D::Buffer>,
+    outcome: Tensor<D::Buffer>,
+    results: Tensor<D::Buffer>,
     /// Zero: a learning rate, a step's number and a table's.
-    zero: [Tensor<D>; 3],
+    zero: [Tensor<D::Buffer>; 3],
     pub workspace: D::Buffer,
 }
 

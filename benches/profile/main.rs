@@ -9,7 +9,6 @@
 mod cost;
 mod grain;
 mod ledger;
-mod lend;
 #[path = "../machine/mod.rs"]
 mod machine;
 mod table;

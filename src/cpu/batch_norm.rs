@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::channel_sums::{GradSums, Moments};
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::workspace::{Carver, Groups, carved};
-use super::{Cpu, Tensor};
+use super::{Buffer, Cpu, Tensor};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::operands::{Affine, BnStats, Measure};
 use crate::shape::Shape;
@@ -16,7 +16,7 @@ pub fn workspace(z: Shape) -> usize {
 }
 
 /// Mean and rstd of `z`, and the running statistics where given.
-pub fn stats(cpu: &Cpu, z: &[f32], shape: Shape, measure: Measure<'_, Cpu>, workspace: &mut [f32]) {
+pub fn stats(cpu: &Cpu, z: &[f32], shape: Shape, measure: Measure<'_, Buffer>, workspace: &mut [f32]) {
     let groups = Groups::new(shape.n());
     let c = shape.c();
     let partials = Carver::new(workspace).take(groups.count * 2 * c);
@@ -33,7 +33,7 @@ pub fn stats(cpu: &Cpu, z: &[f32], shape: Shape, measure: Measure<'_, Cpu>, work
 }
 
 /// From each group's mean and M2, `[mean C][M2 C]`, to the batch's statistics.
-pub fn merge_moments(cpu: &Cpu, partials: &[f32], groups: Groups, shape: Shape, measure: Measure<'_, Cpu>) {
+pub fn merge_moments(cpu: &Cpu, partials: &[f32], groups: Groups, shape: Shape, measure: Measure<'_, Buffer>) {
     let BnStats { mean, rstd } = measure.stats;
     let running = measure.running.map(|r| (r.mean.values_mut(), r.var.values_mut()));
     cpu.run(MergeMoments { partials, groups, shape, mean: mean.values_mut(), rstd: rstd.values_mut(), running });
@@ -105,8 +105,8 @@ pub fn grad_sums(
     scale: f64,
     z: &[f32],
     shape: Shape,
-    stats: &BnStats<Cpu>,
-    sums: &mut Affine<Cpu>,
+    stats: &BnStats<Buffer>,
+    sums: &mut Affine<Buffer>,
     workspace: &mut [f32],
 ) {
     let groups = Groups::new(shape.n());
@@ -126,13 +126,13 @@ pub fn grad_sums(
 }
 
 /// Adds some pixels to one group's sums, `[gamma C][beta C]`.
-pub fn add_grad_sums(cpu: &Cpu, grad_y: &[f32], z: &[f32], stats: &BnStats<Cpu>, partial: &mut [f32]) {
+pub fn add_grad_sums(cpu: &Cpu, grad_y: &[f32], z: &[f32], stats: &BnStats<Buffer>, partial: &mut [f32]) {
     let (gamma, beta) = partial.split_at_mut(stats.mean.shape().len());
     cpu.run(GradSums { grad_y, z, mean: stats.mean.values(), rstd: stats.rstd.values(), gamma, beta });
 }
 
 /// From each group's sums to the batch's, in f64 and in the groups' order.
-pub fn merge_grad_sums(partials: &[f32], scale: f64, sums: &mut Affine<Cpu>) {
+pub fn merge_grad_sums(partials: &[f32], scale: f64, sums: &mut Affine<Buffer>) {
     let c = sums.gamma.shape().len();
     let merge = |offset: usize, out: &mut Tensor| {
         for (i, out) in out.values_mut().iter_mut().enumerate() {

@@ -11,13 +11,14 @@ use super::elementwise::{SquaredDistance, axpby};
 use super::epilogue::{Add, Overwrite, WherePositive};
 use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output};
 use super::workspace::{Carver, Groups, carved};
-use super::{Cpu, Tensor};
+use super::{Buffer, Cpu, Tensor};
+use crate::check;
 use crate::code::{Code, CodedPass, Coder};
 use crate::device::Device;
 use crate::error::Result;
+use crate::fused;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Scratch};
-use crate::shape::{Conv, Shape, check};
-use crate::{fit, fused};
+use crate::shape::{Conv, Shape};
 
 /// Workspace of every operation of this file, and of the fused convolutions of a block.
 pub fn workspace(cpu: &Cpu, map: Shape) -> usize {
@@ -59,14 +60,14 @@ pub fn basic_vjp_outer(
     cpu: &Cpu,
     grad_f: &Tensor,
     scale: f64,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
-    cache: &BasicCache<Cpu>,
-    grad_theta_acc: &mut BasicTheta<Cpu>,
-    scratch: &mut Scratch<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
+    cache: &BasicCache<Buffer>,
+    grad_theta_acc: &mut BasicTheta<Buffer>,
+    scratch: &mut Scratch<Buffer>,
 ) -> Result<()> {
     let (map, z2) = (grad_f.shape(), cache.z2.values());
-    fit::block("basic_vjp_outer", map, theta, stats, cache, grad_theta_acc, scratch)?;
+    check::block("basic_vjp_outer", map, theta, stats, cache, grad_theta_acc, scratch)?;
     let Scratch { sums2, workspace, .. } = scratch;
     batch_norm::grad_sums(cpu, grad_f.values(), scale, z2, map, &stats.bn2, sums2, workspace);
     outer_pass(cpu, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch);
@@ -78,11 +79,11 @@ fn outer_pass(
     cpu: &Cpu,
     grad_f: &Tensor,
     scale: f64,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
-    cache: &BasicCache<Cpu>,
-    grad_theta_acc: &mut BasicTheta<Cpu>,
-    scratch: &mut Scratch<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
+    cache: &BasicCache<Buffer>,
+    grad_theta_acc: &mut BasicTheta<Buffer>,
+    scratch: &mut Scratch<Buffer>,
 ) {
     let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
     let map = cache.z2.shape();
@@ -134,15 +135,15 @@ fn outer_pass(
 pub fn basic_vjp_inner(
     cpu: &Cpu,
     x: &Tensor,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
-    cache: &BasicCache<Cpu>,
-    grad_theta_acc: &mut BasicTheta<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
+    cache: &BasicCache<Buffer>,
+    grad_theta_acc: &mut BasicTheta<Buffer>,
     grad_x_acc: &mut Tensor,
-    scratch: &mut Scratch<Cpu>,
+    scratch: &mut Scratch<Buffer>,
 ) -> Result<()> {
-    check("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
-    fit::block("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+    check::equal("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
+    check::block("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
     inner_pass(cpu, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch);
     Ok(())
 }
@@ -151,12 +152,12 @@ pub fn basic_vjp_inner(
 fn inner_pass(
     cpu: &Cpu,
     x: &Tensor,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
-    cache: &BasicCache<Cpu>,
-    grad_theta_acc: &mut BasicTheta<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
+    cache: &BasicCache<Buffer>,
+    grad_theta_acc: &mut BasicTheta<Buffer>,
     grad_x_acc: &mut Tensor,
-    scratch: &mut Scratch<Cpu>,
+    scratch: &mut Scratch<Buffer>,
 ) {
     let Scratch { grad_u, sums1, workspace, .. } = scratch;
     let map = x.shape();
@@ -202,14 +203,14 @@ fn reverse_pass(
     cpu: &Cpu,
     h: f64,
     carry: Carry,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
     x: &mut Tensor,
     x_rec: &mut Tensor,
     errors: &mut [f32],
-    cache: &mut BasicCache<Cpu>,
+    cache: &mut BasicCache<Buffer>,
     grad_x: &Tensor,
-    sums2: &mut Affine<Cpu>,
+    sums2: &mut Affine<Buffer>,
     workspace: &mut [f32],
 ) {
     let map = x.shape();
@@ -270,14 +271,14 @@ fn reverse_pass(
 fn decode_pass(
     cpu: &Cpu,
     h: f64,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
-    coder: &Coder<Cpu>,
-    code: &Code<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
+    coder: &Coder<Buffer>,
+    code: &Code<Buffer>,
     x: &mut Tensor,
-    cache: &mut BasicCache<Cpu>,
+    cache: &mut BasicCache<Buffer>,
     grad_x: &Tensor,
-    sums2: &mut Affine<Cpu>,
+    sums2: &mut Affine<Buffer>,
     workspace: &mut [f32],
 ) {
     let map = x.shape();
@@ -320,18 +321,18 @@ fn decode_pass(
 pub fn code_step(
     cpu: &Cpu,
     h: f64,
-    theta: &BasicTheta<Cpu>,
-    stats: &mut BasicStats<Cpu>,
-    running: Option<&mut BasicRunning<Cpu>>,
-    coder: &mut Coder<Cpu>,
-    code: &mut Code<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &mut BasicStats<Buffer>,
+    running: Option<&mut BasicRunning<Buffer>>,
+    coder: &mut Coder<Buffer>,
+    code: &mut Code<Buffer>,
     x: &mut Tensor,
     carry: &mut Tensor,
-    cache: &mut BasicCache<Cpu>,
-    scratch: &mut Scratch<Cpu>,
+    cache: &mut BasicCache<Buffer>,
+    scratch: &mut Scratch<Buffer>,
 ) -> Result<()> {
-    check("code_step", x.shape(), carry.shape())?;
-    fit::code("code_step", x.shape(), coder, code)?;
+    check::equal("code_step", x.shape(), carry.shape())?;
+    check::code::<f32, _>("code_step", x.shape(), coder, code)?;
     fused::evaluate(cpu, theta, stats, running, x, cache, scratch)?;
     cpu.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
     let (norm, c, z2) = (Norm::new(&stats.bn2, &theta.bn2), x.shape().c(), cache.z2.values());
@@ -350,19 +351,19 @@ pub fn code_step(
 pub fn decode_vjp(
     cpu: &Cpu,
     h: f64,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
-    coder: &Coder<Cpu>,
-    code: &Code<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
+    coder: &Coder<Buffer>,
+    code: &Code<Buffer>,
     x: &mut Tensor,
-    cache: &mut BasicCache<Cpu>,
+    cache: &mut BasicCache<Buffer>,
     grad_x: &mut Tensor,
-    grad_theta: &mut BasicTheta<Cpu>,
-    scratch: &mut Scratch<Cpu>,
+    grad_theta: &mut BasicTheta<Buffer>,
+    scratch: &mut Scratch<Buffer>,
 ) -> Result<()> {
-    check("decode_vjp", x.shape(), grad_x.shape())?;
-    fit::code("decode_vjp", x.shape(), coder, code)?;
-    fit::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+    check::equal("decode_vjp", x.shape(), grad_x.shape())?;
+    check::code::<f32, _>("decode_vjp", x.shape(), coder, code)?;
+    check::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
     for (_, grad) in grad_theta.named_mut() {
         cpu.fill(0.0, grad)?;
     }
@@ -378,20 +379,20 @@ pub fn inverse_vjp(
     cpu: &Cpu,
     h: f64,
     carry: Carry,
-    theta: &BasicTheta<Cpu>,
-    stats: &BasicStats<Cpu>,
+    theta: &BasicTheta<Buffer>,
+    stats: &BasicStats<Buffer>,
     x: &mut Tensor,
     x_rec: &mut Tensor,
     (errors, at): (&mut Tensor, usize),
-    cache: &mut BasicCache<Cpu>,
+    cache: &mut BasicCache<Buffer>,
     grad_x: &mut Tensor,
-    grad_theta: &mut BasicTheta<Cpu>,
-    scratch: &mut Scratch<Cpu>,
+    grad_theta: &mut BasicTheta<Buffer>,
+    scratch: &mut Scratch<Buffer>,
 ) -> Result<()> {
-    check("inverse_vjp", x.shape(), x_rec.shape())?;
-    check("inverse_vjp", x.shape(), grad_x.shape())?;
-    fit::part("inverse_vjp", at..at + ERRORS, errors.shape())?;
-    fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+    check::equal("inverse_vjp", x.shape(), x_rec.shape())?;
+    check::equal("inverse_vjp", x.shape(), grad_x.shape())?;
+    check::part("inverse_vjp", at..at + ERRORS, errors.shape())?;
+    check::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
     for (_, grad) in grad_theta.named_mut() {
         cpu.fill(0.0, grad)?;
     }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::elementwise::{CHUNK, each_chunk};
 use super::simd::{Kernel, Simd};
 use super::workspace::{Carver, Groups, carved};
-use super::{Cpu, Tensor};
+use super::{Buffer, Cpu, Tensor};
 use crate::code::{Bits, COMPANDING, Code, CodedPass, Coder, LEVEL_1, LEVELS_2, SIGMA_MIN, THRESHOLD_2, unit};
 use crate::operands::{Affine, BnStats};
 use crate::shape::Shape;
@@ -81,7 +81,7 @@ fn rounding(unit: f32) -> f32 {
 }
 
 /// Mean and 1/sigma of `h sum_k bn_k(z_k) + c`.
-pub fn scale(h: f64, last: &[&Affine<Cpu>], rest: &[f32], scale: &mut BnStats<Cpu>) {
+pub fn scale(h: f64, last: &[&Affine<Buffer>], rest: &[f32], scale: &mut BnStats<Buffer>) {
     let BnStats { mean, rstd } = scale;
     for (c, (mean, rstd)) in mean.values_mut().iter_mut().zip(rstd.values_mut()).enumerate() {
         let beta: f64 = last.iter().map(|affine| f64::from(affine.beta.values()[c])).sum();
@@ -113,7 +113,7 @@ impl<'a> Quantisers<'a> {
     }
 
     /// Lays out a code's parameters.
-    pub fn new(map: Shape, coder: &Coder<Cpu>, scale: &BnStats<Cpu>, carver: &mut Carver<'a>) -> Self {
+    pub fn new(map: Shape, coder: &Coder<Buffer>, scale: &BnStats<Buffer>, carver: &mut Carver<'a>) -> Self {
         let (c, words) = (map.c(), coder.bits.words(map.image_len()));
         let tile = words + c;
         let (mean, rest) = carver.take(3 * tile).split_at_mut(tile);
@@ -143,10 +143,10 @@ impl<'a> Quantisers<'a> {
 /// first, on the thread that then codes them; x moves by q only in the altered pass.
 pub fn encode(
     cpu: &Cpu,
-    coder: &mut Coder<Cpu>,
+    coder: &mut Coder<Buffer>,
     carry: &mut Tensor,
     x: Option<&mut Tensor>,
-    code: &mut Code<Cpu>,
+    code: &mut Code<Buffer>,
     workspace: &mut [f32],
     before: impl Fn(Range<usize>, &mut [f32], Option<&mut [f32]>) + Sync,
 ) {
@@ -199,7 +199,7 @@ pub fn encode(
 }
 
 /// See [`crate::device::Device::decode`].
-pub fn decode(cpu: &Cpu, coder: &Coder<Cpu>, code: &Code<Cpu>, x: &mut Tensor, workspace: &mut [f32]) {
+pub fn decode(cpu: &Cpu, coder: &Coder<Buffer>, code: &Code<Buffer>, x: &mut Tensor, workspace: &mut [f32]) {
     let map = x.shape();
     let of = Quantisers::new(map, coder, &code.scale, &mut Carver::new(workspace));
     let groups = Groups::new(map.n());

@@ -11,7 +11,7 @@ use super::padded::{Pad, Padded, WIDE_BLOCK};
 use super::pixelwise::Pixelwise;
 use super::winograd::Winograd;
 use super::workspace::{Carver, Groups, carved};
-use super::{Cpu, conv_grad};
+use super::{Buffer, Cpu, conv_grad};
 use crate::operands::Measure;
 use crate::shape::{Conv, Shape};
 
@@ -147,7 +147,7 @@ pub fn convolve<'a, F: Pixelwise>(
     of: impl Fn(&'a [f32]) -> F + Sync,
     w: &[f32],
     y: &mut [f32],
-    measure: Option<Measure<'_, Cpu>>,
+    measure: Option<Measure<'_, Buffer>>,
     workspace: &mut [f32],
 ) {
     let groups = Groups::new(conv.n);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Cpu;
+use super::{Buffer, Cpu};
 use crate::data::augment::augment;
 use crate::data::{Held, IMAGE_LEN, Part};
 use crate::device::PassPosition;
@@ -12,7 +12,7 @@ pub fn draw_batch(
     cpu: &Cpu,
     data: &Held,
     part: Part,
-    position: PassPosition<'_, Cpu>,
+    position: PassPosition<'_, Buffer>,
     images: &mut [f32],
     labels: &mut [f32],
 ) {

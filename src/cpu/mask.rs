@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::simd::{Kernel, Simd};
-use super::{Cpu, Tensor};
+use super::{Buffer, Cpu, Tensor};
 use crate::operands::{Affine, BnStats};
 
 /// Elements of one word.
@@ -27,7 +27,7 @@ struct Channels<'a> {
 }
 
 impl<'a> Channels<'a> {
-    fn new(stats: &'a BnStats<Cpu>, affine: &'a Affine<Cpu>) -> Self {
+    fn new(stats: &'a BnStats<Buffer>, affine: &'a Affine<Buffer>) -> Self {
         let (gamma, beta) = (affine.gamma.values(), affine.beta.values());
         Self { gamma, rstd: stats.rstd.values(), mean: stats.mean.values(), beta }
     }
@@ -53,7 +53,7 @@ impl<'a> Channels<'a> {
 }
 
 /// `mask = bn(z) > 0`.
-pub fn keep(cpu: &Cpu, z: &Tensor, stats: &BnStats<Cpu>, affine: &Affine<Cpu>, mask: &mut Tensor) {
+pub fn keep(cpu: &Cpu, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, mask: &mut Tensor) {
     let (len, words) = (z.shape().image_len(), mask.shape().image_len());
     let of = Channels::new(stats, affine);
     cpu.install(|| {
@@ -63,7 +63,7 @@ pub fn keep(cpu: &Cpu, z: &Tensor, stats: &BnStats<Cpu>, affine: &Affine<Cpu>, m
 }
 
 /// z mirrored at bn's zero where the sign of `bn(z)` is not the mask's.
-pub fn replay(cpu: &Cpu, mask: &Tensor, stats: &BnStats<Cpu>, affine: &Affine<Cpu>, z: &mut Tensor) {
+pub fn replay(cpu: &Cpu, mask: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, z: &mut Tensor) {
     let (len, words) = (z.shape().image_len(), mask.shape().image_len());
     let of = Channels::new(stats, affine);
     cpu.install(|| {

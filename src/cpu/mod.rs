@@ -34,16 +34,17 @@ use std::sync::Arc;
 use self::conv::ConvBatch;
 use self::pixelwise::{BnApply, BnGradZ, Identity, Norm, NormRelu, NormStep, Output};
 use self::simd::Kernel;
+use crate::check;
 use crate::code::{Code, Coder};
 use crate::data::{Dataset, Held, Part, Place};
 use crate::device::{Device, PassPosition, Sgd};
 use crate::error::{Error, Result};
-use crate::fit;
 use crate::host::{HostBuffer, HostRegion, judge, record_step};
+use crate::memory::Memory;
 use crate::operands::{
     Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
 };
-use crate::shape::{Conv, Shape, check};
+use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor as DeviceTensor;
 
 /// The fast CPU device.
@@ -52,7 +53,8 @@ pub struct Cpu {
     pool: rayon::ThreadPool,
 }
 
-type Tensor = DeviceTensor<Cpu>;
+type Buffer = HostBuffer<f32>;
+type Tensor = DeviceTensor<Buffer>;
 
 impl Cpu {
     /// The device with the best instruction set of this machine, and as many threads as it has cores if none are given.
@@ -100,10 +102,22 @@ impl Cpu {
     }
 }
 
-impl Device for Cpu {
+impl Memory for Cpu {
     type Real = f32;
     type Region = HostRegion<f32>;
-    type Buffer = HostBuffer<f32>;
+    type Buffer = Buffer;
+
+    fn reserve(&self, len: usize) -> Result<Self::Region> {
+        HostRegion::new(len)
+    }
+
+    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Buffer {
+        // SAFETY: handed on to the caller.
+        unsafe { region.carve(offset, len) }
+    }
+}
+
+impl Device for Cpu {
     type Recording = ();
     type Data = Held;
 
@@ -120,23 +134,14 @@ impl Device for Cpu {
         self.install(f)
     }
 
-    fn reserve(&self, len: usize) -> Result<Self::Region> {
-        HostRegion::new(len)
-    }
-
-    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer {
-        // SAFETY: handed on to the caller.
-        unsafe { region.carve(offset, len) }
-    }
-
     fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
-        fit::host("upload", from.len(), to.shape())?;
+        check::host("upload", from.len(), to.shape())?;
         to.values_mut().copy_from_slice(from);
         Ok(())
     }
 
     fn download(&self, from: &Tensor, to: &mut [f32]) -> Result<()> {
-        fit::host("download", to.len(), from.shape())?;
+        check::host("download", to.len(), from.shape())?;
         to.copy_from_slice(from.values());
         Ok(())
     }
@@ -158,11 +163,11 @@ impl Device for Cpu {
         &self,
         data: &Held,
         part: Part,
-        position: PassPosition<'_, Self>,
+        position: PassPosition<'_, Buffer>,
         images: &mut Tensor,
         labels: &mut Tensor,
     ) -> Result<()> {
-        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        check::batch("draw_batch", images.shape(), labels.shape())?;
         data::draw_batch(self, data, part, position, images.values_mut(), labels.values_mut());
         Ok(())
     }
@@ -176,7 +181,7 @@ impl Device for Cpu {
         step_acc: &mut Tensor,
     ) -> Result<()> {
         let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
-        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        check::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
         let distance = distance.map(Tensor::values);
         record_step(outcome.values(), distance, always, results.values_mut(), step_acc.values_mut());
         Ok(())
@@ -188,13 +193,13 @@ impl Device for Cpu {
     }
 
     fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
-        check("copy", x.shape(), y.shape())?;
+        check::equal("copy", x.shape(), y.shape())?;
         elementwise::each_chunk(self, y.values_mut(), |y, at| y.copy_from_slice(&x.values()[at]));
         Ok(())
     }
 
     fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
-        check("axpby", x.shape(), y_acc.shape())?;
+        check::equal("axpby", x.shape(), y_acc.shape())?;
         elementwise::axpby(self, a, x.values(), b, y_acc.values_mut());
         Ok(())
     }
@@ -205,7 +210,7 @@ impl Device for Cpu {
     }
 
     fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
-        check("relu_grad", y.shape(), grad.shape())?;
+        check::equal("relu_grad", y.shape(), grad.shape())?;
         elementwise::relu_grad(self, y.values(), grad.values_mut());
         Ok(())
     }
@@ -216,10 +221,10 @@ impl Device for Cpu {
         y: &Tensor,
         out: &mut Tensor,
         at: usize,
-        workspace: &mut Self::Buffer,
+        workspace: &mut Buffer,
     ) -> Result<()> {
-        check("squared_distance", x.shape(), y.shape())?;
-        fit::part("squared_distance", at..at + 2, out.shape())?;
+        check::equal("squared_distance", x.shape(), y.shape())?;
+        check::part("squared_distance", at..at + 2, out.shape())?;
         let sums = elementwise::squared_distance(self, x.values(), y.values(), workspace);
         out.values_mut()[at..at + 2].copy_from_slice(&sums.map(|v| v as f32));
         Ok(())
@@ -233,46 +238,46 @@ impl Device for Cpu {
         Ok(elementwise::all_finite(self, x.values()))
     }
 
-    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut Self::Buffer) -> Result<()> {
-        check("code_start", Shape::vector(1), grid.shape())?;
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut Buffer) -> Result<()> {
+        check::equal("code_start", Shape::vector(1), grid.shape())?;
         code::start(self, x_acc.values_mut(), grid.values_mut(), workspace);
         Ok(())
     }
 
     fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
-        check("code_round", Shape::vector(1), grid.shape())?;
+        check::equal("code_round", Shape::vector(1), grid.shape())?;
         code::round(self, grid.values()[0], x_acc.values_mut());
         Ok(())
     }
 
-    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor, scale: &mut BnStats<Self>) -> Result<()> {
-        last.iter().try_for_each(|affine| fit::norm("code_scale", rest.shape().c(), scale, affine))?;
+    fn code_scale(&self, h: f64, last: &[&Affine<Buffer>], rest: &Tensor, scale: &mut BnStats<Buffer>) -> Result<()> {
+        last.iter().try_for_each(|affine| check::norm("code_scale", rest.shape().c(), scale, affine))?;
         code::scale(h, last, rest.values(), scale);
         Ok(())
     }
 
     fn encode(
         &self,
-        coder: &mut Coder<Self>,
+        coder: &mut Coder<Buffer>,
         carry_acc: &mut Tensor,
         x_acc: Option<&mut Tensor>,
-        code: &mut Code<Self>,
-        workspace: &mut Self::Buffer,
+        code: &mut Code<Buffer>,
+        workspace: &mut Buffer,
     ) -> Result<()> {
-        fit::code("encode", carry_acc.shape(), coder, code)?;
-        x_acc.as_ref().map_or(Ok(()), |x| check("encode", carry_acc.shape(), x.shape()))?;
+        check::code::<Self::Real, _>("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check::equal("encode", carry_acc.shape(), x.shape()))?;
         code::encode(self, coder, carry_acc, x_acc, code, workspace, |_, _, _| ());
         Ok(())
     }
 
     fn decode(
         &self,
-        coder: &Coder<Self>,
-        code: &Code<Self>,
+        coder: &Coder<Buffer>,
+        code: &Code<Buffer>,
         x_acc: &mut Tensor,
-        workspace: &mut Self::Buffer,
+        workspace: &mut Buffer,
     ) -> Result<()> {
-        fit::code("decode", x_acc.shape(), coder, code)?;
+        check::code::<Self::Real, _>("decode", x_acc.shape(), coder, code)?;
         code::decode(self, coder, code, x_acc, workspace);
         Ok(())
     }
@@ -282,13 +287,13 @@ impl Device for Cpu {
     }
 
     fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
-        fit::part("judge", at..at + 4, errors.shape())?;
+        check::part("judge", at..at + 4, errors.shape())?;
         judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
         Ok(())
     }
 
-    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, mask: &mut Tensor) -> Result<()> {
-        fit::mask("relu_mask", z.shape(), stats, affine, mask.shape())?;
+    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, mask: &mut Tensor) -> Result<()> {
+        check::mask::<Self::Real, _>("relu_mask", z.shape(), stats, affine, mask.shape())?;
         mask::keep(self, z, stats, affine, mask);
         Ok(())
     }
@@ -296,16 +301,16 @@ impl Device for Cpu {
     fn relu_replay(
         &self,
         mask: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
         z_acc: &mut Tensor,
     ) -> Result<()> {
-        fit::mask("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        check::mask::<Self::Real, _>("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
         mask::replay(self, mask, stats, affine, z_acc);
         Ok(())
     }
 
-    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut Self::Buffer) -> Result<()> {
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut Buffer) -> Result<()> {
         self.conv_stats(x, w, conv, y, None, workspace)
     }
 
@@ -315,10 +320,10 @@ impl Device for Cpu {
         w: &Tensor,
         conv: Conv,
         grad_x: &mut Tensor,
-        workspace: &mut Self::Buffer,
+        workspace: &mut Buffer,
     ) -> Result<()> {
         let (x, c_out) = (grad_x.shape(), w.shape().c());
-        fit::conv("conv_grad_x", x, w.shape(), conv, grad_y.shape())?;
+        check::conv("conv_grad_x", x, w.shape(), conv, grad_y.shape())?;
         let batch = ConvBatch::transposed(x, conv, c_out);
         conv::convolve(self, batch, grad_y.values(), Identity, w.values(), grad_x.values_mut(), None, workspace);
         Ok(())
@@ -330,10 +335,10 @@ impl Device for Cpu {
         grad_y: &Tensor,
         conv: Conv,
         grad_w_acc: &mut Tensor,
-        workspace: &mut Self::Buffer,
+        workspace: &mut Buffer,
     ) -> Result<()> {
         let (shape, c_out) = (x.shape(), grad_w_acc.shape().c());
-        fit::conv("conv_grad_w", shape, grad_w_acc.shape(), conv, grad_y.shape())?;
+        check::conv("conv_grad_w", shape, grad_w_acc.shape(), conv, grad_y.shape())?;
         let grad_w = grad_w_acc.values_mut();
         conv_grad::conv_grad_w(self, x.values(), shape, grad_y.values(), conv, grad_w, c_out, workspace);
         Ok(())
@@ -343,22 +348,22 @@ impl Device for Cpu {
         conv::workspace(self, x, conv, c_out)
     }
 
-    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Self>, workspace: &mut Self::Buffer) -> Result<()> {
-        check("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Buffer>, workspace: &mut Buffer) -> Result<()> {
+        check::equal("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
         batch_norm::stats(self, z.values(), z.shape(), measure, workspace);
         Ok(())
     }
 
-    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()> {
-        check("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+    fn bn_running_stats(&self, running: &BnRunning<Buffer>, stats: &mut BnStats<Buffer>) -> Result<()> {
+        check::equal("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
         stats.mean.values_mut().copy_from_slice(running.mean.values());
         batch_norm::running_rstd(running.var.values(), stats.rstd.values_mut());
         Ok(())
     }
 
-    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
-        check("bn_apply", z.shape(), y.shape())?;
-        fit::norm("bn_apply", z.shape().c(), stats, affine)?;
+    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
+        check::equal("bn_apply", z.shape(), y.shape())?;
+        check::norm("bn_apply", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: 1.0 };
         pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
@@ -370,12 +375,12 @@ impl Device for Cpu {
         grad_y: &Tensor,
         scale: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        sums: &mut Affine<Self>,
-        workspace: &mut Self::Buffer,
+        stats: &BnStats<Buffer>,
+        sums: &mut Affine<Buffer>,
+        workspace: &mut Buffer,
     ) -> Result<()> {
-        check("bn_grad_sums", z.shape(), grad_y.shape())?;
-        fit::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
+        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
         batch_norm::grad_sums(self, grad_y.values(), scale, z.values(), z.shape(), stats, sums, workspace);
         Ok(())
     }
@@ -385,15 +390,15 @@ impl Device for Cpu {
         grad_y: &Tensor,
         scale: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        sums: &Affine<Self>,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
+        sums: &Affine<Buffer>,
         grad_z: &mut Tensor,
     ) -> Result<()> {
-        check("bn_grad_z", z.shape(), grad_y.shape())?;
-        check("bn_grad_z", z.shape(), grad_z.shape())?;
-        fit::norm("bn_grad_z", z.shape().c(), stats, affine)?;
-        fit::norm("bn_grad_z", z.shape().c(), stats, sums)?;
+        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
+        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
+        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let norm = Norm::new(stats, affine);
         let sums = [sums.gamma.values(), sums.beta.values()];
         let (scale, terms) = (scale as f32, z.shape().pixels());
@@ -410,27 +415,27 @@ impl Device for Cpu {
     }
 
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
-        fit::avg_pool("avg_pool", x.shape(), size, y.shape())?;
+        check::avg_pool("avg_pool", x.shape(), size, y.shape())?;
         pool::avg_pool(self, x.values(), x.shape(), size, y.values_mut());
         Ok(())
     }
 
     fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
         let shape = grad_x.shape();
-        fit::avg_pool("avg_pool_grad", shape, size, grad_y.shape())?;
+        check::avg_pool("avg_pool_grad", shape, size, grad_y.shape())?;
         pool::avg_pool_grad(self, grad_y.values(), size, grad_x.values_mut(), shape);
         Ok(())
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
-        fit::linear("linear", x.shape(), w.shape(), y.shape())?;
-        check("linear", Shape::vector(w.shape().c()), b.shape())?;
+        check::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check::equal("linear", Shape::vector(w.shape().c()), b.shape())?;
         linear::linear(self, x.values(), w.values(), b.values(), y.values_mut());
         Ok(())
     }
 
     fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
-        fit::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        check::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
         linear::linear_grad_x(self, grad_y.values(), w.values(), w.shape().c(), grad_x.values_mut());
         Ok(())
     }
@@ -442,8 +447,8 @@ impl Device for Cpu {
         grad_w_acc: &mut Tensor,
         grad_b_acc: &mut Tensor,
     ) -> Result<()> {
-        fit::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
-        check("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check::equal("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
         linear::linear_grad_w(self, x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
         Ok(())
     }
@@ -455,15 +460,15 @@ impl Device for Cpu {
         grad_logits: &mut Tensor,
         out: &mut Tensor,
     ) -> Result<()> {
-        fit::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
+        check::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
         let sums = loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
         out.values_mut().copy_from_slice(&sums);
         Ok(())
     }
 
-    fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
-        check("sgd", theta.shape(), grad.shape())?;
-        check("sgd", theta.shape(), velocity.shape())?;
+    fn sgd(&self, step: Sgd<'_, Buffer>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+        check::equal("sgd", theta.shape(), grad.shape())?;
+        check::equal("sgd", theta.shape(), velocity.shape())?;
         sgd::sgd(self, step, grad.values(), velocity.values_mut(), theta.values_mut());
         Ok(())
     }
@@ -478,13 +483,13 @@ impl Device for Cpu {
         w: &Tensor,
         conv: Conv,
         z: &mut Tensor,
-        measure: Option<Measure<'_, Self>>,
-        workspace: &mut Self::Buffer,
+        measure: Option<Measure<'_, Buffer>>,
+        workspace: &mut Buffer,
     ) -> Result<()> {
         let (shape, c_out) = (x.shape(), w.shape().c());
-        fit::conv("conv", shape, w.shape(), conv, z.shape())?;
+        check::conv("conv", shape, w.shape(), conv, z.shape())?;
         if let Some(measure) = &measure {
-            check("conv_stats", Shape::vector(c_out), measure.stats.mean.shape())?;
+            check::equal("conv_stats", Shape::vector(c_out), measure.stats.mean.shape())?;
         }
         let batch = ConvBatch::forward(shape, conv, c_out);
         conv::convolve(self, batch, x.values(), Identity, w.values(), z.values_mut(), measure, workspace);
@@ -494,16 +499,16 @@ impl Device for Cpu {
     fn norm_relu_conv_stats(
         &self,
         z1: &Tensor,
-        stats1: &BnStats<Self>,
-        affine1: &Affine<Self>,
+        stats1: &BnStats<Buffer>,
+        affine1: &Affine<Buffer>,
         w: &Tensor,
         z2: &mut Tensor,
-        measure: Option<Measure<'_, Self>>,
-        scratch: &mut Scratch<Self>,
+        measure: Option<Measure<'_, Buffer>>,
+        scratch: &mut Scratch<Buffer>,
     ) -> Result<()> {
         let (shape, c_out) = (z1.shape(), w.shape().c());
-        fit::conv("norm_relu_conv_stats", shape, w.shape(), Conv::SAME_3X3, z2.shape())?;
-        fit::norm("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
+        check::conv("norm_relu_conv_stats", shape, w.shape(), Conv::SAME_3X3, z2.shape())?;
+        check::norm("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
         let norm = Norm::new(stats1, affine1);
         let batch = ConvBatch::forward(shape, Conv::SAME_3X3, c_out);
         let of = |z| NormRelu { z, norm };
@@ -512,9 +517,9 @@ impl Device for Cpu {
         Ok(())
     }
 
-    fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
-        check("norm_relu", z.shape(), y.shape())?;
-        fit::norm("norm_relu", z.shape().c(), stats, affine)?;
+    fn norm_relu(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
+        check::equal("norm_relu", z.shape(), y.shape())?;
+        check::norm("norm_relu", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| NormRelu { z: &z.values()[at], norm };
         pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
@@ -526,13 +531,13 @@ impl Device for Cpu {
         x: &Tensor,
         h: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check("norm_step", z.shape(), x.shape())?;
-        check("norm_step", z.shape(), y.shape())?;
-        fit::norm("norm_step", z.shape().c(), stats, affine)?;
+        check::equal("norm_step", z.shape(), x.shape())?;
+        check::equal("norm_step", z.shape(), y.shape())?;
+        check::norm("norm_step", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at: Range<usize>| {
             let (x, z) = (&x.values()[at.clone()], &z.values()[at]);
@@ -546,13 +551,13 @@ impl Device for Cpu {
         &self,
         h: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
         x_acc: &mut Tensor,
-        _: &mut Scratch<Self>,
+        _: &mut Scratch<Buffer>,
     ) -> Result<()> {
-        check("norm_step_acc", z.shape(), x_acc.shape())?;
-        fit::norm("norm_step_acc", z.shape().c(), stats, affine)?;
+        check::equal("norm_step_acc", z.shape(), x_acc.shape())?;
+        check::norm("norm_step_acc", z.shape().c(), stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: h as f32 };
         pixelwise::map_batch(self, z.shape(), of, Output::Accumulate, x_acc.values_mut());
@@ -563,11 +568,11 @@ impl Device for Cpu {
         &self,
         grad_f: &Tensor,
         scale: f64,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        cache: &BasicCache<Self>,
-        grad_theta_acc: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        theta: &BasicTheta<Buffer>,
+        stats: &BasicStats<Buffer>,
+        cache: &BasicCache<Buffer>,
+        grad_theta_acc: &mut BasicTheta<Buffer>,
+        scratch: &mut Scratch<Buffer>,
     ) -> Result<()> {
         block::basic_vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch)
     }
@@ -575,12 +580,12 @@ impl Device for Cpu {
     fn basic_vjp_inner(
         &self,
         x: &Tensor,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        cache: &BasicCache<Self>,
-        grad_theta_acc: &mut BasicTheta<Self>,
+        theta: &BasicTheta<Buffer>,
+        stats: &BasicStats<Buffer>,
+        cache: &BasicCache<Buffer>,
+        grad_theta_acc: &mut BasicTheta<Buffer>,
         grad_x_acc: &mut Tensor,
-        scratch: &mut Scratch<Self>,
+        scratch: &mut Scratch<Buffer>,
     ) -> Result<()> {
         block::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch)
     }
@@ -588,15 +593,15 @@ impl Device for Cpu {
     fn code_step(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &mut BasicStats<Self>,
-        running: Option<&mut BasicRunning<Self>>,
-        coder: &mut Coder<Self>,
-        code: &mut Code<Self>,
+        theta: &BasicTheta<Buffer>,
+        stats: &mut BasicStats<Buffer>,
+        running: Option<&mut BasicRunning<Buffer>>,
+        coder: &mut Coder<Buffer>,
+        code: &mut Code<Buffer>,
         x: &mut Tensor,
         carry: &mut Tensor,
-        cache: &mut BasicCache<Self>,
-        scratch: &mut Scratch<Self>,
+        cache: &mut BasicCache<Buffer>,
+        scratch: &mut Scratch<Buffer>,
     ) -> Result<()> {
         block::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch)
     }
@@ -604,15 +609,15 @@ impl Device for Cpu {
     fn decode_vjp(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        coder: &Coder<Self>,
-        code: &Code<Self>,
+        theta: &BasicTheta<Buffer>,
+        stats: &BasicStats<Buffer>,
+        coder: &Coder<Buffer>,
+        code: &Code<Buffer>,
         x: &mut Tensor,
-        cache: &mut BasicCache<Self>,
+        cache: &mut BasicCache<Buffer>,
         grad_x: &mut Tensor,
-        grad_theta: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        grad_theta: &mut BasicTheta<Buffer>,
+        scratch: &mut Scratch<Buffer>,
     ) -> Result<()> {
         block::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
     }
@@ -621,15 +626,15 @@ impl Device for Cpu {
         &self,
         h: f64,
         carry: Carry,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
+        theta: &BasicTheta<Buffer>,
+        stats: &BasicStats<Buffer>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
         errors: (&mut Tensor, usize),
-        cache: &mut BasicCache<Self>,
+        cache: &mut BasicCache<Buffer>,
         grad_x: &mut Tensor,
-        grad_theta: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        grad_theta: &mut BasicTheta<Buffer>,
+        scratch: &mut Scratch<Buffer>,
     ) -> Result<()> {
         block::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
     }

@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Cpu;
 use super::simd::{Kernel, Simd};
 use super::workspace::Groups;
+use super::{Buffer, Cpu};
 use crate::operands::{Affine, BnStats};
 use crate::shape::Shape;
 
@@ -73,7 +73,7 @@ pub struct Norm<'a> {
 }
 
 impl<'a> Norm<'a> {
-    pub fn new(stats: &'a BnStats<Cpu>, affine: &'a Affine<Cpu>) -> Self {
+    pub fn new(stats: &'a BnStats<Buffer>, affine: &'a Affine<Buffer>) -> Self {
         let (gamma, beta) = (affine.gamma.values(), affine.beta.values());
         Self { mean: stats.mean.values(), rstd: stats.rstd.values(), gamma, beta }
     }

@@ -2,13 +2,13 @@
 
 use rayon::prelude::*;
 
-use super::Cpu;
 use super::elementwise::CHUNK;
 use super::simd::{Kernel, Simd};
+use super::{Buffer, Cpu};
 use crate::device::Sgd as Step;
 
 /// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
-pub fn sgd(cpu: &Cpu, step: Step<'_, Cpu>, grad: &[f32], velocity: &mut [f32], theta: &mut [f32]) {
+pub fn sgd(cpu: &Cpu, step: Step<'_, Buffer>, grad: &[f32], velocity: &mut [f32], theta: &mut [f32]) {
     if !step.loss.values()[0].is_finite() {
         return;
     }

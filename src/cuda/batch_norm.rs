@@ -1,7 +1,7 @@
 //! Batch normalisation's launches.
 
-use super::Cuda;
 use super::launch::{THREADS, grid, launch};
+use super::{Cuda, buffer::CudaBuffer};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::error::Result;
 use crate::operands::{Affine, BnStats, Measure};
@@ -33,7 +33,7 @@ fn tiles(lanes: usize) -> usize {
     lanes.div_ceil(lanes.next_power_of_two().min(32))
 }
 
-pub fn stats(d: &Cuda, z: u64, shape: Shape, measure: Measure<'_, Cuda>, workspace: u64) -> Result<()> {
+pub fn stats(d: &Cuda, z: u64, shape: Shape, measure: Measure<'_, CudaBuffer>, workspace: u64) -> Result<()> {
     let parts = parts(shape);
     let config = grid([parts, channel_tiles(shape.c(), &[z])], THREADS);
     let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
@@ -42,7 +42,7 @@ pub fn stats(d: &Cuda, z: u64, shape: Shape, measure: Measure<'_, Cuda>, workspa
 }
 
 /// Merges the parts' moments into mean and rstd, and moves the running statistics.
-pub fn finalize(d: &Cuda, moments: u64, parts: usize, measure: Measure<'_, Cuda>) -> Result<()> {
+pub fn finalize(d: &Cuda, moments: u64, parts: usize, measure: Measure<'_, CudaBuffer>) -> Result<()> {
     let BnStats { mean, rstd } = measure.stats;
     let channels = mean.shape().c();
     let (mean, rstd) = (mean.buffer.address(), rstd.buffer.address());
@@ -71,8 +71,8 @@ pub fn grad_sums(
     scale: f64,
     z: u64,
     shape: Shape,
-    stats: &BnStats<Cuda>,
-    sums: &mut Affine<Cuda>,
+    stats: &BnStats<CudaBuffer>,
+    sums: &mut Affine<CudaBuffer>,
     partial: u64,
 ) -> Result<()> {
     let parts = parts(shape);

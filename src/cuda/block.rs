@@ -5,7 +5,7 @@ use super::conv::{Geometry, grad_w_jobs, reduction, tiles};
 use super::kernels::Tile;
 use super::launch::launch;
 use super::operand::{GradSums, NextPass, Norm, Operand, PairSum, WeightJob};
-use super::{Cuda, Tensor, at, code, conv, part};
+use super::{Cuda, Tensor, at, buffer::CudaBuffer, code, conv, part};
 use crate::code::{Code, Coder};
 use crate::device::Device;
 use crate::error::Result;
@@ -32,7 +32,7 @@ impl Shaped<'_> {
     }
 
     /// `z1 = conv1(x)`.
-    fn conv1(&self, theta: &BasicTheta<Cuda>, x: &Tensor, z1: &mut Tensor, workspace: u64) -> Result<()> {
+    fn conv1(&self, theta: &BasicTheta<CudaBuffer>, x: &Tensor, z1: &mut Tensor, workspace: u64) -> Result<()> {
         let (x, w) = ((at(x), self.map), (at(&theta.conv1), self.map.c()));
         conv::forward(self.d, x, w, Conv::SAME_3X3, at(z1), None, workspace)
     }
@@ -57,7 +57,7 @@ impl Shaped<'_> {
     /// z2 from z1, batch norm 2's gradient sums, and the next pass if there is one.
     fn norm_relu_conv_sums(
         &self,
-        cache: &mut BasicCache<Cuda>,
+        cache: &mut BasicCache<CudaBuffer>,
         next: NextPass,
         grad: &Tensor,
         norms: [Norm; 2],
@@ -107,15 +107,15 @@ pub fn inverse_vjp(
     tile: Tile,
     h: f64,
     carry: Carry,
-    theta: &BasicTheta<Cuda>,
-    stats: &BasicStats<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
     x: &mut Tensor,
     x_rec: &mut Tensor,
     (errors, offset): (&mut Tensor, usize),
-    cache: &mut BasicCache<Cuda>,
+    cache: &mut BasicCache<CudaBuffer>,
     grad_x: &mut Tensor,
-    grad_theta: &mut BasicTheta<Cuda>,
-    scratch: &mut Scratch<Cuda>,
+    grad_theta: &mut BasicTheta<CudaBuffer>,
+    scratch: &mut Scratch<CudaBuffer>,
 ) -> Result<()> {
     let map = x.shape();
     let block = Shaped { d, map, tile };
@@ -134,15 +134,15 @@ pub fn decode_vjp(
     d: &Cuda,
     tile: Tile,
     h: f64,
-    theta: &BasicTheta<Cuda>,
-    stats: &BasicStats<Cuda>,
-    coder: &Coder<Cuda>,
-    coded: &Code<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
+    coder: &Coder<CudaBuffer>,
+    coded: &Code<CudaBuffer>,
     x: &mut Tensor,
-    cache: &mut BasicCache<Cuda>,
+    cache: &mut BasicCache<CudaBuffer>,
     grad_x: &mut Tensor,
-    grad_theta: &mut BasicTheta<Cuda>,
-    scratch: &mut Scratch<Cuda>,
+    grad_theta: &mut BasicTheta<CudaBuffer>,
+    scratch: &mut Scratch<CudaBuffer>,
 ) -> Result<()> {
     code::decode(d, coder, coded, x)?;
     let block = Shaped { d, map: x.shape(), tile };
@@ -153,14 +153,14 @@ pub fn decode_vjp(
 fn pull_back(
     block: Shaped<'_>,
     h: f64,
-    theta: &BasicTheta<Cuda>,
-    stats: &BasicStats<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
     x_n: &Tensor,
     next: NextPass,
-    cache: &mut BasicCache<Cuda>,
+    cache: &mut BasicCache<CudaBuffer>,
     grad_x: &mut Tensor,
-    grad_theta: &mut BasicTheta<Cuda>,
-    scratch: &mut Scratch<Cuda>,
+    grad_theta: &mut BasicTheta<CudaBuffer>,
+    scratch: &mut Scratch<CudaBuffer>,
 ) -> Result<()> {
     let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
     let workspace = workspace.address();
@@ -188,11 +188,11 @@ pub fn vjp_outer(
     tile: Tile,
     grad_f: &Tensor,
     scale: f64,
-    theta: &BasicTheta<Cuda>,
-    stats: &BasicStats<Cuda>,
-    cache: &BasicCache<Cuda>,
-    grad_theta_acc: &mut BasicTheta<Cuda>,
-    scratch: &mut Scratch<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
+    cache: &BasicCache<CudaBuffer>,
+    grad_theta_acc: &mut BasicTheta<CudaBuffer>,
+    scratch: &mut Scratch<CudaBuffer>,
 ) -> Result<()> {
     let block = Shaped { d, map: grad_f.shape(), tile };
     let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
@@ -214,12 +214,12 @@ pub fn vjp_inner(
     d: &Cuda,
     tile: Tile,
     x: &Tensor,
-    theta: &BasicTheta<Cuda>,
-    stats: &BasicStats<Cuda>,
-    cache: &BasicCache<Cuda>,
-    grad_theta_acc: &mut BasicTheta<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
+    cache: &BasicCache<CudaBuffer>,
+    grad_theta_acc: &mut BasicTheta<CudaBuffer>,
     grad_x_acc: &mut Tensor,
-    scratch: &mut Scratch<Cuda>,
+    scratch: &mut Scratch<CudaBuffer>,
 ) -> Result<()> {
     let block = Shaped { d, map: x.shape(), tile };
     let norm1 = Norm::new(&stats.bn1, &theta.bn1);

@@ -4,7 +4,7 @@ use cudarc::driver::DeviceRepr;
 
 use super::launch::{THREADS, grid, launch, over, over_fours};
 use super::operand::Norm;
-use super::{Cuda, Tensor, at, conv, part};
+use super::{Cuda, Tensor, at, buffer::CudaBuffer, conv, part};
 use crate::code::{Bits, Code, CodedPass, Coder};
 use crate::error::Result;
 use crate::operands::{Affine, BnStats};
@@ -101,7 +101,13 @@ pub fn round(d: &Cuda, grid: &Tensor, x: &mut Tensor) -> Result<()> {
     launch!(d, "code_round", &d.kernels.code_round, over_fours(len), at(x), at(grid), len as u64)
 }
 
-pub fn scale(d: &Cuda, h: f64, last: &[&Affine<Cuda>], rest: &Tensor, scale: &mut BnStats<Cuda>) -> Result<()> {
+pub fn scale(
+    d: &Cuda,
+    h: f64,
+    last: &[&Affine<CudaBuffer>],
+    rest: &Tensor,
+    scale: &mut BnStats<CudaBuffer>,
+) -> Result<()> {
     let ([first, .., second] | [first @ second]) = last else {
         unreachable!("an increment is of one residual function or of two")
     };
@@ -127,10 +133,10 @@ pub fn scale(d: &Cuda, h: f64, last: &[&Affine<Cuda>], rest: &Tensor, scale: &mu
 
 pub fn encode(
     d: &Cuda,
-    coder: &mut Coder<Cuda>,
+    coder: &mut Coder<CudaBuffer>,
     carry: &mut Tensor,
     x: Option<&mut Tensor>,
-    code: &mut Code<Cuda>,
+    code: &mut Code<CudaBuffer>,
     partial: u64,
 ) -> Result<()> {
     let encoding = Encoding::new(carry.shape(), coder.bits);
@@ -161,8 +167,8 @@ pub fn norm_encode(
     h: f64,
     z: &Tensor,
     norm: Norm,
-    coder: &mut Coder<Cuda>,
-    code: &mut Code<Cuda>,
+    coder: &mut Coder<CudaBuffer>,
+    code: &mut Code<CudaBuffer>,
     x: &mut Tensor,
     carry: &mut Tensor,
     partial: u64,
@@ -178,7 +184,7 @@ pub fn norm_encode(
     launch!(d, "norm_encode", kernel, config, packed, at(carry), at(x), mean, rstd, z, h, norm, unit, cut, rest, plain)
 }
 
-pub fn decode(d: &Cuda, coder: &Coder<Cuda>, code: &Code<Cuda>, x: &mut Tensor) -> Result<()> {
+pub fn decode(d: &Cuda, coder: &Coder<CudaBuffer>, code: &Code<CudaBuffer>, x: &mut Tensor) -> Result<()> {
     let Encoding { cut, .. } = Encoding::new(x.shape(), coder.bits);
     let (packed, mean, rstd) = (at(&code.packed), at(&code.scale.mean), at(&code.scale.rstd));
     let (kernel, config) = (d.kernels.decode.of(coder.bits), over(code.packed.shape().len()));

@@ -5,7 +5,7 @@ use cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
 use super::kernels::Tile;
 use super::launch::{grid, launch};
 use super::operand::{Operand, PairSum, Reduction, Statistics, WeightJob};
-use super::{Cuda, Norm, batch_norm};
+use super::{Cuda, Norm, batch_norm, buffer::CudaBuffer};
 use crate::error::Result;
 use crate::operands::Measure;
 use crate::shape::{Conv, Shape};
@@ -119,7 +119,7 @@ pub fn forward(
     w: (u64, usize),
     conv: Conv,
     y: u64,
-    measure: Option<Measure<'_, Cuda>>,
+    measure: Option<Measure<'_, CudaBuffer>>,
     workspace: u64,
 ) -> Result<()> {
     let ((x, shape), (w, c_out)) = (x, w);
@@ -142,7 +142,7 @@ pub fn norm_relu_forward(
     norm: Norm,
     w: (u64, usize),
     z2: u64,
-    measure: Option<Measure<'_, Cuda>>,
+    measure: Option<Measure<'_, CudaBuffer>>,
     workspace: u64,
 ) -> Result<()> {
     let ((z1, shape), (w, c_out)) = (z1, w);

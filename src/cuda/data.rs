@@ -7,7 +7,7 @@ use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr};
 use super::error::{driver, reserve};
 use super::launch::{grid, launch, over};
 use super::pinned::Pinned;
-use super::{Cuda, Tensor, at};
+use super::{Cuda, Tensor, at, buffer::CudaBuffer};
 use crate::data::{Dataset, Part, Place, TABLES};
 use crate::device::PassPosition;
 use crate::error::{Error, Result};
@@ -115,7 +115,7 @@ pub fn draw_batch(
     d: &Cuda,
     data: &CudaData,
     part: Part,
-    position: PassPosition<'_, Cuda>,
+    position: PassPosition<'_, CudaBuffer>,
     images: &mut Tensor,
     labels: &mut Tensor,
 ) -> Result<()> {

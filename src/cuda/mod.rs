@@ -40,19 +40,21 @@ use self::images::Form;
 use self::kernels::Kernels;
 use self::launch::{grid, launch, over, over_fours, warps};
 use self::operand::Norm;
+use crate::check;
 use crate::code::{Code, Coder};
 use crate::config::Math;
 use crate::data::{Dataset, Part, Place};
 use crate::device::{BN_EPS, Device, DeviceMemory, PassPosition, Sgd};
 use crate::error::Result;
+use crate::fused;
+use crate::memory::Memory;
 use crate::operands::{
     Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, BnStats, Carry, Measure, Scratch,
 };
-use crate::shape::{Conv, Shape, check};
+use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor as DeviceTensor;
-use crate::{fit, fused};
 
-type Tensor = DeviceTensor<Cuda>;
+type Tensor = DeviceTensor<CudaBuffer>;
 
 /// A GPU.
 pub struct Cuda {
@@ -84,10 +86,21 @@ fn part(vector: &Tensor, offset: usize) -> u64 {
     at(vector) + (offset * size_of::<f32>()) as u64
 }
 
-impl Device for Cuda {
+impl Memory for Cuda {
     type Real = f32;
     type Region = CudaRegion;
     type Buffer = CudaBuffer;
+
+    fn reserve(&self, len: usize) -> Result<CudaRegion> {
+        CudaRegion::new(&self.stream, len)
+    }
+
+    unsafe fn carve(&self, region: &CudaRegion, offset: usize, len: usize) -> CudaBuffer {
+        region.carve(offset, len)
+    }
+}
+
+impl Device for Cuda {
     type Recording = Recording;
     type Data = CudaData;
 
@@ -116,20 +129,12 @@ impl Device for Cuda {
         self.stream.synchronize().map_err(|e| driver("waiting for the GPU", e))
     }
 
-    fn reserve(&self, len: usize) -> Result<CudaRegion> {
-        CudaRegion::new(&self.stream, len)
-    }
-
-    unsafe fn carve(&self, region: &CudaRegion, offset: usize, len: usize) -> CudaBuffer {
-        region.carve(offset, len)
-    }
-
     fn replay(&self, recorded: &mut Option<Recording>, f: impl FnOnce() -> Result<()>) -> Result<()> {
         if self.eager { f() } else { graph::replay(&self.stream, recorded, f) }
     }
 
     fn upload(&self, from: &[f32], to: &mut Tensor) -> Result<()> {
-        fit::host("upload", from.len(), to.shape())?;
+        check::host("upload", from.len(), to.shape())?;
         if from.is_empty() {
             return Ok(());
         }
@@ -140,7 +145,7 @@ impl Device for Cuda {
     }
 
     fn download(&self, from: &Tensor, to: &mut [f32]) -> Result<()> {
-        fit::host("download", to.len(), from.shape())?;
+        check::host("download", to.len(), from.shape())?;
         if to.is_empty() {
             return Ok(());
         }
@@ -168,11 +173,11 @@ impl Device for Cuda {
         &self,
         data: &CudaData,
         part: Part,
-        position: PassPosition<'_, Self>,
+        position: PassPosition<'_, CudaBuffer>,
         images: &mut Tensor,
         labels: &mut Tensor,
     ) -> Result<()> {
-        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        check::batch("draw_batch", images.shape(), labels.shape())?;
         data::draw_batch(self, data, part, position, images, labels)
     }
 
@@ -185,7 +190,7 @@ impl Device for Cuda {
         step_acc: &mut Tensor,
     ) -> Result<()> {
         let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
-        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        check::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
         data::record_step(self, outcome, distance, always, results, step_acc)
     }
 
@@ -195,13 +200,13 @@ impl Device for Cuda {
     }
 
     fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
-        check("copy", x.shape(), y.shape())?;
+        check::equal("copy", x.shape(), y.shape())?;
         let len = y.shape().len();
         launch!(self, "copy", &self.kernels.copy, over_fours(len), at(y), at(x), len as u64)
     }
 
     fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
-        check("axpby", x.shape(), y_acc.shape())?;
+        check::equal("axpby", x.shape(), y_acc.shape())?;
         let len = x.shape().len();
         launch!(self, "axpby", &self.kernels.axpby, over_fours(len), at(y_acc), at(x), a as f32, b as f32, len as u64)
     }
@@ -212,7 +217,7 @@ impl Device for Cuda {
     }
 
     fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
-        check("relu_grad", y.shape(), grad.shape())?;
+        check::equal("relu_grad", y.shape(), grad.shape())?;
         let len = y.shape().len();
         launch!(self, "relu_grad", &self.kernels.relu_grad, over_fours(len), at(grad), at(y), len as u64)
     }
@@ -225,8 +230,8 @@ impl Device for Cuda {
         offset: usize,
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
-        check("squared_distance", x.shape(), y.shape())?;
-        fit::part("squared_distance", offset..offset + 2, out.shape())?;
+        check::equal("squared_distance", x.shape(), y.shape())?;
+        check::part("squared_distance", offset..offset + 2, out.shape())?;
         let (len, partial) = (x.shape().len(), workspace.address());
         let blocks = distance_blocks(len);
         let kernel = &self.kernels.squared_distance_partial;
@@ -267,35 +272,47 @@ impl Device for Cuda {
     }
 
     fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
-        check("code_start", Shape::vector(1), grid.shape())?;
+        check::equal("code_start", Shape::vector(1), grid.shape())?;
         code::start(self, x_acc, grid, workspace.address())
     }
 
     fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
-        check("code_round", Shape::vector(1), grid.shape())?;
+        check::equal("code_round", Shape::vector(1), grid.shape())?;
         code::round(self, grid, x_acc)
     }
 
-    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor, scale: &mut BnStats<Self>) -> Result<()> {
-        last.iter().try_for_each(|affine| fit::norm("code_scale", rest.shape().c(), scale, affine))?;
+    fn code_scale(
+        &self,
+        h: f64,
+        last: &[&Affine<CudaBuffer>],
+        rest: &Tensor,
+        scale: &mut BnStats<CudaBuffer>,
+    ) -> Result<()> {
+        last.iter().try_for_each(|affine| check::norm("code_scale", rest.shape().c(), scale, affine))?;
         code::scale(self, h, last, rest, scale)
     }
 
     fn encode(
         &self,
-        coder: &mut Coder<Self>,
+        coder: &mut Coder<CudaBuffer>,
         carry_acc: &mut Tensor,
         x_acc: Option<&mut Tensor>,
-        code: &mut Code<Self>,
+        code: &mut Code<CudaBuffer>,
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
-        fit::code("encode", carry_acc.shape(), coder, code)?;
-        x_acc.as_ref().map_or(Ok(()), |x| check("encode", carry_acc.shape(), x.shape()))?;
+        check::code::<Self::Real, _>("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check::equal("encode", carry_acc.shape(), x.shape()))?;
         code::encode(self, coder, carry_acc, x_acc, code, workspace.address())
     }
 
-    fn decode(&self, coder: &Coder<Self>, code: &Code<Self>, x_acc: &mut Tensor, _: &mut CudaBuffer) -> Result<()> {
-        fit::code("decode", x_acc.shape(), coder, code)?;
+    fn decode(
+        &self,
+        coder: &Coder<CudaBuffer>,
+        code: &Code<CudaBuffer>,
+        x_acc: &mut Tensor,
+        _: &mut CudaBuffer,
+    ) -> Result<()> {
+        check::code::<Self::Real, _>("decode", x_acc.shape(), coder, code)?;
         code::decode(self, coder, code, x_acc)
     }
 
@@ -304,23 +321,29 @@ impl Device for Cuda {
     }
 
     fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
-        fit::part("judge", at..at + 4, errors.shape())?;
+        check::part("judge", at..at + 4, errors.shape())?;
         code::judge(self, errors, at, verdict_acc)
     }
 
-    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, mask: &mut Tensor) -> Result<()> {
-        fit::mask("relu_mask", z.shape(), stats, affine, mask.shape())?;
+    fn relu_mask(
+        &self,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        mask: &mut Tensor,
+    ) -> Result<()> {
+        check::mask::<Self::Real, _>("relu_mask", z.shape(), stats, affine, mask.shape())?;
         mask::keep(self, z, stats, affine, mask)
     }
 
     fn relu_replay(
         &self,
         mask: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
         z_acc: &mut Tensor,
     ) -> Result<()> {
-        fit::mask("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        check::mask::<Self::Real, _>("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
         mask::replay(self, mask, stats, affine, z_acc)
     }
 
@@ -336,7 +359,7 @@ impl Device for Cuda {
         grad_x: &mut Tensor,
         _: &mut CudaBuffer,
     ) -> Result<()> {
-        fit::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
+        check::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
         conv::grad_x(self, at(grad_y), (at(w), w.shape().c()), conv, (at(grad_x), grad_x.shape()))
     }
 
@@ -348,7 +371,7 @@ impl Device for Cuda {
         grad_w_acc: &mut Tensor,
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
-        fit::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
+        check::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
         let grad_w = (at(grad_w_acc), grad_w_acc.shape().c());
         conv::grad_w(self, (at(x), x.shape()), at(grad_y), conv, grad_w, workspace.address())
     }
@@ -357,13 +380,13 @@ impl Device for Cuda {
         conv::workspace(x, conv, c_out)
     }
 
-    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Self>, workspace: &mut CudaBuffer) -> Result<()> {
-        check("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, CudaBuffer>, workspace: &mut CudaBuffer) -> Result<()> {
+        check::equal("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
         batch_norm::stats(self, at(z), z.shape(), measure, workspace.address())
     }
 
-    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()> {
-        check("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+    fn bn_running_stats(&self, running: &BnRunning<CudaBuffer>, stats: &mut BnStats<CudaBuffer>) -> Result<()> {
+        check::equal("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
         let c = running.mean.shape().c();
         let kernel = &self.kernels.bn_running_stats;
         let (mean, rstd, eps) = (at(&stats.mean), at(&stats.rstd), BN_EPS as f32);
@@ -381,9 +404,15 @@ impl Device for Cuda {
         )
     }
 
-    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
-        check("bn_apply", z.shape(), y.shape())?;
-        fit::norm("bn_apply", z.shape().c(), stats, affine)?;
+    fn bn_apply(
+        &self,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("bn_apply", z.shape(), y.shape())?;
+        check::norm("bn_apply", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.bn_apply);
         launch!(self, "bn_apply", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
@@ -394,12 +423,12 @@ impl Device for Cuda {
         grad_y: &Tensor,
         scale: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        sums: &mut Affine<Self>,
+        stats: &BnStats<CudaBuffer>,
+        sums: &mut Affine<CudaBuffer>,
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
-        check("bn_grad_sums", z.shape(), grad_y.shape())?;
-        fit::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
+        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
         batch_norm::grad_sums(self, at(grad_y), scale, at(z), z.shape(), stats, sums, workspace.address())
     }
 
@@ -408,15 +437,15 @@ impl Device for Cuda {
         grad_y: &Tensor,
         scale: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        sums: &Affine<Self>,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        sums: &Affine<CudaBuffer>,
         grad_z: &mut Tensor,
     ) -> Result<()> {
-        check("bn_grad_z", z.shape(), grad_y.shape())?;
-        check("bn_grad_z", z.shape(), grad_z.shape())?;
-        fit::norm("bn_grad_z", z.shape().c(), stats, affine)?;
-        fit::norm("bn_grad_z", z.shape().c(), stats, sums)?;
+        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
+        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
+        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let (Norm { mean, rstd, gamma, .. }, len) = (Norm::new(stats, affine), z.shape().len());
         let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));
         let (scale, c) = (scale as f32, z.shape().c() as u32);
@@ -444,21 +473,21 @@ impl Device for Cuda {
     }
 
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
-        fit::avg_pool("avg_pool", x.shape(), size, y.shape())?;
+        check::avg_pool("avg_pool", x.shape(), size, y.shape())?;
         let ([_, h, w, c], len) = (x.shape().0.map(|v| v as u32), y.shape().len());
         launch!(self, "avg_pool", &self.kernels.avg_pool, over(len), at(y), at(x), h, w, c, size as u32, len as u64)
     }
 
     fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
-        fit::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
+        check::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
         let ([_, h, w, c], len) = (grad_x.shape().0.map(|v| v as u32), grad_x.shape().len());
         let kernel = &self.kernels.avg_pool_grad;
         launch!(self, "avg_pool_grad", kernel, over(len), at(grad_x), at(grad_y), h, w, c, size as u32, len as u64)
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
-        fit::linear("linear", x.shape(), w.shape(), y.shape())?;
-        check("linear", Shape::vector(w.shape().c()), b.shape())?;
+        check::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check::equal("linear", Shape::vector(w.shape().c()), b.shape())?;
         let (n, features, classes) = (x.shape().n(), x.shape().image_len(), w.shape().c());
         let config = warps(n * classes);
         let (n, f, k) = (n as u32, features as u32, classes as u32);
@@ -466,7 +495,7 @@ impl Device for Cuda {
     }
 
     fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
-        fit::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        check::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
         let (len, f, k) = (grad_x.shape().len(), grad_x.shape().image_len() as u32, w.shape().c() as u32);
         let kernel = &self.kernels.linear_grad_x;
         launch!(self, "linear_grad_x", kernel, over(len), at(grad_x), at(grad_y), at(w), f, k, len as u64)
@@ -479,8 +508,8 @@ impl Device for Cuda {
         grad_w_acc: &mut Tensor,
         grad_b_acc: &mut Tensor,
     ) -> Result<()> {
-        fit::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
-        check("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check::equal("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
         let (n, f, k) = (x.shape().n(), x.shape().image_len(), grad_y.shape().c());
         let (config, kernel) = (warps((f + 1) * k), &self.kernels.linear_grad_w);
         let (grad_w, grad_b) = (at(grad_w_acc), at(grad_b_acc));
@@ -494,23 +523,23 @@ impl Device for Cuda {
         grad_logits: &mut Tensor,
         out: &mut Tensor,
     ) -> Result<()> {
-        fit::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
+        check::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
         let (n, k) = (logits.shape().n() as u32, logits.shape().c() as u32);
         let kernel = &self.kernels.softmax_cross_entropy;
         let config = grid([1, 1], 1024);
         launch!(self, "softmax_cross_entropy", kernel, config, at(grad_logits), at(out), at(logits), at(labels), n, k)
     }
 
-    fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+    fn sgd(&self, step: Sgd<'_, CudaBuffer>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
         sgd::one(self, step, grad, velocity, theta)
     }
 
     fn sgd_block(
         &self,
-        step: Sgd<'_, Self>,
-        grad: &BasicTheta<Self>,
-        velocity: &mut BasicTheta<Self>,
-        theta: &mut BasicTheta<Self>,
+        step: Sgd<'_, CudaBuffer>,
+        grad: &BasicTheta<CudaBuffer>,
+        velocity: &mut BasicTheta<CudaBuffer>,
+        theta: &mut BasicTheta<CudaBuffer>,
     ) -> Result<()> {
         sgd::block(self, step, grad, velocity, theta)
     }
@@ -527,12 +556,12 @@ impl Device for Cuda {
         w: &Tensor,
         conv: Conv,
         z: &mut Tensor,
-        measure: Option<Measure<'_, Self>>,
+        measure: Option<Measure<'_, CudaBuffer>>,
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
-        fit::conv("conv", x.shape(), w.shape(), conv, z.shape())?;
+        check::conv("conv", x.shape(), w.shape(), conv, z.shape())?;
         if let Some(measure) = &measure {
-            check("conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
+            check::equal("conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
         }
         let (x, w) = ((at(x), x.shape()), (at(w), w.shape().c()));
         conv::forward(self, x, w, conv, at(z), measure, workspace.address())
@@ -541,20 +570,20 @@ impl Device for Cuda {
     fn norm_relu_conv_stats(
         &self,
         z1: &Tensor,
-        stats1: &BnStats<Self>,
-        affine1: &Affine<Self>,
+        stats1: &BnStats<CudaBuffer>,
+        affine1: &Affine<CudaBuffer>,
         w: &Tensor,
         z2: &mut Tensor,
-        measure: Option<Measure<'_, Self>>,
-        scratch: &mut Scratch<Self>,
+        measure: Option<Measure<'_, CudaBuffer>>,
+        scratch: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        fit::conv("norm_relu_conv_stats", z1.shape(), w.shape(), Conv::SAME_3X3, z2.shape())?;
-        fit::norm("norm_relu_conv_stats", z1.shape().c(), stats1, affine1)?;
+        check::conv("norm_relu_conv_stats", z1.shape(), w.shape(), Conv::SAME_3X3, z2.shape())?;
+        check::norm("norm_relu_conv_stats", z1.shape().c(), stats1, affine1)?;
         let (Some(tile), true) = (conv::fused_tile(z1.shape().c()), z1.shape() == z2.shape()) else {
             return fused::norm_relu_conv_stats(self, z1, stats1, affine1, w, z2, measure, scratch);
         };
         if let Some(measure) = &measure {
-            check("norm_relu_conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
+            check::equal("norm_relu_conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
         }
         let (z1, w) = ((at(z1), z1.shape()), (at(w), w.shape().c()));
         let norm = Norm::new(stats1, affine1);
@@ -565,13 +594,13 @@ impl Device for Cuda {
         &self,
         grad_f: &Tensor,
         scale: f64,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        cache: &BasicCache<Self>,
-        grad_theta_acc: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
+        cache: &BasicCache<CudaBuffer>,
+        grad_theta_acc: &mut BasicTheta<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        fit::block("basic_vjp_outer", grad_f.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        check::block("basic_vjp_outer", grad_f.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
         match conv::fused_tile(grad_f.shape().c()) {
             Some(tile) => block::vjp_outer(self, tile, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch),
             None => fused::basic_vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch),
@@ -581,24 +610,30 @@ impl Device for Cuda {
     fn basic_vjp_inner(
         &self,
         x: &Tensor,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        cache: &BasicCache<Self>,
-        grad_theta_acc: &mut BasicTheta<Self>,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
+        cache: &BasicCache<CudaBuffer>,
+        grad_theta_acc: &mut BasicTheta<CudaBuffer>,
         grad_x_acc: &mut Tensor,
-        scratch: &mut Scratch<Self>,
+        scratch: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        fit::block("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
-        check("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
+        check::block("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        check::equal("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
         match conv::fused_tile(x.shape().c()) {
             Some(tile) => block::vjp_inner(self, tile, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch),
             None => fused::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch),
         }
     }
 
-    fn norm_relu(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
-        check("norm_relu", z.shape(), y.shape())?;
-        fit::norm("norm_relu", z.shape().c(), stats, affine)?;
+    fn norm_relu(
+        &self,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("norm_relu", z.shape(), y.shape())?;
+        check::norm("norm_relu", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.norm_relu);
         launch!(self, "norm_relu", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
@@ -609,12 +644,12 @@ impl Device for Cuda {
         x: &Tensor,
         h: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check("norm_step", z.shape(), x.shape())?;
-        check("norm_step", z.shape(), y.shape())?;
+        check::equal("norm_step", z.shape(), x.shape())?;
+        check::equal("norm_step", z.shape(), y.shape())?;
         self.step(at(x), h, z, stats, affine, at(y))
     }
 
@@ -622,27 +657,27 @@ impl Device for Cuda {
         &self,
         h: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
         x_acc: &mut Tensor,
-        _: &mut Scratch<Self>,
+        _: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        check("norm_step_acc", z.shape(), x_acc.shape())?;
+        check::equal("norm_step_acc", z.shape(), x_acc.shape())?;
         self.step(at(x_acc), h, z, stats, affine, at(x_acc))
     }
 
     fn euler_step(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &mut BasicStats<Self>,
-        running: Option<&mut BasicRunning<Self>>,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
+        running: Option<&mut BasicRunning<CudaBuffer>>,
         x: &mut Tensor,
-        cache: &mut BasicCache<Self>,
-        scratch: &mut Scratch<Self>,
+        cache: &mut BasicCache<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
         if let Some(form) = self.limits.form(x.shape()) {
-            fit::basic("euler_step", x.shape().c(), theta, stats)?;
+            check::basic("euler_step", x.shape().c(), theta, stats)?;
             let workspace = scratch.workspace.address();
             return small_block::euler_step(self, form, h, theta, stats, running, at(x), workspace);
         }
@@ -652,20 +687,20 @@ impl Device for Cuda {
     fn code_step(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &mut BasicStats<Self>,
-        running: Option<&mut BasicRunning<Self>>,
-        coder: &mut Coder<Self>,
-        code: &mut Code<Self>,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
+        running: Option<&mut BasicRunning<CudaBuffer>>,
+        coder: &mut Coder<CudaBuffer>,
+        code: &mut Code<CudaBuffer>,
         x: &mut Tensor,
         carry: &mut Tensor,
-        cache: &mut BasicCache<Self>,
-        scratch: &mut Scratch<Self>,
+        cache: &mut BasicCache<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
         let map = x.shape();
-        check("code_step", map, carry.shape())?;
-        fit::code("code_step", map, coder, code)?;
-        fit::basic("code_step", map.c(), theta, stats)?;
+        check::equal("code_step", map, carry.shape())?;
+        check::code::<Self::Real, _>("code_step", map, coder, code)?;
+        check::basic("code_step", map.c(), theta, stats)?;
         if let Some(form) = self.limits.form(map) {
             let workspace = scratch.workspace.address();
             return small_block::code_step(self, form, h, theta, stats, running, coder, code, x, carry, workspace);
@@ -681,25 +716,25 @@ impl Device for Cuda {
     fn decode_vjp(
         &self,
         h: f64,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
-        coder: &Coder<Self>,
-        code: &Code<Self>,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
+        coder: &Coder<CudaBuffer>,
+        code: &Code<CudaBuffer>,
         x: &mut Tensor,
-        cache: &mut BasicCache<Self>,
+        cache: &mut BasicCache<CudaBuffer>,
         grad_x: &mut Tensor,
-        grad_theta: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        grad_theta: &mut BasicTheta<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        check("decode_vjp", x.shape(), grad_x.shape())?;
-        fit::code("decode_vjp", x.shape(), coder, code)?;
+        check::equal("decode_vjp", x.shape(), grad_x.shape())?;
+        check::code::<Self::Real, _>("decode_vjp", x.shape(), coder, code)?;
         if let Some(form) = self.limits.form(x.shape()) {
             let workspace = scratch.workspace.address();
-            fit::basic("decode_vjp", x.shape().c(), theta, stats)?;
-            fit::basic("decode_vjp", x.shape().c(), grad_theta, stats)?;
+            check::basic("decode_vjp", x.shape().c(), theta, stats)?;
+            check::basic("decode_vjp", x.shape().c(), grad_theta, stats)?;
             return small_block::decode_vjp(self, form, h, theta, stats, coder, code, x, grad_x, grad_theta, workspace);
         }
-        fit::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+        check::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
         match conv::fused_tile(x.shape().c()) {
             Some(tile) => {
                 block::decode_vjp(self, tile, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
@@ -712,30 +747,30 @@ impl Device for Cuda {
         &self,
         h: f64,
         carry: Carry,
-        theta: &BasicTheta<Self>,
-        stats: &BasicStats<Self>,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
         errors: (&mut Tensor, usize),
-        cache: &mut BasicCache<Self>,
+        cache: &mut BasicCache<CudaBuffer>,
         grad_x: &mut Tensor,
-        grad_theta: &mut BasicTheta<Self>,
-        scratch: &mut Scratch<Self>,
+        grad_theta: &mut BasicTheta<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        fit::part("inverse_vjp", errors.1..errors.1 + 4, errors.0.shape())?;
+        check::part("inverse_vjp", errors.1..errors.1 + 4, errors.0.shape())?;
         if let Some(form) = self.limits.form(x.shape()) {
             let workspace = scratch.workspace.address();
-            check("inverse_vjp", x.shape(), grad_x.shape())?;
-            fit::basic("inverse_vjp", x.shape().c(), theta, stats)?;
-            fit::basic("inverse_vjp", x.shape().c(), grad_theta, stats)?;
+            check::equal("inverse_vjp", x.shape(), grad_x.shape())?;
+            check::basic("inverse_vjp", x.shape().c(), theta, stats)?;
+            check::basic("inverse_vjp", x.shape().c(), grad_theta, stats)?;
             let (x, errors, grad_x) = (at(x), part(errors.0, errors.1), at(grad_x));
             return small_block::inverse_vjp(
                 self, form, h, carry, theta, stats, x, errors, grad_x, grad_theta, workspace,
             );
         }
-        fit::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
-        check("inverse_vjp", x.shape(), x_rec.shape())?;
-        check("inverse_vjp", x.shape(), grad_x.shape())?;
+        check::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+        check::equal("inverse_vjp", x.shape(), x_rec.shape())?;
+        check::equal("inverse_vjp", x.shape(), grad_x.shape())?;
         match conv::fused_tile(x.shape().c()) {
             Some(tile) => block::inverse_vjp(
                 self, tile, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
@@ -754,8 +789,16 @@ impl Cuda {
     }
 
     /// `y = x + h bn(z)`; y may be x.
-    fn step(&self, x: u64, h: f64, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: u64) -> Result<()> {
-        fit::norm("norm_step", z.shape().c(), stats, affine)?;
+    fn step(
+        &self,
+        x: u64,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        y: u64,
+    ) -> Result<()> {
+        check::norm("norm_step", z.shape().c(), stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (h, c) = (h as f32, z.shape().c() as u32);
         launch!(

@@ -3,7 +3,7 @@
 
 use cudarc::driver::DeviceRepr;
 
-use super::{Cuda, Tensor, at};
+use super::{Tensor, at, buffer::CudaBuffer};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::operands::{Affine, BnStats, Measure};
 
@@ -22,7 +22,7 @@ unsafe impl DeviceRepr for Norm {}
 const _: () = assert!(size_of::<Norm>() == 32);
 
 impl Norm {
-    pub fn new(stats: &BnStats<Cuda>, affine: &Affine<Cuda>) -> Norm {
+    pub fn new(stats: &BnStats<CudaBuffer>, affine: &Affine<CudaBuffer>) -> Norm {
         Norm { mean: at(&stats.mean), rstd: at(&stats.rstd), gamma: at(&affine.gamma), beta: at(&affine.beta) }
     }
 
@@ -58,7 +58,7 @@ impl Operand {
     }
 
     /// Batch norm's gradient by its input, from that by its output.
-    pub fn bn_grad(grad: &Tensor, scale: f64, z: &Tensor, norm: Norm, sums: &Affine<Cuda>) -> Operand {
+    pub fn bn_grad(grad: &Tensor, scale: f64, z: &Tensor, norm: Norm, sums: &Affine<CudaBuffer>) -> Operand {
         let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));
         Operand { map: at(grad), z: at(z), norm, sums_gamma, sums_beta, scale: scale as f32, pad: 0 }
     }
@@ -101,7 +101,7 @@ unsafe impl DeviceRepr for Statistics {}
 const _: () = assert!(size_of::<Statistics>() == 40);
 
 impl Statistics {
-    pub fn of(measure: Option<Measure<'_, Cuda>>) -> Statistics {
+    pub fn of(measure: Option<Measure<'_, CudaBuffer>>) -> Statistics {
         let (eps, weight) = (BN_EPS as f32, BN_MOMENTUM as f32);
         let Some(Measure { stats, running }) = measure else {
             return Statistics { mean: 0, rstd: 0, running_mean: 0, running_var: 0, eps, weight };
@@ -129,7 +129,7 @@ const _: () = assert!(size_of::<GradSums>() == 40);
 
 impl GradSums {
     /// `keep` adds to the gradient that is there.
-    pub fn new(sums: &mut Affine<Cuda>, grad: &mut Affine<Cuda>, scale: f64, keep: bool) -> GradSums {
+    pub fn new(sums: &mut Affine<CudaBuffer>, grad: &mut Affine<CudaBuffer>, scale: f64, keep: bool) -> GradSums {
         let (gamma, beta) = (at(&sums.gamma), at(&sums.beta));
         let (grad_gamma, grad_beta) = (at(&grad.gamma), at(&grad.beta));
         GradSums { gamma, beta, grad_gamma, grad_beta, scale: scale as f32, keep: u32::from(keep) }

@@ -3,11 +3,11 @@
 use cudarc::driver::DeviceRepr;
 
 use super::launch::{THREADS, grid, launch, over_fours};
-use super::{Cuda, Tensor, at};
+use super::{Cuda, Tensor, at, buffer::CudaBuffer};
+use crate::check;
 use crate::device::Sgd;
 use crate::error::Result;
 use crate::operands::BasicTheta;
-use crate::shape::check;
 
 /// The struct of elementwise.cu: addresses, and the length of each.
 #[derive(Debug, Clone, Copy)]
@@ -32,13 +32,19 @@ struct SgdBlock([SgdTensor; 6]);
 unsafe impl DeviceRepr for SgdBlock {}
 
 fn operands(grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<SgdTensor> {
-    check("sgd", theta.shape(), grad.shape())?;
-    check("sgd", theta.shape(), velocity.shape())?;
+    check::equal("sgd", theta.shape(), grad.shape())?;
+    check::equal("sgd", theta.shape(), velocity.shape())?;
     Ok(SgdTensor { theta: at(theta), velocity: at(velocity), grad: at(grad), len: theta.shape().len() as u64 })
 }
 
 /// [`crate::device::Device::sgd`].
-pub fn one(d: &Cuda, step: Sgd<'_, Cuda>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+pub fn one(
+    d: &Cuda,
+    step: Sgd<'_, CudaBuffer>,
+    grad: &Tensor,
+    velocity: &mut Tensor,
+    theta: &mut Tensor,
+) -> Result<()> {
     let tensor = operands(grad, velocity, theta)?;
     let (lr, loss, [momentum, decay]) = (at(step.lr), at(step.loss), [step.momentum, step.weight_decay]);
     let config = over_fours(theta.shape().len());
@@ -48,10 +54,10 @@ pub fn one(d: &Cuda, step: Sgd<'_, Cuda>, grad: &Tensor, velocity: &mut Tensor, 
 /// [`crate::device::Device::sgd_block`] in one launch: a grid row a tensor, as wide as the largest needs.
 pub fn block(
     d: &Cuda,
-    step: Sgd<'_, Cuda>,
-    grad: &BasicTheta<Cuda>,
-    velocity: &mut BasicTheta<Cuda>,
-    theta: &mut BasicTheta<Cuda>,
+    step: Sgd<'_, CudaBuffer>,
+    grad: &BasicTheta<CudaBuffer>,
+    velocity: &mut BasicTheta<CudaBuffer>,
+    theta: &mut BasicTheta<CudaBuffer>,
 ) -> Result<()> {
     let mut tensors = [SgdTensor { theta: 0, velocity: 0, grad: 0, len: 0 }; 6];
     let moved = velocity.named_mut().into_iter().zip(theta.named_mut());

@@ -8,7 +8,7 @@ use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 
 use super::kernels::{ByChannels, Kernels};
 use super::launch::cooperate;
-use super::{Cuda, Tensor, at, conv};
+use super::{Cuda, Tensor, at, buffer::CudaBuffer, conv};
 use crate::code::{Code, CodedPass, Coder};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::error::Result;
@@ -168,26 +168,26 @@ const _: () = assert!(size_of::<Coded>() == 64);
 const _: () = assert!(size_of::<Extents>() == 16 && size_of::<Theta>() == 48 && size_of::<Norms>() == 32);
 
 impl Theta {
-    fn of(theta: &BasicTheta<Cuda>) -> Theta {
+    fn of(theta: &BasicTheta<CudaBuffer>) -> Theta {
         let [conv1, gamma1, beta1, conv2, gamma2, beta2] = theta.named().map(|(_, tensor)| at(tensor));
         Theta { conv1, gamma1, beta1, conv2, gamma2, beta2 }
     }
 }
 
 impl Norms {
-    fn stats(stats: &BasicStats<Cuda>) -> Norms {
+    fn stats(stats: &BasicStats<CudaBuffer>) -> Norms {
         let (bn1, bn2) = (&stats.bn1, &stats.bn2);
         Norms { mean1: at(&bn1.mean), scale1: at(&bn1.rstd), mean2: at(&bn2.mean), scale2: at(&bn2.rstd) }
     }
 
-    fn running(running: &BasicRunning<Cuda>) -> Norms {
+    fn running(running: &BasicRunning<CudaBuffer>) -> Norms {
         let (bn1, bn2) = (&running.bn1, &running.bn2);
         Norms { mean1: at(&bn1.mean), scale1: at(&bn1.var), mean2: at(&bn2.mean), scale2: at(&bn2.var) }
     }
 }
 
 impl Coded {
-    fn new(d: &Cuda, form: Form, coder: &Coder<Cuda>, code: &Code<Cuda>) -> Coded {
+    fn new(d: &Cuda, form: Form, coder: &Coder<CudaBuffer>, code: &Code<CudaBuffer>) -> Coded {
         let (words, bits) = (coder.bits.words(form.map.image_len()) as u32, coder.bits.count() as u32);
         let (mean, rstd, counter) = (at(&code.scale.mean), at(&code.scale.rstd), conv::counters(d));
         Coded {
@@ -210,9 +210,9 @@ pub fn euler_step(
     d: &Cuda,
     form: Form,
     h: f64,
-    theta: &BasicTheta<Cuda>,
-    stats: &mut BasicStats<Cuda>,
-    running: Option<&mut BasicRunning<Cuda>>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &mut BasicStats<CudaBuffer>,
+    running: Option<&mut BasicRunning<CudaBuffer>>,
     x: u64,
     workspace: u64,
 ) -> Result<()> {
@@ -228,11 +228,11 @@ pub fn code_step(
     d: &Cuda,
     form: Form,
     h: f64,
-    theta: &BasicTheta<Cuda>,
-    stats: &mut BasicStats<Cuda>,
-    running: Option<&mut BasicRunning<Cuda>>,
-    coder: &mut Coder<Cuda>,
-    code: &mut Code<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &mut BasicStats<CudaBuffer>,
+    running: Option<&mut BasicRunning<CudaBuffer>>,
+    coder: &mut Coder<CudaBuffer>,
+    code: &mut Code<CudaBuffer>,
     x: &mut Tensor,
     carry: &mut Tensor,
     workspace: u64,
@@ -266,13 +266,13 @@ pub fn decode_vjp(
     d: &Cuda,
     form: Form,
     h: f64,
-    theta: &BasicTheta<Cuda>,
-    stats: &BasicStats<Cuda>,
-    coder: &Coder<Cuda>,
-    code: &Code<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
+    coder: &Coder<CudaBuffer>,
+    code: &Code<CudaBuffer>,
     x: &mut Tensor,
     grad_x: &mut Tensor,
-    grad_theta: &mut BasicTheta<Cuda>,
+    grad_theta: &mut BasicTheta<CudaBuffer>,
     workspace: u64,
 ) -> Result<()> {
     let kernel = d.kernels.decode_vjp.of(d.math, form.map.c() == 32);
@@ -288,12 +288,12 @@ pub fn inverse_vjp(
     form: Form,
     h: f64,
     carry: Carry,
-    theta: &BasicTheta<Cuda>,
-    stats: &BasicStats<Cuda>,
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
     x: u64,
     errors: u64,
     grad_x: u64,
-    grad_theta: &mut BasicTheta<Cuda>,
+    grad_theta: &mut BasicTheta<CudaBuffer>,
     workspace: u64,
 ) -> Result<()> {
     let kernel = d.kernels.inverse_vjp.of(d.math, form.map.c() == 32);

@@ -18,79 +18,79 @@ use crate::tensor::Tensor;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basic {}
 
-impl<D: Device> Tensors<D> for BasicTheta<D> {
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+impl<D: Device> Tensors<D> for BasicTheta<D::Buffer> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
         BasicTheta::named(self).into_iter()
     }
 
-    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)> {
         BasicTheta::named_mut(self).into_iter()
     }
 }
 
-impl<D: Device> Tensors<D> for BasicRunning<D> {
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+impl<D: Device> Tensors<D> for BasicRunning<D::Buffer> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
         BasicRunning::named(self).into_iter()
     }
 
-    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)> {
         BasicRunning::named_mut(self).into_iter()
     }
 }
 
-impl<D: Device> Maps<D> for BasicStats<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+impl<D: Device> Maps<D> for BasicStats<D::Buffer> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         self.mask.iter_mut()
     }
 }
 
-impl<D: Device> Maps<D> for BasicCache<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+impl<D: Device> Maps<D> for BasicCache<D::Buffer> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         [&mut self.z1, &mut self.z2].into_iter()
     }
 }
 
-impl<D: Device> Maps<D> for Scratch<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+impl<D: Device> Maps<D> for Scratch<D::Buffer> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         self.maps.iter_mut().chain([&mut self.grad_u])
     }
 }
 
-impl<D: Device> FieldScratch<D> for Scratch<D> {
+impl<D: Device> FieldScratch<D> for Scratch<D::Buffer> {
     fn idle(&mut self) -> Idle<'_, D> {
         Idle { map: &mut self.grad_u, sums: &mut self.sums1, workspace: &mut self.workspace }
     }
 }
 
 impl<D: Device> Field<D> for Basic {
-    type Theta = BasicTheta<D>;
-    type Stats = BasicStats<D>;
-    type Running = BasicRunning<D>;
-    type Cache = BasicCache<D>;
-    type Scratch = Scratch<D>;
+    type Theta = BasicTheta<D::Buffer>;
+    type Stats = BasicStats<D::Buffer>;
+    type Running = BasicRunning<D::Buffer>;
+    type Cache = BasicCache<D::Buffer>;
+    type Scratch = Scratch<D::Buffer>;
 
     fn first_links(channels: usize, stride: usize) -> Vec<Link> {
         [Conv { stride, ..Conv::SAME_3X3 }, Conv::SAME_3X3].map(|conv| Link { conv, channels }).into()
     }
 
-    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicTheta<D>> {
+    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicTheta<D::Buffer>> {
         BasicTheta::new(arena, category, map.c())
     }
 
-    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<BasicStats<D>> {
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<BasicStats<D::Buffer>> {
         let mask = masks.then(|| relu_mask(arena, map)).transpose()?;
         Ok(BasicStats { mask, ..BasicStats::new(arena, category, map.c())? })
     }
 
-    fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<BasicRunning<D>> {
+    fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<BasicRunning<D::Buffer>> {
         BasicRunning::new(arena, map.c())
     }
 
-    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicCache<D>> {
+    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicCache<D::Buffer>> {
         BasicCache::new(arena, category, map)
     }
 
-    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<Scratch<D>> {
+    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<Scratch<D::Buffer>> {
         Scratch::new(arena, map, D::SCRATCH_MAPS, workspace)
     }
 
@@ -105,7 +105,7 @@ impl<D: Device> Field<D> for Basic {
             theta: 2 * bytes(Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c())) + 4 * vector,
             // mean and rstd, or mean and variance, of two batch norms
             stats: 4 * vector,
-            masks: relu_mask_bytes::<D>(map),
+            masks: relu_mask_bytes::<D::Real>(map),
             running: 4 * vector,
             // z1 and z2
             cache: 2 * bytes(map),
@@ -118,25 +118,25 @@ impl<D: Device> Field<D> for Basic {
         init: Init,
         seed: u64,
         at: BlockPlace,
-        theta: &mut BasicTheta<D>,
-        running: &mut BasicRunning<D>,
+        theta: &mut BasicTheta<D::Buffer>,
+        running: &mut BasicRunning<D::Buffer>,
     ) -> Result<()> {
         init::block(d, init, seed, at, theta, running)
     }
 
-    fn running_stats(d: &D, running: &BasicRunning<D>, stats: &mut BasicStats<D>) -> Result<()> {
+    fn running_stats(d: &D, running: &BasicRunning<D::Buffer>, stats: &mut BasicStats<D::Buffer>) -> Result<()> {
         d.bn_running_stats(&running.bn1, &mut stats.bn1)?;
         d.bn_running_stats(&running.bn2, &mut stats.bn2)
     }
 
     fn eval(
         d: &D,
-        x: &Tensor<D>,
-        theta: &BasicTheta<D>,
-        stats: &mut BasicStats<D>,
-        normalise: Normalise<'_, BasicRunning<D>>,
-        cache: &mut BasicCache<D>,
-        scratch: &mut Scratch<D>,
+        x: &Tensor<D::Buffer>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &mut BasicStats<D::Buffer>,
+        normalise: Normalise<'_, BasicRunning<D::Buffer>>,
+        cache: &mut BasicCache<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         let BasicCache { z1, z2 } = cache;
         let BasicStats { bn1, bn2, mask } = stats;
@@ -157,12 +157,12 @@ impl<D: Device> Field<D> for Basic {
 
     fn advance(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         h: f64,
-        theta: &BasicTheta<D>,
-        stats: &BasicStats<D>,
-        cache: &BasicCache<D>,
-        y: &mut Tensor<D>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &BasicStats<D::Buffer>,
+        cache: &BasicCache<D::Buffer>,
+        y: &mut Tensor<D::Buffer>,
     ) -> Result<()> {
         d.norm_step(x, h, &cache.z2, &stats.bn2, &theta.bn2, y)
     }
@@ -170,37 +170,37 @@ impl<D: Device> Field<D> for Basic {
     fn advance_acc(
         d: &D,
         h: f64,
-        theta: &BasicTheta<D>,
-        stats: &BasicStats<D>,
-        cache: &BasicCache<D>,
-        x_acc: &mut Tensor<D>,
-        scratch: &mut Scratch<D>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &BasicStats<D::Buffer>,
+        cache: &BasicCache<D::Buffer>,
+        x_acc: &mut Tensor<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, x_acc, scratch)
     }
 
     fn vjp_outer(
         d: &D,
-        grad_f: &Tensor<D>,
+        grad_f: &Tensor<D::Buffer>,
         scale: f64,
-        theta: &BasicTheta<D>,
-        stats: &BasicStats<D>,
-        cache: &BasicCache<D>,
-        grad_theta_acc: &mut BasicTheta<D>,
-        scratch: &mut Scratch<D>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &BasicStats<D::Buffer>,
+        cache: &BasicCache<D::Buffer>,
+        grad_theta_acc: &mut BasicTheta<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.basic_vjp_outer(grad_f, scale, theta, stats, cache, grad_theta_acc, scratch)
     }
 
     fn vjp_inner(
         d: &D,
-        x: &Tensor<D>,
-        theta: &BasicTheta<D>,
-        stats: &BasicStats<D>,
-        cache: &BasicCache<D>,
-        grad_theta_acc: &mut BasicTheta<D>,
-        grad_x_acc: &mut Tensor<D>,
-        scratch: &mut Scratch<D>,
+        x: &Tensor<D::Buffer>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &BasicStats<D::Buffer>,
+        cache: &BasicCache<D::Buffer>,
+        grad_theta_acc: &mut BasicTheta<D::Buffer>,
+        grad_x_acc: &mut Tensor<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.basic_vjp_inner(x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch)
     }
@@ -208,32 +208,32 @@ impl<D: Device> Field<D> for Basic {
     fn euler_step(
         d: &D,
         h: f64,
-        theta: &BasicTheta<D>,
-        stats: &mut BasicStats<D>,
-        running: Option<&mut BasicRunning<D>>,
-        x: &mut Tensor<D>,
-        cache: &mut BasicCache<D>,
-        scratch: &mut Scratch<D>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &mut BasicStats<D::Buffer>,
+        running: Option<&mut BasicRunning<D::Buffer>>,
+        x: &mut Tensor<D::Buffer>,
+        cache: &mut BasicCache<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.euler_step(h, theta, stats, running, x, cache, scratch)
     }
 
-    fn last_norm(theta: &BasicTheta<D>) -> Option<&Affine<D>> {
+    fn last_norm(theta: &BasicTheta<D::Buffer>) -> Option<&Affine<D::Buffer>> {
         Some(&theta.bn2)
     }
 
     fn code_step(
         d: &D,
         h: f64,
-        theta: &BasicTheta<D>,
-        stats: &mut BasicStats<D>,
-        running: Option<&mut BasicRunning<D>>,
-        coder: &mut Coder<D>,
-        code: &mut Code<D>,
-        x: &mut Tensor<D>,
-        carry: &mut Tensor<D>,
-        cache: &mut BasicCache<D>,
-        scratch: &mut Scratch<D>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &mut BasicStats<D::Buffer>,
+        running: Option<&mut BasicRunning<D::Buffer>>,
+        coder: &mut Coder<D::Buffer>,
+        code: &mut Code<D::Buffer>,
+        x: &mut Tensor<D::Buffer>,
+        carry: &mut Tensor<D::Buffer>,
+        cache: &mut BasicCache<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.code_step(h, theta, stats, running, coder, code, x, carry, cache, scratch)
     }
@@ -241,15 +241,15 @@ impl<D: Device> Field<D> for Basic {
     fn decode_vjp(
         d: &D,
         h: f64,
-        theta: &BasicTheta<D>,
-        stats: &mut BasicStats<D>,
-        coder: &Coder<D>,
-        code: &Code<D>,
-        x: &mut Tensor<D>,
-        cache: &mut BasicCache<D>,
-        grad_x: &mut Tensor<D>,
-        grad_theta: &mut BasicTheta<D>,
-        scratch: &mut Scratch<D>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &mut BasicStats<D::Buffer>,
+        coder: &Coder<D::Buffer>,
+        code: &Code<D::Buffer>,
+        x: &mut Tensor<D::Buffer>,
+        cache: &mut BasicCache<D::Buffer>,
+        grad_x: &mut Tensor<D::Buffer>,
+        grad_theta: &mut BasicTheta<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.decode_vjp(h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
     }
@@ -258,25 +258,25 @@ impl<D: Device> Field<D> for Basic {
         d: &D,
         h: f64,
         carry: Carry,
-        theta: &BasicTheta<D>,
-        stats: &mut BasicStats<D>,
-        x: &mut Tensor<D>,
-        x_rec: &mut Tensor<D>,
-        errors: (&mut Tensor<D>, usize),
-        cache: &mut BasicCache<D>,
-        grad_x: &mut Tensor<D>,
-        grad_theta: &mut BasicTheta<D>,
-        scratch: &mut Scratch<D>,
+        theta: &BasicTheta<D::Buffer>,
+        stats: &mut BasicStats<D::Buffer>,
+        x: &mut Tensor<D::Buffer>,
+        x_rec: &mut Tensor<D::Buffer>,
+        errors: (&mut Tensor<D::Buffer>, usize),
+        cache: &mut BasicCache<D::Buffer>,
+        grad_x: &mut Tensor<D::Buffer>,
+        grad_theta: &mut BasicTheta<D::Buffer>,
+        scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.inverse_vjp(h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
     }
 
     fn sgd(
         d: &D,
-        step: Sgd<'_, D>,
-        grad: &BasicTheta<D>,
-        velocity: &mut BasicTheta<D>,
-        theta: &mut BasicTheta<D>,
+        step: Sgd<'_, D::Buffer>,
+        grad: &BasicTheta<D::Buffer>,
+        velocity: &mut BasicTheta<D::Buffer>,
+        theta: &mut BasicTheta<D::Buffer>,
     ) -> Result<()> {
         d.sgd_block(step, grad, velocity, theta)
     }

@@ -44,7 +44,7 @@ pub struct BottleneckScratch<D: Device> {
 }
 
 impl<D: Device> Maps<D> for BottleneckScratch<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         self.chain.maps_mut()
     }
 }
@@ -118,7 +118,7 @@ impl<D: Device> Field<D> for Bottleneck {
 
     fn eval(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         theta: &ChainTheta<D>,
         stats: &mut ChainStats<D>,
         normalise: Normalise<'_, ChainRunning<D>>,
@@ -130,12 +130,12 @@ impl<D: Device> Field<D> for Bottleneck {
 
     fn advance(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         h: f64,
         theta: &ChainTheta<D>,
         stats: &ChainStats<D>,
         cache: &ChainCache<D>,
-        y: &mut Tensor<D>,
+        y: &mut Tensor<D::Buffer>,
     ) -> Result<()> {
         chain::advance(d, x, h, theta, stats, cache, y)
     }
@@ -146,7 +146,7 @@ impl<D: Device> Field<D> for Bottleneck {
         theta: &ChainTheta<D>,
         stats: &ChainStats<D>,
         cache: &ChainCache<D>,
-        x_acc: &mut Tensor<D>,
+        x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut BottleneckScratch<D>,
     ) -> Result<()> {
         let f = scratch.idle().map;
@@ -154,13 +154,13 @@ impl<D: Device> Field<D> for Bottleneck {
         d.axpby(h, f, 1.0, x_acc)
     }
 
-    fn last_norm(theta: &ChainTheta<D>) -> Option<&Affine<D>> {
+    fn last_norm(theta: &ChainTheta<D>) -> Option<&Affine<D::Buffer>> {
         theta.layers.last().map(|layer| &layer.bn)
     }
 
     fn vjp_outer(
         d: &D,
-        grad_f: &Tensor<D>,
+        grad_f: &Tensor<D::Buffer>,
         scale: f64,
         theta: &ChainTheta<D>,
         stats: &ChainStats<D>,
@@ -173,12 +173,12 @@ impl<D: Device> Field<D> for Bottleneck {
 
     fn vjp_inner(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         theta: &ChainTheta<D>,
         stats: &ChainStats<D>,
         cache: &ChainCache<D>,
         grad_theta_acc: &mut ChainTheta<D>,
-        grad_x_acc: &mut Tensor<D>,
+        grad_x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut BottleneckScratch<D>,
     ) -> Result<()> {
         let BottleneckScratch { chain, workspace } = scratch;

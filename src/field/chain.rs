@@ -87,7 +87,7 @@ pub fn bytes<D: Device>(links: &[Link], map: Shape) -> FieldBytes {
         all.theta += bytes(Shape::weight(conv.kernel, x.c(), channels)) + 2 * vector;
         all.stats += 2 * vector;
         all.running += 2 * vector;
-        all.masks += if i + 1 < links.len() { relu_mask_bytes::<D>(conv.output(x, channels)) } else { 0 };
+        all.masks += if i + 1 < links.len() { relu_mask_bytes::<D::Real>(conv.output(x, channels)) } else { 0 };
         all.cache += z;
         // the cotangent of z, and the batch norm's sums; between layers also ReLU's output and its cotangent
         all.scratch += z + 2 * vector + if i + 1 < links.len() { 2 * z } else { 0 };
@@ -106,9 +106,9 @@ pub struct Layer<D: Device> {
     /// The geometry.
     pub geometry: Conv,
     /// The convolution's weights, `[K, K, C_in, C_out]`.
-    pub conv: Tensor<D>,
+    pub conv: Tensor<D::Buffer>,
     /// The batch norm's affine map.
-    pub bn: Affine<D>,
+    pub bn: Affine<D::Buffer>,
 }
 
 impl<D: Device> ChainTheta<D> {
@@ -130,7 +130,7 @@ impl<D: Device> ChainTheta<D> {
 }
 
 impl<D: Device> Tensors<D> for ChainTheta<D> {
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
         let of = |(names, l): (&[&'static str; 3], _)| {
             let Layer { conv, bn, .. }: &Layer<D> = l;
             [(names[0], conv), (names[1], &bn.gamma), (names[2], &bn.beta)]
@@ -138,7 +138,7 @@ impl<D: Device> Tensors<D> for ChainTheta<D> {
         THETA.iter().zip(&self.layers).flat_map(of)
     }
 
-    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)> {
         THETA.iter().zip(&mut self.layers).flat_map(|(names, Layer { conv, bn, .. })| {
             [(names[0], conv), (names[1], &mut bn.gamma), (names[2], &mut bn.beta)]
         })
@@ -148,9 +148,9 @@ impl<D: Device> Tensors<D> for ChainTheta<D> {
 /// The statistics of one evaluation of a chain.
 pub struct ChainStats<D: Device> {
     /// One set a layer.
-    pub norms: Vec<BnStats<D>>,
+    pub norms: Vec<BnStats<D::Buffer>>,
     /// The masks of the ReLUs between the layers, see [`Device::relu_mask`], or none.
-    pub masks: Vec<Tensor<D>>,
+    pub masks: Vec<Tensor<D::Buffer>>,
 }
 
 impl<D: Device> ChainStats<D> {
@@ -174,7 +174,7 @@ impl<D: Device> ChainStats<D> {
 }
 
 impl<D: Device> Maps<D> for ChainStats<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         self.masks.iter_mut()
     }
 }
@@ -185,7 +185,7 @@ fn inner(links: &[Link], map: Shape) -> impl Iterator<Item = Shape> {
 }
 
 /// The running statistics of a chain, one set a layer.
-pub struct ChainRunning<D: Device>(pub Vec<BnRunning<D>>);
+pub struct ChainRunning<D: Device>(pub Vec<BnRunning<D::Buffer>>);
 
 impl<D: Device> ChainRunning<D> {
     /// New running statistics, uninitialised.
@@ -198,11 +198,11 @@ impl<D: Device> ChainRunning<D> {
 }
 
 impl<D: Device> Tensors<D> for ChainRunning<D> {
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
         RUNNING.iter().zip(&self.0).flat_map(|(names, bn)| [(names[0], &bn.mean), (names[1], &bn.var)])
     }
 
-    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)> {
         RUNNING.iter().zip(&mut self.0).flat_map(|(names, bn)| [(names[0], &mut bn.mean), (names[1], &mut bn.var)])
     }
 }
@@ -210,7 +210,7 @@ impl<D: Device> Tensors<D> for ChainRunning<D> {
 /// What one evaluation leaves for its VJP: every convolution's output. The value itself is `BN(z)` of the last one.
 pub struct ChainCache<D: Device> {
     /// One a link.
-    pub z: Vec<Tensor<D>>,
+    pub z: Vec<Tensor<D::Buffer>>,
 }
 
 impl<D: Device> ChainCache<D> {
@@ -229,12 +229,12 @@ fn outputs<D: Device>(
     category: Category,
     links: &[Link],
     map: Shape,
-) -> Result<Vec<Tensor<D>>> {
+) -> Result<Vec<Tensor<D::Buffer>>> {
     with_inputs(links, map).map(|(link, x)| arena.tensor(category, link.conv.output(x, link.channels))).collect()
 }
 
 impl<D: Device> Maps<D> for ChainCache<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         self.z.iter_mut()
     }
 }
@@ -242,13 +242,13 @@ impl<D: Device> Maps<D> for ChainCache<D> {
 /// Scratch memory of a chain, without the device's workspace.
 pub struct ChainScratch<D: Device> {
     /// The ReLUs' outputs, between the layers.
-    pub a: Vec<Tensor<D>>,
+    pub a: Vec<Tensor<D::Buffer>>,
     /// Their cotangents.
-    pub grad_a: Vec<Tensor<D>>,
+    pub grad_a: Vec<Tensor<D::Buffer>>,
     /// Cotangents of the convolutions' outputs.
-    pub grad_z: Vec<Tensor<D>>,
+    pub grad_z: Vec<Tensor<D::Buffer>>,
     /// The batch norms' gradient sums.
-    pub sums: Vec<Affine<D>>,
+    pub sums: Vec<Affine<D::Buffer>>,
 }
 
 impl<D: Device> ChainScratch<D> {
@@ -269,7 +269,7 @@ impl<D: Device> ChainScratch<D> {
 }
 
 impl<D: Device> Maps<D> for ChainScratch<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         self.a.iter_mut().chain(&mut self.grad_a).chain(&mut self.grad_z)
     }
 }
@@ -282,7 +282,7 @@ pub fn running_stats<D: Device>(d: &D, running: &ChainRunning<D>, stats: &mut Ch
 /// Evaluates the chain at `x` up to its last affine map.
 pub fn eval<D: Device>(
     d: &D,
-    x: &Tensor<D>,
+    x: &Tensor<D::Buffer>,
     theta: &ChainTheta<D>,
     stats: &mut ChainStats<D>,
     mut normalise: Normalise<'_, ChainRunning<D>>,
@@ -315,7 +315,7 @@ pub fn eval<D: Device>(
 /// From the cotangent of the value, scaled, to that of the last convolution's output: the last to read `grad_f`.
 pub fn vjp_outer<D: Device>(
     d: &D,
-    grad_f: &Tensor<D>,
+    grad_f: &Tensor<D::Buffer>,
     scale: f64,
     theta: &ChainTheta<D>,
     stats: &ChainStats<D>,
@@ -336,7 +336,7 @@ pub fn value<D: Device>(
     theta: &ChainTheta<D>,
     stats: &ChainStats<D>,
     cache: &ChainCache<D>,
-    y: &mut Tensor<D>,
+    y: &mut Tensor<D::Buffer>,
 ) -> Result<()> {
     let last = theta.layers.len() - 1;
     d.bn_apply(&cache.z[last], &stats.norms[last], &theta.layers[last].bn, y)
@@ -345,12 +345,12 @@ pub fn value<D: Device>(
 /// `y = x + h f` with the chain's value f.
 pub fn advance<D: Device>(
     d: &D,
-    x: &Tensor<D>,
+    x: &Tensor<D::Buffer>,
     h: f64,
     theta: &ChainTheta<D>,
     stats: &ChainStats<D>,
     cache: &ChainCache<D>,
-    y: &mut Tensor<D>,
+    y: &mut Tensor<D::Buffer>,
 ) -> Result<()> {
     let last = theta.layers.len() - 1;
     d.norm_step(x, h, &cache.z[last], &stats.norms[last], &theta.layers[last].bn, y)
@@ -359,7 +359,7 @@ pub fn advance<D: Device>(
 /// From there to the cotangent of the first convolution's output, `scratch.grad_z[0]`, and all parameters' gradients.
 pub fn vjp_inner<D: Device>(
     d: &D,
-    x: &Tensor<D>,
+    x: &Tensor<D::Buffer>,
     theta: &ChainTheta<D>,
     stats: &ChainStats<D>,
     cache: &ChainCache<D>,

@@ -18,15 +18,15 @@ pub enum Linear {}
 /// The weights, `[1, 1, C_in, C_out]`: theta's transpose.
 pub struct LinearTheta<D: Device> {
     /// The one tensor.
-    pub weight: Tensor<D>,
+    pub weight: Tensor<D::Buffer>,
 }
 
 impl<D: Device> Tensors<D> for LinearTheta<D> {
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
         [("weight", &self.weight)].into_iter()
     }
 
-    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)> {
         [("weight", &mut self.weight)].into_iter()
     }
 }
@@ -35,17 +35,17 @@ impl<D: Device> Tensors<D> for LinearTheta<D> {
 pub struct NoStatistics;
 
 impl<D: Device> Maps<D> for NoStatistics {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         std::iter::empty()
     }
 }
 
 impl<D: Device> Tensors<D> for NoStatistics {
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)> {
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
         std::iter::empty()
     }
 
-    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)> {
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)> {
         std::iter::empty()
     }
 }
@@ -53,25 +53,25 @@ impl<D: Device> Tensors<D> for NoStatistics {
 /// The value f itself, `[N, H, W, C]`.
 pub struct LinearCache<D: Device> {
     /// f.
-    pub f: Tensor<D>,
+    pub f: Tensor<D::Buffer>,
 }
 
 impl<D: Device> Maps<D> for LinearCache<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         [&mut self.f].into_iter()
     }
 }
 
 /// Scratch memory of the linear field.
 pub struct LinearScratch<D: Device> {
-    grad_f: Tensor<D>,
-    grad_x: Tensor<D>,
-    sums: Affine<D>,
+    grad_f: Tensor<D::Buffer>,
+    grad_x: Tensor<D::Buffer>,
+    sums: Affine<D::Buffer>,
     workspace: D::Buffer,
 }
 
 impl<D: Device> Maps<D> for LinearScratch<D> {
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         [&mut self.grad_f, &mut self.grad_x].into_iter()
     }
 }
@@ -156,7 +156,7 @@ impl<D: Device> Field<D> for Linear {
 
     fn eval(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         theta: &LinearTheta<D>,
         _stats: &mut NoStatistics,
         _normalise: Normalise<'_, NoStatistics>,
@@ -168,12 +168,12 @@ impl<D: Device> Field<D> for Linear {
 
     fn advance(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         h: f64,
         _theta: &LinearTheta<D>,
         _stats: &NoStatistics,
         cache: &LinearCache<D>,
-        y: &mut Tensor<D>,
+        y: &mut Tensor<D::Buffer>,
     ) -> Result<()> {
         d.copy(x, y)?;
         d.axpby(h, &cache.f, 1.0, y)
@@ -185,19 +185,19 @@ impl<D: Device> Field<D> for Linear {
         _theta: &LinearTheta<D>,
         _stats: &NoStatistics,
         cache: &LinearCache<D>,
-        x_acc: &mut Tensor<D>,
+        x_acc: &mut Tensor<D::Buffer>,
         _scratch: &mut LinearScratch<D>,
     ) -> Result<()> {
         d.axpby(h, &cache.f, 1.0, x_acc)
     }
 
-    fn last_norm(_: &LinearTheta<D>) -> Option<&Affine<D>> {
+    fn last_norm(_: &LinearTheta<D>) -> Option<&Affine<D::Buffer>> {
         None
     }
 
     fn vjp_outer(
         d: &D,
-        grad_f: &Tensor<D>,
+        grad_f: &Tensor<D::Buffer>,
         scale: f64,
         _theta: &LinearTheta<D>,
         _stats: &NoStatistics,
@@ -211,12 +211,12 @@ impl<D: Device> Field<D> for Linear {
 
     fn vjp_inner(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         theta: &LinearTheta<D>,
         _stats: &NoStatistics,
         _cache: &LinearCache<D>,
         grad_theta_acc: &mut LinearTheta<D>,
-        grad_x_acc: &mut Tensor<D>,
+        grad_x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut LinearScratch<D>,
     ) -> Result<()> {
         let LinearScratch { grad_f, grad_x, workspace, .. } = scratch;

@@ -24,15 +24,15 @@ use crate::tensor::Tensor;
 /// Tensors with the names that they have in a checkpoint, in a fixed order.
 pub trait Tensors<D: Device> {
     /// All of them.
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D>)>;
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)>;
     /// The same, to be written.
-    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D>)>;
+    fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)>;
 }
 
 /// Memory with tensors whose first extent is the batch.
 pub trait Maps<D: Device> {
     /// Those tensors.
-    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>>;
+    fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>>;
 }
 
 /// A field's scratch memory.
@@ -44,9 +44,9 @@ pub trait FieldScratch<D: Device>: Maps<D> {
 /// Scratch memory that others may use between a field's operations.
 pub struct Idle<'a, D: Device> {
     /// A state-shaped tensor, `[N, H, W, C]`.
-    pub map: &'a mut Tensor<D>,
+    pub map: &'a mut Tensor<D::Buffer>,
     /// Two vectors, `[C]`.
-    pub sums: &'a mut Affine<D>,
+    pub sums: &'a mut Affine<D::Buffer>,
     /// The device's workspace.
     pub workspace: &'a mut D::Buffer,
 }
@@ -75,10 +75,10 @@ impl<R> Normalise<'_, R> {
 fn apply_mask<D: Device>(
     d: &D,
     given: bool,
-    mask: &mut Tensor<D>,
-    stats: &BnStats<D>,
-    affine: &Affine<D>,
-    z: &mut Tensor<D>,
+    mask: &mut Tensor<D::Buffer>,
+    stats: &BnStats<D::Buffer>,
+    affine: &Affine<D::Buffer>,
+    z: &mut Tensor<D::Buffer>,
 ) -> Result<()> {
     if given { d.relu_replay(mask, stats, affine, z) } else { d.relu_mask(z, stats, affine, mask) }
 }
@@ -156,7 +156,7 @@ pub trait Field<D: Device>: Sized + 'static {
     /// Evaluates f at `x`: fills the cache, and the statistics where they are measured.
     fn eval(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         theta: &Self::Theta,
         stats: &mut Self::Stats,
         normalise: Normalise<'_, Self::Running>,
@@ -167,12 +167,12 @@ pub trait Field<D: Device>: Sized + 'static {
     /// `y = x + h f`, from the cache of [`Field::eval`].
     fn advance(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         h: f64,
         theta: &Self::Theta,
         stats: &Self::Stats,
         cache: &Self::Cache,
-        y: &mut Tensor<D>,
+        y: &mut Tensor<D::Buffer>,
     ) -> Result<()>;
 
     /// `x += h f`, from the cache of [`Field::eval`].
@@ -182,14 +182,14 @@ pub trait Field<D: Device>: Sized + 'static {
         theta: &Self::Theta,
         stats: &Self::Stats,
         cache: &Self::Cache,
-        x_acc: &mut Tensor<D>,
+        x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut Self::Scratch,
     ) -> Result<()>;
 
     /// The first half of the VJP of `scale f` at the point whose cache it is.
     fn vjp_outer(
         d: &D,
-        grad_f: &Tensor<D>,
+        grad_f: &Tensor<D::Buffer>,
         scale: f64,
         theta: &Self::Theta,
         stats: &Self::Stats,
@@ -201,12 +201,12 @@ pub trait Field<D: Device>: Sized + 'static {
     /// The second half: `grad_x += (df/dx)^T scale grad_f`.
     fn vjp_inner(
         d: &D,
-        x: &Tensor<D>,
+        x: &Tensor<D::Buffer>,
         theta: &Self::Theta,
         stats: &Self::Stats,
         cache: &Self::Cache,
         grad_theta_acc: &mut Self::Theta,
-        grad_x_acc: &mut Tensor<D>,
+        grad_x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut Self::Scratch,
     ) -> Result<()>;
 
@@ -218,7 +218,7 @@ pub trait Field<D: Device>: Sized + 'static {
         theta: &Self::Theta,
         stats: &mut Self::Stats,
         running: Option<&mut Self::Running>,
-        x: &mut Tensor<D>,
+        x: &mut Tensor<D::Buffer>,
         cache: &mut Self::Cache,
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
@@ -228,17 +228,17 @@ pub trait Field<D: Device>: Sized + 'static {
 
     /// The affine map of the batch norm that f ends in, from which the scale of its values is known before they are; none where f
     /// ends otherwise.
-    fn last_norm(theta: &Self::Theta) -> Option<&Affine<D>>;
+    fn last_norm(theta: &Self::Theta) -> Option<&Affine<D::Buffer>>;
 
     /// Codes the carry, which an increment `h sum_k f_k` has been added to, f_k with theta_k: see [`Device::encode`].
     fn code_carry(
         d: &D,
         h: f64,
         thetas: &[Option<&Self::Theta>; 2],
-        coder: &mut Coder<D>,
-        code: &mut Code<D>,
-        x: &mut Tensor<D>,
-        carry: &mut Tensor<D>,
+        coder: &mut Coder<D::Buffer>,
+        code: &mut Code<D::Buffer>,
+        x: &mut Tensor<D::Buffer>,
+        carry: &mut Tensor<D::Buffer>,
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
         let mut norms = thetas.iter().flatten().map(|theta| Self::last_norm(theta));
@@ -260,10 +260,10 @@ pub trait Field<D: Device>: Sized + 'static {
         theta: &Self::Theta,
         stats: &mut Self::Stats,
         running: Option<&mut Self::Running>,
-        coder: &mut Coder<D>,
-        code: &mut Code<D>,
-        x: &mut Tensor<D>,
-        carry: &mut Tensor<D>,
+        coder: &mut Coder<D::Buffer>,
+        code: &mut Code<D::Buffer>,
+        x: &mut Tensor<D::Buffer>,
+        carry: &mut Tensor<D::Buffer>,
         cache: &mut Self::Cache,
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
@@ -281,11 +281,11 @@ pub trait Field<D: Device>: Sized + 'static {
         h: f64,
         theta: &Self::Theta,
         stats: &mut Self::Stats,
-        coder: &Coder<D>,
-        code: &Code<D>,
-        x: &mut Tensor<D>,
+        coder: &Coder<D::Buffer>,
+        code: &Code<D::Buffer>,
+        x: &mut Tensor<D::Buffer>,
         cache: &mut Self::Cache,
-        grad_x: &mut Tensor<D>,
+        grad_x: &mut Tensor<D::Buffer>,
         grad_theta: &mut Self::Theta,
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
@@ -306,11 +306,11 @@ pub trait Field<D: Device>: Sized + 'static {
         carry: Carry,
         theta: &Self::Theta,
         stats: &mut Self::Stats,
-        x: &mut Tensor<D>,
-        x_rec: &mut Tensor<D>,
-        (errors, at): (&mut Tensor<D>, usize),
+        x: &mut Tensor<D::Buffer>,
+        x_rec: &mut Tensor<D::Buffer>,
+        (errors, at): (&mut Tensor<D::Buffer>, usize),
         cache: &mut Self::Cache,
-        grad_x: &mut Tensor<D>,
+        grad_x: &mut Tensor<D::Buffer>,
         grad_theta: &mut Self::Theta,
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
@@ -331,7 +331,7 @@ pub trait Field<D: Device>: Sized + 'static {
     /// One SGD step on one block.
     fn sgd(
         d: &D,
-        step: Sgd<'_, D>,
+        step: Sgd<'_, D::Buffer>,
         grad: &Self::Theta,
         velocity: &mut Self::Theta,
         theta: &mut Self::Theta,

@@ -10,10 +10,10 @@ use crate::tensor::Tensor;
 
 /// The parameters at the net's two ends, or their gradients, or their velocities.
 pub(super) struct Ends<D: Device> {
-    pub stem_conv: Tensor<D>,
-    pub stem_bn: Affine<D>,
-    pub head_w: Tensor<D>,
-    pub head_b: Tensor<D>,
+    pub stem_conv: Tensor<D::Buffer>,
+    pub stem_bn: Affine<D::Buffer>,
+    pub head_w: Tensor<D::Buffer>,
+    pub head_b: Tensor<D::Buffer>,
 }
 
 impl<D: Device> Ends<D> {
@@ -26,7 +26,7 @@ impl<D: Device> Ends<D> {
         })
     }
 
-    pub fn named(&self) -> [(&'static str, &Tensor<D>); 5] {
+    pub fn named(&self) -> [(&'static str, &Tensor<D::Buffer>); 5] {
         [
             ("stem.conv.weight", &self.stem_conv),
             ("stem.bn.weight", &self.stem_bn.gamma),
@@ -36,7 +36,7 @@ impl<D: Device> Ends<D> {
         ]
     }
 
-    pub fn named_mut(&mut self) -> [(&'static str, &mut Tensor<D>); 5] {
+    pub fn named_mut(&mut self) -> [(&'static str, &mut Tensor<D::Buffer>); 5] {
         [
             ("stem.conv.weight", &mut self.stem_conv),
             ("stem.bn.weight", &mut self.stem_bn.gamma),

@@ -66,7 +66,7 @@ impl<D: Device> Way<D> {
         })
     }
 
-    fn eval(&mut self, d: &D, x: &Tensor<D>, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
+    fn eval(&mut self, d: &D, x: &Tensor<D::Buffer>, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
         let Self { theta, running, stats, cache, scratch, .. } = self;
         let normalise = match statistics {
             Statistics::MeasureAndRun => Normalise::Batch(Some(running)),
@@ -81,7 +81,13 @@ impl<D: Device> Way<D> {
     }
 
     /// All gradients but x's, from that of the value.
-    fn vjp(&mut self, d: &D, x: &Tensor<D>, grad_y: &Tensor<D>, workspace: &mut D::Buffer) -> Result<()> {
+    fn vjp(
+        &mut self,
+        d: &D,
+        x: &Tensor<D::Buffer>,
+        grad_y: &Tensor<D::Buffer>,
+        workspace: &mut D::Buffer,
+    ) -> Result<()> {
         let Self { theta, grad, stats, cache, scratch, .. } = self;
         grad.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
         chain::vjp_outer(d, grad_y, 1.0, theta, stats, cache, scratch, workspace)?;
@@ -89,19 +95,19 @@ impl<D: Device> Way<D> {
     }
 
     /// x's.
-    fn grad_x(&self, d: &D, grad_x: &mut Tensor<D>, workspace: &mut D::Buffer) -> Result<()> {
+    fn grad_x(&self, d: &D, grad_x: &mut Tensor<D::Buffer>, workspace: &mut D::Buffer) -> Result<()> {
         let layer = &self.theta.layers[0];
         d.conv_grad_x(&self.scratch.grad_z[0], &layer.conv, layer.geometry, grad_x, workspace)
     }
 }
 
 /// Tensors by name, to be written.
-type NamedMut<'a, D> = Vec<(String, &'a mut Tensor<D>)>;
+type NamedMut<'a, B> = Vec<(String, &'a mut Tensor<B>)>;
 
 /// The block, with its input.
 pub(super) struct First<D: Device> {
     /// x, `[N, H, W, C]`, kept for the backward.
-    pub input: Tensor<D>,
+    pub input: Tensor<D::Buffer>,
     main: Way<D>,
     shortcut: Option<Way<D>>,
 }
@@ -138,7 +144,7 @@ impl<D: Device> First<D> {
     }
 
     /// The maps whose first extent is the batch.
-    pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D>> {
+    pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         let Self { input, main, shortcut } = self;
         let ways = [main].into_iter().chain(shortcut);
         [input].into_iter().chain(ways.flat_map(|way| way.cache.maps_mut().chain(way.scratch.maps_mut())))
@@ -152,7 +158,7 @@ impl<D: Device> First<D> {
     }
 
     /// `y = relu(F + S)` from what the last evaluation left. `idle` is of y's shape.
-    pub fn output(&self, d: &D, idle: &mut Tensor<D>, y: &mut Tensor<D>) -> Result<()> {
+    pub fn output(&self, d: &D, idle: &mut Tensor<D::Buffer>, y: &mut Tensor<D::Buffer>) -> Result<()> {
         let Self { input, main: Way { theta, stats, cache, .. }, shortcut } = self;
         let x = match shortcut {
             None => input,
@@ -170,9 +176,9 @@ impl<D: Device> First<D> {
     pub fn backward(
         &mut self,
         d: &D,
-        grad: &mut Tensor<D>,
-        grad_x: Option<&mut Tensor<D>>,
-        idle: &mut Tensor<D>,
+        grad: &mut Tensor<D::Buffer>,
+        grad_x: Option<&mut Tensor<D::Buffer>>,
+        idle: &mut Tensor<D::Buffer>,
         workspace: &mut D::Buffer,
     ) -> Result<()> {
         let Self { input, main, shortcut } = self;
@@ -187,7 +193,7 @@ impl<D: Device> First<D> {
     }
 
     /// One SGD step.
-    pub fn update(&mut self, d: &D, sgd: Sgd<'_, D>) -> Result<()> {
+    pub fn update(&mut self, d: &D, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
         for (_, Way { theta, grad, velocity, .. }) in self.ways_mut() {
             let moved = velocity.named_mut().zip(theta.named_mut());
             for ((_, grad), ((_, velocity), (_, theta))) in grad.named().zip(moved) {
@@ -198,21 +204,21 @@ impl<D: Device> First<D> {
     }
 
     /// Parameters and running statistics by name.
-    pub fn named(&self) -> impl Iterator<Item = (String, &Tensor<D>)> {
+    pub fn named(&self) -> impl Iterator<Item = (String, &Tensor<D::Buffer>)> {
         self.ways().flat_map(|(prefix, way)| {
             way.theta.named().chain(way.running.named()).map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
         })
     }
 
     /// Velocities by their parameters' names.
-    pub fn velocities(&self) -> impl Iterator<Item = (String, &Tensor<D>)> {
+    pub fn velocities(&self) -> impl Iterator<Item = (String, &Tensor<D::Buffer>)> {
         self.ways().flat_map(|(prefix, way)| {
             way.velocity.named().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
         })
     }
 
     /// Parameters and running statistics, and the velocities, to be written.
-    pub fn all_mut(&mut self) -> [NamedMut<'_, D>; 2] {
+    pub fn all_mut(&mut self) -> [NamedMut<'_, D::Buffer>; 2] {
         let (mut weights, mut velocities) = (Vec::new(), Vec::new());
         for (prefix, Way { theta, running, velocity, .. }) in self.ways_mut() {
             let name = |name: &str| format!("{prefix}{name}");
@@ -223,7 +229,7 @@ impl<D: Device> First<D> {
     }
 
     /// Gradients by their parameters' names.
-    pub fn gradients(&self) -> impl Iterator<Item = (String, &Tensor<D>)> {
+    pub fn gradients(&self) -> impl Iterator<Item = (String, &Tensor<D::Buffer>)> {
         self.ways()
             .flat_map(|(prefix, way)| way.grad.named().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor)))
     }

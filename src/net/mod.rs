@@ -61,29 +61,29 @@ pub struct Net<D: Device, F: Field<D> = Basic> {
     ends: Ends<D>,
     ends_grad: Ends<D>,
     ends_velocity: Ends<D>,
-    stem_running: BnRunning<D>,
-    stem_stats: BnStats<D>,
+    stem_running: BnRunning<D::Buffer>,
+    stem_stats: BnStats<D::Buffer>,
     /// The stem's convolution of the images, kept for its backward; its output is `relu(bn(.))` of it.
-    stem_z: Tensor<D>,
+    stem_z: Tensor<D::Buffer>,
     /// The stages from the stem to the head, one or more.
     pub stages: Vec<Stage<D, F>>,
     /// The ReLU of the last stage's state, in a staged net.
-    features: Option<Tensor<D>>,
+    features: Option<Tensor<D::Buffer>>,
     /// Side of the head's pooling windows.
     pool: usize,
-    images: Tensor<D>,
-    labels: Tensor<D>,
-    pooled: Tensor<D>,
-    grad_pooled: Tensor<D>,
-    logits: Tensor<D>,
-    grad_logits: Tensor<D>,
-    outcome: Tensor<D>,
+    images: Tensor<D::Buffer>,
+    labels: Tensor<D::Buffer>,
+    pooled: Tensor<D::Buffer>,
+    grad_pooled: Tensor<D::Buffer>,
+    logits: Tensor<D::Buffer>,
+    grad_logits: Tensor<D::Buffer>,
+    outcome: Tensor<D::Buffer>,
     /// The learning rate, `[1]`.
-    rate: Tensor<D>,
+    rate: Tensor<D::Buffer>,
     /// The data set, once [`Net::hold`] has one.
     data: Option<D::Data>,
     /// The table that a training pass goes by, `[1]`.
-    table: Tensor<D>,
+    table: Tensor<D::Buffer>,
     /// The passes that the device has recorded.
     recorded: Vec<Recorded<D>>,
 }
@@ -260,7 +260,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     /// The logits of the last batch, `[N, 1, 1, K]`.
-    pub fn logits(&self) -> &Tensor<D> {
+    pub fn logits(&self) -> &Tensor<D::Buffer> {
         &self.logits
     }
 }

@@ -42,7 +42,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// The visitor's.
-    pub fn each_checkpointed<'a>(&'a self, visit: &mut dyn FnMut(&str, &'a Tensor<D>) -> Result<()>) -> Result<()> {
+    pub fn each_checkpointed<'a>(
+        &'a self,
+        visit: &mut dyn FnMut(&str, &'a Tensor<D::Buffer>) -> Result<()>,
+    ) -> Result<()> {
         let running_ends =
             [("stem.bn.running_mean", &self.stem_running.mean), ("stem.bn.running_var", &self.stem_running.var)];
         for (name, tensor) in self.ends.named().into_iter().chain(running_ends) {
@@ -80,7 +83,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     /// The same tensors in a list.
-    pub fn checkpointed(&self) -> Vec<(String, &Tensor<D>)> {
+    pub fn checkpointed(&self) -> Vec<(String, &Tensor<D::Buffer>)> {
         let mut all = Vec::new();
         let listed = self.each_checkpointed(&mut |name, tensor| {
             all.push((name.to_string(), tensor));
@@ -91,13 +94,13 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     /// The same tensors, to be written.
-    pub fn checkpointed_mut(&mut self) -> Vec<(String, &mut Tensor<D>)> {
+    pub fn checkpointed_mut(&mut self) -> Vec<(String, &mut Tensor<D::Buffer>)> {
         let prefixes: Vec<Prefix> = (0..self.stages.len()).map(|s| self.prefix(s)).collect();
-        let mut all: Vec<(String, &mut Tensor<D>)> = Vec::new();
+        let mut all: Vec<(String, &mut Tensor<D::Buffer>)> = Vec::new();
         all.extend(self.ends.named_mut().map(|(name, tensor)| (name.to_string(), tensor)));
         all.push(("stem.bn.running_mean".into(), &mut self.stem_running.mean));
         all.push(("stem.bn.running_var".into(), &mut self.stem_running.var));
-        let mut velocities: Vec<(String, &mut Tensor<D>)> = Vec::new();
+        let mut velocities: Vec<(String, &mut Tensor<D::Buffer>)> = Vec::new();
         for (prefix, Stage { first, stack, .. }) in prefixes.iter().zip(&mut self.stages) {
             if let Some(first) = first {
                 let [weights, moving] = first.all_mut();
@@ -123,8 +126,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     /// Every gradient with its parameter's name; those of residual blocks only where updates come after the sweep.
-    pub fn gradients(&self) -> Vec<(String, &Tensor<D>)> {
-        let mut all: Vec<(String, &Tensor<D>)> = Vec::new();
+    pub fn gradients(&self) -> Vec<(String, &Tensor<D::Buffer>)> {
+        let mut all: Vec<(String, &Tensor<D::Buffer>)> = Vec::new();
         all.extend(self.ends_grad.named().map(|(name, tensor)| (name.to_string(), tensor)));
         for (s, Stage { first, work, .. }) in self.stages.iter().enumerate() {
             let prefix = self.prefix(s);

@@ -22,7 +22,7 @@ pub struct Stage<D: Device, F: Field<D> = Basic> {
     /// The sweep's memory.
     pub work: Work<D, F>,
     /// How far the last sweep's reconstruction of x_0 was, `[2]`.
-    distance: Tensor<D>,
+    distance: Tensor<D::Buffer>,
     /// What the steps of a pass gave.
     pub(super) tape: Tape<D>,
 }
@@ -30,9 +30,9 @@ pub struct Stage<D: Device, F: Field<D> = Basic> {
 /// What the last steps of a pass gave, where the device writes it.
 pub(super) struct Tape<D: Device> {
     /// The step's number in its pass, `[1]`.
-    pub step: Tensor<D>,
+    pub step: Tensor<D::Buffer>,
     /// `[1, 1, STEPS_AHEAD, 4]`, and its copy.
-    results: Tensor<D>,
+    results: Tensor<D::Buffer>,
     read: Vec<D::Real>,
 }
 
@@ -92,7 +92,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// Where the stage takes its input.
-    pub(super) fn input(&mut self) -> (&mut Tensor<D>, &mut D::Buffer) {
+    pub(super) fn input(&mut self) -> (&mut Tensor<D::Buffer>, &mut D::Buffer) {
         let workspace = self.work.scratch.idle().workspace;
         (self.first.as_mut().map_or(&mut self.work.x, |first| &mut first.input), workspace)
     }
@@ -106,7 +106,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// The ReLU between this stage's x_N, which its sweep starts from, and the next block or the head: `y = relu(x_N)`.
-    pub(super) fn leave(&self, d: &D, y: &mut Tensor<D>) -> Result<()> {
+    pub(super) fn leave(&self, d: &D, y: &mut Tensor<D::Buffer>) -> Result<()> {
         d.copy(self.work.output(), y)?;
         d.relu(y)
     }
@@ -116,7 +116,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     pub(super) fn measure_drift(
         &mut self,
         d: &D,
-        recompute: impl FnOnce(&mut Tensor<D>, &mut Tensor<D>, Option<&First<D>>) -> Result<()>,
+        recompute: impl FnOnce(&mut Tensor<D::Buffer>, &mut Tensor<D::Buffer>, Option<&First<D>>) -> Result<()>,
     ) -> Result<()> {
         let Self { first, work, distance, .. } = self;
         let on_grid = work.ends_in_carry && work.coder.as_ref().is_some_and(|coder| coder.pass == CodedPass::Altered);
@@ -156,7 +156,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// Applies SGD to everything that the sweep has not updated, unless that met a reconstruction worth nothing.
-    pub(super) fn update(&mut self, d: &D, update: Update, sgd: Sgd<'_, D>) -> Result<()> {
+    pub(super) fn update(&mut self, d: &D, update: Update, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
         let Self { first, stack, work, .. } = self;
         let sgd = Sgd { loss: &work.verdict, ..sgd };
         if let Some(first) = first {
@@ -171,7 +171,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// Writes what a step gave to the tape: see [`Device::record_step`].
-    pub(super) fn record(&mut self, d: &D, outcome: &Tensor<D>, trained: bool) -> Result<()> {
+    pub(super) fn record(&mut self, d: &D, outcome: &Tensor<D::Buffer>, trained: bool) -> Result<()> {
         let distance = (trained && self.work.x_rec.is_some()).then_some(&self.distance);
         let Tape { step, results, .. } = &mut self.tape;
         d.record_step(outcome, distance, !trained, results, step)
@@ -179,7 +179,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
 
     /// The last sweep's drift at x_0 and its largest at an anchor.
     pub(super) fn drift(&self, d: &D) -> Result<(Option<f64>, Option<f64>)> {
-        let relative_in = |pair: &Tensor<D>| -> Result<f64> {
+        let relative_in = |pair: &Tensor<D::Buffer>| -> Result<f64> {
             let mut values = [D::Real::default(); 2];
             d.download(pair, &mut values)?;
             Ok(relative(values.map(Real::to_f64)))

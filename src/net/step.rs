@@ -223,11 +223,11 @@ pub(super) fn relative(pair: [f64; 2]) -> f64 {
     (pair[0] / pair[1].max(f64::MIN_POSITIVE)).sqrt()
 }
 
-fn on_device<'a, D: Device>(step: SgdStep, lr: &'a Tensor<D>, loss: &'a Tensor<D>) -> Sgd<'a, D> {
+fn on_device<'a, B>(step: SgdStep, lr: &'a Tensor<B>, loss: &'a Tensor<B>) -> Sgd<'a, B> {
     Sgd { lr, loss, momentum: step.momentum, weight_decay: step.weight_decay }
 }
 
-fn read_pair<D: Device>(d: &D, tensor: &Tensor<D>) -> Result<[f64; 2]> {
+fn read_pair<D: Device>(d: &D, tensor: &Tensor<D::Buffer>) -> Result<[f64; 2]> {
     let mut pair = [D::Real::default(); 2];
     d.download(tensor, &mut pair)?;
     Ok(pair.map(Real::to_f64))

@@ -1,6 +1,6 @@
 //! Codes of increments, one f64 a code: see [`crate::code`].
 
-use super::{Reference, Tensor};
+use super::{Buffer, Tensor};
 use crate::code::{Bits, COMPANDING, Code, Coder, LEVEL_1, LEVELS_2, SIGMA_MIN, THRESHOLD_2, unit};
 use crate::operands::Affine;
 
@@ -13,7 +13,7 @@ pub struct Quantiser {
 }
 
 impl Quantiser {
-    fn of(coder: &Coder<Reference>, code: &Code<Reference>, channel: usize) -> Self {
+    fn of(coder: &Coder<Buffer>, code: &Code<Buffer>, channel: usize) -> Self {
         let (mean, rstd) = (code.scale.mean.values()[channel], code.scale.rstd.values()[channel]);
         Self { bits: coder.bits, unit: coder.grid.values()[0], mean, rstd }
     }
@@ -68,7 +68,7 @@ pub fn round(unit: f64, x: &mut [f64]) {
 }
 
 /// Mean and 1/sigma of `h sum_k bn_k(z_k) + c`.
-pub fn scale(h: f64, last: &[&Affine<Reference>], rest: &[f64], mean: &mut [f64], rstd: &mut [f64]) {
+pub fn scale(h: f64, last: &[&Affine<Buffer>], rest: &[f64], mean: &mut [f64], rstd: &mut [f64]) {
     for (c, rest) in rest.iter().enumerate() {
         let beta: f64 = last.iter().map(|affine| affine.beta.values()[c]).sum();
         let gamma: f64 = last.iter().map(|affine| affine.gamma.values()[c].abs()).sum();
@@ -79,12 +79,7 @@ pub fn scale(h: f64, last: &[&Affine<Reference>], rest: &[f64], mean: &mut [f64]
 }
 
 /// See [`crate::device::Device::encode`].
-pub fn encode(
-    coder: &mut Coder<Reference>,
-    carry: &mut Tensor,
-    mut x: Option<&mut Tensor>,
-    code: &mut Code<Reference>,
-) {
+pub fn encode(coder: &mut Coder<Buffer>, carry: &mut Tensor, mut x: Option<&mut Tensor>, code: &mut Code<Buffer>) {
     let (c, pixels) = (carry.shape().c(), carry.shape().pixels());
     let mut rest = vec![0.0; c];
     for (i, carry) in carry.values_mut().iter_mut().enumerate() {
@@ -103,7 +98,7 @@ pub fn encode(
 }
 
 /// See [`crate::device::Device::decode`].
-pub fn decode(coder: &Coder<Reference>, code: &Code<Reference>, x: &mut Tensor) {
+pub fn decode(coder: &Coder<Buffer>, code: &Code<Buffer>, x: &mut Tensor) {
     let c = x.shape().c();
     for (i, x) in x.values_mut().iter_mut().enumerate() {
         *x -= Quantiser::of(coder, code, i % c).level(code.packed.values()[i]);

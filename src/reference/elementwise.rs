@@ -1,6 +1,6 @@
 //! Element by element.
 
-use super::Reference;
+use super::Buffer;
 use crate::device::Sgd;
 
 /// `y = a x + b y`.
@@ -32,7 +32,7 @@ pub fn squared_distance(x: &[f64], y: &[f64]) -> [f64; 2] {
 }
 
 /// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
-pub fn sgd(step: Sgd<'_, Reference>, grad: &[f64], velocity: &mut [f64], theta: &mut [f64]) {
+pub fn sgd(step: Sgd<'_, Buffer>, grad: &[f64], velocity: &mut [f64], theta: &mut [f64]) {
     let (lr, loss) = (step.lr.values()[0], step.loss.values()[0]);
     if !loss.is_finite() {
         return;

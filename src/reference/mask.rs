@@ -1,10 +1,10 @@
 //! Masks of ReLUs behind a batch norm, one f64 a bit: see [`crate::device::Device::relu_mask`].
 
-use super::Reference;
+use super::Buffer;
 use crate::operands::{Affine, BnStats};
 
 /// Batch norm by its slope, so that its zero can be asked for.
-struct Norm<'a>(&'a BnStats<Reference>, &'a Affine<Reference>);
+struct Norm<'a>(&'a BnStats<Buffer>, &'a Affine<Buffer>);
 
 impl Norm<'_> {
     /// The slope, and `bn(z)`, in channel c.
@@ -16,7 +16,7 @@ impl Norm<'_> {
 }
 
 /// `mask = bn(z) > 0`.
-pub fn keep(z: &[f64], stats: &BnStats<Reference>, affine: &Affine<Reference>, mask: &mut [f64]) {
+pub fn keep(z: &[f64], stats: &BnStats<Buffer>, affine: &Affine<Buffer>, mask: &mut [f64]) {
     let norm = Norm(stats, affine);
     let channels = affine.gamma.values().len();
     for (i, (mask, z)) in mask.iter_mut().zip(z).enumerate() {
@@ -25,7 +25,7 @@ pub fn keep(z: &[f64], stats: &BnStats<Reference>, affine: &Affine<Reference>, m
 }
 
 /// z mirrored at bn's zero where the sign of `bn(z)` is not the mask's.
-pub fn replay(mask: &[f64], stats: &BnStats<Reference>, affine: &Affine<Reference>, z: &mut [f64]) {
+pub fn replay(mask: &[f64], stats: &BnStats<Buffer>, affine: &Affine<Buffer>, z: &mut [f64]) {
     let norm = Norm(stats, affine);
     let channels = affine.gamma.values().len();
     for (i, (z, mask)) in z.iter_mut().zip(mask).enumerate() {

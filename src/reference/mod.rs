@@ -13,26 +13,44 @@ mod pool;
 
 use std::sync::Arc;
 
-use crate::code::{Bits, Code, Coder};
+use crate::check;
+use crate::code::{Code, Coder};
 use crate::data::{Dataset, Held, Part, Place};
 use crate::device::{Device, PassPosition, Sgd};
 use crate::error::Result;
-use crate::fit;
 use crate::host::{HostBuffer, HostRegion, judge, record_step};
+use crate::memory::Memory;
 use crate::operands::{Affine, BnRunning, BnStats, Measure};
-use crate::shape::{Conv, Shape, check};
+use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor as DeviceTensor;
 
 /// The reference device; it has no state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reference;
 
-type Tensor = DeviceTensor<Reference>;
+type Buffer = HostBuffer<f64>;
+type Tensor = DeviceTensor<Buffer>;
 
-impl Device for Reference {
+impl Memory for Reference {
     type Real = f64;
     type Region = HostRegion<f64>;
     type Buffer = HostBuffer<f64>;
+
+    /// The region is filled with NaN, so that a result which reads memory nobody wrote shows it.
+    fn reserve(&self, len: usize) -> Result<Self::Region> {
+        let region = HostRegion::new(len)?;
+        // SAFETY: the region is whole and nothing else was carved from it yet; this buffer is gone before anything is.
+        unsafe { region.carve(0, len) }.fill(f64::NAN);
+        Ok(region)
+    }
+
+    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Buffer {
+        // SAFETY: handed on to the caller.
+        unsafe { region.carve(offset, len) }
+    }
+}
+
+impl Device for Reference {
     type Recording = ();
     type Data = Held;
 
@@ -43,27 +61,14 @@ impl Device for Reference {
         "reference (f64)".into()
     }
 
-    /// The region is filled with NaN, so that a result which reads memory nobody wrote shows it.
-    fn reserve(&self, len: usize) -> Result<Self::Region> {
-        let region = HostRegion::new(len)?;
-        // SAFETY: the region is whole and nothing else was carved from it yet; this buffer is gone before anything is.
-        unsafe { region.carve(0, len) }.fill(f64::NAN);
-        Ok(region)
-    }
-
-    unsafe fn carve(&self, region: &Self::Region, offset: usize, len: usize) -> Self::Buffer {
-        // SAFETY: handed on to the caller.
-        unsafe { region.carve(offset, len) }
-    }
-
     fn upload(&self, from: &[f64], to: &mut Tensor) -> Result<()> {
-        fit::host("upload", from.len(), to.shape())?;
+        check::host("upload", from.len(), to.shape())?;
         to.values_mut().copy_from_slice(from);
         Ok(())
     }
 
     fn download(&self, from: &Tensor, to: &mut [f64]) -> Result<()> {
-        fit::host("download", to.len(), from.shape())?;
+        check::host("download", to.len(), from.shape())?;
         to.copy_from_slice(from.values());
         Ok(())
     }
@@ -85,11 +90,11 @@ impl Device for Reference {
         &self,
         data: &Held,
         part: Part,
-        position: PassPosition<'_, Self>,
+        position: PassPosition<'_, Buffer>,
         images: &mut Tensor,
         labels: &mut Tensor,
     ) -> Result<()> {
-        fit::batch("draw_batch", images.shape(), labels.shape())?;
+        check::batch("draw_batch", images.shape(), labels.shape())?;
         data::draw_batch(data, part, position, images.values_mut(), labels.values_mut());
         Ok(())
     }
@@ -103,7 +108,7 @@ impl Device for Reference {
         step_acc: &mut Tensor,
     ) -> Result<()> {
         let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
-        fit::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        check::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
         let distance = distance.map(Tensor::values);
         record_step(outcome.values(), distance, always, results.values_mut(), step_acc.values_mut());
         Ok(())
@@ -115,13 +120,13 @@ impl Device for Reference {
     }
 
     fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
-        check("copy", x.shape(), y.shape())?;
+        check::equal("copy", x.shape(), y.shape())?;
         y.values_mut().copy_from_slice(x.values());
         Ok(())
     }
 
     fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
-        check("axpby", x.shape(), y_acc.shape())?;
+        check::equal("axpby", x.shape(), y_acc.shape())?;
         elementwise::axpby(a, x.values(), b, y_acc.values_mut());
         Ok(())
     }
@@ -132,21 +137,14 @@ impl Device for Reference {
     }
 
     fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
-        check("relu_grad", y.shape(), grad.shape())?;
+        check::equal("relu_grad", y.shape(), grad.shape())?;
         elementwise::relu_grad(y.values(), grad.values_mut());
         Ok(())
     }
 
-    fn squared_distance(
-        &self,
-        x: &Tensor,
-        y: &Tensor,
-        out: &mut Tensor,
-        at: usize,
-        _: &mut Self::Buffer,
-    ) -> Result<()> {
-        check("squared_distance", x.shape(), y.shape())?;
-        fit::part("squared_distance", at..at + 2, out.shape())?;
+    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, at: usize, _: &mut Buffer) -> Result<()> {
+        check::equal("squared_distance", x.shape(), y.shape())?;
+        check::part("squared_distance", at..at + 2, out.shape())?;
         let sums = elementwise::squared_distance(x.values(), y.values());
         out.values_mut()[at..at + 2].copy_from_slice(&sums);
         Ok(())
@@ -160,25 +158,20 @@ impl Device for Reference {
         Ok(x.values().iter().all(|v| v.is_finite()))
     }
 
-    /// One f64 a code.
-    fn code_len(image_len: usize, _: Bits) -> usize {
-        image_len
-    }
-
-    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
-        check("code_start", Shape::vector(1), grid.shape())?;
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::equal("code_start", Shape::vector(1), grid.shape())?;
         code::start(x_acc.values_mut(), grid.values_mut());
         Ok(())
     }
 
     fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
-        check("code_round", Shape::vector(1), grid.shape())?;
+        check::equal("code_round", Shape::vector(1), grid.shape())?;
         code::round(grid.values()[0], x_acc.values_mut());
         Ok(())
     }
 
-    fn code_scale(&self, h: f64, last: &[&Affine<Self>], rest: &Tensor, scale: &mut BnStats<Self>) -> Result<()> {
-        last.iter().try_for_each(|affine| fit::norm("code_scale", rest.shape().c(), scale, affine))?;
+    fn code_scale(&self, h: f64, last: &[&Affine<Buffer>], rest: &Tensor, scale: &mut BnStats<Buffer>) -> Result<()> {
+        last.iter().try_for_each(|affine| check::norm("code_scale", rest.shape().c(), scale, affine))?;
         let BnStats { mean, rstd } = scale;
         code::scale(h, last, rest.values(), mean.values_mut(), rstd.values_mut());
         Ok(())
@@ -186,20 +179,20 @@ impl Device for Reference {
 
     fn encode(
         &self,
-        coder: &mut Coder<Self>,
+        coder: &mut Coder<Buffer>,
         carry_acc: &mut Tensor,
         x_acc: Option<&mut Tensor>,
-        code: &mut Code<Self>,
-        _: &mut Self::Buffer,
+        code: &mut Code<Buffer>,
+        _: &mut Buffer,
     ) -> Result<()> {
-        fit::code("encode", carry_acc.shape(), coder, code)?;
-        x_acc.as_ref().map_or(Ok(()), |x| check("encode", carry_acc.shape(), x.shape()))?;
+        check::code::<Self::Real, _>("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check::equal("encode", carry_acc.shape(), x.shape()))?;
         code::encode(coder, carry_acc, x_acc, code);
         Ok(())
     }
 
-    fn decode(&self, coder: &Coder<Self>, code: &Code<Self>, x_acc: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
-        fit::code("decode", x_acc.shape(), coder, code)?;
+    fn decode(&self, coder: &Coder<Buffer>, code: &Code<Buffer>, x_acc: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::code::<Self::Real, _>("decode", x_acc.shape(), coder, code)?;
         code::decode(coder, code, x_acc);
         Ok(())
     }
@@ -209,13 +202,13 @@ impl Device for Reference {
     }
 
     fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
-        fit::part("judge", at..at + 4, errors.shape())?;
+        check::part("judge", at..at + 4, errors.shape())?;
         judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
         Ok(())
     }
 
-    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, mask: &mut Tensor) -> Result<()> {
-        fit::mask("relu_mask", z.shape(), stats, affine, mask.shape())?;
+    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, mask: &mut Tensor) -> Result<()> {
+        check::mask::<Self::Real, _>("relu_mask", z.shape(), stats, affine, mask.shape())?;
         mask::keep(z.values(), stats, affine, mask.values_mut());
         Ok(())
     }
@@ -223,32 +216,25 @@ impl Device for Reference {
     fn relu_replay(
         &self,
         mask: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
         z_acc: &mut Tensor,
     ) -> Result<()> {
-        fit::mask("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        check::mask::<Self::Real, _>("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
         mask::replay(mask.values(), stats, affine, z_acc.values_mut());
         Ok(())
     }
 
-    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, _: &mut Self::Buffer) -> Result<()> {
-        fit::conv("conv", x.shape(), w.shape(), conv, y.shape())?;
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::conv("conv", x.shape(), w.shape(), conv, y.shape())?;
         let shape = x.shape();
         let c_out = w.shape().c();
         conv::conv(x.values(), shape, w.values(), c_out, conv, y.values_mut());
         Ok(())
     }
 
-    fn conv_grad_x(
-        &self,
-        grad_y: &Tensor,
-        w: &Tensor,
-        conv: Conv,
-        grad_x: &mut Tensor,
-        _: &mut Self::Buffer,
-    ) -> Result<()> {
-        fit::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
+    fn conv_grad_x(&self, grad_y: &Tensor, w: &Tensor, conv: Conv, grad_x: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
         let shape = grad_x.shape();
         conv::conv_grad_x(grad_y.values(), w.values(), w.shape().c(), conv, grad_x.values_mut(), shape);
         Ok(())
@@ -260,9 +246,9 @@ impl Device for Reference {
         grad_y: &Tensor,
         conv: Conv,
         grad_w_acc: &mut Tensor,
-        _: &mut Self::Buffer,
+        _: &mut Buffer,
     ) -> Result<()> {
-        fit::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
+        check::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
         let c_out = grad_w_acc.shape().c();
         conv::conv_grad_w(x.values(), x.shape(), grad_y.values(), c_out, conv, grad_w_acc.values_mut());
         Ok(())
@@ -272,25 +258,25 @@ impl Device for Reference {
         0
     }
 
-    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Self>, _: &mut Self::Buffer) -> Result<()> {
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Buffer>, _: &mut Buffer) -> Result<()> {
         let c = z.shape().c();
-        check("bn_stats", Shape::vector(c), measure.stats.mean.shape())?;
+        check::equal("bn_stats", Shape::vector(c), measure.stats.mean.shape())?;
         let BnStats { mean, rstd } = measure.stats;
         let running = measure.running.map(|r| (r.mean.values_mut(), r.var.values_mut()));
         batch_norm::stats(z.values(), c, mean.values_mut(), rstd.values_mut(), running);
         Ok(())
     }
 
-    fn bn_running_stats(&self, running: &BnRunning<Self>, stats: &mut BnStats<Self>) -> Result<()> {
-        check("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+    fn bn_running_stats(&self, running: &BnRunning<Buffer>, stats: &mut BnStats<Buffer>) -> Result<()> {
+        check::equal("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
         stats.mean.values_mut().copy_from_slice(running.mean.values());
         batch_norm::running_rstd(running.var.values(), stats.rstd.values_mut());
         Ok(())
     }
 
-    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Self>, affine: &Affine<Self>, y: &mut Tensor) -> Result<()> {
-        check("bn_apply", z.shape(), y.shape())?;
-        fit::norm("bn_apply", z.shape().c(), stats, affine)?;
+    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
+        check::equal("bn_apply", z.shape(), y.shape())?;
+        check::norm("bn_apply", z.shape().c(), stats, affine)?;
         batch_norm::apply(z.values(), &view(stats), affine.gamma.values(), affine.beta.values(), y.values_mut());
         Ok(())
     }
@@ -300,12 +286,12 @@ impl Device for Reference {
         grad_y: &Tensor,
         scale: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        sums: &mut Affine<Self>,
-        _: &mut Self::Buffer,
+        stats: &BnStats<Buffer>,
+        sums: &mut Affine<Buffer>,
+        _: &mut Buffer,
     ) -> Result<()> {
-        check("bn_grad_sums", z.shape(), grad_y.shape())?;
-        fit::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
+        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
         let Affine { gamma, beta } = sums;
         let out = (gamma.values_mut(), beta.values_mut());
         batch_norm::grad_sums(grad_y.values(), scale, z.values(), &view(stats), out);
@@ -317,15 +303,15 @@ impl Device for Reference {
         grad_y: &Tensor,
         scale: f64,
         z: &Tensor,
-        stats: &BnStats<Self>,
-        affine: &Affine<Self>,
-        sums: &Affine<Self>,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
+        sums: &Affine<Buffer>,
         grad_z: &mut Tensor,
     ) -> Result<()> {
-        check("bn_grad_z", z.shape(), grad_y.shape())?;
-        check("bn_grad_z", z.shape(), grad_z.shape())?;
-        fit::norm("bn_grad_z", z.shape().c(), stats, affine)?;
-        fit::norm("bn_grad_z", z.shape().c(), stats, sums)?;
+        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
+        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
+        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let sums = (sums.gamma.values(), sums.beta.values());
         let gamma = affine.gamma.values();
         batch_norm::grad_z(grad_y.values(), scale, z.values(), &view(stats), gamma, sums, grad_z.values_mut());
@@ -337,27 +323,27 @@ impl Device for Reference {
     }
 
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
-        fit::avg_pool("avg_pool", x.shape(), size, y.shape())?;
+        check::avg_pool("avg_pool", x.shape(), size, y.shape())?;
         pool::avg_pool(x.values(), x.shape(), size, y.values_mut());
         Ok(())
     }
 
     fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
-        fit::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
+        check::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
         let shape = grad_x.shape();
         pool::avg_pool_grad(grad_y.values(), size, grad_x.values_mut(), shape);
         Ok(())
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
-        fit::linear("linear", x.shape(), w.shape(), y.shape())?;
-        check("linear", Shape::vector(w.shape().c()), b.shape())?;
+        check::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check::equal("linear", Shape::vector(w.shape().c()), b.shape())?;
         linear::linear(x.values(), w.values(), b.values(), y.values_mut());
         Ok(())
     }
 
     fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
-        fit::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        check::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
         linear::linear_grad_x(grad_y.values(), w.values(), w.shape().c(), grad_x.values_mut());
         Ok(())
     }
@@ -369,8 +355,8 @@ impl Device for Reference {
         grad_w_acc: &mut Tensor,
         grad_b_acc: &mut Tensor,
     ) -> Result<()> {
-        fit::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
-        check("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check::equal("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
         linear::linear_grad_w(x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
         Ok(())
     }
@@ -382,16 +368,16 @@ impl Device for Reference {
         grad_logits: &mut Tensor,
         out: &mut Tensor,
     ) -> Result<()> {
-        fit::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
+        check::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
         let [mean_loss, correct] =
             loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
         out.values_mut().copy_from_slice(&[mean_loss, correct]);
         Ok(())
     }
 
-    fn sgd(&self, step: Sgd<'_, Self>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
-        check("sgd", theta.shape(), grad.shape())?;
-        check("sgd", theta.shape(), velocity.shape())?;
+    fn sgd(&self, step: Sgd<'_, Buffer>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+        check::equal("sgd", theta.shape(), grad.shape())?;
+        check::equal("sgd", theta.shape(), velocity.shape())?;
         elementwise::sgd(step, grad.values(), velocity.values_mut(), theta.values_mut());
         Ok(())
     }
@@ -403,6 +389,6 @@ struct Stats<'a> {
     rstd: &'a [f64],
 }
 
-fn view(stats: &BnStats<Reference>) -> Stats<'_> {
+fn view(stats: &BnStats<HostBuffer<f64>>) -> Stats<'_> {
     Stats { mean: stats.mean.values(), rstd: stats.rstd.values() }
 }

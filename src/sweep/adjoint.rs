@@ -14,7 +14,7 @@ pub(super) fn step<D: Device, F: Field<D>>(
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
     n: usize,
-    sgd: Sgd<'_, D>,
+    sgd: Sgd<'_, D::Buffer>,
 ) -> Result<()> {
     if corrected::fuses(spec, spec.fixed_point) {
         return corrected::fused_step(d, stack, work, n, Carry::Reconstruction, sgd);

@@ -23,7 +23,7 @@ pub(super) fn backward<D: Device, F: Field<D>>(
     d: &D,
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
-    sgd: Sgd<'_, D>,
+    sgd: Sgd<'_, D::Buffer>,
 ) -> Result<()> {
     (0..stack.steps()).rev().try_for_each(|n| work.pull(d, stack, n, Statistics::Saved, At::State(n), n, sgd))
 }

@@ -29,7 +29,7 @@ pub(super) fn backward<D: Device, F: Field<D>>(
     spec: &SweepSpec,
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
-    sgd: Sgd<'_, D>,
+    sgd: Sgd<'_, D::Buffer>,
 ) -> Result<()> {
     let every = spec.segment_steps(stack.depth());
     for start in (0..stack.steps()).step_by(every).rev() {

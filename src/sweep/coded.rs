@@ -104,7 +104,7 @@ pub(super) fn step<D: Device, F: Field<D>>(
     work: &mut Work<D, F>,
     n: usize,
     slot: usize,
-    sgd: Sgd<'_, D>,
+    sgd: Sgd<'_, D::Buffer>,
 ) -> Result<()> {
     if work.probes {
         reverse::reverse_step(d, spec, stack, work, n)?;

@@ -17,7 +17,7 @@ pub(super) fn step<D: Device, F: Field<D>>(
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
     n: usize,
-    sgd: Sgd<'_, D>,
+    sgd: Sgd<'_, D::Buffer>,
 ) -> Result<()> {
     if fuses(spec, passes) {
         return fused_step(d, stack, work, n, Carry::Correction, sgd);
@@ -41,7 +41,7 @@ pub(super) fn fused_step<D: Device, F: Field<D>>(
     work: &mut Work<D, F>,
     n: usize,
     carry: Carry,
-    sgd: Sgd<'_, D>,
+    sgd: Sgd<'_, D::Buffer>,
 ) -> Result<()> {
     let Work { x, x_rec, grad, caches, spare, grads, scratch, errors, verdict, .. } = work;
     let x_rec = x_rec.as_mut().expect("reconstructing modes have one");

@@ -6,6 +6,7 @@
 //! the iteration contracts.
 
 use super::SweepSpec;
+use crate::operands::HOPELESS;
 
 /// A sweep that reconstructs has the table of errors.
 pub(super) const MEASURED: &str = "the modes that reconstruct measure their errors";
@@ -17,9 +18,6 @@ pub const SUMS: usize = 4;
 pub(super) const fn row(n: usize) -> usize {
     SUMS * n
 }
-
-/// The squares of the local errors from which on a reconstruction is worth nothing: at any contraction, and where there is none.
-pub const HOPELESS: [f64; 2] = [0.25, 0.01];
 
 /// The local error of one step's reconstruction.
 #[derive(Clone, Copy, Debug, PartialEq)]

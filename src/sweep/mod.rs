@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::scheme::{Scheme, Stack, Statistics};
 pub use auto::Way;
-pub use errors::{HOPELESS, LocalError};
+pub use errors::LocalError;
 pub use work::{Grads, Work};
 
 /// How the backward sweep gets the states that it differentiates at.
@@ -359,7 +359,7 @@ pub fn backward<D: Device, F: Field<D>>(
     spec: &SweepSpec,
     stack: &mut Stack<D, F>,
     work: &mut Work<D, F>,
-    sgd: Sgd<'_, D>,
+    sgd: Sgd<'_, D::Buffer>,
 ) -> Result<()> {
     work.grads.clear(d)?;
     d.copy(sgd.loss, &mut work.verdict)?;

@@ -14,10 +14,10 @@ use crate::tensor::{Real, Tensor};
 /// Everything that a sweep works with besides the blocks. Allocated once, before the first step.
 pub struct Work<D: Device, F: Field<D> = Basic> {
     /// The state x_n; in a reconstructing sweep, the state it carries on from.
-    pub x: Tensor<D>,
+    pub x: Tensor<D::Buffer>,
     /// The reconstructed x~_n at which the VJP is taken; only in modes that reconstruct. In a forward pass that codes it is the
     /// carry, and ends as what the head sees.
-    pub x_rec: Option<Tensor<D>>,
+    pub x_rec: Option<Tensor<D::Buffer>>,
     /// Whether the last forward pass ended there.
     pub(crate) ends_in_carry: bool,
     /// How each step's state is found again on the way back.
@@ -25,29 +25,29 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
     /// Whether the sweep also measures what reconstruction would be worth in coded blocks, for an evaluation more each.
     pub(crate) probes: bool,
     /// What all codes share, in the modes that code.
-    pub(crate) coder: Option<Coder<D>>,
+    pub(crate) coder: Option<Coder<D::Buffer>>,
     /// The codes that there is room for.
-    pub(crate) codes: Vec<Code<D>>,
+    pub(crate) codes: Vec<Code<D::Buffer>>,
     /// The steps' local errors, `[4]` each; see [`LocalError`].
-    pub(super) errors: Option<Tensor<D>>,
+    pub(super) errors: Option<Tensor<D::Buffer>>,
     /// The same on the host, as last read.
     sums: Vec<D::Real>,
     /// What they say of each step; none where the sweep measured nothing.
     pub(crate) measured: Vec<Option<LocalError>>,
     /// The step's loss, `[2]`, and NaN where a block's reconstruction was worth nothing.
-    pub(crate) verdict: Tensor<D>,
+    pub(crate) verdict: Tensor<D::Buffer>,
     /// The cotangent g = dL/dx_n.
-    pub grad: Tensor<D>,
+    pub grad: Tensor<D::Buffer>,
     /// Heun's inner cotangents.
     pub(super) cotangents: Option<HeunCotangents<D>>,
     /// What evaluations leave for pullbacks: as many as the mode stores, at least one.
     pub(super) caches: Vec<StepCache<D, F>>,
     /// Stored states: backprop's inputs of every step, checkpoint's inputs of every segment, or anchors.
-    pub(super) states: Vec<Tensor<D>>,
+    pub(super) states: Vec<Tensor<D::Buffer>>,
     /// Checkpoint's states inside the segment being recomputed.
-    pub(super) segment: Vec<Tensor<D>>,
+    pub(super) segment: Vec<Tensor<D::Buffer>>,
     /// Squared distance of the reconstruction at each anchor, and the anchor's squared norm: `[2]` each.
-    pub anchor_distances: Vec<Tensor<D>>,
+    pub anchor_distances: Vec<Tensor<D::Buffer>>,
     /// Statistics that nobody keeps.
     pub(super) spare: StepStats<D, F>,
     /// The parameter gradients.
@@ -113,12 +113,12 @@ impl<D: Device, F: Field<D>> Work<D, F> {
     }
 
     /// The stored states in the order of the steps that start there; `backprop` stores all from x_0 on.
-    pub fn states(&self) -> &[Tensor<D>] {
+    pub fn states(&self) -> &[Tensor<D::Buffer>] {
         &self.states
     }
 
     /// What the head sees of the last forward pass: x_N, with what no code held.
-    pub fn output(&self) -> &Tensor<D> {
+    pub fn output(&self) -> &Tensor<D::Buffer> {
         match &self.x_rec {
             Some(carry) if self.ends_in_carry => carry,
             _ => &self.x,
@@ -182,7 +182,7 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         statistics: Statistics,
         at: At,
         cache: usize,
-        sgd: Sgd<'_, D>,
+        sgd: Sgd<'_, D::Buffer>,
     ) -> Result<()> {
         self.grads.begin(d, stack, n)?;
         let Self { x, x_rec, grad, cotangents, caches, states, segment, spare, grads, scratch, .. } = self;
@@ -272,7 +272,7 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
 
     /// Takes in the gradients that step n completed: updates their blocks, if updates are in the sweep, none of whose later
     /// steps uses them. One theta for all blocks is used to the end, so that its update comes after the sweep's last step.
-    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D, F>, n: usize, sgd: Sgd<'_, D>) -> Result<()> {
+    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D, F>, n: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
         let stages = stack.scheme.stages();
         let complete = if n == 0 { 0..stages } else { n + stages - 1..n + stages };
         if let Some(sum) = &mut self.sum {
@@ -295,7 +295,7 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn apply(&self, d: &D, stack: &mut Stack<D, F>, layer: usize, sgd: Sgd<'_, D>) -> Result<()> {
+    pub fn apply(&self, d: &D, stack: &mut Stack<D, F>, layer: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
         let Stack { theta, velocity, .. } = stack;
         let grad = self.sum.as_ref().unwrap_or(&self.slots[layer % self.slots.len()]);
         F::sgd(d, sgd, grad, &mut velocity[layer], &mut theta[layer])

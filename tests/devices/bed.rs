@@ -31,11 +31,11 @@ impl<'d, D: Device> Bed<'d, D> {
         Arena::new(self.d, padded_bytes::<D::Real>(elements)).expect("arena")
     }
 
-    pub fn empty(&mut self, shape: Shape) -> Tensor<D> {
+    pub fn empty(&mut self, shape: Shape) -> Tensor<D::Buffer> {
         self.arena(shape.len()).tensor(Category::Scratch, shape).expect("tensor")
     }
 
-    pub fn tensor(&mut self, shape: Shape, values: &[f64]) -> Tensor<D> {
+    pub fn tensor(&mut self, shape: Shape, values: &[f64]) -> Tensor<D::Buffer> {
         let mut tensor = self.empty(shape);
         write(self.d, values, &mut tensor);
         tensor
@@ -45,19 +45,19 @@ impl<'d, D: Device> Bed<'d, D> {
         self.empty(Shape::vector(len)).buffer
     }
 
-    pub fn read(&self, tensor: &Tensor<D>) -> Vec<f64> {
+    pub fn read(&self, tensor: &Tensor<D::Buffer>) -> Vec<f64> {
         read(self.d, tensor)
     }
 
-    pub fn affine(&mut self, c: usize, gamma: &[f64], beta: &[f64]) -> Affine<D> {
+    pub fn affine(&mut self, c: usize, gamma: &[f64], beta: &[f64]) -> Affine<D::Buffer> {
         Affine { gamma: self.tensor(Shape::vector(c), gamma), beta: self.tensor(Shape::vector(c), beta) }
     }
 
-    pub fn stats(&mut self, c: usize, mean: &[f64], rstd: &[f64]) -> BnStats<D> {
+    pub fn stats(&mut self, c: usize, mean: &[f64], rstd: &[f64]) -> BnStats<D::Buffer> {
         BnStats { mean: self.tensor(Shape::vector(c), mean), rstd: self.tensor(Shape::vector(c), rstd) }
     }
 
-    pub fn theta(&mut self, c: usize, seed: u64) -> BasicTheta<D> {
+    pub fn theta(&mut self, c: usize, seed: u64) -> BasicTheta<D::Buffer> {
         let weight = Shape::weight(3, c, c);
         // magnitudes about those of Kaiming-uniform weights, so that z stays of order 1
         let scale = 1.0 / (9.0 * c as f64).sqrt();
@@ -70,7 +70,7 @@ impl<'d, D: Device> Bed<'d, D> {
         }
     }
 
-    pub fn basic_stats(&mut self, c: usize, seed: u64) -> BasicStats<D> {
+    pub fn basic_stats(&mut self, c: usize, seed: u64) -> BasicStats<D::Buffer> {
         BasicStats {
             bn1: self.stats(c, &uniform(seed, c), &around_one(seed + 1, c)),
             bn2: self.stats(c, &uniform(seed + 2, c), &around_one(seed + 3, c)),
@@ -78,7 +78,7 @@ impl<'d, D: Device> Bed<'d, D> {
         }
     }
 
-    pub fn scratch(&mut self, map: Shape) -> Scratch<D> {
+    pub fn scratch(&mut self, map: Shape) -> Scratch<D::Buffer> {
         // the maps serve the default bodies, which every device can run
         let workspace = self.d.block_workspace(map);
         // every tensor may be padded by up to 64 bytes

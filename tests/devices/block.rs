@@ -1,6 +1,6 @@
 //! One residual block: the fused operations against the reference and against their definitions.
 
-use rewind::code::{Bits, Code, CodedPass, Coder};
+use rewind::code::{Bits, Code, CodedPass, Coder, code_bytes, coder_bytes};
 use rewind::device::{Device, Sgd};
 use rewind::fused;
 use rewind::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
@@ -14,14 +14,14 @@ use crate::{MAPS, compare};
 
 /// The state of a block before a fused operation.
 struct Block<D: Device> {
-    x: Tensor<D>,
-    x_rec: Tensor<D>,
-    grad: Tensor<D>,
-    theta: BasicTheta<D>,
-    stats: BasicStats<D>,
-    cache: BasicCache<D>,
-    grad_theta: BasicTheta<D>,
-    scratch: Scratch<D>,
+    x: Tensor<D::Buffer>,
+    x_rec: Tensor<D::Buffer>,
+    grad: Tensor<D::Buffer>,
+    theta: BasicTheta<D::Buffer>,
+    stats: BasicStats<D::Buffer>,
+    cache: BasicCache<D::Buffer>,
+    grad_theta: BasicTheta<D::Buffer>,
+    scratch: Scratch<D::Buffer>,
 }
 
 impl<D: Device> Block<D> {
@@ -174,7 +174,7 @@ fn coded<D: Device>(d: &D, map: Shape, step: CodedStep, body: Body) -> [Outputs;
     let CodedStep { bits, pass } = step;
     let mut bed = Bed::new(d);
     let mut b = Block::new(&mut bed, map);
-    let bytes = Coder::<D>::bytes(map.c()) + Code::<D>::bytes(map, bits);
+    let bytes = coder_bytes::<D::Real>(map.c()) + code_bytes::<D::Real>(map, bits);
     let mut arena = bed.arena(bytes as usize / size_of::<D::Real>() + 64);
     let mut coder = Coder::new(&mut arena, map.c(), bits, pass).expect("coder");
     let mut code = Code::new(&mut arena, map, bits).expect("code");

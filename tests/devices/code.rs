@@ -1,6 +1,6 @@
 //! Codes of increments: every device against the f64 reference, and against what encoding and decoding promise of each other.
 
-use rewind::code::{Bits, Code, CodedPass, Coder, unit};
+use rewind::code::{Bits, Code, CodedPass, Coder, code_bytes, coder_bytes, unit};
 use rewind::device::Device;
 use rewind::memory::{Arena, padded_bytes};
 use rewind::operands::{Affine, BnStats};
@@ -12,15 +12,20 @@ use crate::support::{EPS_F32, assert_close, uniform};
 use crate::{MAPS, compare};
 
 /// A code and its coder, at this step of the grid.
-fn coder<D: Device>(bed: &mut Bed<'_, D>, map: Shape, bits: Bits, pass: CodedPass) -> (Coder<D>, Code<D>) {
-    let bytes = Coder::<D>::bytes(map.c()) + Code::<D>::bytes(map, bits);
+fn coder<D: Device>(
+    bed: &mut Bed<'_, D>,
+    map: Shape,
+    bits: Bits,
+    pass: CodedPass,
+) -> (Coder<D::Buffer>, Code<D::Buffer>) {
+    let bytes = coder_bytes::<D::Real>(map.c()) + code_bytes::<D::Real>(map, bits);
     let mut arena: Arena<'_, D> = bed.arena((bytes / padded_bytes::<D::Real>(1) + 1) as usize * 16);
     let coder = Coder::new(&mut arena, map.c(), bits, pass).expect("coder");
     (coder, Code::new(&mut arena, map, bits).expect("code"))
 }
 
 /// The scale of the tests' codes: a mean and 1/sigma of each channel, one sigma of them 0.
-fn scale<D: Device>(bed: &mut Bed<'_, D>, c: usize) -> BnStats<D> {
+fn scale<D: Device>(bed: &mut Bed<'_, D>, c: usize) -> BnStats<D::Buffer> {
     let mut rstd = around_one(71, c);
     if c > 1 {
         rstd[c / 2] = 0.0;
@@ -214,12 +219,13 @@ fn scaled<D: Device>(d: &D, c: usize, second: bool) -> Outputs {
         values[0] = 0.0;
         values
     };
-    let affine = |bed: &mut Bed<'_, D>, seed| -> Affine<D> { bed.affine(c, &zeros(seed), &uniform(seed + 1, c)) };
+    let affine =
+        |bed: &mut Bed<'_, D>, seed| -> Affine<D::Buffer> { bed.affine(c, &zeros(seed), &uniform(seed + 1, c)) };
     let (one, two) = (affine(&mut bed, 40), affine(&mut bed, 42));
     let rest: Vec<f64> = zeros(44).iter().map(|v| v.abs()).collect();
     let rest = bed.tensor(Shape::vector(c), &rest);
     let mut scale = bed.stats(c, &vec![7.0; c], &vec![7.0; c]);
-    let last: &[&Affine<D>] = if second { &[&one, &two] } else { &[&one] };
+    let last: &[&Affine<D::Buffer>] = if second { &[&one, &two] } else { &[&one] };
     d.code_scale(-0.125, last, &rest, &mut scale).expect("code_scale");
     vec![("mean", bed.read(&scale.mean)), ("rstd", bed.read(&scale.rstd))]
 }

@@ -1,9 +1,9 @@
 //! A coded block on a GPU: the same bits as the CPU where nothing is summed, the fused operations against their definitions, and
 //! how many launches they take.
 
-use rewind::code::{Bits, COMPANDING, Code, CodedPass, Coder, THRESHOLD_2};
+use rewind::code::{Bits, COMPANDING, Code, CodedPass, Coder, THRESHOLD_2, code_bytes, coder_bytes};
 use rewind::cpu::Cpu;
-use rewind::cuda::Cuda;
+use rewind::cuda::{Cuda, CudaBuffer};
 use rewind::device::Device;
 use rewind::fused;
 use rewind::operands::{BasicCache, BasicStats, BasicTheta, Scratch};
@@ -17,15 +17,20 @@ use crate::support::gpu::{emulator, in_any_order, no_faults, turn};
 use crate::support::{assert_close, uniform};
 
 /// A coder and its code.
-fn coder<D: Device>(bed: &mut Bed<'_, D>, map: Shape, bits: Bits, pass: CodedPass) -> (Coder<D>, Code<D>) {
-    let bytes = Coder::<D>::bytes(map.c()) + Code::<D>::bytes(map, bits);
+fn coder<D: Device>(
+    bed: &mut Bed<'_, D>,
+    map: Shape,
+    bits: Bits,
+    pass: CodedPass,
+) -> (Coder<D::Buffer>, Code<D::Buffer>) {
+    let bytes = coder_bytes::<D::Real>(map.c()) + code_bytes::<D::Real>(map, bits);
     let mut arena = bed.arena(bytes as usize / size_of::<D::Real>() + 64);
     let coder = Coder::new(&mut arena, map.c(), bits, pass).expect("coder");
     (coder, Code::new(&mut arena, map, bits).expect("code"))
 }
 
 /// A tensor's bits, which words of codes are.
-fn words<D: Device<Real = f32>>(d: &D, tensor: &Tensor<D>) -> Vec<u32> {
+fn words<D: Device<Real = f32>>(d: &D, tensor: &Tensor<D::Buffer>) -> Vec<u32> {
     let mut values = vec![0.0; tensor.shape().len()];
     d.download(tensor, &mut values).expect("download");
     values.into_iter().map(f32::to_bits).collect()
@@ -70,16 +75,16 @@ fn a_gpu_codes_to_the_bits_of_the_cpu() {
 
 /// What a block's coded step takes.
 struct Block {
-    x: Tensor<Cuda>,
-    carry: Tensor<Cuda>,
-    grad: Tensor<Cuda>,
-    theta: BasicTheta<Cuda>,
-    grad_theta: BasicTheta<Cuda>,
-    stats: BasicStats<Cuda>,
-    cache: BasicCache<Cuda>,
-    scratch: Scratch<Cuda>,
-    coder: Coder<Cuda>,
-    code: Code<Cuda>,
+    x: Tensor<CudaBuffer>,
+    carry: Tensor<CudaBuffer>,
+    grad: Tensor<CudaBuffer>,
+    theta: BasicTheta<CudaBuffer>,
+    grad_theta: BasicTheta<CudaBuffer>,
+    stats: BasicStats<CudaBuffer>,
+    cache: BasicCache<CudaBuffer>,
+    scratch: Scratch<CudaBuffer>,
+    coder: Coder<CudaBuffer>,
+    code: Code<CudaBuffer>,
 }
 
 impl Block {

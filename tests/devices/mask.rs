@@ -38,12 +38,12 @@ fn replayed<D: Device>(d: &D, map: Shape) -> Outputs {
     let [mean, rstd, gamma, beta] = norm(c);
     let (stats, affine) = (bed.stats(c, &mean, &rstd), bed.affine(c, &gamma, &beta));
     let mut z = bed.tensor(map, &inputs(map, 94));
-    let mut mask = bed.empty(relu_mask_shape::<D>(map));
+    let mut mask = bed.empty(relu_mask_shape::<D::Real>(map));
     d.relu_mask(&z, &stats, &affine, &mut mask).expect("relu_mask");
     let mut other = bed.tensor(map, &inputs(map, 95));
     d.relu_replay(&mask, &stats, &affine, &mut other).expect("relu_replay");
     d.relu_replay(&mask, &stats, &affine, &mut z).expect("relu_replay");
-    let mut again = bed.empty(relu_mask_shape::<D>(map));
+    let mut again = bed.empty(relu_mask_shape::<D::Real>(map));
     d.relu_mask(&other, &stats, &affine, &mut again).expect("relu_mask");
     let mut twice = bed.tensor(map, &bed.read(&other));
     d.relu_replay(&again, &stats, &affine, &mut twice).expect("relu_replay");

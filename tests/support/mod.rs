@@ -55,14 +55,14 @@ pub fn assert_coded_alike(what: &str, found: &[f64], expected: &[f64]) {
 }
 
 /// Copies a tensor to the host as f64.
-pub fn read<D: Device>(d: &D, tensor: &Tensor<D>) -> Vec<f64> {
+pub fn read<D: Device>(d: &D, tensor: &Tensor<D::Buffer>) -> Vec<f64> {
     let mut values = vec![D::Real::default(); tensor.shape().len()];
     d.download(tensor, &mut values).expect("download");
     values.into_iter().map(Real::to_f64).collect()
 }
 
 /// Copies values to a tensor, rounding them to the device's number type.
-pub fn write<D: Device>(d: &D, values: &[f64], tensor: &mut Tensor<D>) {
+pub fn write<D: Device>(d: &D, values: &[f64], tensor: &mut Tensor<D::Buffer>) {
     let values: Vec<_> = values.iter().map(|v| D::Real::from_f64(*v)).collect();
     d.upload(&values, tensor).expect("upload");
 }

@@ -105,7 +105,7 @@ impl Origin<'_> {
     }
 }
 
-fn fill<D: Device>(d: &D, checkpoint: &Checkpoint, name: &str, tensor: &mut Tensor<D>) -> Result<()> {
+fn fill<D: Device>(d: &D, checkpoint: &Checkpoint, name: &str, tensor: &mut Tensor<D::Buffer>) -> Result<()> {
     let values = checkpoint.tensor(name, &saved_shape(tensor.shape()))?;
     let values: Vec<D::Real> = values.into_iter().map(|value| D::Real::from_f64(f64::from(value))).collect();
     d.upload(&values, tensor)

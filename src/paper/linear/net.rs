@@ -5,6 +5,7 @@ use super::{identity, loss, loss_grad};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Field, Linear};
+use crate::host::HostBuffer;
 use crate::memory::{Arena, Category, padded_bytes};
 use crate::reference::Reference;
 use crate::scheme::{Scheme, Stack, StackSpec, StepSize};
@@ -28,7 +29,7 @@ pub struct LinearNet {
     stack: Stack<Reference, Linear>,
     work: Work<Reference, Linear>,
     /// What the sweep is handed, as a rate and as a loss, for updates that it leaves to others.
-    unused: Tensor<Reference>,
+    unused: Tensor<HostBuffer<f64>>,
 }
 
 impl LinearNet {

@@ -5,103 +5,107 @@
 
 use std::ops::Range;
 
-use crate::code::{Code, Coder};
+use crate::code::{Code, Coder, code_len};
 use crate::data::{CHANNELS, IMAGE};
-use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch, relu_mask_shape};
-use crate::shape::{Conv, Shape, check};
+use crate::shape::{Conv, Shape};
+
+/// Refuses `found` unless it equals `expected`.
+pub fn equal(op: &'static str, expected: Shape, found: Shape) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::Shape { op, expected, found }) }
+}
 
 /// A host slice of `len` elements and a tensor.
 pub fn host(op: &'static str, len: usize, tensor: Shape) -> Result<()> {
-    check(op, tensor, if len == tensor.len() { tensor } else { Shape::vector(len) })
+    equal(op, tensor, if len == tensor.len() { tensor } else { Shape::vector(len) })
 }
 
 /// Elements `at` of a vector of numbers.
 pub fn part(op: &'static str, at: Range<usize>, vector: Shape) -> Result<()> {
-    check(op, if at.end <= vector.len() { vector } else { Shape::vector(at.end) }, vector)
+    equal(op, if at.end <= vector.len() { vector } else { Shape::vector(at.end) }, vector)
 }
 
 /// A state or a carry, and its code.
-pub fn code<D: Device>(op: &'static str, map: Shape, coder: &Coder<D>, code: &Code<D>) -> Result<()> {
+pub fn code<R, B>(op: &'static str, map: Shape, coder: &Coder<B>, code: &Code<B>) -> Result<()> {
     for found in [&code.scale.mean, &code.scale.rstd, &coder.rest] {
-        check(op, Shape::vector(map.c()), found.shape())?;
+        equal(op, Shape::vector(map.c()), found.shape())?;
     }
-    check(op, Shape::vector(1), coder.grid.shape())?;
-    check(op, Shape::map(map.n(), 1, 1, D::code_len(map.image_len(), coder.bits)), code.packed.shape())
+    equal(op, Shape::vector(1), coder.grid.shape())?;
+    equal(op, Shape::map(map.n(), 1, 1, code_len::<R>(map.image_len(), coder.bits)), code.packed.shape())
 }
 
 /// A convolution's input or its gradient, its weights, and its output or its gradient.
 pub fn conv(op: &'static str, x: Shape, w: Shape, conv: Conv, y: Shape) -> Result<()> {
-    check(op, Shape::weight(conv.kernel, x.c(), w.c()), w)?;
-    check(op, conv.output(x, w.c()), y)
+    equal(op, Shape::weight(conv.kernel, x.c(), w.c()), w)?;
+    equal(op, conv.output(x, w.c()), y)
 }
 
 /// The statistics of a map of `c` channels, and an affine map or the gradient sums of one.
-pub fn norm<D: Device>(op: &'static str, c: usize, stats: &BnStats<D>, affine: &Affine<D>) -> Result<()> {
+pub fn norm<B>(op: &'static str, c: usize, stats: &BnStats<B>, affine: &Affine<B>) -> Result<()> {
     let vectors = [&stats.mean, &stats.rstd, &affine.gamma, &affine.beta];
-    vectors.into_iter().try_for_each(|found| check(op, Shape::vector(c), found.shape()))
+    vectors.into_iter().try_for_each(|found| equal(op, Shape::vector(c), found.shape()))
 }
 
 /// A map and the means of its windows.
 pub fn avg_pool(op: &'static str, x: Shape, size: usize, y: Shape) -> Result<()> {
-    check(op, x.pooled(size), y)
+    equal(op, x.pooled(size), y)
 }
 
 /// A linear layer's input, weights and output, or their gradients.
 pub fn linear(op: &'static str, x: Shape, w: Shape, y: Shape) -> Result<()> {
-    check(op, Shape([1, 1, x.image_len(), w.c()]), w)?;
-    check(op, Shape::map(x.n(), 1, 1, w.c()), y)
+    equal(op, Shape([1, 1, x.image_len(), w.c()]), w)?;
+    equal(op, Shape::map(x.n(), 1, 1, w.c()), y)
 }
 
 /// A batch of images and their classes.
 pub fn batch(op: &'static str, images: Shape, labels: Shape) -> Result<()> {
-    check(op, Shape::map(images.n(), IMAGE, IMAGE, CHANNELS), images)?;
-    check(op, Shape::map(images.n(), 1, 1, 1), labels)
+    equal(op, Shape::map(images.n(), IMAGE, IMAGE, CHANNELS), images)?;
+    equal(op, Shape::map(images.n(), 1, 1, 1), labels)
 }
 
 /// The results of steps, one step's outcome and its distance, and the step's number.
 pub fn results(op: &'static str, results: Shape, outcome: Shape, distance: Option<Shape>, step: Shape) -> Result<()> {
-    check(op, Shape([1, 1, results.w(), 4]), results)?;
-    check(op, Shape::vector(2), outcome)?;
-    distance.map_or(Ok(()), |found| check(op, Shape::vector(2), found))?;
-    check(op, Shape::vector(1), step)
+    equal(op, Shape([1, 1, results.w(), 4]), results)?;
+    equal(op, Shape::vector(2), outcome)?;
+    distance.map_or(Ok(()), |found| equal(op, Shape::vector(2), found))?;
+    equal(op, Shape::vector(1), step)
 }
 
 /// Logits, their gradient, labels, and the pair of results.
 pub fn loss(op: &'static str, logits: Shape, grad_logits: Shape, labels: Shape, out: Shape) -> Result<()> {
-    check(op, logits, grad_logits)?;
-    check(op, Shape::map(logits.n(), 1, 1, 1), labels)?;
-    check(op, Shape::vector(2), out)
+    equal(op, logits, grad_logits)?;
+    equal(op, Shape::map(logits.n(), 1, 1, 1), labels)?;
+    equal(op, Shape::vector(2), out)
 }
 
 /// A ReLU's input, the batch norm in front of it, and its mask.
-pub fn mask<D: Device>(op: &'static str, z: Shape, stats: &BnStats<D>, affine: &Affine<D>, mask: Shape) -> Result<()> {
+pub fn mask<R, B>(op: &'static str, z: Shape, stats: &BnStats<B>, affine: &Affine<B>, mask: Shape) -> Result<()> {
     norm(op, z.c(), stats, affine)?;
-    check(op, relu_mask_shape::<D>(z), mask)
+    equal(op, relu_mask_shape::<R>(z), mask)
 }
 
 /// The weights or gradients of a block of `c` channels, and its statistics.
-pub fn basic<D: Device>(op: &'static str, c: usize, theta: &BasicTheta<D>, stats: &BasicStats<D>) -> Result<()> {
+pub fn basic<B>(op: &'static str, c: usize, theta: &BasicTheta<B>, stats: &BasicStats<B>) -> Result<()> {
     let weight = Shape::weight(Conv::SAME_3X3.kernel, c, c);
-    check(op, weight, theta.conv1.shape())?;
-    check(op, weight, theta.conv2.shape())?;
+    equal(op, weight, theta.conv1.shape())?;
+    equal(op, weight, theta.conv2.shape())?;
     norm(op, c, &stats.bn1, &theta.bn1)?;
     norm(op, c, &stats.bn2, &theta.bn2)
 }
 
 /// A block's operands, for states of shape `map`.
-pub fn block<D: Device>(
+pub fn block<B>(
     op: &'static str,
     map: Shape,
-    theta: &BasicTheta<D>,
-    stats: &BasicStats<D>,
-    cache: &BasicCache<D>,
-    grad_theta: &BasicTheta<D>,
-    scratch: &Scratch<D>,
+    theta: &BasicTheta<B>,
+    stats: &BasicStats<B>,
+    cache: &BasicCache<B>,
+    grad_theta: &BasicTheta<B>,
+    scratch: &Scratch<B>,
 ) -> Result<()> {
     for found in [&cache.z1, &cache.z2, &scratch.grad_u] {
-        check(op, map, found.shape())?;
+        equal(op, map, found.shape())?;
     }
     basic(op, map.c(), theta, stats)?;
     basic(op, map.c(), grad_theta, stats)?;

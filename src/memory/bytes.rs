@@ -1,16 +1,9 @@
-//! Memory by purpose: a plan of every byte before the first step, one arena that serves it, and a ledger of what was taken.
-//!
-//! Nothing is ever given back while a network lives, so what the ledger holds is also its peak.
+//! Bytes by purpose: what a plan foresees, and what a ledger counts.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
-
-use crate::device::Device;
-use crate::error::{Error, Result};
-use crate::shape::Shape;
-use crate::tensor::Tensor;
 
 /// What a buffer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -116,49 +109,6 @@ pub const ALIGN_BYTES: usize = 64;
 /// Bytes that a buffer of `len` elements takes in the arena.
 pub const fn padded_bytes<R>(len: usize) -> u64 {
     (len * size_of::<R>()).next_multiple_of(ALIGN_BYTES) as u64
-}
-
-/// One reservation of device memory, handed out front to back; the ledger counts what was taken for what.
-pub struct Arena<'d, D: Device> {
-    device: &'d D,
-    region: D::Region,
-    used: u64,
-    capacity: u64,
-    ledger: Bytes,
-}
-
-impl<'d, D: Device> Arena<'d, D> {
-    /// Reserves `bytes` on the device.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`] if the machine refuses.
-    pub fn new(device: &'d D, bytes: u64) -> Result<Self> {
-        let len = bytes.div_ceil(size_of::<D::Real>() as u64) as usize;
-        Ok(Self { device, region: device.reserve(len)?, used: 0, capacity: bytes, ledger: Bytes::default() })
-    }
-
-    /// The next tensor of the arena.
-    ///
-    /// # Errors
-    /// [`Error::ArenaFull`] if the plan has no room for it, which is a bug in the plan.
-    pub fn tensor(&mut self, category: Category, shape: Shape) -> Result<Tensor<D>> {
-        let bytes = padded_bytes::<D::Real>(shape.len());
-        if self.used + bytes > self.capacity {
-            return Err(Error::ArenaFull { category, asked: bytes, used: self.used, capacity: self.capacity });
-        }
-        let offset = self.used as usize / size_of::<D::Real>();
-        self.used += bytes;
-        self.ledger.charge(category, bytes);
-        // SAFETY: `used` only grows, by at least the buffer's length, so no two buffers of this region overlap; the range
-        // ends within the region, checked above.
-        let buffer = unsafe { self.device.carve(&self.region, offset, shape.len()) };
-        Ok(Tensor::new(shape, buffer))
-    }
-
-    /// What was taken so far.
-    pub fn ledger(&self) -> &Bytes {
-        &self.ledger
-    }
 }
 
 /// Bytes as a person reads them: `12.3 MiB`.
