@@ -8,7 +8,8 @@ use std::ops::Range;
 use crate::code::{Code, Coder, code_len};
 use crate::data::{CHANNELS, IMAGE};
 use crate::error::{Error, Result};
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch, relu_mask_shape};
+use crate::mask::relu_mask_shape;
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch};
 use crate::shape::{Conv, Shape};
 
 /// Refuses `found` unless it equals `expected`.

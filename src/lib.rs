@@ -56,6 +56,7 @@ pub mod field;
 pub mod fused;
 pub mod host;
 pub mod init;
+pub mod mask;
 pub mod memory;
 pub mod net;
 pub mod operands;

@@ -1,9 +1,8 @@
 //! What operations take besides plain tensors: a batch norm's pieces, one residual block's weights and intermediates, and
 //! the scratch memory.
 
-use crate::code::{Bits, code_len};
 use crate::error::Result;
-use crate::memory::{Arena, Category, Memory, padded_bytes};
+use crate::memory::{Arena, Category, Memory};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
@@ -144,24 +143,6 @@ impl<B> BasicStats<B> {
         let mut new = || BnStats::new(arena, category, channels);
         Ok(Self { bn1: new()?, bn2: new()?, mask: None })
     }
-}
-
-/// A new mask of a ReLU that takes `z`, uninitialised: `[N, 1, 1, L]`, one bit an element.
-///
-/// # Errors
-/// If the arena is full.
-pub fn relu_mask<M: Memory>(arena: &mut Arena<'_, M>, z: Shape) -> Result<Tensor<M::Buffer>> {
-    arena.tensor(Category::Saved, relu_mask_shape::<M::Real>(z))
-}
-
-/// Its shape where numbers are of type `R`.
-pub fn relu_mask_shape<R>(z: Shape) -> Shape {
-    Shape::map(z.n(), 1, 1, code_len::<R>(z.image_len(), Bits::One))
-}
-
-/// Bytes that it takes there.
-pub fn relu_mask_bytes<R>(z: Shape) -> u64 {
-    padded_bytes::<R>(relu_mask_shape::<R>(z).len())
 }
 
 /// The running statistics of one residual function.

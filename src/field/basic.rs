@@ -7,10 +7,9 @@ use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::init::{self, BlockPlace, Init};
+use crate::mask::{relu_mask, relu_mask_bytes};
 use crate::memory::{Arena, Category, padded_bytes};
-use crate::operands::{
-    Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch, relu_mask, relu_mask_bytes,
-};
+use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 

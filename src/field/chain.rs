@@ -7,8 +7,9 @@ use super::{FieldBytes, Maps, Normalise, Tensors, apply_mask};
 use crate::device::Device;
 use crate::error::Result;
 use crate::init::{self, Draw};
+use crate::mask::{relu_mask, relu_mask_bytes};
 use crate::memory::{Arena, Category, padded_bytes};
-use crate::operands::{Affine, BnRunning, BnStats, Measure, relu_mask, relu_mask_bytes};
+use crate::operands::{Affine, BnRunning, BnStats, Measure};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 

@@ -1,7 +1,7 @@
 //! Masks of ReLUs: what was kept comes back on other values of the same norm.
 
 use rewind::device::Device;
-use rewind::operands::relu_mask_shape;
+use rewind::mask::relu_mask_shape;
 use rewind::reference::Reference;
 use rewind::shape::Shape;
 
