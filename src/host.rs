@@ -107,7 +107,7 @@ impl<T: Real> Tensor<HostBuffer<T>> {
     }
 }
 
-/// [`Device::record_step`] in the host's memory.
+/// [`crate::device::Feed::record_step`] in the host's memory.
 pub(crate) fn record_step<T: Real>(
     outcome: &[T],
     distance: Option<&[T]>,
@@ -125,7 +125,7 @@ pub(crate) fn record_step<T: Real>(
     }
 }
 
-/// [`Device::judge`] in the host's memory.
+/// [`crate::device::Coding::judge`] in the host's memory.
 pub(crate) fn judge<T: Real>(errors: &[T], verdict: &mut T) {
     let [moved, _, left, norm] = [0, 1, 2, 3].map(|k| errors[k].to_f64());
     let finite = errors.iter().all(|sum| sum.to_f64().is_finite());

@@ -30,7 +30,7 @@
 //! | [`sweep`] | one file a gradient mode |
 //! | [`scheme`] | Euler and Heun: one step with signed h, and its pullback |
 //! | [`field`] | residual functions f: the paper's block, a bottleneck, a linear one |
-//! | [`device`], [`fused`], [`operands`], [`check`] | the vocabulary of operations, the fused ones' definitions, what fits what |
+//! | [`device`], [`operands`], [`check`] | the vocabulary of operations, the fused ones' definitions, what fits what |
 //! | [`reference`](mod@reference), [`cpu`], `cuda` | f64 in plain loops, the oracle; f32 with SIMD and threads; GPUs |
 //! | [`code`] | codes of a few bits for increments, which make the way back exact |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
@@ -53,7 +53,6 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod field;
-pub mod fused;
 pub mod host;
 pub mod init;
 pub mod mask;

@@ -1,4 +1,4 @@
-//! Masks of ReLUs: one bit an element, see [`crate::device::Device::relu_mask`].
+//! Masks of ReLUs: one bit an element, see [`crate::device::ReluMask::relu_mask`].
 
 use crate::code::{Bits, code_len};
 use crate::error::Result;

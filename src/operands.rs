@@ -130,7 +130,7 @@ pub struct BasicStats<B> {
     pub bn1: BnStats<B>,
     /// Of the second convolution's output.
     pub bn2: BnStats<B>,
-    /// The ReLU's mask, see [`crate::device::Device::relu_mask`], where the sweep replays it.
+    /// The ReLU's mask, see [`crate::device::ReluMask::relu_mask`], where the sweep replays it.
     pub mask: Option<Tensor<B>>,
 }
 

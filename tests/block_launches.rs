@@ -6,7 +6,8 @@ mod support;
 
 use rewind::config::Math;
 use rewind::cuda::{Cuda, CudaBuffer};
-use rewind::device::{Device, Sgd};
+use rewind::device::Sgd;
+use rewind::device::prelude::*;
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Carry, Scratch};
 use rewind::shape::{Conv, Shape};

@@ -5,7 +5,8 @@ mod support;
 
 use rewind::code::CodedPass;
 use rewind::cpu::Cpu;
-use rewind::device::{Device, Sgd};
+use rewind::device::Sgd;
+use rewind::device::prelude::*;
 use rewind::field::{Field, FieldBytes, FieldScratch, Normalise, Tensors};
 use rewind::host::HostBuffer;
 use rewind::init::{BlockPlace, Init};

@@ -3,7 +3,7 @@
 
 mod support;
 
-use rewind::device::Device;
+use rewind::device::prelude::*;
 use rewind::host::HostBuffer;
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BnStats, Measure};

@@ -4,7 +4,8 @@
 mod support;
 
 use rewind::code::{Bits, CodedPass, code_bytes};
-use rewind::device::{Device, SgdStep};
+use rewind::device::SgdStep;
+use rewind::device::prelude::*;
 use rewind::init::Init;
 use rewind::mask::relu_mask_bytes;
 use rewind::memory::{Bytes, Category};

@@ -1,7 +1,8 @@
 //! The fused operations, each beside its definition in primitives.
 
-use rewind::device::{Device, Sgd};
-use rewind::fused;
+use rewind::device::Sgd;
+use rewind::device::fused;
+use rewind::device::prelude::*;
 use rewind::operands::{BasicCache, Carry, Measure};
 use rewind::shape::Conv;
 

@@ -3,10 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use rewind::Result;
 use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
 use rewind::data::{Dataset, Held, Part, Place};
-use rewind::device::{Device, PassPosition, Sgd};
+use rewind::device::{
+    BatchNorm, Coding, Convolution, Device, Elementwise, Feed, Head, Optimiser, PassPosition, ReluMask, ResidualBlock,
+    Sgd, fused,
+};
 use rewind::host::{HostBuffer, HostRegion};
 use rewind::memory::Memory;
 use rewind::operands::{
@@ -14,7 +18,6 @@ use rewind::operands::{
 };
 use rewind::shape::{Conv, Shape};
 use rewind::tensor::Tensor;
-use rewind::{Result, fused};
 
 use crate::cost::{Cost, block_cost, conv_cost, linear_cost, sgd_cost};
 use crate::grain::Grain;
@@ -99,7 +102,6 @@ macro_rules! passed_on {
 
 impl Device for Timed {
     type Recording = ();
-    type Data = Held;
 
     // for the definitions in primitives; the CPU itself needs none
     const SCRATCH_MAPS: usize = 2;
@@ -116,23 +118,23 @@ impl Device for Timed {
         result
     }
 
+    passed_on! {
+        name() -> String;
+        upload(from: &[f32], to: &mut Map) -> Result<()>;
+        download(from: &Map, to: &mut [f32]) -> Result<()>;
+    }
+}
+
+impl Feed for Timed {
+    type Data = Held;
+
     fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
         self.cpu.write_table(data, table, write)
     }
 
     passed_on! {
-        name() -> String;
-        upload(from: &[f32], to: &mut Map) -> Result<()>;
-        download(from: &Map, to: &mut [f32]) -> Result<()>;
         hold(dataset: Arc<Dataset>) -> Result<Held>;
         choose_table(data: &mut Held, table: usize, chosen: &mut Map) -> Result<()>;
-        all_finite(x: &Map) -> Result<bool>;
-        judge(errors: &Map, at: usize, verdict_acc: &mut Map) -> Result<()>;
-        squared_distance_workspace(x: Shape) -> usize;
-        conv_workspace(x: Shape, conv: Conv, c_out: usize) -> usize;
-        bn_workspace(z: Shape) -> usize;
-        code_workspace(map: Shape) -> usize;
-        block_workspace(map: Shape) -> usize;
     }
 
     timed! {
@@ -140,31 +142,32 @@ impl Device for Timed {
             = Cost::of(&[images.shape()]);
         record_step(outcome: &Map, distance: Option<&Map>, always: bool, results: &mut Map, step_acc: &mut Map)
             = Cost::of(&[results.shape()]);
-        bn_stats(z: &Map, to: Measure<'_, B>, workspace: &mut B) = Cost::of(&[z.shape()]);
-        sgd(step: Sgd<'_, B>, grad: &Map, velocity: &mut Map, theta: &mut Map) = sgd_cost(theta.shape());
+    }
+}
+
+impl Elementwise for Timed {
+    passed_on! {
+        all_finite(x: &Map) -> Result<bool>;
+        squared_distance_workspace(x: Shape) -> usize;
+    }
+
+    timed! {
         fill(value: f64, y: &mut Map) = Cost::of(&[y.shape()]);
         copy(x: &Map, y: &mut Map) = Cost::of(&[x.shape(), y.shape()]);
         axpby(a: f64, x: &Map, b: f64, y_acc: &mut Map) = Cost::of(&[x.shape(), y_acc.shape(), y_acc.shape()]);
         relu(y: &mut Map) = Cost::of(&[y.shape(), y.shape()]);
         relu_grad(y: &Map, grad: &mut Map) = Cost::of(&[y.shape(), grad.shape(), grad.shape()]);
-        relu_mask(z: &Map, stats: &BnStats<B>, affine: &Affine<B>, mask: &mut Map)
-            = Cost::of(&[z.shape(), mask.shape()]);
-        relu_replay(mask: &Map, stats: &BnStats<B>, affine: &Affine<B>, z_acc: &mut Map)
-            = Cost::of(&[mask.shape(), z_acc.shape(), z_acc.shape()]);
         squared_distance(x: &Map, y: &Map, out: &mut Map, at: usize, workspace: &mut B)
             = Cost::of(&[x.shape(), y.shape()]);
-        code_start(x_acc: &mut Map, grid: &mut Map, workspace: &mut B)
-            = Cost::of(&[x_acc.shape(), x_acc.shape(), x_acc.shape()]);
-        code_round(grid: &Map, x_acc: &mut Map) = Cost::of(&[x_acc.shape(), x_acc.shape()]);
-        code_scale(h: f64, last: &[&Affine<B>], rest: &Map, scale: &mut BnStats<B>) = Cost::of(&[rest.shape()]);
-        encode(coder: &mut Coder<B>, carry_acc: &mut Map, x_acc: Option<&mut Map>, code: &mut Code<B>,
-            workspace: &mut B)
-            = {
-                let states = if x_acc.is_some() { 2 } else { 0 };
-                Cost::of(&[&[carry_acc.shape(); 4][..2 + states], &[code.packed.shape()]].concat())
-            };
-        decode(coder: &Coder<B>, code: &Code<B>, x_acc: &mut Map, workspace: &mut B)
-            = Cost::of(&[x_acc.shape(), x_acc.shape(), code.packed.shape()]);
+    }
+}
+
+impl Convolution for Timed {
+    passed_on! {
+        conv_workspace(x: Shape, conv: Conv, c_out: usize) -> usize;
+    }
+
+    timed! {
         conv(x: &Map, w: &Map, conv: Conv, y: &mut Map, workspace: &mut B)
             = conv_cost(conv, x.shape(), w.shape(), &[x.shape(), w.shape(), y.shape()]);
         conv_grad_x(grad_y: &Map, w: &Map, conv: Conv, grad_x: &mut Map, workspace: &mut B)
@@ -174,6 +177,16 @@ impl Device for Timed {
                 let w = grad_w_acc.shape();
                 conv_cost(conv, x.shape(), w, &[x.shape(), grad_y.shape(), w, w])
             };
+    }
+}
+
+impl BatchNorm for Timed {
+    passed_on! {
+        bn_workspace(z: Shape) -> usize;
+    }
+
+    timed! {
+        bn_stats(z: &Map, to: Measure<'_, B>, workspace: &mut B) = Cost::of(&[z.shape()]);
         bn_running_stats(running: &BnRunning<B>, stats: &mut BnStats<B>) = Cost::of(&[running.mean.shape(); 4]);
         bn_apply(z: &Map, stats: &BnStats<B>, affine: &Affine<B>, y: &mut Map) = Cost::of(&[z.shape(), y.shape()]);
         bn_grad_sums(grad_y: &Map, scale: f64, z: &Map, stats: &BnStats<B>, sums: &mut Affine<B>, workspace:
@@ -182,6 +195,20 @@ impl Device for Timed {
         bn_grad_z(grad_y: &Map, scale: f64, z: &Map, stats: &BnStats<B>, affine: &Affine<B>, sums: &Affine<B>,
             grad_z: &mut Map)
             = Cost::of(&[grad_y.shape(), z.shape(), grad_z.shape()]);
+    }
+}
+
+impl ReluMask for Timed {
+    timed! {
+        relu_mask(z: &Map, stats: &BnStats<B>, affine: &Affine<B>, mask: &mut Map)
+            = Cost::of(&[z.shape(), mask.shape()]);
+        relu_replay(mask: &Map, stats: &BnStats<B>, affine: &Affine<B>, z_acc: &mut Map)
+            = Cost::of(&[mask.shape(), z_acc.shape(), z_acc.shape()]);
+    }
+}
+
+impl Head for Timed {
+    timed! {
         avg_pool(x: &Map, size: usize, y: &mut Map) = Cost::of(&[x.shape(), y.shape()]);
         avg_pool_grad(grad_y: &Map, size: usize, grad_x: &mut Map) = Cost::of(&[grad_y.shape(), grad_x.shape()]);
         linear(x: &Map, w: &Map, b: &Map, y: &mut Map)
@@ -196,11 +223,48 @@ impl Device for Timed {
         softmax_cross_entropy(logits: &Map, labels: &Map, grad_logits: &mut Map, out: &mut Map)
             = Cost::of(&[logits.shape(), grad_logits.shape()]);
     }
+}
+
+impl Optimiser for Timed {
+    timed! {
+        sgd(step: Sgd<'_, B>, grad: &Map, velocity: &mut Map, theta: &mut Map) = sgd_cost(theta.shape());
+    }
 
     timed! { by_definition if parts_all:
         sgd_block(step: Sgd<'_, B>, grad: &BasicTheta<B>, velocity: &mut BasicTheta<B>, theta: &mut
             BasicTheta<B>)
             = Cost { flop: 0, bytes: theta.named().map(|(_, tensor)| sgd_cost(tensor.shape()).bytes).into_iter().sum() };
+    }
+}
+
+impl Coding for Timed {
+    passed_on! {
+        judge(errors: &Map, at: usize, verdict_acc: &mut Map) -> Result<()>;
+        code_workspace(map: Shape) -> usize;
+    }
+
+    timed! {
+        code_start(x_acc: &mut Map, grid: &mut Map, workspace: &mut B)
+            = Cost::of(&[x_acc.shape(), x_acc.shape(), x_acc.shape()]);
+        code_round(grid: &Map, x_acc: &mut Map) = Cost::of(&[x_acc.shape(), x_acc.shape()]);
+        code_scale(h: f64, last: &[&Affine<B>], rest: &Map, scale: &mut BnStats<B>) = Cost::of(&[rest.shape()]);
+        encode(coder: &mut Coder<B>, carry_acc: &mut Map, x_acc: Option<&mut Map>, code: &mut Code<B>,
+            workspace: &mut B)
+            = {
+                let states = if x_acc.is_some() { 2 } else { 0 };
+                Cost::of(&[&[carry_acc.shape(); 4][..2 + states], &[code.packed.shape()]].concat())
+            };
+        decode(coder: &Coder<B>, code: &Code<B>, x_acc: &mut Map, workspace: &mut B)
+            = Cost::of(&[x_acc.shape(), x_acc.shape(), code.packed.shape()]);
+    }
+}
+
+impl ResidualBlock for Timed {
+    passed_on! {
+        block_workspace(map: Shape) -> usize;
+    }
+
+    timed! { by_definition if parts_all:
         conv_stats(x: &Map, w: &Map, conv: Conv, z: &mut Map, to: Option<Measure<'_, B>>, workspace: &mut B)
             = conv_cost(conv, x.shape(), w.shape(), &[x.shape(), w.shape(), z.shape()]);
         norm_relu_conv_stats(z1: &Map, stats1: &BnStats<B>, affine1: &Affine<B>, w: &Map, z2: &mut Map, to:

@@ -1,13 +1,18 @@
 //! Batch normalisation over N, H, W: statistics and the sums of its gradient, reduced a group of images at a time.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::channel_sums::{GradSums, Moments};
+use super::pixelwise::{self, BnApply, BnGradZ, Norm, Output};
 use super::simd::{Kernel, MAX_LANES, Simd};
 use super::workspace::{Carver, Groups, carved};
 use super::{Buffer, Cpu, Tensor};
-use crate::device::{BN_EPS, BN_MOMENTUM};
-use crate::operands::{Affine, BnStats, Measure};
+use crate::check;
+use crate::device::{BN_EPS, BN_MOMENTUM, BatchNorm};
+use crate::error::Result;
+use crate::operands::{Affine, BnRunning, BnStats, Measure};
 use crate::shape::Shape;
 
 /// Workspace of [`stats`] and [`grad_sums`].
@@ -142,4 +147,72 @@ pub fn merge_grad_sums(partials: &[f32], scale: f64, sums: &mut Affine<Buffer>) 
     };
     merge(0, &mut sums.gamma);
     merge(c, &mut sums.beta);
+}
+
+impl BatchNorm for Cpu {
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Buffer>, workspace: &mut Buffer) -> Result<()> {
+        check::equal("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+        stats(self, z.values(), z.shape(), measure, workspace);
+        Ok(())
+    }
+
+    fn bn_running_stats(&self, running: &BnRunning<Buffer>, stats: &mut BnStats<Buffer>) -> Result<()> {
+        check::equal("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+        stats.mean.values_mut().copy_from_slice(running.mean.values());
+        running_rstd(running.var.values(), stats.rstd.values_mut());
+        Ok(())
+    }
+
+    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
+        check::equal("bn_apply", z.shape(), y.shape())?;
+        check::norm("bn_apply", z.shape().c(), stats, affine)?;
+        let norm = Norm::new(stats, affine);
+        let of = |at| BnApply { z: &z.values()[at], norm, scale: 1.0 };
+        pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
+        Ok(())
+    }
+
+    fn bn_grad_sums(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Buffer>,
+        sums: &mut Affine<Buffer>,
+        workspace: &mut Buffer,
+    ) -> Result<()> {
+        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
+        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        grad_sums(self, grad_y.values(), scale, z.values(), z.shape(), stats, sums, workspace);
+        Ok(())
+    }
+
+    fn bn_grad_z(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
+        sums: &Affine<Buffer>,
+        grad_z: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
+        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
+        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
+        let norm = Norm::new(stats, affine);
+        let sums = [sums.gamma.values(), sums.beta.values()];
+        let (scale, terms) = (scale as f32, z.shape().pixels());
+        let of = |at: Range<usize>| {
+            let (grad_y, z) = (&grad_y.values()[at.clone()], &z.values()[at]);
+            BnGradZ { grad_y, scale, z, norm, sums, terms }
+        };
+        pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, grad_z.values_mut());
+        Ok(())
+    }
+
+    fn bn_workspace(&self, z: Shape) -> usize {
+        workspace(z)
+    }
 }

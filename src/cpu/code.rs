@@ -12,7 +12,11 @@ use super::elementwise::{CHUNK, each_chunk};
 use super::simd::{Kernel, Simd};
 use super::workspace::{Carver, Groups, carved};
 use super::{Buffer, Cpu, Tensor};
+use crate::check;
 use crate::code::{Bits, COMPANDING, Code, CodedPass, Coder, LEVEL_1, LEVELS_2, SIGMA_MIN, THRESHOLD_2, unit};
+use crate::device::Coding;
+use crate::error::Result;
+use crate::host::judge;
 use crate::operands::{Affine, BnStats};
 use crate::shape::Shape;
 
@@ -139,7 +143,7 @@ impl<'a> Quantisers<'a> {
     }
 }
 
-/// See [`crate::device::Device::encode`]; `before` is called with each group's elements and their parts of the carry and of x
+/// See [`crate::device::Coding::encode`]; `before` is called with each group's elements and their parts of the carry and of x
 /// first, on the thread that then codes them; x moves by q only in the altered pass.
 pub fn encode(
     cpu: &Cpu,
@@ -198,7 +202,7 @@ pub fn encode(
     }
 }
 
-/// See [`crate::device::Device::decode`].
+/// See [`crate::device::Coding::decode`].
 pub fn decode(cpu: &Cpu, coder: &Coder<Buffer>, code: &Code<Buffer>, x: &mut Tensor, workspace: &mut [f32]) {
     let map = x.shape();
     let of = Quantisers::new(map, coder, &code.scale, &mut Carver::new(workspace));
@@ -346,5 +350,61 @@ fn decode_image<const B: u32>(image: Decode<'_>) {
             let code = packed[i] >> bit & ((1 << B) - 1);
             x[i] -= ((mean[i] + sigma[i] * level::<B>(code)) + big) - big;
         }
+    }
+}
+
+impl Coding for Cpu {
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut Buffer) -> Result<()> {
+        check::equal("code_start", Shape::vector(1), grid.shape())?;
+        start(self, x_acc.values_mut(), grid.values_mut(), workspace);
+        Ok(())
+    }
+
+    fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
+        check::equal("code_round", Shape::vector(1), grid.shape())?;
+        round(self, grid.values()[0], x_acc.values_mut());
+        Ok(())
+    }
+
+    fn code_scale(&self, h: f64, last: &[&Affine<Buffer>], rest: &Tensor, scale: &mut BnStats<Buffer>) -> Result<()> {
+        last.iter().try_for_each(|affine| check::norm("code_scale", rest.shape().c(), scale, affine))?;
+        self::scale(h, last, rest.values(), scale);
+        Ok(())
+    }
+
+    fn encode(
+        &self,
+        coder: &mut Coder<Buffer>,
+        carry_acc: &mut Tensor,
+        x_acc: Option<&mut Tensor>,
+        code: &mut Code<Buffer>,
+        workspace: &mut Buffer,
+    ) -> Result<()> {
+        check::code::<Self::Real, _>("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check::equal("encode", carry_acc.shape(), x.shape()))?;
+        encode(self, coder, carry_acc, x_acc, code, workspace, |_, _, _| ());
+        Ok(())
+    }
+
+    fn decode(
+        &self,
+        coder: &Coder<Buffer>,
+        code: &Code<Buffer>,
+        x_acc: &mut Tensor,
+        workspace: &mut Buffer,
+    ) -> Result<()> {
+        check::code::<Self::Real, _>("decode", x_acc.shape(), coder, code)?;
+        decode(self, coder, code, x_acc, workspace);
+        Ok(())
+    }
+
+    fn code_workspace(&self, map: Shape) -> usize {
+        workspace(self, map)
+    }
+
+    fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
+        check::part("judge", at..at + 4, errors.shape())?;
+        judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
+        Ok(())
     }
 }

@@ -8,10 +8,13 @@ use super::channel_sums::Moments;
 use super::conv_kernel::{ConvImage, Convolve, Direction, Pack};
 use super::epilogue::{Epilogue, Finish, Overwrite};
 use super::padded::{Pad, Padded, WIDE_BLOCK};
-use super::pixelwise::Pixelwise;
+use super::pixelwise::{Identity, Pixelwise};
 use super::winograd::Winograd;
 use super::workspace::{Carver, Groups, carved};
-use super::{Buffer, Cpu, conv_grad};
+use super::{Buffer, Cpu, Tensor, conv_grad};
+use crate::check;
+use crate::device::{Convolution, ResidualBlock};
+use crate::error::Result;
 use crate::operands::Measure;
 use crate::shape::{Conv, Shape};
 
@@ -176,4 +179,44 @@ pub fn convolve<'a, F: Pixelwise>(
             merge_moments(cpu, partials, groups, conv.output(), measure);
         }
     });
+}
+
+impl Convolution for Cpu {
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut Buffer) -> Result<()> {
+        self.conv_stats(x, w, conv, y, None, workspace)
+    }
+
+    fn conv_grad_x(
+        &self,
+        grad_y: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        grad_x: &mut Tensor,
+        workspace: &mut Buffer,
+    ) -> Result<()> {
+        let (x, c_out) = (grad_x.shape(), w.shape().c());
+        check::conv("conv_grad_x", x, w.shape(), conv, grad_y.shape())?;
+        let batch = ConvBatch::transposed(x, conv, c_out);
+        convolve(self, batch, grad_y.values(), Identity, w.values(), grad_x.values_mut(), None, workspace);
+        Ok(())
+    }
+
+    fn conv_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        conv: Conv,
+        grad_w_acc: &mut Tensor,
+        workspace: &mut Buffer,
+    ) -> Result<()> {
+        let (shape, c_out) = (x.shape(), grad_w_acc.shape().c());
+        check::conv("conv_grad_w", shape, grad_w_acc.shape(), conv, grad_y.shape())?;
+        let grad_w = grad_w_acc.values_mut();
+        conv_grad::conv_grad_w(self, x.values(), shape, grad_y.values(), conv, grad_w, c_out, workspace);
+        Ok(())
+    }
+
+    fn conv_workspace(&self, x: Shape, conv: Conv, c_out: usize) -> usize {
+        workspace(self, x, conv, c_out)
+    }
 }

@@ -5,9 +5,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Cpu;
 use super::simd::{Kernel, Simd};
 use super::workspace::{Carver, carved};
+use super::{Buffer, Cpu, Tensor};
+use crate::check;
+use crate::device::Elementwise;
+use crate::error::Result;
+use crate::shape::Shape;
 
 /// Elements of one task; what is no longer than this is not worth a second thread.
 pub const CHUNK: usize = 1 << 14;
@@ -131,4 +135,57 @@ pub fn all_finite(cpu: &Cpu, x: &[f32]) -> bool {
     // An exponent of all ones is an infinity or a NaN. No early exit within a chunk, so that it runs on vectors.
     let finite = |x: &[f32]| !x.iter().fold(false, |bad, v| bad | (v.to_bits() & 0x7f80_0000 == 0x7f80_0000));
     cpu.install(|| x.par_chunks(CHUNK).all(finite))
+}
+
+impl Elementwise for Cpu {
+    fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
+        each_chunk(self, y.values_mut(), |y, _| y.fill(value as f32));
+        Ok(())
+    }
+
+    fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
+        check::equal("copy", x.shape(), y.shape())?;
+        each_chunk(self, y.values_mut(), |y, at| y.copy_from_slice(&x.values()[at]));
+        Ok(())
+    }
+
+    fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
+        check::equal("axpby", x.shape(), y_acc.shape())?;
+        axpby(self, a, x.values(), b, y_acc.values_mut());
+        Ok(())
+    }
+
+    fn relu(&self, y: &mut Tensor) -> Result<()> {
+        relu(self, y.values_mut());
+        Ok(())
+    }
+
+    fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check::equal("relu_grad", y.shape(), grad.shape())?;
+        relu_grad(self, y.values(), grad.values_mut());
+        Ok(())
+    }
+
+    fn squared_distance(
+        &self,
+        x: &Tensor,
+        y: &Tensor,
+        out: &mut Tensor,
+        at: usize,
+        workspace: &mut Buffer,
+    ) -> Result<()> {
+        check::equal("squared_distance", x.shape(), y.shape())?;
+        check::part("squared_distance", at..at + 2, out.shape())?;
+        let sums = squared_distance(self, x.values(), y.values(), workspace);
+        out.values_mut()[at..at + 2].copy_from_slice(&sums.map(|v| v as f32));
+        Ok(())
+    }
+
+    fn squared_distance_workspace(&self, x: Shape) -> usize {
+        squared_distance_workspace(x.len())
+    }
+
+    fn all_finite(&self, x: &Tensor) -> Result<bool> {
+        Ok(all_finite(self, x.values()))
+    }
 }

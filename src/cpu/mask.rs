@@ -1,9 +1,12 @@
-//! Masks of ReLUs behind a batch norm, 32 elements a word: see [`crate::device::Device::relu_mask`].
+//! Masks of ReLUs behind a batch norm, 32 elements a word: see [`crate::device::ReluMask::relu_mask`].
 
 use rayon::prelude::*;
 
 use super::simd::{Kernel, Simd};
 use super::{Buffer, Cpu, Tensor};
+use crate::check;
+use crate::device::ReluMask;
+use crate::error::Result;
 use crate::operands::{Affine, BnStats};
 
 /// Elements of one word.
@@ -121,5 +124,25 @@ impl Kernel for Replay<'_> {
                 *z = if differs { *z - 2.0 * value / slope } else { *z };
             }
         }
+    }
+}
+
+impl ReluMask for Cpu {
+    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, mask: &mut Tensor) -> Result<()> {
+        check::mask::<Self::Real, _>("relu_mask", z.shape(), stats, affine, mask.shape())?;
+        keep(self, z, stats, affine, mask);
+        Ok(())
+    }
+
+    fn relu_replay(
+        &self,
+        mask: &Tensor,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
+        z_acc: &mut Tensor,
+    ) -> Result<()> {
+        check::mask::<Self::Real, _>("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        replay(self, mask, stats, affine, z_acc);
+        Ok(())
     }
 }

@@ -223,7 +223,7 @@ impl Pixelwise for NormStep<'_> {
     }
 }
 
-/// `gamma rstd (scale g - sums.beta / M - zhat sums.gamma / M)`: see [`crate::device::Device::bn_grad_z`].
+/// `gamma rstd (scale g - sums.beta / M - zhat sums.gamma / M)`: see [`crate::device::BatchNorm::bn_grad_z`].
 #[derive(Clone, Copy)]
 pub struct BnGradZ<'a> {
     pub grad_y: &'a [f32],

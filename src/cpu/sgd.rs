@@ -4,8 +4,10 @@ use rayon::prelude::*;
 
 use super::elementwise::CHUNK;
 use super::simd::{Kernel, Simd};
-use super::{Buffer, Cpu};
-use crate::device::Sgd as Step;
+use super::{Buffer, Cpu, Tensor};
+use crate::check;
+use crate::device::{Optimiser, Sgd as Step};
+use crate::error::Result;
 
 /// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
 pub fn sgd(cpu: &Cpu, step: Step<'_, Buffer>, grad: &[f32], velocity: &mut [f32], theta: &mut [f32]) {
@@ -46,5 +48,14 @@ impl Kernel for Sgd<'_> {
             *v = momentum * *v + grad + weight_decay * *theta;
             *theta -= lr * *v;
         }
+    }
+}
+
+impl Optimiser for Cpu {
+    fn sgd(&self, step: Step<'_, Buffer>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
+        check::equal("sgd", theta.shape(), grad.shape())?;
+        check::equal("sgd", theta.shape(), velocity.shape())?;
+        sgd(self, step, grad.values(), velocity.values_mut(), theta.values_mut());
+        Ok(())
     }
 }

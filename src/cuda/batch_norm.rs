@@ -1,10 +1,13 @@
 //! Batch normalisation's launches.
 
-use super::launch::{THREADS, grid, launch};
-use super::{Cuda, buffer::CudaBuffer};
-use crate::device::{BN_EPS, BN_MOMENTUM};
+use super::buffer::CudaBuffer;
+use super::launch::{THREADS, grid, launch, over, over_fours};
+use super::operand::Norm;
+use super::{Cuda, Tensor, at};
+use crate::check;
+use crate::device::{BN_EPS, BN_MOMENTUM, BatchNorm};
 use crate::error::Result;
-use crate::operands::{Affine, BnStats, Measure};
+use crate::operands::{Affine, BnRunning, BnStats, Measure};
 use crate::shape::Shape;
 
 /// Pixels that a block reduces at least, and the most blocks: fixed, so that sums have one order on every card.
@@ -105,4 +108,98 @@ pub fn grad_sums(
         channels,
         scale as f32
     )
+}
+
+impl BatchNorm for Cuda {
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, CudaBuffer>, workspace: &mut CudaBuffer) -> Result<()> {
+        check::equal("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+        stats(self, at(z), z.shape(), measure, workspace.address())
+    }
+
+    fn bn_running_stats(&self, running: &BnRunning<CudaBuffer>, stats: &mut BnStats<CudaBuffer>) -> Result<()> {
+        check::equal("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+        let c = running.mean.shape().c();
+        let kernel = &self.kernels.bn_running_stats;
+        let (mean, rstd, eps) = (at(&stats.mean), at(&stats.rstd), BN_EPS as f32);
+        launch!(
+            self,
+            "bn_running_stats",
+            kernel,
+            over(c),
+            mean,
+            rstd,
+            at(&running.mean),
+            at(&running.var),
+            c as u32,
+            eps
+        )
+    }
+
+    fn bn_apply(
+        &self,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("bn_apply", z.shape(), y.shape())?;
+        check::norm("bn_apply", z.shape().c(), stats, affine)?;
+        let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
+        let (c, kernel) = (z.shape().c() as u32, &self.kernels.bn_apply);
+        launch!(self, "bn_apply", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+    }
+
+    fn bn_grad_sums(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        sums: &mut Affine<CudaBuffer>,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
+        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        grad_sums(self, at(grad_y), scale, at(z), z.shape(), stats, sums, workspace.address())
+    }
+
+    fn bn_grad_z(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        sums: &Affine<CudaBuffer>,
+        grad_z: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
+        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
+        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
+        let (Norm { mean, rstd, gamma, .. }, len) = (Norm::new(stats, affine), z.shape().len());
+        let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));
+        let (scale, c) = (scale as f32, z.shape().c() as u32);
+        launch!(
+            self,
+            "bn_grad_z",
+            &self.kernels.bn_grad_z,
+            over_fours(len),
+            at(grad_z),
+            at(grad_y),
+            at(z),
+            mean,
+            rstd,
+            gamma,
+            sums_gamma,
+            sums_beta,
+            scale,
+            len as u64,
+            c
+        )
+    }
+
+    fn bn_workspace(&self, z: Shape) -> usize {
+        workspace(z)
+    }
 }

@@ -1,107 +1,20 @@
 //! One residual block's way back (inverse step or decoding, and VJP) as a short chain of launches, for channels that are multiples of 16: each
 //! convolution with what stands before and behind it (kernels/conv_block.cu), both gradients by weights at once.
 
-use super::conv::{Geometry, grad_w_jobs, reduction, tiles};
+use super::buffer::CudaBuffer;
 use super::kernels::Tile;
-use super::launch::launch;
-use super::operand::{GradSums, NextPass, Norm, Operand, PairSum, WeightJob};
-use super::{Cuda, Tensor, at, buffer::CudaBuffer, code, conv, part};
+use super::launch::{launch, over_fours};
+use super::operand::{GradSums, NextPass, Norm, Operand, WeightJob};
+use super::shaped::Shaped;
+use super::{Cuda, Tensor, at, code, conv, part, small_block};
+use crate::check;
 use crate::code::{Code, Coder};
-use crate::device::Device;
+use crate::device::{BatchNorm, Coding, Convolution, Elementwise, ResidualBlock, fused};
 use crate::error::Result;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, Carry, Scratch};
+use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape};
 
-/// The shape of a block's two convolutions, with the tile that they are cut into.
-#[derive(Clone, Copy)]
-struct Shaped<'d> {
-    d: &'d Cuda,
-    map: Shape,
-    tile: Tile,
-}
-
-impl Shaped<'_> {
-    fn geometry(&self) -> Geometry {
-        Geometry::new(self.map, Conv::SAME_3X3, self.map.c())
-    }
-
-    /// The launch's shape, for kernels that keep `parameters` numbers a channel.
-    fn config(&self, parameters: usize) -> cudarc::driver::LaunchConfig {
-        let c = self.map.c();
-        tiles(self.map.pixels(), c, self.tile.channels(), parameters * c)
-    }
-
-    /// `z1 = conv1(x)`.
-    fn conv1(&self, theta: &BasicTheta<CudaBuffer>, x: &Tensor, z1: &mut Tensor, workspace: u64) -> Result<()> {
-        let (x, w) = ((at(x), self.map), (at(&theta.conv1), self.map.c()));
-        conv::forward(self.d, x, w, Conv::SAME_3X3, at(z1), None, workspace)
-    }
-
-    /// `y = x + h bn2(conv(relu(bn1(z1))))`, and how far that moved.
-    fn norm_relu_conv_step(
-        &self,
-        y: &mut Tensor,
-        x: &Tensor,
-        h: f64,
-        norms: [Norm; 2],
-        z1: &Tensor,
-        w: &Tensor,
-        moved: PairSum,
-    ) -> Result<()> {
-        let ([norm1, norm2], h, d) = (norms, h as f32, self.d);
-        let (kernel, config, g) =
-            (d.kernels.norm_relu_conv_step.of(d.math, self.tile), self.config(3), self.geometry());
-        launch!(d, "norm_relu_conv_step", kernel, config, at(y), at(x), h, norm2, at(z1), norm1, at(w), g, moved)
-    }
-
-    /// z2 from z1, batch norm 2's gradient sums, and the next pass if there is one.
-    fn norm_relu_conv_sums(
-        &self,
-        cache: &mut BasicCache<CudaBuffer>,
-        next: NextPass,
-        grad: &Tensor,
-        norms: [Norm; 2],
-        w: &Tensor,
-        to: GradSums,
-        workspace: u64,
-    ) -> Result<()> {
-        let ([norm1, norm2], d, BasicCache { z1, z2 }) = (norms, self.d, cache);
-        let (kernel, config, g) =
-            (d.kernels.norm_relu_conv_sums.of(d.math, self.tile), self.config(3), self.geometry());
-        let (r, z2, grad, z1, w) = (reduction(d, self.map, self.tile, workspace), at(z2), at(grad), at(z1), at(w));
-        launch!(d, "norm_relu_conv_sums", kernel, config, z2, next, grad, norm2, z1, norm1, w, g, r, to)
-    }
-
-    /// `grad_u`, and batch norm 1's gradient sums.
-    fn bn_grad_conv_relu(
-        &self,
-        grad_u: &mut Tensor,
-        from: Operand,
-        w: &Tensor,
-        z1: &Tensor,
-        norm1: Norm,
-        to: GradSums,
-        workspace: u64,
-    ) -> Result<()> {
-        let d = self.d;
-        let (kernel, config, g) = (d.kernels.bn_grad_conv_relu.of(d.math, self.tile), self.config(4), self.geometry());
-        let r = reduction(d, self.map, self.tile, workspace);
-        launch!(d, "bn_grad_conv_relu", kernel, config, at(grad_u), from, at(w), at(z1), norm1, g, r, to)
-    }
-
-    /// `grad_x += conv^T(from)`.
-    fn bn_grad_conv_acc(&self, grad_x: &mut Tensor, from: Operand, w: &Tensor) -> Result<()> {
-        let d = self.d;
-        let (kernel, config, g) = (d.kernels.bn_grad_conv_acc.of(d.math, self.tile), self.config(4), self.geometry());
-        launch!(d, "bn_grad_conv_acc", kernel, config, at(grad_x), from, at(w), g)
-    }
-
-    fn grad_w(&self, jobs: &[WeightJob], keep: bool, workspace: u64) -> Result<()> {
-        grad_w_jobs(self.d, jobs, self.map, Conv::SAME_3X3, self.map.c(), keep, workspace)
-    }
-}
-
-/// [`Device::inverse_vjp`] in seven launches.
+/// [`crate::device::ResidualBlock::inverse_vjp`] in seven launches.
 pub fn inverse_vjp(
     d: &Cuda,
     tile: Tile,
@@ -129,7 +42,7 @@ pub fn inverse_vjp(
     pull_back(block, h, theta, stats, x_rec, next, cache, grad_x, grad_theta, scratch)
 }
 
-/// [`Device::decode_vjp`] in six launches.
+/// [`crate::device::ResidualBlock::decode_vjp`] in six launches.
 pub fn decode_vjp(
     d: &Cuda,
     tile: Tile,
@@ -182,7 +95,7 @@ fn pull_back(
     block.bn_grad_conv_acc(grad_x, grad_z1, &theta.conv1)
 }
 
-/// [`Device::basic_vjp_outer`].
+/// [`crate::device::ResidualBlock::basic_vjp_outer`].
 pub fn vjp_outer(
     d: &Cuda,
     tile: Tile,
@@ -209,7 +122,7 @@ pub fn vjp_outer(
     d.axpby(1.0, &sums2.beta, 1.0, beta)
 }
 
-/// [`Device::basic_vjp_inner`].
+/// [`crate::device::ResidualBlock::basic_vjp_inner`].
 pub fn vjp_inner(
     d: &Cuda,
     tile: Tile,
@@ -227,4 +140,241 @@ pub fn vjp_inner(
     let job = WeightJob::new(Operand::plain(at(x)), grad_z1, at(&grad_theta_acc.conv1));
     block.grad_w(&[job], true, scratch.workspace.address())?;
     block.bn_grad_conv_acc(grad_x_acc, grad_z1, &theta.conv1)
+}
+
+impl ResidualBlock for Cuda {
+    fn block_workspace(&self, map: Shape) -> usize {
+        let primitives = self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map));
+        let chained = conv::fused_tile(map.c()).map_or(0, |tile| conv::block_workspace(map, tile));
+        primitives.max(chained).max(self.limits.workspace(map)).max(self.code_workspace(map))
+    }
+
+    fn conv_stats(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        z: &mut Tensor,
+        measure: Option<Measure<'_, CudaBuffer>>,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        check::conv("conv", x.shape(), w.shape(), conv, z.shape())?;
+        if let Some(measure) = &measure {
+            check::equal("conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
+        }
+        let (x, w) = ((at(x), x.shape()), (at(w), w.shape().c()));
+        conv::forward(self, x, w, conv, at(z), measure, workspace.address())
+    }
+
+    fn norm_relu_conv_stats(
+        &self,
+        z1: &Tensor,
+        stats1: &BnStats<CudaBuffer>,
+        affine1: &Affine<CudaBuffer>,
+        w: &Tensor,
+        z2: &mut Tensor,
+        measure: Option<Measure<'_, CudaBuffer>>,
+        scratch: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        check::conv("norm_relu_conv_stats", z1.shape(), w.shape(), Conv::SAME_3X3, z2.shape())?;
+        check::norm("norm_relu_conv_stats", z1.shape().c(), stats1, affine1)?;
+        let (Some(tile), true) = (conv::fused_tile(z1.shape().c()), z1.shape() == z2.shape()) else {
+            return fused::norm_relu_conv_stats(self, z1, stats1, affine1, w, z2, measure, scratch);
+        };
+        if let Some(measure) = &measure {
+            check::equal("norm_relu_conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
+        }
+        let (z1, w) = ((at(z1), z1.shape()), (at(w), w.shape().c()));
+        let norm = Norm::new(stats1, affine1);
+        conv::norm_relu_forward(self, tile, z1, norm, w, at(z2), measure, scratch.workspace.address())
+    }
+
+    fn basic_vjp_outer(
+        &self,
+        grad_f: &Tensor,
+        scale: f64,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
+        cache: &BasicCache<CudaBuffer>,
+        grad_theta_acc: &mut BasicTheta<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        check::block("basic_vjp_outer", grad_f.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        match conv::fused_tile(grad_f.shape().c()) {
+            Some(tile) => vjp_outer(self, tile, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch),
+            None => fused::basic_vjp_outer(self, grad_f, scale, theta, stats, cache, grad_theta_acc, scratch),
+        }
+    }
+
+    fn basic_vjp_inner(
+        &self,
+        x: &Tensor,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
+        cache: &BasicCache<CudaBuffer>,
+        grad_theta_acc: &mut BasicTheta<CudaBuffer>,
+        grad_x_acc: &mut Tensor,
+        scratch: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        check::block("basic_vjp_inner", x.shape(), theta, stats, cache, grad_theta_acc, scratch)?;
+        check::equal("basic_vjp_inner", x.shape(), grad_x_acc.shape())?;
+        match conv::fused_tile(x.shape().c()) {
+            Some(tile) => vjp_inner(self, tile, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch),
+            None => fused::basic_vjp_inner(self, x, theta, stats, cache, grad_theta_acc, grad_x_acc, scratch),
+        }
+    }
+
+    fn norm_relu(
+        &self,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("norm_relu", z.shape(), y.shape())?;
+        check::norm("norm_relu", z.shape().c(), stats, affine)?;
+        let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
+        let (c, kernel) = (z.shape().c() as u32, &self.kernels.norm_relu);
+        launch!(self, "norm_relu", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
+    }
+
+    fn norm_step(
+        &self,
+        x: &Tensor,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        y: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("norm_step", z.shape(), x.shape())?;
+        check::equal("norm_step", z.shape(), y.shape())?;
+        self.step(at(x), h, z, stats, affine, at(y))
+    }
+
+    fn norm_step_acc(
+        &self,
+        h: f64,
+        z: &Tensor,
+        stats: &BnStats<CudaBuffer>,
+        affine: &Affine<CudaBuffer>,
+        x_acc: &mut Tensor,
+        _: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        check::equal("norm_step_acc", z.shape(), x_acc.shape())?;
+        self.step(at(x_acc), h, z, stats, affine, at(x_acc))
+    }
+
+    fn euler_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
+        running: Option<&mut BasicRunning<CudaBuffer>>,
+        x: &mut Tensor,
+        cache: &mut BasicCache<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        if let Some(form) = self.limits.form(x.shape()) {
+            check::basic("euler_step", x.shape().c(), theta, stats)?;
+            let workspace = scratch.workspace.address();
+            return small_block::euler_step(self, form, h, theta, stats, running, at(x), workspace);
+        }
+        fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
+    }
+
+    fn code_step(
+        &self,
+        h: f64,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
+        running: Option<&mut BasicRunning<CudaBuffer>>,
+        coder: &mut Coder<CudaBuffer>,
+        code: &mut Code<CudaBuffer>,
+        x: &mut Tensor,
+        carry: &mut Tensor,
+        cache: &mut BasicCache<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        let map = x.shape();
+        check::equal("code_step", map, carry.shape())?;
+        check::code::<Self::Real, _>("code_step", map, coder, code)?;
+        check::basic("code_step", map.c(), theta, stats)?;
+        if let Some(form) = self.limits.form(map) {
+            let workspace = scratch.workspace.address();
+            return small_block::code_step(self, form, h, theta, stats, running, coder, code, x, carry, workspace);
+        }
+        if map.c() > code::MOST_CHANNELS {
+            return fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch);
+        }
+        fused::evaluate(self, theta, stats, running, x, cache, scratch)?;
+        let norm = Norm::new(&stats.bn2, &theta.bn2);
+        code::norm_encode(self, h, &cache.z2, norm, coder, code, x, carry, scratch.workspace.address())
+    }
+
+    fn decode_vjp(
+        &self,
+        h: f64,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
+        coder: &Coder<CudaBuffer>,
+        code: &Code<CudaBuffer>,
+        x: &mut Tensor,
+        cache: &mut BasicCache<CudaBuffer>,
+        grad_x: &mut Tensor,
+        grad_theta: &mut BasicTheta<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        check::equal("decode_vjp", x.shape(), grad_x.shape())?;
+        check::code::<Self::Real, _>("decode_vjp", x.shape(), coder, code)?;
+        if let Some(form) = self.limits.form(x.shape()) {
+            let workspace = scratch.workspace.address();
+            check::basic("decode_vjp", x.shape().c(), theta, stats)?;
+            check::basic("decode_vjp", x.shape().c(), grad_theta, stats)?;
+            return small_block::decode_vjp(self, form, h, theta, stats, coder, code, x, grad_x, grad_theta, workspace);
+        }
+        check::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+        match conv::fused_tile(x.shape().c()) {
+            Some(tile) => decode_vjp(self, tile, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch),
+            None => fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch),
+        }
+    }
+
+    fn inverse_vjp(
+        &self,
+        h: f64,
+        carry: Carry,
+        theta: &BasicTheta<CudaBuffer>,
+        stats: &BasicStats<CudaBuffer>,
+        x: &mut Tensor,
+        x_rec: &mut Tensor,
+        errors: (&mut Tensor, usize),
+        cache: &mut BasicCache<CudaBuffer>,
+        grad_x: &mut Tensor,
+        grad_theta: &mut BasicTheta<CudaBuffer>,
+        scratch: &mut Scratch<CudaBuffer>,
+    ) -> Result<()> {
+        check::part("inverse_vjp", errors.1..errors.1 + 4, errors.0.shape())?;
+        if let Some(form) = self.limits.form(x.shape()) {
+            let workspace = scratch.workspace.address();
+            check::equal("inverse_vjp", x.shape(), grad_x.shape())?;
+            check::basic("inverse_vjp", x.shape().c(), theta, stats)?;
+            check::basic("inverse_vjp", x.shape().c(), grad_theta, stats)?;
+            let (x, errors, grad_x) = (at(x), part(errors.0, errors.1), at(grad_x));
+            return small_block::inverse_vjp(
+                self, form, h, carry, theta, stats, x, errors, grad_x, grad_theta, workspace,
+            );
+        }
+        check::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
+        check::equal("inverse_vjp", x.shape(), x_rec.shape())?;
+        check::equal("inverse_vjp", x.shape(), grad_x.shape())?;
+        match conv::fused_tile(x.shape().c()) {
+            Some(tile) => {
+                inverse_vjp(self, tile, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
+            }
+            None => {
+                fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
+            }
+        }
+    }
 }

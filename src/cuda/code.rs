@@ -2,10 +2,13 @@
 
 use cudarc::driver::DeviceRepr;
 
+use super::buffer::CudaBuffer;
 use super::launch::{THREADS, grid, launch, over, over_fours};
 use super::operand::Norm;
-use super::{Cuda, Tensor, at, buffer::CudaBuffer, conv, part};
+use super::{Cuda, Tensor, at, conv, part};
+use crate::check;
 use crate::code::{Bits, Code, CodedPass, Coder};
+use crate::device::Coding;
 use crate::error::Result;
 use crate::operands::{Affine, BnStats};
 use crate::shape::Shape;
@@ -193,6 +196,62 @@ pub fn decode(d: &Cuda, coder: &Coder<CudaBuffer>, code: &Code<CudaBuffer>, x: &
 
 pub fn judge(d: &Cuda, errors: &Tensor, offset: usize, verdict: &mut Tensor) -> Result<()> {
     launch!(d, "judge", &d.kernels.judge, grid([1, 1], 32), at(verdict), part(errors, offset))
+}
+
+impl Coding for Cuda {
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
+        check::equal("code_start", Shape::vector(1), grid.shape())?;
+        start(self, x_acc, grid, workspace.address())
+    }
+
+    fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
+        check::equal("code_round", Shape::vector(1), grid.shape())?;
+        round(self, grid, x_acc)
+    }
+
+    fn code_scale(
+        &self,
+        h: f64,
+        last: &[&Affine<CudaBuffer>],
+        rest: &Tensor,
+        scale: &mut BnStats<CudaBuffer>,
+    ) -> Result<()> {
+        last.iter().try_for_each(|affine| check::norm("code_scale", rest.shape().c(), scale, affine))?;
+        self::scale(self, h, last, rest, scale)
+    }
+
+    fn encode(
+        &self,
+        coder: &mut Coder<CudaBuffer>,
+        carry_acc: &mut Tensor,
+        x_acc: Option<&mut Tensor>,
+        code: &mut Code<CudaBuffer>,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        check::code::<Self::Real, _>("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check::equal("encode", carry_acc.shape(), x.shape()))?;
+        encode(self, coder, carry_acc, x_acc, code, workspace.address())
+    }
+
+    fn decode(
+        &self,
+        coder: &Coder<CudaBuffer>,
+        code: &Code<CudaBuffer>,
+        x_acc: &mut Tensor,
+        _: &mut CudaBuffer,
+    ) -> Result<()> {
+        check::code::<Self::Real, _>("decode", x_acc.shape(), coder, code)?;
+        decode(self, coder, code, x_acc)
+    }
+
+    fn code_workspace(&self, map: Shape) -> usize {
+        workspace(map)
+    }
+
+    fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
+        check::part("judge", at..at + 4, errors.shape())?;
+        judge(self, errors, at, verdict_acc)
+    }
 }
 
 #[cfg(test)]

@@ -2,10 +2,13 @@
 
 use cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
 
+use super::buffer::CudaBuffer;
 use super::kernels::Tile;
 use super::launch::{grid, launch};
 use super::operand::{Operand, PairSum, Reduction, Statistics, WeightJob};
-use super::{Cuda, Norm, batch_norm, buffer::CudaBuffer};
+use super::{Cuda, Norm, Tensor, at, batch_norm};
+use crate::check;
+use crate::device::{Convolution, ResidualBlock};
 use crate::error::Result;
 use crate::operands::Measure;
 use crate::shape::{Conv, Shape};
@@ -244,4 +247,39 @@ pub fn workspace(x: Shape, conv: Conv, c_out: usize) -> usize {
 /// Elements of workspace for a block's fused operations beyond those.
 pub fn block_workspace(map: Shape, tile: Tile) -> usize {
     WeightCut::new(map, Conv::SAME_3X3, map.c(), 2).partial().max(shares(map, tile) + pair_shares(map, tile))
+}
+
+impl Convolution for Cuda {
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
+        self.conv_stats(x, w, conv, y, None, workspace)
+    }
+
+    fn conv_grad_x(
+        &self,
+        grad_y: &Tensor,
+        w: &Tensor,
+        conv: Conv,
+        grad_x: &mut Tensor,
+        _: &mut CudaBuffer,
+    ) -> Result<()> {
+        check::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
+        self::grad_x(self, at(grad_y), (at(w), w.shape().c()), conv, (at(grad_x), grad_x.shape()))
+    }
+
+    fn conv_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        conv: Conv,
+        grad_w_acc: &mut Tensor,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        check::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
+        let grad_w = (at(grad_w_acc), grad_w_acc.shape().c());
+        self::grad_w(self, (at(x), x.shape()), at(grad_y), conv, grad_w, workspace.address())
+    }
+
+    fn conv_workspace(&self, x: Shape, conv: Conv, c_out: usize) -> usize {
+        workspace(x, conv, c_out)
+    }
 }

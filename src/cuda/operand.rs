@@ -3,7 +3,8 @@
 
 use cudarc::driver::DeviceRepr;
 
-use super::{Tensor, at, buffer::CudaBuffer};
+use super::buffer::CudaBuffer;
+use super::{Tensor, at};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::operands::{Affine, BnStats, Measure};
 

@@ -6,9 +6,10 @@
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
 use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 
+use super::buffer::CudaBuffer;
 use super::kernels::{ByChannels, Kernels};
 use super::launch::cooperate;
-use super::{Cuda, Tensor, at, buffer::CudaBuffer, conv};
+use super::{Cuda, Tensor, at, conv};
 use crate::code::{Code, CodedPass, Coder};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::error::Result;

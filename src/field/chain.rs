@@ -150,7 +150,7 @@ impl<D: Device> Tensors<D> for ChainTheta<D> {
 pub struct ChainStats<D: Device> {
     /// One set a layer.
     pub norms: Vec<BnStats<D::Buffer>>,
-    /// The masks of the ReLUs between the layers, see [`Device::relu_mask`], or none.
+    /// The masks of the ReLUs between the layers, see [`crate::device::ReluMask::relu_mask`], or none.
     pub masks: Vec<Tensor<D::Buffer>>,
 }
 

@@ -126,7 +126,7 @@ pub trait Field<D: Device>: Sized + 'static {
     /// New weights for states of this shape, uninitialised.
     fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Theta>;
     /// New statistics, uninitialised; with `masks` those that also keep, where they are measured, the masks of the ReLUs, and
-    /// replay them where they are given, see [`Device::relu_mask`].
+    /// replay them where they are given, see [`crate::device::ReluMask::relu_mask`].
     fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<Self::Stats>;
     /// New running statistics, uninitialised.
     fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<Self::Running>;
@@ -230,7 +230,7 @@ pub trait Field<D: Device>: Sized + 'static {
     /// ends otherwise.
     fn last_norm(theta: &Self::Theta) -> Option<&Affine<D::Buffer>>;
 
-    /// Codes the carry, which an increment `h sum_k f_k` has been added to, f_k with theta_k: see [`Device::encode`].
+    /// Codes the carry, which an increment `h sum_k f_k` has been added to, f_k with theta_k: see [`crate::device::Coding::encode`].
     fn code_carry(
         d: &D,
         h: f64,
@@ -253,7 +253,7 @@ pub trait Field<D: Device>: Sized + 'static {
         d.encode(coder, carry, moved, code, workspace)
     }
 
-    /// One coded Euler step of training's forward pass: see [`Device::code_step`].
+    /// One coded Euler step of training's forward pass: see [`crate::device::ResidualBlock::code_step`].
     fn code_step(
         d: &D,
         h: f64,
@@ -275,7 +275,7 @@ pub trait Field<D: Device>: Sized + 'static {
         Self::code_carry(d, h, &[Some(theta), None], coder, code, x, carry, scratch)
     }
 
-    /// The way back through one coded block with given statistics: see [`Device::decode_vjp`].
+    /// The way back through one coded block with given statistics: see [`crate::device::ResidualBlock::decode_vjp`].
     fn decode_vjp(
         d: &D,
         h: f64,

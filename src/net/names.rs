@@ -20,6 +20,9 @@ struct Prefix {
     tied: bool,
 }
 
+/// What is done with each tensor and its name.
+type Visit<'v, 'a, B> = dyn FnMut(&str, &'a Tensor<B>) -> Result<()> + 'v;
+
 impl Prefix {
     fn theta(&self, n: usize) -> String {
         let Self { stage, tied } = self;
@@ -42,10 +45,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// The visitor's.
-    pub fn each_checkpointed<'a>(
-        &'a self,
-        visit: &mut dyn FnMut(&str, &'a Tensor<D::Buffer>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn each_checkpointed<'a>(&'a self, visit: &mut Visit<'_, 'a, D::Buffer>) -> Result<()> {
         let running_ends =
             [("stem.bn.running_mean", &self.stem_running.mean), ("stem.bn.running_var", &self.stem_running.var)];
         for (name, tensor) in self.ends.named().into_iter().chain(running_ends) {

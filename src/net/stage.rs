@@ -170,7 +170,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         Ok(())
     }
 
-    /// Writes what a step gave to the tape: see [`Device::record_step`].
+    /// Writes what a step gave to the tape: see [`crate::device::Feed::record_step`].
     pub(super) fn record(&mut self, d: &D, outcome: &Tensor<D::Buffer>, trained: bool) -> Result<()> {
         let distance = (trained && self.work.x_rec.is_some()).then_some(&self.distance);
         let Tape { step, results, .. } = &mut self.tape;

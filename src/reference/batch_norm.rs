@@ -1,7 +1,11 @@
 //! Batch normalisation over N, H, W (Ioffe and Szegedy 2015, Algorithm 1), in two passes.
 
-use super::Stats;
-use crate::device::{BN_EPS, BN_MOMENTUM};
+use super::{Buffer, Reference, Stats, Tensor, view};
+use crate::check;
+use crate::device::{BN_EPS, BN_MOMENTUM, BatchNorm};
+use crate::error::Result;
+use crate::operands::{Affine, BnRunning, BnStats, Measure};
+use crate::shape::Shape;
 
 /// Mean and rstd per channel; running mean and unbiased variance move where given.
 pub fn stats(
@@ -71,5 +75,71 @@ pub fn grad_z(
         let c = i % channels;
         let zhat = (z - stats.mean[c]) * stats.rstd[c];
         *out = gamma[c] * stats.rstd[c] * (scale * g - sums.1[c] / count - zhat * sums.0[c] / count);
+    }
+}
+
+impl BatchNorm for Reference {
+    fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Buffer>, _: &mut Buffer) -> Result<()> {
+        let c = z.shape().c();
+        check::equal("bn_stats", Shape::vector(c), measure.stats.mean.shape())?;
+        let BnStats { mean, rstd } = measure.stats;
+        let running = measure.running.map(|r| (r.mean.values_mut(), r.var.values_mut()));
+        stats(z.values(), c, mean.values_mut(), rstd.values_mut(), running);
+        Ok(())
+    }
+
+    fn bn_running_stats(&self, running: &BnRunning<Buffer>, stats: &mut BnStats<Buffer>) -> Result<()> {
+        check::equal("bn_running_stats", running.mean.shape(), stats.mean.shape())?;
+        stats.mean.values_mut().copy_from_slice(running.mean.values());
+        running_rstd(running.var.values(), stats.rstd.values_mut());
+        Ok(())
+    }
+
+    fn bn_apply(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
+        check::equal("bn_apply", z.shape(), y.shape())?;
+        check::norm("bn_apply", z.shape().c(), stats, affine)?;
+        apply(z.values(), &view(stats), affine.gamma.values(), affine.beta.values(), y.values_mut());
+        Ok(())
+    }
+
+    fn bn_grad_sums(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Buffer>,
+        sums: &mut Affine<Buffer>,
+        _: &mut Buffer,
+    ) -> Result<()> {
+        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
+        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        let Affine { gamma, beta } = sums;
+        let out = (gamma.values_mut(), beta.values_mut());
+        grad_sums(grad_y.values(), scale, z.values(), &view(stats), out);
+        Ok(())
+    }
+
+    fn bn_grad_z(
+        &self,
+        grad_y: &Tensor,
+        scale: f64,
+        z: &Tensor,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
+        sums: &Affine<Buffer>,
+        grad_z: &mut Tensor,
+    ) -> Result<()> {
+        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
+        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
+        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
+        let sums = (sums.gamma.values(), sums.beta.values());
+        let gamma = affine.gamma.values();
+        self::grad_z(grad_y.values(), scale, z.values(), &view(stats), gamma, sums, grad_z.values_mut());
+        Ok(())
+    }
+
+    fn bn_workspace(&self, _: Shape) -> usize {
+        0
     }
 }

@@ -1,8 +1,13 @@
 //! Codes of increments, one f64 a code: see [`crate::code`].
 
-use super::{Buffer, Tensor};
+use super::{Buffer, Reference, Tensor};
+use crate::check;
 use crate::code::{Bits, COMPANDING, Code, Coder, LEVEL_1, LEVELS_2, SIGMA_MIN, THRESHOLD_2, unit};
-use crate::operands::Affine;
+use crate::device::Coding;
+use crate::error::Result;
+use crate::host::judge;
+use crate::operands::{Affine, BnStats};
+use crate::shape::Shape;
 
 /// A channel's quantiser.
 pub struct Quantiser {
@@ -78,7 +83,7 @@ pub fn scale(h: f64, last: &[&Affine<Buffer>], rest: &[f64], mean: &mut [f64], r
     }
 }
 
-/// See [`crate::device::Device::encode`].
+/// See [`crate::device::Coding::encode`].
 pub fn encode(coder: &mut Coder<Buffer>, carry: &mut Tensor, mut x: Option<&mut Tensor>, code: &mut Code<Buffer>) {
     let (c, pixels) = (carry.shape().c(), carry.shape().pixels());
     let mut rest = vec![0.0; c];
@@ -97,10 +102,61 @@ pub fn encode(coder: &mut Coder<Buffer>, carry: &mut Tensor, mut x: Option<&mut 
     coder.rest.values_mut().iter_mut().zip(rest).for_each(|(mean, sum)| *mean = sum / pixels as f64);
 }
 
-/// See [`crate::device::Device::decode`].
+/// See [`crate::device::Coding::decode`].
 pub fn decode(coder: &Coder<Buffer>, code: &Code<Buffer>, x: &mut Tensor) {
     let c = x.shape().c();
     for (i, x) in x.values_mut().iter_mut().enumerate() {
         *x -= Quantiser::of(coder, code, i % c).level(code.packed.values()[i]);
+    }
+}
+
+impl Coding for Reference {
+    fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::equal("code_start", Shape::vector(1), grid.shape())?;
+        start(x_acc.values_mut(), grid.values_mut());
+        Ok(())
+    }
+
+    fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {
+        check::equal("code_round", Shape::vector(1), grid.shape())?;
+        round(grid.values()[0], x_acc.values_mut());
+        Ok(())
+    }
+
+    fn code_scale(&self, h: f64, last: &[&Affine<Buffer>], rest: &Tensor, scale: &mut BnStats<Buffer>) -> Result<()> {
+        last.iter().try_for_each(|affine| check::norm("code_scale", rest.shape().c(), scale, affine))?;
+        let BnStats { mean, rstd } = scale;
+        self::scale(h, last, rest.values(), mean.values_mut(), rstd.values_mut());
+        Ok(())
+    }
+
+    fn encode(
+        &self,
+        coder: &mut Coder<Buffer>,
+        carry_acc: &mut Tensor,
+        x_acc: Option<&mut Tensor>,
+        code: &mut Code<Buffer>,
+        _: &mut Buffer,
+    ) -> Result<()> {
+        check::code::<Self::Real, _>("encode", carry_acc.shape(), coder, code)?;
+        x_acc.as_ref().map_or(Ok(()), |x| check::equal("encode", carry_acc.shape(), x.shape()))?;
+        encode(coder, carry_acc, x_acc, code);
+        Ok(())
+    }
+
+    fn decode(&self, coder: &Coder<Buffer>, code: &Code<Buffer>, x_acc: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::code::<Self::Real, _>("decode", x_acc.shape(), coder, code)?;
+        decode(coder, code, x_acc);
+        Ok(())
+    }
+
+    fn code_workspace(&self, _: Shape) -> usize {
+        0
+    }
+
+    fn judge(&self, errors: &Tensor, at: usize, verdict_acc: &mut Tensor) -> Result<()> {
+        check::part("judge", at..at + 4, errors.shape())?;
+        judge(&errors.values()[at..at + 4], &mut verdict_acc.values_mut()[0]);
+        Ok(())
     }
 }

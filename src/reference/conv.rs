@@ -1,5 +1,9 @@
 //! Convolution and its two gradients, one loop over all multiply-adds shared by the three.
 
+use super::{Buffer, Reference, Tensor};
+use crate::check;
+use crate::device::Convolution;
+use crate::error::Result;
 use crate::shape::{Conv, Shape};
 
 /// Calls `visit(x index, w index, y index)` for every multiply-add of the convolution that does not fall on padding.
@@ -46,4 +50,39 @@ pub fn conv_grad_x(grad_y: &[f64], w: &[f64], c_out: usize, conv: Conv, grad_x: 
 /// `grad_w += ...`, by the same products.
 pub fn conv_grad_w(x: &[f64], shape: Shape, grad_y: &[f64], c_out: usize, conv: Conv, grad_w_acc: &mut [f64]) {
     each_product(shape, c_out, conv, |ix, iw, iy| grad_w_acc[iw] += x[ix] * grad_y[iy]);
+}
+
+impl Convolution for Reference {
+    fn conv(&self, x: &Tensor, w: &Tensor, conv: Conv, y: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::conv("conv", x.shape(), w.shape(), conv, y.shape())?;
+        let shape = x.shape();
+        let c_out = w.shape().c();
+        self::conv(x.values(), shape, w.values(), c_out, conv, y.values_mut());
+        Ok(())
+    }
+
+    fn conv_grad_x(&self, grad_y: &Tensor, w: &Tensor, conv: Conv, grad_x: &mut Tensor, _: &mut Buffer) -> Result<()> {
+        check::conv("conv_grad_x", grad_x.shape(), w.shape(), conv, grad_y.shape())?;
+        let shape = grad_x.shape();
+        conv_grad_x(grad_y.values(), w.values(), w.shape().c(), conv, grad_x.values_mut(), shape);
+        Ok(())
+    }
+
+    fn conv_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        conv: Conv,
+        grad_w_acc: &mut Tensor,
+        _: &mut Buffer,
+    ) -> Result<()> {
+        check::conv("conv_grad_w", x.shape(), grad_w_acc.shape(), conv, grad_y.shape())?;
+        let c_out = grad_w_acc.shape().c();
+        conv_grad_w(x.values(), x.shape(), grad_y.values(), c_out, conv, grad_w_acc.values_mut());
+        Ok(())
+    }
+
+    fn conv_workspace(&self, _: Shape, _: Conv, _: usize) -> usize {
+        0
+    }
 }

@@ -1,7 +1,10 @@
 //! Element by element.
 
-use super::Buffer;
-use crate::device::Sgd;
+use super::{Buffer, Reference, Tensor};
+use crate::check;
+use crate::device::{Elementwise, Sgd};
+use crate::error::Result;
+use crate::shape::Shape;
 
 /// `y = a x + b y`.
 pub fn axpby(a: f64, x: &[f64], b: f64, y_acc: &mut [f64]) {
@@ -40,5 +43,51 @@ pub fn sgd(step: Sgd<'_, Buffer>, grad: &[f64], velocity: &mut [f64], theta: &mu
     for ((v, theta), grad) in velocity.iter_mut().zip(theta).zip(grad) {
         *v = step.momentum * *v + grad + step.weight_decay * *theta;
         *theta -= lr * *v;
+    }
+}
+
+impl Elementwise for Reference {
+    fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
+        y.values_mut().fill(value);
+        Ok(())
+    }
+
+    fn copy(&self, x: &Tensor, y: &mut Tensor) -> Result<()> {
+        check::equal("copy", x.shape(), y.shape())?;
+        y.values_mut().copy_from_slice(x.values());
+        Ok(())
+    }
+
+    fn axpby(&self, a: f64, x: &Tensor, b: f64, y_acc: &mut Tensor) -> Result<()> {
+        check::equal("axpby", x.shape(), y_acc.shape())?;
+        axpby(a, x.values(), b, y_acc.values_mut());
+        Ok(())
+    }
+
+    fn relu(&self, y: &mut Tensor) -> Result<()> {
+        relu(y.values_mut());
+        Ok(())
+    }
+
+    fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check::equal("relu_grad", y.shape(), grad.shape())?;
+        relu_grad(y.values(), grad.values_mut());
+        Ok(())
+    }
+
+    fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, at: usize, _: &mut Buffer) -> Result<()> {
+        check::equal("squared_distance", x.shape(), y.shape())?;
+        check::part("squared_distance", at..at + 2, out.shape())?;
+        let sums = squared_distance(x.values(), y.values());
+        out.values_mut()[at..at + 2].copy_from_slice(&sums);
+        Ok(())
+    }
+
+    fn squared_distance_workspace(&self, _: Shape) -> usize {
+        0
+    }
+
+    fn all_finite(&self, x: &Tensor) -> Result<bool> {
+        Ok(x.values().iter().all(|v| v.is_finite()))
     }
 }

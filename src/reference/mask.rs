@@ -1,6 +1,9 @@
-//! Masks of ReLUs behind a batch norm, one f64 a bit: see [`crate::device::Device::relu_mask`].
+//! Masks of ReLUs behind a batch norm, one f64 a bit: see [`crate::device::ReluMask::relu_mask`].
 
-use super::Buffer;
+use super::{Buffer, Reference, Tensor};
+use crate::check;
+use crate::device::ReluMask;
+use crate::error::Result;
 use crate::operands::{Affine, BnStats};
 
 /// Batch norm by its slope, so that its zero can be asked for.
@@ -33,5 +36,25 @@ pub fn replay(mask: &[f64], stats: &BnStats<Buffer>, affine: &Affine<Buffer>, z:
         if (value > 0.0) != (*mask > 0.0) && slope != 0.0 {
             *z -= 2.0 * value / slope;
         }
+    }
+}
+
+impl ReluMask for Reference {
+    fn relu_mask(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, mask: &mut Tensor) -> Result<()> {
+        check::mask::<Self::Real, _>("relu_mask", z.shape(), stats, affine, mask.shape())?;
+        keep(z.values(), stats, affine, mask.values_mut());
+        Ok(())
+    }
+
+    fn relu_replay(
+        &self,
+        mask: &Tensor,
+        stats: &BnStats<Buffer>,
+        affine: &Affine<Buffer>,
+        z_acc: &mut Tensor,
+    ) -> Result<()> {
+        check::mask::<Self::Real, _>("relu_replay", z_acc.shape(), stats, affine, mask.shape())?;
+        replay(mask.values(), stats, affine, z_acc.values_mut());
+        Ok(())
     }
 }

@@ -38,7 +38,7 @@ impl LocalError {
     }
 
     /// Whether the reconstruction is worth nothing, so that no gradient should be taken there: it is off by half of the state, or
-    /// by a tenth where passes lead away. What [`crate::device::Device::judge`] says on the device.
+    /// by a tenth where passes lead away. What [`crate::device::Coding::judge`] says on the device.
     pub fn is_hopeless(&self) -> bool {
         let Self { delta, rho } = *self;
         let squares = HOPELESS.map(f64::sqrt);

@@ -94,7 +94,7 @@ pub enum Masks {
     /// From the rebuilt state, where an input close to zero may have another sign than it had.
     #[default]
     Recomputed,
-    /// From the forward pass, which kept one bit for each, see [`Device::relu_mask`]: a gradient has no jumps of its own then.
+    /// From the forward pass, which kept one bit for each, see [`crate::device::ReluMask::relu_mask`]: a gradient has no jumps of its own then.
     Saved,
 }
 

@@ -1,8 +1,9 @@
 //! One residual block: the fused operations against the reference and against their definitions.
 
 use rewind::code::{Bits, Code, CodedPass, Coder, code_bytes, coder_bytes};
-use rewind::device::{Device, Sgd};
-use rewind::fused;
+use rewind::device::Sgd;
+use rewind::device::fused;
+use rewind::device::prelude::*;
 use rewind::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
 use rewind::reference::Reference;
 use rewind::shape::{Conv, Shape};

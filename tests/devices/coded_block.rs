@@ -4,8 +4,8 @@
 use rewind::code::{Bits, COMPANDING, Code, CodedPass, Coder, THRESHOLD_2, code_bytes, coder_bytes};
 use rewind::cpu::Cpu;
 use rewind::cuda::{Cuda, CudaBuffer};
-use rewind::device::Device;
-use rewind::fused;
+use rewind::device::fused;
+use rewind::device::prelude::*;
 use rewind::operands::{BasicCache, BasicStats, BasicTheta, Scratch};
 use rewind::shape::Shape;
 use rewind::tensor::Tensor;

@@ -1,6 +1,7 @@
 //! Element by element, and the sums over all elements.
 
-use rewind::device::{Device, Sgd};
+use rewind::device::Sgd;
+use rewind::device::prelude::*;
 use rewind::reference::Reference;
 use rewind::shape::Shape;
 

@@ -1,15 +1,15 @@
-//! The fused operations' definitions in primitives: the default bodies of [`Device`]'s provided methods, and the oracle of
+//! The fused operations' definitions in primitives: the default bodies of the provided methods, and the oracle of
 //! every override.
 
+use super::{Optimiser, ResidualBlock, Sgd};
 use crate::code::{Code, CodedPass, Coder};
-use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
 use crate::shape::Conv;
 use crate::tensor::Tensor;
 
-/// Defines [`Device::sgd_block`].
-pub fn sgd_block<D: Device>(
+/// Defines [`super::Optimiser::sgd_block`].
+pub fn sgd_block<D: Optimiser>(
     d: &D,
     step: Sgd<'_, D::Buffer>,
     grad: &BasicTheta<D::Buffer>,
@@ -23,8 +23,8 @@ pub fn sgd_block<D: Device>(
     Ok(())
 }
 
-/// Defines [`Device::conv_stats`].
-pub fn conv_stats<D: Device>(
+/// Defines [`super::ResidualBlock::conv_stats`].
+pub fn conv_stats<D: ResidualBlock>(
     d: &D,
     x: &Tensor<D::Buffer>,
     w: &Tensor<D::Buffer>,
@@ -37,8 +37,8 @@ pub fn conv_stats<D: Device>(
     measure.map_or(Ok(()), |m| d.bn_stats(z, m, workspace))
 }
 
-/// Defines [`Device::norm_relu_conv_stats`].
-pub fn norm_relu_conv_stats<D: Device>(
+/// Defines [`super::ResidualBlock::norm_relu_conv_stats`].
+pub fn norm_relu_conv_stats<D: ResidualBlock>(
     d: &D,
     z1: &Tensor<D::Buffer>,
     stats1: &BnStats<D::Buffer>,
@@ -53,8 +53,8 @@ pub fn norm_relu_conv_stats<D: Device>(
     d.conv_stats(a, w, Conv::SAME_3X3, z2, measure, &mut scratch.workspace)
 }
 
-/// Defines [`Device::norm_relu`].
-pub fn norm_relu<D: Device>(
+/// Defines [`super::ResidualBlock::norm_relu`].
+pub fn norm_relu<D: ResidualBlock>(
     d: &D,
     z: &Tensor<D::Buffer>,
     stats: &BnStats<D::Buffer>,
@@ -65,8 +65,8 @@ pub fn norm_relu<D: Device>(
     d.relu(y)
 }
 
-/// Defines [`Device::norm_step`].
-pub fn norm_step<D: Device>(
+/// Defines [`super::ResidualBlock::norm_step`].
+pub fn norm_step<D: ResidualBlock>(
     d: &D,
     x: &Tensor<D::Buffer>,
     h: f64,
@@ -79,8 +79,8 @@ pub fn norm_step<D: Device>(
     d.axpby(1.0, x, h, y)
 }
 
-/// Defines [`Device::norm_step_acc`].
-pub fn norm_step_acc<D: Device>(
+/// Defines [`super::ResidualBlock::norm_step_acc`].
+pub fn norm_step_acc<D: ResidualBlock>(
     d: &D,
     h: f64,
     z: &Tensor<D::Buffer>,
@@ -94,8 +94,8 @@ pub fn norm_step_acc<D: Device>(
     d.axpby(h, f, 1.0, x_acc)
 }
 
-/// Defines [`Device::euler_step`].
-pub fn euler_step<D: Device>(
+/// Defines [`super::ResidualBlock::euler_step`].
+pub fn euler_step<D: ResidualBlock>(
     d: &D,
     h: f64,
     theta: &BasicTheta<D::Buffer>,
@@ -110,7 +110,7 @@ pub fn euler_step<D: Device>(
 }
 
 /// The forward pass's evaluation of a residual function: measures its statistics and fills the cache, so that `f = bn2(z2)`.
-pub fn evaluate<D: Device>(
+pub fn evaluate<D: ResidualBlock>(
     d: &D,
     theta: &BasicTheta<D::Buffer>,
     stats: &mut BasicStats<D::Buffer>,
@@ -127,8 +127,8 @@ pub fn evaluate<D: Device>(
     d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)
 }
 
-/// Defines [`Device::basic_vjp_outer`].
-pub fn basic_vjp_outer<D: Device>(
+/// Defines [`super::ResidualBlock::basic_vjp_outer`].
+pub fn basic_vjp_outer<D: ResidualBlock>(
     d: &D,
     grad_f: &Tensor<D::Buffer>,
     scale: f64,
@@ -153,8 +153,8 @@ pub fn basic_vjp_outer<D: Device>(
     d.axpby(1.0, &sums1.beta, 1.0, &mut grad_theta_acc.bn1.beta)
 }
 
-/// Defines [`Device::basic_vjp_inner`].
-pub fn basic_vjp_inner<D: Device>(
+/// Defines [`super::ResidualBlock::basic_vjp_inner`].
+pub fn basic_vjp_inner<D: ResidualBlock>(
     d: &D,
     x: &Tensor<D::Buffer>,
     theta: &BasicTheta<D::Buffer>,
@@ -173,7 +173,7 @@ pub fn basic_vjp_inner<D: Device>(
 }
 
 /// Evaluates one residual function with given statistics: fills the cache, so that `f = bn2(z2)`.
-pub fn basic_eval_saved<D: Device>(
+pub fn basic_eval_saved<D: ResidualBlock>(
     d: &D,
     x: &Tensor<D::Buffer>,
     theta: &BasicTheta<D::Buffer>,
@@ -186,8 +186,8 @@ pub fn basic_eval_saved<D: Device>(
     d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, None, scratch)
 }
 
-/// Defines [`Device::inverse_vjp`].
-pub fn inverse_vjp<D: Device>(
+/// Defines [`super::ResidualBlock::inverse_vjp`].
+pub fn inverse_vjp<D: ResidualBlock>(
     d: &D,
     h: f64,
     carry: Carry,
@@ -215,8 +215,8 @@ pub fn inverse_vjp<D: Device>(
     d.basic_vjp_inner(x_rec, theta, stats, cache, grad_theta, grad_x, scratch)
 }
 
-/// Defines [`Device::code_step`].
-pub fn code_step<D: Device>(
+/// Defines [`super::ResidualBlock::code_step`].
+pub fn code_step<D: ResidualBlock>(
     d: &D,
     h: f64,
     theta: &BasicTheta<D::Buffer>,
@@ -239,8 +239,8 @@ pub fn code_step<D: Device>(
     d.encode(coder, carry, moved, code, &mut scratch.workspace)
 }
 
-/// Defines [`Device::decode_vjp`].
-pub fn decode_vjp<D: Device>(
+/// Defines [`super::ResidualBlock::decode_vjp`].
+pub fn decode_vjp<D: ResidualBlock>(
     d: &D,
     h: f64,
     theta: &BasicTheta<D::Buffer>,

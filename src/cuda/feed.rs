@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr};
 
+use super::buffer::CudaBuffer;
 use super::error::{driver, reserve};
 use super::launch::{grid, launch, over};
 use super::pinned::Pinned;
-use super::{Cuda, Tensor, at, buffer::CudaBuffer};
+use super::{Cuda, Tensor, at};
+use crate::check;
 use crate::data::{Dataset, Part, Place, TABLES};
-use crate::device::PassPosition;
+use crate::device::{Elementwise, Feed, PassPosition};
 use crate::error::{Error, Result};
 
 /// Bytes of a piece of the data set on its way to the device.
@@ -156,4 +158,46 @@ pub fn record_step(
     let kernel = &d.kernels.record_step;
     let config = grid([1, 1], 32);
     launch!(d, "record_step", kernel, config, at(results), at(step), at(outcome), distance, rows, u32::from(always))
+}
+
+impl Feed for Cuda {
+    type Data = CudaData;
+
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<CudaData> {
+        CudaData::new(self, &dataset)
+    }
+
+    fn write_table(&self, data: &mut CudaData, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        data.write_table(self, table, write)
+    }
+
+    fn choose_table(&self, data: &mut CudaData, table: usize, chosen: &mut Tensor) -> Result<()> {
+        data.choose(self, table)?;
+        self.fill(table as f64, chosen)
+    }
+
+    fn draw_batch(
+        &self,
+        data: &CudaData,
+        part: Part,
+        position: PassPosition<'_, CudaBuffer>,
+        images: &mut Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        check::batch("draw_batch", images.shape(), labels.shape())?;
+        draw_batch(self, data, part, position, images, labels)
+    }
+
+    fn record_step(
+        &self,
+        outcome: &Tensor,
+        distance: Option<&Tensor>,
+        always: bool,
+        results: &mut Tensor,
+        step_acc: &mut Tensor,
+    ) -> Result<()> {
+        let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
+        check::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        record_step(self, outcome, distance, always, results, step_acc)
+    }
 }

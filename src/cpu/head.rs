@@ -1,0 +1,61 @@
+//! The head: pooling, the linear layer, the loss.
+
+use super::{Cpu, Tensor, linear, loss, pool};
+use crate::check;
+use crate::device::Head;
+use crate::error::Result;
+use crate::shape::Shape;
+
+impl Head for Cpu {
+    fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
+        check::avg_pool("avg_pool", x.shape(), size, y.shape())?;
+        pool::avg_pool(self, x.values(), x.shape(), size, y.values_mut());
+        Ok(())
+    }
+
+    fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
+        let shape = grad_x.shape();
+        check::avg_pool("avg_pool_grad", shape, size, grad_y.shape())?;
+        pool::avg_pool_grad(self, grad_y.values(), size, grad_x.values_mut(), shape);
+        Ok(())
+    }
+
+    fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
+        check::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check::equal("linear", Shape::vector(w.shape().c()), b.shape())?;
+        linear::linear(self, x.values(), w.values(), b.values(), y.values_mut());
+        Ok(())
+    }
+
+    fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
+        check::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        linear::linear_grad_x(self, grad_y.values(), w.values(), w.shape().c(), grad_x.values_mut());
+        Ok(())
+    }
+
+    fn linear_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        grad_w_acc: &mut Tensor,
+        grad_b_acc: &mut Tensor,
+    ) -> Result<()> {
+        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check::equal("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        linear::linear_grad_w(self, x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
+        Ok(())
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: &Tensor,
+        grad_logits: &mut Tensor,
+        out: &mut Tensor,
+    ) -> Result<()> {
+        check::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
+        let sums = loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
+        out.values_mut().copy_from_slice(&sums);
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! The head: pooling, the linear layer, the loss.
+
+use super::launch::{grid, launch, over, warps};
+use super::{Cuda, Tensor, at};
+use crate::check;
+use crate::device::Head;
+use crate::error::Result;
+use crate::shape::Shape;
+
+impl Head for Cuda {
+    fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
+        check::avg_pool("avg_pool", x.shape(), size, y.shape())?;
+        let ([_, h, w, c], len) = (x.shape().0.map(|v| v as u32), y.shape().len());
+        launch!(self, "avg_pool", &self.kernels.avg_pool, over(len), at(y), at(x), h, w, c, size as u32, len as u64)
+    }
+
+    fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
+        check::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
+        let ([_, h, w, c], len) = (grad_x.shape().0.map(|v| v as u32), grad_x.shape().len());
+        let kernel = &self.kernels.avg_pool_grad;
+        launch!(self, "avg_pool_grad", kernel, over(len), at(grad_x), at(grad_y), h, w, c, size as u32, len as u64)
+    }
+
+    fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
+        check::linear("linear", x.shape(), w.shape(), y.shape())?;
+        check::equal("linear", Shape::vector(w.shape().c()), b.shape())?;
+        let (n, features, classes) = (x.shape().n(), x.shape().image_len(), w.shape().c());
+        let config = warps(n * classes);
+        let (n, f, k) = (n as u32, features as u32, classes as u32);
+        launch!(self, "linear", &self.kernels.linear, config, at(y), at(x), at(w), at(b), n, f, k)
+    }
+
+    fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
+        check::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        let (len, f, k) = (grad_x.shape().len(), grad_x.shape().image_len() as u32, w.shape().c() as u32);
+        let kernel = &self.kernels.linear_grad_x;
+        launch!(self, "linear_grad_x", kernel, over(len), at(grad_x), at(grad_y), at(w), f, k, len as u64)
+    }
+
+    fn linear_grad_w(
+        &self,
+        x: &Tensor,
+        grad_y: &Tensor,
+        grad_w_acc: &mut Tensor,
+        grad_b_acc: &mut Tensor,
+    ) -> Result<()> {
+        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
+        check::equal("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        let (n, f, k) = (x.shape().n(), x.shape().image_len(), grad_y.shape().c());
+        let (config, kernel) = (warps((f + 1) * k), &self.kernels.linear_grad_w);
+        let (grad_w, grad_b) = (at(grad_w_acc), at(grad_b_acc));
+        launch!(self, "linear_grad_w", kernel, config, grad_w, grad_b, at(x), at(grad_y), n as u32, f as u32, k as u32)
+    }
+
+    fn softmax_cross_entropy(
+        &self,
+        logits: &Tensor,
+        labels: &Tensor,
+        grad_logits: &mut Tensor,
+        out: &mut Tensor,
+    ) -> Result<()> {
+        check::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
+        let (n, k) = (logits.shape().n() as u32, logits.shape().c() as u32);
+        let kernel = &self.kernels.softmax_cross_entropy;
+        let config = grid([1, 1], 1024);
+        launch!(self, "softmax_cross_entropy", kernel, config, at(grad_logits), at(out), at(logits), at(labels), n, k)
+    }
+}

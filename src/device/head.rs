@@ -1,0 +1,51 @@
+//! The head.
+
+use crate::error::Result;
+use crate::memory::Memory;
+use crate::tensor::Tensor;
+
+/// The head: pooling, the linear layer, the loss.
+pub trait Head: Memory {
+    /// `size` x `size` average pooling with stride `size`; rows and columns that fill no window take no part.
+    fn avg_pool(&self, x: &Tensor<Self::Buffer>, size: usize, y: &mut Tensor<Self::Buffer>) -> Result<()>;
+    /// Its transpose; zero where no window reached.
+    fn avg_pool_grad(
+        &self,
+        grad_y: &Tensor<Self::Buffer>,
+        size: usize,
+        grad_x: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
+    /// `y[n,k] = sum_f x[n,f] w[f,k] + b[k]`; x is any map with `H W C = F`, w `[1, 1, F, K]`, y `[N, 1, 1, K]`.
+    fn linear(
+        &self,
+        x: &Tensor<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
+        b: &Tensor<Self::Buffer>,
+        y: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
+    /// `grad_x[n,f] = sum_k grad_y[n,k] w[f,k]`.
+    fn linear_grad_x(
+        &self,
+        grad_y: &Tensor<Self::Buffer>,
+        w: &Tensor<Self::Buffer>,
+        grad_x: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
+    /// `grad_w[f,k] += sum_n x[n,f] grad_y[n,k]`, `grad_b[k] += sum_n grad_y[n,k]`.
+    fn linear_grad_w(
+        &self,
+        x: &Tensor<Self::Buffer>,
+        grad_y: &Tensor<Self::Buffer>,
+        grad_w_acc: &mut Tensor<Self::Buffer>,
+        grad_b_acc: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
+    /// Mean cross-entropy over the batch and its gradient. `labels: [N, 1, 1, 1]` holds class indices; `out: [2]` receives
+    /// the mean loss and the number of images whose largest logit is their label's (the lowest index wins a tie; an image
+    /// whose logits are not all finite is never right).
+    fn softmax_cross_entropy(
+        &self,
+        logits: &Tensor<Self::Buffer>,
+        labels: &Tensor<Self::Buffer>,
+        grad_logits: &mut Tensor<Self::Buffer>,
+        out: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
+}

@@ -1,0 +1,68 @@
+//! A step's batch out of the data set that the host holds: the f32 that every device trains on, widened.
+
+use std::sync::Arc;
+
+use super::{Buffer, Reference, Tensor};
+use crate::check;
+use crate::data::augment::augment;
+use crate::data::{Dataset, Held, IMAGE_LEN, Part, Place};
+use crate::device::{Elementwise, Feed, PassPosition};
+use crate::error::Result;
+use crate::host::record_step;
+
+pub fn draw_batch(data: &Held, part: Part, position: PassPosition<'_, Buffer>, images: &mut [f64], labels: &mut [f64]) {
+    let PassPosition { step, table, batch } = position;
+    let [step, table] = [step, table].map(|t| t.values()[0] as usize);
+    let mut drawn = [0.0f32; IMAGE_LEN];
+    for (n, (image, label)) in images.chunks_exact_mut(IMAGE_LEN).zip(labels).enumerate() {
+        let (pixels, change, class) = data.at(part, table, step * batch + n);
+        augment(pixels, change, &mut drawn);
+        image.iter_mut().zip(drawn).for_each(|(wide, value)| *wide = value.into());
+        *label = class.into();
+    }
+}
+
+impl Feed for Reference {
+    type Data = Held;
+
+    fn hold(&self, dataset: Arc<Dataset>) -> Result<Held> {
+        Ok(Held::new(dataset))
+    }
+
+    fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
+        write(data.table_mut(table));
+        Ok(())
+    }
+
+    fn choose_table(&self, _: &mut Held, table: usize, chosen: &mut Tensor) -> Result<()> {
+        self.fill(table as f64, chosen)
+    }
+
+    fn draw_batch(
+        &self,
+        data: &Held,
+        part: Part,
+        position: PassPosition<'_, Buffer>,
+        images: &mut Tensor,
+        labels: &mut Tensor,
+    ) -> Result<()> {
+        check::batch("draw_batch", images.shape(), labels.shape())?;
+        draw_batch(data, part, position, images.values_mut(), labels.values_mut());
+        Ok(())
+    }
+
+    fn record_step(
+        &self,
+        outcome: &Tensor,
+        distance: Option<&Tensor>,
+        always: bool,
+        results: &mut Tensor,
+        step_acc: &mut Tensor,
+    ) -> Result<()> {
+        let shapes = (results.shape(), outcome.shape(), distance.map(Tensor::shape), step_acc.shape());
+        check::results("record_step", shapes.0, shapes.1, shapes.2, shapes.3)?;
+        let distance = distance.map(Tensor::values);
+        record_step(outcome.values(), distance, always, results.values_mut(), step_acc.values_mut());
+        Ok(())
+    }
+}
