@@ -159,9 +159,10 @@ mod tests {
     use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::config::Block;
     use crate::config::{DeviceChoice, Math, NetKind};
     use crate::init::Init;
-    use crate::net::{Block, Stem};
+    use crate::net::Stem;
     use crate::schedule::Schedule;
     use crate::scheme::{Scheme, StepSize};
     use crate::sweep::{BnStatistics, Gradient, Update};

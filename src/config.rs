@@ -8,10 +8,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::net::{NetKind, listed};
+pub use self::net::{Block, NetKind, listed};
 use crate::error::{Error, Result};
 use crate::init::Init;
-use crate::net::{Block, Stem};
+use crate::net::Stem;
 use crate::schedule::Schedule;
 use crate::scheme::{Scheme, StepSize};
 use crate::settings::Settings;

@@ -5,24 +5,16 @@
 
 use crate::code::{code_bytes, coder_bytes};
 use crate::device::Device;
-use crate::field::{Basic, Bottleneck, Field};
+use crate::field::Field;
 use crate::memory::{Bytes, Category, padded_bytes};
 use crate::net::first::FirstLinks;
-use crate::net::{Block, FirstSpec, NetSpec, StageSpec};
+use crate::net::{FirstSpec, NetSpec, StageSpec};
 use crate::scheme::{Scheme, StackSpec};
 use crate::shape::Shape;
 use crate::sweep::{Gradient, SweepSpec, Update};
 
-/// Bytes that a network takes on the device, by category.
-pub fn network<D: Device>(d: &D, spec: &NetSpec) -> Bytes {
-    match spec.body.block {
-        Block::Basic => network_of::<D, Basic>(d, spec),
-        Block::Bottleneck => network_of::<D, Bottleneck>(d, spec),
-    }
-}
-
-/// The same for a net of these residual functions, whatever the specification says of them.
-pub fn network_of<D: Device, F: Field<D>>(d: &D, spec: &NetSpec) -> Bytes {
+/// Bytes that a network of residual functions F takes on the device, by category.
+pub fn network<D: Device, F: Field<D>>(d: &D, spec: &NetSpec) -> Bytes {
     let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
     let stem_map = spec.stem_map();
     let stem = bytes(spec.stem_weight()) + 2 * bytes(Shape::vector(stem_map.c()));
@@ -145,7 +137,7 @@ pub fn workspace<D: Device, F: Field<D>>(d: &D, spec: &NetSpec, s: usize) -> usi
 
 /// The largest depth up to `spec`'s, or number of blocks in any stage, whose plan is at most `limit` bytes, with `extra` bytes
 /// taken elsewhere; none if not even the shallowest fits.
-pub fn largest_depth<D: Device>(d: &D, spec: &NetSpec, extra: u64, limit: u64) -> Option<usize> {
-    let fits = |depth: usize| network(d, &spec.at_most(depth)).total() + extra <= limit;
+pub fn largest_depth<D: Device, F: Field<D>>(d: &D, spec: &NetSpec, extra: u64, limit: u64) -> Option<usize> {
+    let fits = |depth: usize| network::<D, F>(d, &spec.at_most(depth)).total() + extra <= limit;
     (spec.sweep.scheme.stages()..=spec.deepest()).rev().find(|depth| fits(*depth))
 }

@@ -10,11 +10,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::code::{Bits, CodedPass};
+use crate::config::Block;
 use crate::config::{DeviceChoice, Math, NetKind, RunConfig, listed};
 use crate::error::Error;
 use crate::init::Init;
 use crate::memory::parse_bytes;
-use crate::net::{Block, Stem};
+use crate::net::Stem;
 use crate::schedule::Schedule;
 use crate::scheme::{Scheme, StepSize};
 use crate::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};

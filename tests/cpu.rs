@@ -4,6 +4,7 @@ mod support;
 
 use rewind::cpu::{Cpu, Isa};
 use rewind::device::{Device, SgdStep};
+use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec, Stem};
 use rewind::plan;
@@ -135,7 +136,12 @@ fn the_plan_is_what_is_taken() {
                 let stem = if depth == 2 { Stem::Same3x3 } else { Stem::Strided5x5 };
                 let spec = NetSpec { stem, sweep, ..small(sweep, depth, channels, n) };
                 let net = Net::new(&cpu, spec, Init::Paper, 0).expect("net");
-                assert_eq!(net.memory(), &plan::network(&cpu, &spec), "{} threads: {spec:?}", cpu.threads());
+                assert_eq!(
+                    net.memory(),
+                    &plan::network::<_, Basic>(&cpu, &spec),
+                    "{} threads: {spec:?}",
+                    cpu.threads()
+                );
             }
         }
     }

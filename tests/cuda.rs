@@ -9,6 +9,7 @@ use rewind::cpu::Cpu;
 use rewind::cuda::Cuda;
 use rewind::data::{Batches, EpochSpec};
 use rewind::device::{Device, SgdStep};
+use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::memory::Category;
 use rewind::net::{Net, NetSpec, Pass, StepResult};
@@ -104,8 +105,8 @@ fn the_plan_is_what_is_taken_and_activations_are_flat() {
     for sweep in all_sweeps() {
         let spec = NetSpec { sweep, ..small(sweep, 3, 16, 5) };
         let net = Net::new(&cuda, spec, Init::Paper, 0).expect("net");
-        assert_eq!(net.memory(), &plan::network(&cuda, &spec), "{spec:?}");
-        let on_cpu = plan::network(&cpu, &spec);
+        assert_eq!(net.memory(), &plan::network::<_, Basic>(&cuda, &spec), "{spec:?}");
+        let on_cpu = plan::network::<_, Basic>(&cpu, &spec);
         for category in Category::ALL.into_iter().filter(|category| *category != Category::Scratch) {
             assert_eq!(net.memory().of(category), on_cpu.of(category), "{category} of {spec:?}");
         }

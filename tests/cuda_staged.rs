@@ -3,11 +3,12 @@
 
 mod support;
 
+use rewind::config::Block;
 use rewind::config::Math;
 use rewind::device::{Device, SgdStep};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::init::Init;
-use rewind::net::{Block, Body, Net, NetSpec, Stages};
+use rewind::net::{Body, Net, NetSpec, Stages};
 use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
@@ -20,7 +21,7 @@ const SGD: SgdStep = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
 /// Everything that a checkpoint holds after two steps, one of them of a smaller batch.
 fn trained<D: Device, F: Field<D>>(d: &D, spec: NetSpec) -> Vec<(String, Vec<f64>)> {
     let mut net = Net::<D, F>::build(d, spec, Init::Plain, 1).expect("net");
-    assert_eq!(net.memory(), &plan::network(d, &spec), "{spec:?}");
+    assert_eq!(net.memory(), &plan::network::<D, F>(d, &spec), "{spec:?}");
     for n in [spec.batch, spec.batch - 1] {
         let images = uniform(7, spec.images().with_batch(n).len());
         let labels: Vec<f64> = (0..n).map(|i| (i % spec.classes) as f64).collect();
@@ -40,7 +41,7 @@ fn steps_of_staged_nets_end_at_the_weights_of_the_reference() {
         for block in [Block::Basic, Block::Bottleneck] {
             for tied in [false, true] {
                 let sweep = SweepSpec::new(scheme, Gradient::Corrected);
-                let spec = staged(Body { block, tied, stages }, sweep, 2, 3);
+                let spec = staged(Body { tied, stages }, sweep, 2, 3);
                 let spec = NetSpec { sweep: SweepSpec { update, ..sweep }, ..spec };
                 let (found, expected) = match block {
                     Block::Basic => (trained::<_, Basic>(&cuda, spec), trained::<_, Basic>(&Reference, spec)),

@@ -4,13 +4,14 @@
 mod support;
 
 use rewind::code::CodedPass;
+use rewind::config::Block;
 use rewind::cpu::Cpu;
 use rewind::data::EpochSpec;
 use rewind::device::SgdStep;
 use rewind::device::prelude::*;
 use rewind::field::{Basic, Bottleneck, Field, Tensors};
 use rewind::init::Init;
-use rewind::net::{Block, Body, Net, NetSpec, Pass, Stages};
+use rewind::net::{Body, Net, NetSpec, Pass, Stages};
 use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
@@ -23,15 +24,15 @@ const D: &Reference = &Reference;
 const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
 
 /// The bodies that are tried: staged nets of both blocks, tied or not, and the paper's net tied.
-fn bodies(blocks: &[usize]) -> Vec<Body> {
+fn bodies(blocks: &[usize]) -> Vec<(Block, Body)> {
     let stages = Stages::new(blocks, &[8, 12, 16][..blocks.len()]).expect("stages");
     let mut all = Vec::new();
     for block in [Block::Basic, Block::Bottleneck] {
         for tied in [false, true] {
-            all.push(Body { block, tied, stages: Some(stages) });
+            all.push((block, Body { tied, stages: Some(stages) }));
         }
     }
-    all.push(Body { tied: true, ..Body::default() });
+    all.push((Block::Basic, Body { tied: true, ..Body::default() }));
     all
 }
 
@@ -41,8 +42,8 @@ trait Use {
     fn on<D: Device, F: Field<D>>(self, d: &D, net: Net<D, F>) -> Self::Given;
 }
 
-fn with<D: Device, U: Use>(d: &D, spec: NetSpec, of: U) -> U::Given {
-    match spec.body.block {
+fn with<D: Device, U: Use>(d: &D, block: Block, spec: NetSpec, of: U) -> U::Given {
+    match block {
         Block::Basic => of.on(d, alive::<D, Basic>(d, spec)),
         Block::Bottleneck => of.on(d, alive::<D, Bottleneck>(d, spec)),
     }
@@ -160,8 +161,8 @@ impl Use for Differences {
 #[test]
 fn backprop_agrees_with_central_differences() {
     for scheme in SCHEMES {
-        for body in bodies(&[2, 3]) {
-            with(D, staged(body, SweepSpec::new(scheme, Gradient::Backprop), 3, 4), Differences);
+        for (block, body) in bodies(&[2, 3]) {
+            with(D, block, staged(body, SweepSpec::new(scheme, Gradient::Backprop), 3, 4), Differences);
         }
     }
 }
@@ -169,8 +170,8 @@ fn backprop_agrees_with_central_differences() {
 #[test]
 fn every_mode_comes_to_backprop() {
     for scheme in SCHEMES {
-        for body in bodies(&[12, 12]) {
-            let of = |sweep| with(D, staged(body, sweep, 12, 3), Gradients);
+        for (block, body) in bodies(&[12, 12]) {
+            let of = |sweep| with(D, block, staged(body, sweep, 12, 3), Gradients);
             let (exact, _, none) = of(SweepSpec::new(scheme, Gradient::Backprop));
             assert_eq!(none, None);
             for gradient in GRADIENTS {
@@ -207,13 +208,13 @@ fn every_mode_comes_to_backprop() {
 
 #[test]
 fn updates_in_the_sweep_give_the_bits_of_updates_after_it() {
-    for body in bodies(&[2, 3]) {
+    for (block, body) in bodies(&[2, 3]) {
         for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::InSweep) {
             let spec = NetSpec { sweep, ..staged(body, sweep, 3, 4) };
             let after = SweepSpec { update: Update::After, ..sweep };
-            let expected = with(D, NetSpec { sweep: after, ..spec }, Trained);
+            let expected = with(D, block, NetSpec { sweep: after, ..spec }, Trained);
             assert!(expected.iter().all(|(_, values)| values.iter().all(|v| v.is_finite())), "{sweep:?}");
-            assert!(with(D, spec, Trained) == expected, "{body:?} {sweep:?}");
+            assert!(with(D, block, spec, Trained) == expected, "{block} {body:?} {sweep:?}");
         }
     }
 }
@@ -224,19 +225,19 @@ fn the_plan_is_what_is_taken_and_flat_in_the_blocks_of_a_stage() {
     impl Use for Memory {
         type Given = u64;
         fn on<D: Device, F: Field<D>>(self, d: &D, net: Net<D, F>) -> u64 {
-            assert_eq!(net.memory(), &plan::network(d, net.spec()), "{:?}", net.spec());
+            assert_eq!(net.memory(), &plan::network::<D, F>(d, net.spec()), "{:?}", net.spec());
             net.memory().activations()
         }
     }
     for sweep in all_sweeps() {
-        for (shallow, deep) in bodies(&[2, 3]).into_iter().zip(bodies(&[9, 30])) {
+        for ((block, shallow), (_, deep)) in bodies(&[2, 3]).into_iter().zip(bodies(&[9, 30])) {
             let [few, many] = [(shallow, 4), (deep, 40)]
-                .map(|(body, depth)| with(D, NetSpec { sweep, ..staged(body, sweep, depth, 3) }, Memory));
+                .map(|(body, depth)| with(D, block, NetSpec { sweep, ..staged(body, sweep, depth, 3) }, Memory));
             // 2 to 4 blocks a stage, and 9 to 40
             let fewest = shallow.stages.map_or(4, |stages| stages.each().map(|(blocks, _)| blocks).min().unwrap_or(0));
             let coded = sweep.stored_codes(9) > sweep.stored_codes(fewest);
             let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none() && !coded && !sweep.keeps_masks();
-            assert_eq!(few == many, flat, "{shallow:?} {sweep:?}");
+            assert_eq!(few == many, flat, "{block} {shallow:?} {sweep:?}");
         }
     }
 }
@@ -261,8 +262,8 @@ fn a_tied_gradient_is_the_sum_of_the_untied_ones() {
     }
     for scheme in SCHEMES {
         for gradient in GRADIENTS {
-            for tied in bodies(&[4, 3]).into_iter().filter(|body| body.tied) {
-                let of = |body| with(D, staged(body, SweepSpec::new(scheme, gradient), 5, 4), Equal);
+            for (block, tied) in bodies(&[4, 3]).into_iter().filter(|(_, body)| body.tied) {
+                let of = |body| with(D, block, staged(body, SweepSpec::new(scheme, gradient), 5, 4), Equal);
                 let (shared, own) = (of(tied), of(Body { tied: false, ..tied }));
                 for (name, found) in &shared {
                     let Some((stage, tensor)) = name.split_once("blocks.shared.") else { continue };
@@ -272,7 +273,7 @@ fn a_tied_gradient_is_the_sum_of_the_untied_ones() {
                     });
                     blocks.for_each(|(_, values)| sum.iter_mut().zip(values).for_each(|(sum, v)| *sum += v));
                     let largest = sum.iter().fold(0.0f64, |a, b| a.max(b.abs()));
-                    assert_close(&format!("{name} {tied:?} {scheme} {gradient}"), found, &sum, |_| {
+                    assert_close(&format!("{name} {block} {tied:?} {scheme} {gradient}"), found, &sum, |_| {
                         1e-12 * (largest + 1.0)
                     });
                 }
@@ -299,7 +300,7 @@ fn tensors_have_the_names_that_are_documented() {
         }
     }
     let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
-    let names = bodies(&[2, 2]).into_iter().map(|body| with(D, staged(body, sweep, 3, 2), Names));
+    let names = bodies(&[2, 2]).into_iter().map(|(block, body)| with(D, block, staged(body, sweep, 3, 2), Names));
     let expected: [&[&str]; 5] = [
         &["stages.0.first.conv2.weight", "stages.1.shortcut.bn1.running_mean", "stages.1.blocks.1.bn2.bias"],
         &[
@@ -340,10 +341,10 @@ fn the_cpu_agrees_with_the_reference() {
     let cpu = Cpu::new(Some(2)).expect("cpu");
     for scheme in SCHEMES {
         for gradient in GRADIENTS {
-            for body in bodies(&[3, 4]) {
+            for (block, body) in bodies(&[3, 4]) {
                 let spec = staged(body, SweepSpec::new(scheme, gradient), 4, 5);
                 let ((expected, loss, _), (found, loss_found, _)) =
-                    (with(D, spec, Gradients), with(&cpu, spec, Gradients));
+                    (with(D, block, spec, Gradients), with(&cpu, block, spec, Gradients));
                 let error = error(&found, &expected);
                 println!("{body:?} {scheme} {gradient}: {error:.2e}");
                 // some thousand roundings one after the other, and a ReLU's input may round to the other side of 0

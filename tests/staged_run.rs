@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use cli::Place;
+use rewind::config::Block;
 use rewind::config::{NetKind, RunConfig};
 use rewind::cpu::Cpu;
 use rewind::data::synthetic;
 use rewind::field::{Basic, Bottleneck, Field};
-use rewind::net::Block;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind::train::folder::RunFolder;

@@ -6,6 +6,7 @@ mod support;
 use rewind::code::{Bits, CodedPass, code_bytes};
 use rewind::device::SgdStep;
 use rewind::device::prelude::*;
+use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::mask::relu_mask_bytes;
 use rewind::memory::{Bytes, Category};
@@ -518,7 +519,7 @@ fn the_plan_is_what_is_taken() {
             let stem = if depth == 2 { Stem::Same3x3 } else { Stem::Strided5x5 };
             let spec = NetSpec { stem, sweep, ..small(sweep, depth, channels, n) };
             let net = Net::new(D, spec, Init::Paper, 0).expect("net");
-            assert_eq!(net.memory(), &plan::network(D, &spec), "{spec:?}");
+            assert_eq!(net.memory(), &plan::network::<_, Basic>(D, &spec), "{spec:?}");
         }
     }
 }
@@ -563,14 +564,14 @@ fn activations_are_flat_in_depth_where_the_mode_says_so() {
 fn the_largest_depth_that_fits_is_the_largest() {
     for gradient in GRADIENTS {
         let spec = small(SweepSpec::new(Scheme::Heun, gradient), 40, 4, 4);
-        let bytes = |depth| plan::network(D, &NetSpec { depth, ..spec }).total();
+        let bytes = |depth| plan::network::<_, Basic>(D, &NetSpec { depth, ..spec }).total();
         let limit = bytes(23);
-        let fits = plan::largest_depth(D, &spec, 100, limit + 100).expect("some depth fits");
+        let fits = plan::largest_depth::<_, Basic>(D, &spec, 100, limit + 100).expect("some depth fits");
         assert!(
             fits >= 23 && bytes(fits) <= limit && (fits + 1..=40).all(|deeper| bytes(deeper) > limit),
             "{gradient}"
         );
-        assert_eq!(plan::largest_depth(D, &spec, 0, 1000), None);
+        assert_eq!(plan::largest_depth::<_, Basic>(D, &spec, 0, 1000), None);
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::RunConfig;
 use crate::error::{Error, Result};
 use crate::field::bottleneck::EXPANSION;
-use crate::net::{Block, Body, Stages};
+use crate::net::{Body, Stages};
 use crate::scheme::Scheme;
 
 /// Bounds far above any machine, so that no size overflows.
@@ -29,6 +29,26 @@ impl fmt::Display for NetKind {
         f.pad(match self {
             NetKind::Tiny => "tiny",
             NetKind::Staged => "staged",
+        })
+    }
+}
+
+/// The residual function of all blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Block {
+    /// [`crate::field::Basic`], the paper's.
+    #[default]
+    Basic,
+    /// [`crate::field::Bottleneck`].
+    Bottleneck,
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Basic => "basic",
+            Self::Bottleneck => "bottleneck",
         })
     }
 }
@@ -88,7 +108,7 @@ impl RunConfig {
             NetKind::Tiny => None,
             NetKind::Staged => Some(Stages::new(&self.blocks, &self.widths)?),
         };
-        Ok(Body { block: self.block, tied: self.tied, stages })
+        Ok(Body { tied: self.tied, stages })
     }
 
     /// The net as a person names it: `depth 8, 16 channels`.

@@ -12,7 +12,7 @@ mod step;
 use self::ends::Ends;
 pub use self::names::SHARED;
 pub use self::pass::Pass;
-pub use self::spec::{Block, Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages};
+pub use self::spec::{Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages};
 pub use self::stage::Stage;
 pub use self::stem::Stem;
 use self::step::Recorded;
@@ -94,7 +94,6 @@ impl<D: Device> Net<D> {
     /// # Errors
     /// If the machine has no room.
     pub fn new(d: &D, spec: NetSpec, init: Init, seed: u64) -> Result<Self> {
-        debug_assert_eq!(spec.body.block, Block::Basic);
         Self::build(d, spec, init, seed)
     }
 }
@@ -106,7 +105,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// # Errors
     /// If the machine has no room.
     pub fn build(d: &D, spec: NetSpec, init: Init, seed: u64) -> Result<Self> {
-        let planned = plan::network_of::<D, F>(d, &spec);
+        let planned = plan::network::<D, F>(d, &spec);
         let arena = &mut Arena::new(d, planned.total())?;
         let stages = spec.stages();
         let staged = spec.body.stages.is_some();

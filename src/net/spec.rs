@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::Stem;
 use crate::error::{Error, Result};
 use crate::scheme::{StackSpec, StepSize};
@@ -14,26 +12,6 @@ use crate::sweep::SweepSpec;
 pub const POOL: usize = 4;
 /// Stages of a net at most.
 pub const STAGES_MAX: usize = 8;
-
-/// The residual function of all blocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Block {
-    /// [`crate::field::Basic`], the paper's.
-    #[default]
-    Basic,
-    /// [`crate::field::Bottleneck`].
-    Bottleneck,
-}
-
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Basic => "basic",
-            Self::Bottleneck => "bottleneck",
-        })
-    }
-}
 
 /// Residual blocks and channels of each stage of a staged net.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,11 +60,9 @@ impl fmt::Debug for Stages {
     }
 }
 
-/// What lies between a net's stem and its head, where it is not the paper's one stack of basic blocks with weights of their own.
+/// What lies between a net's stem and its head, where it is not the paper's one stack of blocks with weights of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Body {
-    /// The residual function.
-    pub block: Block,
     /// Whether all residual blocks of a stage have one theta.
     pub tied: bool,
     /// The stages of a staged net, which has a stem of its own, [`Stem::Same3x3`]; depth, channels and stem of the

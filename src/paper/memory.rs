@@ -16,6 +16,7 @@ use crate::config::{DeviceChoice, RunConfig};
 use crate::data::{CHANNELS, IMAGE};
 use crate::device::{Device, SgdStep};
 use crate::error::{Error, Result};
+use crate::field::Basic;
 use crate::memory::{Bytes, Category};
 use crate::net::{Body, Net, NetSpec};
 use crate::plan;
@@ -105,7 +106,7 @@ impl MemorySpec {
 
     /// The plan of the net: every byte by category.
     pub fn planned<D: Device>(&self, d: &D) -> Bytes {
-        plan::network(d, &self.net())
+        plan::network::<D, Basic>(d, &self.net())
     }
 
     /// Trains in this process; none if it was told to stop.

@@ -8,17 +8,18 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use crate::config::Block;
 use crate::config::{DeviceChoice, RunConfig};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::field::{Basic, Bottleneck, Field};
-use crate::net::Block;
+use crate::memory::Bytes;
 use crate::paper::cells::Cell;
 use crate::paper::method::evaluations;
 use crate::settings::Settings;
 use crate::sweep::{Gradient, SweepSpec};
-use crate::train::budget::check_limit;
+use crate::train::budget;
 use crate::train::checkpoint::{Checkpoint, DatasetId};
 use crate::train::folder::RunFolder;
 use crate::train::log::Log;
@@ -57,6 +58,25 @@ impl Training {
     /// What it is trained on.
     pub fn data(&self) -> &DatasetId {
         &self.data
+    }
+
+    /// The plan of the run: every byte by category.
+    pub fn planned<D: Device>(&self, device: &D, dataset: &Dataset) -> Bytes {
+        match self.config.block {
+            Block::Basic => budget::planned::<D, Basic>(device, &self.config, dataset),
+            Block::Bottleneck => budget::planned::<D, Bottleneck>(device, &self.config, dataset),
+        }
+    }
+
+    /// Refuses the run where there is no room for it.
+    ///
+    /// # Errors
+    /// As [`budget::check_limit`].
+    pub fn check_limit<D: Device>(&self, device: &D, dataset: &Dataset) -> Result<()> {
+        match self.config.block {
+            Block::Basic => budget::check_limit::<D, Basic>(device, &self.config, dataset),
+            Block::Bottleneck => budget::check_limit::<D, Bottleneck>(device, &self.config, dataset),
+        }
     }
 
     /// The same run, but from the weights of this checkpoint.
@@ -278,7 +298,7 @@ impl Runs {
         watch: &mut impl Watch<D>,
     ) -> Result<Option<Trained>> {
         let config = training.config.clone();
-        check_limit(device, &config, dataset)?;
+        budget::check_limit::<D, F>(device, &config, dataset)?;
         let (folder, checkpoint) = match self.unfinished(training, log)? {
             Some(checkpoint) => (RunFolder::open(&self.path(training))?, Some(checkpoint)),
             None => (RunFolder::claim(Some(&self.path(training)), &training.key)?, None),

@@ -5,6 +5,7 @@ use crate::config::{NetKind, RunConfig};
 use crate::data::{Dataset, held_bytes};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::memory::{Bytes, Category, human};
 use crate::net::NetSpec;
 use crate::plan;
@@ -30,8 +31,8 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
 }
 
 /// The whole plan of a run: the network's, and the data set's outside of the arena.
-pub fn planned<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
-    let mut bytes = plan::network(d, &net_spec(config, dataset));
+pub fn planned<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
+    let mut bytes = plan::network::<D, F>(d, &net_spec(config, dataset));
     bytes.charge(Category::Data, held_bytes(dataset));
     bytes
 }
@@ -46,13 +47,13 @@ fn limit<D: Device>(d: &D, config: &RunConfig) -> Option<(u64, &'static str)> {
 /// Fits the codes of the mode `auto` into what may be taken: room for all blocks at the bits that were asked for, else at the most
 /// bits at which all blocks have room, else for as many blocks as there is room for at one bit. What was given by `--code-room`
 /// stays. Says in one sentence what became less than was asked for.
-pub fn fit_codes<D: Device>(d: &D, config: &mut RunConfig, dataset: &Dataset) -> Option<String> {
+pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset: &Dataset) -> Option<String> {
     let asked = config.sweep;
     let (limit, whose) = limit(d, config)?;
     if asked.gradient != Gradient::Auto || asked.code_room.is_some() {
         return None;
     }
-    let fits = |sweep: SweepSpec| planned(d, &RunConfig { sweep, ..config.clone() }, dataset).total() <= limit;
+    let fits = |sweep: SweepSpec| planned::<D, F>(d, &RunConfig { sweep, ..config.clone() }, dataset).total() <= limit;
     let fewer = Bits::ALL.into_iter().rev().filter(|bits| *bits <= asked.bits);
     let mut sweeps = fewer.map(|bits| SweepSpec { bits, ..asked });
     let deepest = net_spec(config, dataset).deepest();
@@ -79,15 +80,15 @@ pub fn fit_codes<D: Device>(d: &D, config: &mut RunConfig, dataset: &Dataset) ->
 ///
 /// # Errors
 /// [`Error::PlanOverLimit`] with the table and the largest depth that would fit.
-pub fn check_limit<D: Device>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
+pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
     let Some((limit, source_of_limit)) = limit(d, config) else { return Ok(()) };
-    let bytes = planned(d, config, dataset);
+    let bytes = planned::<D, F>(d, config, dataset);
     if bytes.total() <= limit {
         return Ok(());
     }
     let spec = net_spec(config, dataset);
     let extra = held_bytes(dataset);
-    let advice = match plan::largest_depth(d, &spec, extra, limit) {
+    let advice = match plan::largest_depth::<D, F>(d, &spec, extra, limit) {
         Some(depth) if config.net == NetKind::Staged => {
             format!("what fits is a net of at most {depth} residual blocks a stage (--blocks)")
         }

@@ -4,9 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::config::Block;
 use crate::config::{NetKind, RunConfig, listed};
 use crate::error::{Error, Result};
-use crate::net::Block;
 use crate::scheme::StepSize;
 
 /// The folder under which runs without `--out` land.

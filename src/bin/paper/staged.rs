@@ -2,9 +2,9 @@
 
 use std::sync::atomic::AtomicBool;
 
+use rewind::config::Block;
 use rewind::config::{DeviceChoice, NetKind, RunConfig};
 use rewind::error::Result;
-use rewind::net::Block;
 use rewind::schedule::Schedule;
 use rewind::settings::Sizes;
 use rewind::train::log::Log;

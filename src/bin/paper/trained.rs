@@ -13,7 +13,6 @@ use rewind::paper::cells::{Cell, Cells, Ending};
 use rewind::paper::results::Results;
 use rewind::paper::training::{Runs, Training, Trains};
 use rewind::terminal::say;
-use rewind::train::budget::check_limit;
 use rewind::train::checkpoint::DatasetId;
 use rewind::train::log::Log;
 use serde::{Serialize, Serializer};
@@ -176,7 +175,7 @@ impl<E: Experiment> Job for OnDevice<'_, E> {
         for Planned { label, key, config } in planned {
             let config = RunConfig { data: Some(images.origin.clone()), device: opened, ..config };
             let training = Training::new(key, config, images.id.clone())?;
-            check_limit(device, training.config(), &images.dataset)?;
+            training.check_limit(device, &images.dataset)?;
             cells.push(experiment.cell(device, &images, label, training));
         }
         let folder = common.folder(E::NAME);

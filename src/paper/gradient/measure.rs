@@ -10,13 +10,13 @@ use super::read::{Gradient64, Gradients, gradients};
 use super::weights::Origin;
 use super::{GradientSpec, Precision};
 use crate::code::CodedPass;
+use crate::config::Block;
 use crate::data::augment::augment;
 use crate::data::{Dataset, EpochSpec, IMAGE_LEN, Place};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::field::{Basic, Bottleneck, Field};
 use crate::memory::human;
-use crate::net::Block;
 use crate::paper::failure::bounded;
 use crate::paper::method::Method;
 use crate::plan;
@@ -61,7 +61,7 @@ impl GradientSpec {
         origin: Origin<'_>,
         stop: &AtomicBool,
     ) -> Result<Option<Measured>> {
-        match self.body.block {
+        match self.block {
             Block::Basic => self.run_field::<D, Basic>(device, dataset, origin, stop),
             Block::Bottleneck => self.run_field::<D, Bottleneck>(device, dataset, origin, stop),
         }
@@ -155,7 +155,7 @@ impl Batch<'_> {
 
     fn gradients<D: Device, F: Field<D>>(&self, d: &D, sweep: SweepSpec) -> Result<Gradients> {
         let spec = self.spec.net(sweep, self.classes);
-        let planned = plan::network(d, &spec).total();
+        let planned = plan::network::<D, F>(d, &spec).total();
         if let Some(available) = d.available_bytes().filter(|available| planned > *available) {
             let (planned, available) = (human(planned), human(available));
             let (depth, gradient) = (self.spec.depth, sweep.gradient);
@@ -196,6 +196,7 @@ mod tests {
             channels: 4,
             stem: Stem::Strided5x5,
             step_size: StepSize::OverDepth,
+            block: Block::Basic,
             body: Body::default(),
             data: String::new(),
             training_work: 0.0,

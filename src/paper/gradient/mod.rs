@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use self::measure::Measured;
 use self::weights::Weights;
+use crate::config::Block;
 use crate::data::{CHANNELS, IMAGE};
 use crate::net::{Body, NetSpec, Stem};
 use crate::paper::cells::Cell;
@@ -82,7 +83,10 @@ pub struct GradientSpec {
     pub stem: Stem,
     /// The step size.
     pub step_size: StepSize,
-    /// What the net is made of between stem and head; a checkpoint's checksum tells as much.
+    /// The residual function; a checkpoint's checksum tells as much.
+    #[serde(skip)]
+    pub block: Block,
+    /// What else the net is made of between stem and head, which it tells too.
     #[serde(skip)]
     pub body: Body,
     /// The data set's name and fingerprint.

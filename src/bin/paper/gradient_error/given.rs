@@ -91,6 +91,7 @@ pub fn run(
         channels: config.channels,
         stem: config.stem,
         step_size: config.step_size,
+        block: config.block,
         body,
         data: format!("{} {}", data.name, data.fingerprint),
         training_work: 0.0,

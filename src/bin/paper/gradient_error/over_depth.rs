@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use rewind::choose::{self, Job};
+use rewind::config::Block;
 use rewind::config::{DeviceChoice, RunConfig};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
@@ -177,6 +178,7 @@ impl Experiment<'_> {
                                 channels: self.arguments.channels,
                                 stem: Stem::Strided5x5,
                                 step_size: StepSize::OverDepth,
+                                block: Block::Basic,
                                 body: Body::default(),
                                 data: format!("{} {}", id.name, id.fingerprint),
                                 training_work: 0.0,

@@ -1,6 +1,7 @@
 //! What a block more takes: the difference of two plans, category by category.
 
 use rewind::device::Device;
+use rewind::field::Basic;
 use rewind::memory::{Bytes, Category, padded_bytes};
 use rewind::net::NetSpec;
 use rewind::paper::memory::MemorySpec;
@@ -44,7 +45,7 @@ impl Growth {
             NetSpec { sweep: change(net.sweep), ..net }
         };
         let block = |category, change: &dyn Fn(SweepSpec) -> SweepSpec| {
-            let bytes = |depth| plan::network(d, &net(depth, change)).of(category) as f64;
+            let bytes = |depth| plan::network::<D, Basic>(d, &net(depth, change)).of(category) as f64;
             (bytes(to) - bytes(from)) / (to - from) as f64
         };
         // any mode that reconstructs can do without, and so tells what they take
@@ -61,8 +62,8 @@ impl Growth {
             method: spec.method,
             from,
             to,
-            before: plan::network(d, &net(from, &|sweep| sweep)),
-            after: plan::network(d, &net(to, &|sweep| sweep)),
+            before: plan::network::<D, Basic>(d, &net(from, &|sweep| sweep)),
+            after: plan::network::<D, Basic>(d, &net(to, &|sweep| sweep)),
             saved_statistics: adjoint(BnStatistics::Saved) - adjoint(BnStatistics::Batch),
             gradients_if_after: block(Category::Gradients, &|sweep| SweepSpec { update: Update::After, ..sweep }),
         }

@@ -15,7 +15,6 @@ use rewind::paper::method::Method;
 use rewind::paper::results::Results;
 use rewind::paper::training::{Trained, Training};
 use rewind::scheme::Scheme;
-use rewind::train::budget;
 use rewind::train::log::Log;
 
 use crate::common::{Common, positive};
@@ -117,7 +116,7 @@ impl Experiment for Tied {
         (blocks, method): (usize, Method),
         training: Training,
     ) -> Run {
-        let planned = budget::planned(device, training.config(), &images.dataset);
+        let planned = training.planned(device, &images.dataset);
         Labelled { label: Label { blocks, method, planned }, cell: training }
     }
 
