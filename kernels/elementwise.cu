@@ -1,4 +1,4 @@
-// Element by element: y = value, y = x, y = a x + b y, ReLU and its gradient, |x - y|^2, finiteness, SGD.
+// Element by element: y = value, y = x, y = a x + b y, ReLU, GELU, SiLU and their gradients, |x - y|^2, finiteness, SGD.
 // x, y [len].    Mapping: grid-stride, four elements a thread (elements.cuh).    Shared: 128 bytes where a block sums.
 // Traffic: every operand once; bandwidth-bound.    Oracle: src/reference
 #include "elements.cuh"
@@ -40,6 +40,43 @@ relu_grad(float* __restrict__ grad, const float* __restrict__ y, uint64_t len) {
     each_element(len, on_16_bytes(grad, y), [&](auto at) {
         const auto ys = at.load(y), grads = at.load(grad);
         at.store(grad, at.make([&](int k) { return ys.v[k] > 0.0f ? grads.v[k] : 0.0f; }));
+    });
+}
+
+// Activation of src/device/elementwise.rs, in its order.
+enum Activation : uint32_t { kRelu, kGelu, kSilu };
+
+// Phi, the standard normal law's distribution function.
+__device__ float phi(float x) { return 0.5f * erfcf(-x * 0.70710678f); }
+__device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+__device__ float act(uint32_t kind, float x) {
+    if (kind == kRelu) return x < 0.0f ? 0.0f : x;
+    return x * (kind == kGelu ? phi(x) : sigmoid(x));
+}
+
+__device__ float act_slope(uint32_t kind, float x) {
+    if (kind == kRelu) return x > 0.0f ? 1.0f : 0.0f;
+    // phi' is the density, exp(-x^2/2) / sqrt(2 pi)
+    if (kind == kGelu) return fmaf(x * 0.39894228f, expf(-0.5f * x * x), phi(x));
+    const float s = sigmoid(x);
+    return s * fmaf(x, 1.0f - s, 1.0f);
+}
+
+// y = act(y).
+extern "C" __global__ void __launch_bounds__(256) activate(float* __restrict__ y, uint32_t kind, uint64_t len) {
+    each_element(len, on_16_bytes(y), [&](auto at) {
+        const auto ys = at.load(y);
+        at.store(y, at.make([&](int k) { return act(kind, ys.v[k]); }));
+    });
+}
+
+// grad = act'(x) grad.
+extern "C" __global__ void __launch_bounds__(256)
+activate_grad(float* __restrict__ grad, const float* __restrict__ x, uint32_t kind, uint64_t len) {
+    each_element(len, on_16_bytes(grad, x), [&](auto at) {
+        const auto xs = at.load(x), grads = at.load(grad);
+        at.store(grad, at.make([&](int k) { return act_slope(kind, xs.v[k]) * grads.v[k]; }));
     });
 }
 

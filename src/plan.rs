@@ -51,9 +51,10 @@ pub fn network<D: Device, F: Field<D>>(d: &D, spec: &NetSpec) -> Bytes {
 
 /// The block that begins a stage.
 fn first_block<D: Device, F: Field<D>>(first: &FirstSpec, plan: &mut Bytes) {
-    let links = FirstLinks::new(first, F::first_links(first.channels, first.stride));
+    // links that make no chain are refused where the net is built
+    let Ok(links) = FirstLinks::new(first, &F::first_links(first.channels, first.stride)) else { return };
     plan.charge(Category::Saved, padded_bytes::<D::Real>(first.input.len()));
-    for way in links.bytes::<D>(first) {
+    for way in links.bytes::<D>() {
         for category in [Category::Parameters, Category::Gradients, Category::Optimiser] {
             plan.charge(category, way.theta);
         }
@@ -126,8 +127,8 @@ pub fn workspace<D: Device, F: Field<D>>(d: &D, spec: &NetSpec, s: usize) -> usi
         }
         _ => 0,
     };
-    let first = first
-        .map_or(0, |first| FirstLinks::new(&first, F::first_links(first.channels, first.stride)).workspace(d, &first));
+    let first = first.and_then(|first| FirstLinks::new(&first, &F::first_links(first.channels, first.stride)).ok());
+    let first = first.map_or(0, |links| links.workspace(d));
     let codes = if spec.sweep.gradient.codes() { d.code_workspace(map) } else { 0 };
     [stem, first, F::workspace(d, map), d.bn_workspace(map), d.squared_distance_workspace(map), codes]
         .into_iter()

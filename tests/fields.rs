@@ -5,12 +5,15 @@ mod support;
 
 use rewind::code::CodedPass;
 use rewind::cpu::Cpu;
-use rewind::device::Sgd;
 use rewind::device::prelude::*;
-use rewind::field::{Field, FieldBytes, FieldScratch, Normalise, Tensors};
+use rewind::device::{Activation, Sgd, SgdStep};
+use rewind::field::basic::BasicLinks;
+use rewind::field::{Basic, Chain, Field, FieldBytes, FieldScratch, Link, Links, Normalise, Tensors};
 use rewind::host::HostBuffer;
 use rewind::init::{BlockPlace, Init};
 use rewind::memory::{Arena, Category};
+use rewind::net::{Body, Net, NetSpec, Stages};
+use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
@@ -314,7 +317,7 @@ fn the_cpu_agrees_with_the_reference<F: Field<Reference> + Field<Cpu>>() {
 
 macro_rules! on_field {
     ($name:ident, $field:ty: $($test:ident)+) => {
-        mod $name { $(#[test] fn $test() { super::$test::<$field>(); })+ }
+        mod $name { #[allow(unused_imports)] use super::*; $(#[test] fn $test() { super::$test::<$field>(); })+ }
     };
     ($name:ident, $field:ty) => {
         on_field!($name, $field: vjp_agrees_with_central_differences backprop_agrees_with_central_differences
@@ -326,3 +329,76 @@ macro_rules! on_field {
 on_field!(basic, rewind::field::Basic);
 on_field!(bottleneck, rewind::field::Bottleneck);
 on_field!(linear, rewind::field::Linear);
+
+/// Links of one's own: the block of a pre-activation ResNet.
+enum PreActivation {}
+
+impl Links for PreActivation {
+    fn links(channels: usize) -> Vec<Link> {
+        let half = || [Link::Norm, Link::RELU, Link::conv(3, channels)];
+        half().into_iter().chain(half()).collect()
+    }
+}
+
+/// Smooth activations, one of them behind the last convolution, and factors of both signs.
+enum Smooth {}
+
+impl Links for Smooth {
+    fn links(channels: usize) -> Vec<Link> {
+        let (gelu, silu) = (Link::Act(Activation::Gelu), Link::Act(Activation::Silu));
+        vec![Link::conv(3, 4), Link::Norm, gelu, Link::Scale(0.5), Link::linear(channels), silu, Link::Scale(-0.5)]
+    }
+}
+
+/// A ReLU without a norm in front of it, and one at the end.
+enum Rectified {}
+
+impl Links for Rectified {
+    fn links(channels: usize) -> Vec<Link> {
+        vec![Link::conv(3, 4), Link::RELU, Link::Scale(-0.5), Link::conv(3, channels), Link::Norm, Link::RELU]
+    }
+}
+
+on_field!(basic_links, Chain<BasicLinks>: vjp_agrees_with_central_differences memory_is_what_the_formulas_say);
+on_field!(pre_activation, Chain<PreActivation>);
+on_field!(smooth, Chain<Smooth>);
+on_field!(rectified, Chain<Rectified>);
+
+#[test]
+fn basic_has_the_bits_of_the_chain_of_its_links() {
+    for sweep in all_sweeps() {
+        let basic = Bed::<_, Basic>::new(D, after(sweep), 4).gradients(D);
+        let chain = Bed::<_, Chain<BasicLinks>>::new(D, after(sweep), 4).gradients(D);
+        assert!(basic == chain, "{sweep:?}");
+    }
+}
+
+#[test]
+fn a_chain_that_is_no_residual_function_is_refused_in_a_sentence() {
+    /// Leads to other channels.
+    enum Narrowing {}
+    impl Links for Narrowing {
+        fn links(_: usize) -> Vec<Link> {
+            vec![Link::conv(3, 4)]
+        }
+    }
+    let arena = &mut Arena::new(D, ARENA).expect("arena");
+    let refused = <Chain<Narrowing> as Field<Reference>>::theta(arena, Category::Parameters, MAP);
+    let error = refused.err().expect("a refusal").to_string();
+    assert!(error.contains("keeps the shape"), "{error}");
+}
+
+#[test]
+fn a_net_of_links_of_ones_own_is_planned_to_the_byte_and_trains() {
+    let stages = Some(Stages::new(&[2, 3], &[4, 8]).expect("stages"));
+    for body in [Body::default(), Body { stages, ..Body::default() }] {
+        let spec = NetSpec { body, ..support::small(SweepSpec::new(Scheme::Euler, Gradient::Coded), 3, 8, 4) };
+        let mut net = Net::<_, Chain<PreActivation>>::build(D, spec, Init::Plain, 1).expect("net");
+        assert_eq!(net.memory(), &plan::network::<_, Chain<PreActivation>>(D, &spec), "{spec:?}");
+        let labels: Vec<f64> = (0..4).map(|i| f64::from(i % 3)).collect();
+        net.load(D, &uniform(7, spec.images().len()), &labels).expect("load");
+        let sgd = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
+        let losses = [(); 6].map(|()| net.train_step(D, sgd).expect("step").0.loss);
+        assert!(losses[5] < losses[0], "{losses:?}");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod support;
 
+use rewind::device::Activation;
 use rewind::device::prelude::*;
 use rewind::host::HostBuffer;
 use rewind::memory::{Arena, Category};
@@ -142,6 +143,15 @@ fn relu_pooling_and_linear() {
         D.copy(&tx, &mut y).expect("copy");
         D.relu(&mut y).expect("relu");
         D.relu_grad(&y, &mut grad).expect("relu_grad");
+        for act in [Activation::Gelu, Activation::Silu] {
+            let mut grad = tensor(arena, map, &a);
+            D.activate_grad(act, &tx, &mut grad).expect("activate_grad");
+            check(&format!("{act:?} {map}"), &x, &uniform(3, x.len()), &a, &read(D, &grad), |moved| {
+                write(D, moved, &mut y);
+                D.activate(act, &mut y).expect("activate");
+                read(D, &y)
+            });
+        }
         check(&format!("relu {map}"), &x, &uniform(3, x.len()), &a, &read(D, &grad), |moved| {
             write(D, moved, &mut y);
             D.relu(&mut y).expect("relu");

@@ -8,8 +8,8 @@ use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
 use rewind::data::{Dataset, Held, Part, Place};
 use rewind::device::{
-    BatchNorm, Coding, Convolution, Device, Elementwise, Feed, Head, Optimiser, PassPosition, ReluMask, ResidualBlock,
-    Sgd, fused,
+    Activation, BatchNorm, Coding, Convolution, Device, Elementwise, Feed, Head, Optimiser, PassPosition, ReluMask,
+    ResidualBlock, Sgd, fused,
 };
 use rewind::host::{HostBuffer, HostRegion};
 use rewind::memory::Memory;
@@ -156,6 +156,9 @@ impl Elementwise for Timed {
         copy(x: &Map, y: &mut Map) = Cost::of(&[x.shape(), y.shape()]);
         axpby(a: f64, x: &Map, b: f64, y_acc: &mut Map) = Cost::of(&[x.shape(), y_acc.shape(), y_acc.shape()]);
         relu(y: &mut Map) = Cost::of(&[y.shape(), y.shape()]);
+        activate(act: Activation, y: &mut Map) = Cost::of(&[y.shape(), y.shape()]);
+        activate_grad(act: Activation, x: &Map, grad: &mut Map)
+            = Cost::of(&[x.shape(), grad.shape(), grad.shape()]);
         relu_grad(y: &Map, grad: &mut Map) = Cost::of(&[y.shape(), grad.shape(), grad.shape()]);
         squared_distance(x: &Map, y: &Map, out: &mut Map, at: usize, workspace: &mut B)
             = Cost::of(&[x.shape(), y.shape()]);

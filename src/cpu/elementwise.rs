@@ -9,7 +9,7 @@ use super::simd::{Kernel, Simd};
 use super::workspace::{Carver, carved};
 use super::{Buffer, Cpu, Tensor};
 use crate::check;
-use crate::device::Elementwise;
+use crate::device::{Activation, Elementwise};
 use crate::error::Result;
 use crate::shape::Shape;
 
@@ -90,6 +90,45 @@ impl Kernel for ReluGrad<'_> {
     }
 }
 
+/// The standard normal law's distribution function.
+fn phi(x: f32) -> f32 {
+    0.5 * libm::erfcf(-x * std::f32::consts::FRAC_1_SQRT_2)
+}
+
+/// `1 / (1 + exp(-x))`, by the exponential of a library, not the system's: the same bits everywhere.
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + libm::expf(-x))
+}
+
+/// `act(x)`.
+fn act(act: Activation, x: f32) -> f32 {
+    match act {
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
+        Activation::Gelu => x * phi(x),
+        Activation::Silu => x * sigmoid(x),
+    }
+}
+
+/// `act'(x)`.
+fn act_slope(act: Activation, x: f32) -> f32 {
+    /// 1 / sqrt(2 pi).
+    const DENSITY: f32 = 0.398_942_3;
+    match act {
+        Activation::Relu => f32::from(u8::from(x > 0.0)),
+        Activation::Gelu => phi(x) + x * DENSITY * libm::expf(-0.5 * x * x),
+        Activation::Silu => {
+            let s = sigmoid(x);
+            s * (1.0 + x * (1.0 - s))
+        }
+    }
+}
+
 /// Workspace of [`squared_distance`].
 pub fn squared_distance_workspace(len: usize) -> usize {
     carved(2 * len.div_ceil(CHUNK))
@@ -163,6 +202,20 @@ impl Elementwise for Cpu {
     fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
         check::equal("relu_grad", y.shape(), grad.shape())?;
         relu_grad(self, y.values(), grad.values_mut());
+        Ok(())
+    }
+
+    fn activate(&self, act: Activation, y: &mut Tensor) -> Result<()> {
+        each_chunk(self, y.values_mut(), |y, _| y.iter_mut().for_each(|y| *y = self::act(act, *y)));
+        Ok(())
+    }
+
+    fn activate_grad(&self, act: Activation, x: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check::equal("activate_grad", x.shape(), grad.shape())?;
+        let x = x.values();
+        each_chunk(self, grad.values_mut(), |grad, at| {
+            grad.iter_mut().zip(&x[at]).for_each(|(grad, x)| *grad *= act_slope(act, *x));
+        });
         Ok(())
     }
 

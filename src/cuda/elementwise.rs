@@ -5,7 +5,7 @@ use super::error::driver;
 use super::launch::{THREADS, grid, launch, over_fours};
 use super::{Cuda, Tensor, at, part};
 use crate::check;
-use crate::device::Elementwise;
+use crate::device::{Activation, Elementwise};
 use crate::error::Result;
 use crate::shape::Shape;
 
@@ -41,6 +41,17 @@ impl Elementwise for Cuda {
         check::equal("relu_grad", y.shape(), grad.shape())?;
         let len = y.shape().len();
         launch!(self, "relu_grad", &self.kernels.relu_grad, over_fours(len), at(grad), at(y), len as u64)
+    }
+
+    fn activate(&self, act: Activation, y: &mut Tensor) -> Result<()> {
+        let (kind, len) = (act as u32, y.shape().len());
+        launch!(self, "activate", &self.kernels.activate, over_fours(len), at(y), kind, len as u64)
+    }
+
+    fn activate_grad(&self, act: Activation, x: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check::equal("activate_grad", x.shape(), grad.shape())?;
+        let (kind, len) = (act as u32, x.shape().len());
+        launch!(self, "activate_grad", &self.kernels.activate_grad, over_fours(len), at(grad), at(x), kind, len as u64)
     }
 
     fn squared_distance(

@@ -65,7 +65,7 @@ macro_rules! kernels {
 }
 
 kernels! {
-    "elementwise": fill copy axpby relu relu_grad squared_distance_partial squared_distance_total any_not_finite sgd
+    "elementwise": fill copy axpby relu relu_grad activate activate_grad squared_distance_partial squared_distance_total any_not_finite sgd
         sgd_block;
     "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
         bn_grad_sums_total bn_grad_z;

@@ -26,7 +26,7 @@ pub use batch_norm::{BN_EPS, BN_MOMENTUM, BatchNorm};
 pub use block::ResidualBlock;
 pub use code::Coding;
 pub use conv::Convolution;
-pub use elementwise::Elementwise;
+pub use elementwise::{Activation, Elementwise};
 pub use feed::{Feed, PassPosition};
 pub use head::Head;
 pub use mask::ReluMask;

@@ -1,7 +1,7 @@
 //! The paper's residual function `f = BN2(conv2(relu(BN1(conv1(x)))))`, 3x3 convolutions, C to C, by the device's fused
 //! operations.
 
-use super::chain::Link;
+use super::chain::{Link, Links};
 use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors, apply_mask};
 use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
@@ -16,6 +16,15 @@ use crate::tensor::Tensor;
 /// conv-BN-ReLU-conv-BN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Basic {}
+
+/// The same as links: the chain of them has Basic's bits on a device that works by the definitions.
+pub enum BasicLinks {}
+
+impl Links for BasicLinks {
+    fn links(channels: usize) -> Vec<Link> {
+        vec![Link::conv(3, channels), Link::Norm, Link::RELU, Link::conv(3, channels), Link::Norm]
+    }
+}
 
 impl<D: Device> Tensors<D> for BasicTheta<D::Buffer> {
     fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
@@ -69,7 +78,7 @@ impl<D: Device> Field<D> for Basic {
     type Scratch = Scratch<D::Buffer>;
 
     fn first_links(channels: usize, stride: usize) -> Vec<Link> {
-        [Conv { stride, ..Conv::SAME_3X3 }, Conv::SAME_3X3].map(|conv| Link { conv, channels }).into()
+        BasicLinks::first_links(channels, stride)
     }
 
     fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<BasicTheta<D::Buffer>> {

@@ -8,9 +8,8 @@ pub mod linear;
 
 pub use basic::Basic;
 pub use bottleneck::Bottleneck;
+pub use chain::{Chain, Link, Links};
 pub use linear::Linear;
-
-use chain::Link;
 
 use crate::code::{Code, CodedPass, Coder};
 use crate::device::{Device, Sgd};

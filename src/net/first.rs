@@ -4,40 +4,44 @@
 use super::FirstSpec;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::field::chain::{self, ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta, Link};
+use crate::field::chain::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
+use crate::field::chain::{Layout, Link, memory, passes};
 use crate::field::{FieldBytes, Maps, Normalise, Tensors};
 use crate::init::Draw;
 use crate::memory::{Arena, Category};
 use crate::scheme::Statistics;
 use crate::tensor::Tensor;
 
-/// The convolutions of both ways from x to y.
+/// The layouts of both ways from x to y.
 pub(crate) struct FirstLinks {
     /// F's.
-    main: Vec<Link>,
+    main: Layout,
     /// The projection S's; none where S(x) = x.
-    shortcut: Option<Vec<Link>>,
+    shortcut: Option<Layout>,
 }
 
 impl FirstLinks {
-    /// Both, with the convolutions that the field asks for.
-    pub fn new(spec: &FirstSpec, main: Vec<Link>) -> Self {
-        let shortcut = spec.projection().map(|conv| vec![Link { conv, channels: spec.channels }]);
-        Self { main, shortcut }
+    /// Both, with the links that the field asks for.
+    ///
+    /// # Errors
+    /// As [`Layout::of`].
+    pub fn new(spec: &FirstSpec, main: &[Link]) -> Result<Self> {
+        let projection = |conv| Layout::of(&[Link::Conv { conv, channels: spec.channels }, Link::Norm], spec.input);
+        Ok(Self { main: Layout::of(main, spec.input)?, shortcut: spec.projection().map(projection).transpose()? })
     }
 
-    fn each(&self) -> impl Iterator<Item = &[Link]> {
-        [&self.main].into_iter().chain(&self.shortcut).map(Vec::as_slice)
+    fn each(&self) -> impl Iterator<Item = &Layout> {
+        [&self.main].into_iter().chain(&self.shortcut)
     }
 
     /// Bytes of each way.
-    pub fn bytes<D: Device>(&self, spec: &FirstSpec) -> impl Iterator<Item = FieldBytes> {
-        self.each().map(|links| chain::bytes::<D>(links, spec.input))
+    pub fn bytes<D: Device>(&self) -> impl Iterator<Item = FieldBytes> {
+        self.each().map(memory::bytes::<D>)
     }
 
     /// Elements of workspace that the device asks for.
-    pub fn workspace<D: Device>(&self, d: &D, spec: &FirstSpec) -> usize {
-        self.each().map(|links| chain::workspace(d, links, spec.input)).max().unwrap_or(0)
+    pub fn workspace<D: Device>(&self, d: &D) -> usize {
+        self.each().map(|layout| passes::workspace(d, layout)).max().unwrap_or(0)
     }
 }
 
@@ -53,16 +57,16 @@ struct Way<D: Device> {
 }
 
 impl<D: Device> Way<D> {
-    fn new(arena: &mut Arena<'_, D>, links: &[Link], spec: &FirstSpec) -> Result<Self> {
-        let input = spec.input;
+    fn new(arena: &mut Arena<'_, D>, layout: &Layout) -> Result<Self> {
+        let mut theta = |category| ChainTheta::new(arena, category, layout.clone());
         Ok(Self {
-            theta: ChainTheta::new(arena, Category::Parameters, links, input)?,
-            grad: ChainTheta::new(arena, Category::Gradients, links, input)?,
-            velocity: ChainTheta::new(arena, Category::Optimiser, links, input)?,
-            running: ChainRunning::new(arena, links)?,
-            stats: ChainStats::new(arena, Category::Statistics, links)?,
-            cache: ChainCache::new(arena, Category::Saved, links, input)?,
-            scratch: ChainScratch::new(arena, links, input)?,
+            theta: theta(Category::Parameters)?,
+            grad: theta(Category::Gradients)?,
+            velocity: theta(Category::Optimiser)?,
+            running: ChainRunning::new(arena, layout)?,
+            stats: ChainStats::new(arena, Category::Statistics, layout, false)?,
+            cache: ChainCache::new(arena, Category::Saved, layout)?,
+            scratch: ChainScratch::new(arena, layout)?,
         })
     }
 
@@ -73,11 +77,11 @@ impl<D: Device> Way<D> {
             Statistics::Measure => Normalise::Batch(None),
             Statistics::Saved => Normalise::Given,
             Statistics::Running => {
-                chain::running_stats(d, running, stats)?;
+                passes::running_stats(d, running, stats)?;
                 Normalise::Given
             }
         };
-        chain::eval(d, x, theta, stats, normalise, cache, scratch, workspace)
+        passes::eval(d, x, theta, stats, normalise, cache, scratch, workspace)
     }
 
     /// All gradients but x's, from that of the value.
@@ -90,14 +94,20 @@ impl<D: Device> Way<D> {
     ) -> Result<()> {
         let Self { theta, grad, stats, cache, scratch, .. } = self;
         grad.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
-        chain::vjp_outer(d, grad_y, 1.0, theta, stats, cache, scratch, workspace)?;
-        chain::vjp_inner(d, x, theta, stats, cache, grad, scratch, workspace)
+        passes::vjp_outer(d, grad_y, 1.0, theta, stats, cache, scratch, workspace)?;
+        passes::vjp_inner(d, x, theta, stats, cache, grad, scratch, workspace)
     }
 
     /// x's.
-    fn grad_x(&self, d: &D, grad_x: &mut Tensor<D::Buffer>, workspace: &mut D::Buffer) -> Result<()> {
-        let layer = &self.theta.layers[0];
-        d.conv_grad_x(&self.scratch.grad_z[0], &layer.conv, layer.geometry, grad_x, workspace)
+    fn grad_x(
+        &mut self,
+        d: &D,
+        x: &Tensor<D::Buffer>,
+        grad_x: &mut Tensor<D::Buffer>,
+        workspace: &mut D::Buffer,
+    ) -> Result<()> {
+        let Self { theta, grad, stats, scratch, .. } = self;
+        passes::vjp_input(d, x, theta, stats, grad, scratch, Some(grad_x), workspace)
     }
 }
 
@@ -112,6 +122,9 @@ pub(super) struct First<D: Device> {
     shortcut: Option<Way<D>>,
 }
 
+/// Streams of random numbers that lie between the first of one way's convolutions and the other's.
+const DRAWS: usize = 3;
+
 /// The prefixes of the names of both ways' tensors.
 const PREFIXES: [&str; 2] = ["first.", "shortcut."];
 
@@ -119,8 +132,8 @@ impl<D: Device> First<D> {
     pub fn new(arena: &mut Arena<'_, D>, spec: &FirstSpec, links: &FirstLinks) -> Result<Self> {
         Ok(Self {
             input: arena.tensor(Category::Saved, spec.input)?,
-            main: Way::new(arena, &links.main, spec)?,
-            shortcut: links.shortcut.as_ref().map(|links| Way::new(arena, links, spec)).transpose()?,
+            main: Way::new(arena, &links.main)?,
+            shortcut: links.shortcut.as_ref().map(|layout| Way::new(arena, layout)).transpose()?,
         })
     }
 
@@ -136,8 +149,8 @@ impl<D: Device> First<D> {
     pub fn initialise(&mut self, d: &D, seed: u64, stage: usize) -> Result<()> {
         let mut before = 0;
         for (_, Way { theta, running, velocity, .. }) in self.ways_mut() {
-            chain::initialise(d, seed, |conv| Draw::First(stage, before + conv), 1.0, theta, running)?;
-            before += chain::LAYERS_MAX;
+            passes::initialise(d, seed, |conv| Draw::First(stage, before + conv), 1.0, theta, running)?;
+            before += DRAWS;
             velocity.named_mut().try_for_each(|(_, velocity)| d.fill(0.0, velocity))?;
         }
         Ok(())
@@ -163,11 +176,11 @@ impl<D: Device> First<D> {
         let x = match shortcut {
             None => input,
             Some(Way { theta, stats, cache, .. }) => {
-                chain::value(d, theta, stats, cache, idle)?;
+                passes::value(d, theta, stats, cache, idle)?;
                 idle
             }
         };
-        chain::advance(d, x, 1.0, theta, stats, cache, y)?;
+        passes::advance(d, x, 1.0, theta, stats, cache, y)?;
         d.relu(y)
     }
 
@@ -183,12 +196,12 @@ impl<D: Device> First<D> {
     ) -> Result<()> {
         let Self { input, main, shortcut } = self;
         main.vjp(d, input, grad, workspace)?;
-        main.grad_x(d, idle, workspace)?;
+        main.grad_x(d, input, idle, workspace)?;
         let (Some(shortcut), Some(grad_x)) = (shortcut, grad_x) else {
             return d.axpby(1.0, idle, 1.0, grad);
         };
         shortcut.vjp(d, input, grad, workspace)?;
-        shortcut.grad_x(d, grad_x, workspace)?;
+        shortcut.grad_x(d, input, grad_x, workspace)?;
         d.axpby(1.0, idle, 1.0, grad_x)
     }
 

@@ -54,7 +54,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Takes all memory; `workspace` counts elements.
     pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, sweep: &SweepSpec, workspace: usize) -> Result<Self> {
         let first = spec.first.map(|first| {
-            let links = FirstLinks::new(&first, F::first_links(first.channels, first.stride));
+            let links = FirstLinks::new(&first, &F::first_links(first.channels, first.stride))?;
             First::new(arena, &first, &links)
         });
         Ok(Self {

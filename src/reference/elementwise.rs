@@ -2,7 +2,7 @@
 
 use super::{Buffer, Reference, Tensor};
 use crate::check;
-use crate::device::{Elementwise, Sgd};
+use crate::device::{Activation, Elementwise, Sgd};
 use crate::error::Result;
 use crate::shape::Shape;
 
@@ -24,6 +24,41 @@ pub fn relu(y: &mut [f64]) {
 pub fn relu_grad(y: &[f64], grad: &mut [f64]) {
     for (grad, y) in grad.iter_mut().zip(y) {
         *grad = if *y > 0.0 { *grad } else { 0.0 };
+    }
+}
+
+/// The standard normal law's distribution function.
+fn phi(x: f64) -> f64 {
+    0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
+}
+
+/// `1 / (1 + exp(-x))`.
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// `act(x)`.
+fn act(act: Activation, x: f64) -> f64 {
+    match act {
+        Activation::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
+        Activation::Gelu => x * phi(x),
+        Activation::Silu => x * sigmoid(x),
+    }
+}
+
+/// `act'(x)`.
+fn act_slope(act: Activation, x: f64) -> f64 {
+    match act {
+        Activation::Relu => f64::from(u8::from(x > 0.0)),
+        // Phi' is the density, exp(-x^2/2) / sqrt(2 pi)
+        Activation::Gelu => phi(x) + x * (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt(),
+        Activation::Silu => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
     }
 }
 
@@ -72,6 +107,17 @@ impl Elementwise for Reference {
     fn relu_grad(&self, y: &Tensor, grad: &mut Tensor) -> Result<()> {
         check::equal("relu_grad", y.shape(), grad.shape())?;
         relu_grad(y.values(), grad.values_mut());
+        Ok(())
+    }
+
+    fn activate(&self, act: Activation, y: &mut Tensor) -> Result<()> {
+        y.values_mut().iter_mut().for_each(|y| *y = self::act(act, *y));
+        Ok(())
+    }
+
+    fn activate_grad(&self, act: Activation, x: &Tensor, grad: &mut Tensor) -> Result<()> {
+        check::equal("activate_grad", x.shape(), grad.shape())?;
+        grad.values_mut().iter_mut().zip(x.values()).for_each(|(grad, x)| *grad *= act_slope(act, *x));
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Element by element, and the sums over all elements.
 
-use rewind::device::Sgd;
 use rewind::device::prelude::*;
+use rewind::device::{Activation, Sgd};
 use rewind::reference::Reference;
 use rewind::shape::Shape;
 
@@ -13,6 +13,8 @@ fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
     let mut bed = Bed::new(d);
     let x = bed.tensor(map, &uniform(1, map.len()));
     let y_values = uniform(2, map.len());
+    // far into both tails
+    let wide: Vec<f64> = uniform(5, map.len()).iter().map(|x| 8.0 * x).collect();
     let mut filled = bed.empty(map);
     d.fill(0.25, &mut filled).expect("fill");
     let mut copied = bed.empty(map);
@@ -31,6 +33,13 @@ fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
         let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
         d.sgd(step, &x, &mut velocity, &mut theta).expect("sgd");
     }
+    let acted = [Activation::Relu, Activation::Gelu, Activation::Silu].map(|act| {
+        let mut value = bed.tensor(map, &wide);
+        d.activate(act, &mut value).expect("activate");
+        let mut grad = bed.tensor(map, &y_values);
+        d.activate_grad(act, &bed.tensor(map, &wide), &mut grad).expect("activate_grad");
+        [value, grad]
+    });
     let outputs = [
         ("fill", &filled),
         ("copy", &copied),
@@ -39,6 +48,12 @@ fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
         ("relu_grad", &masked),
         ("velocity", &velocity),
         ("theta", &theta),
+        ("relu by name", &acted[0][0]),
+        ("relu_grad by name", &acted[0][1]),
+        ("gelu", &acted[1][0]),
+        ("gelu_grad", &acted[1][1]),
+        ("silu", &acted[2][0]),
+        ("silu_grad", &acted[2][1]),
     ];
     outputs.into_iter().map(|(name, tensor)| (name, bed.read(tensor))).collect()
 }
@@ -48,7 +63,9 @@ fn element_by_element() {
     for map in MAPS {
         // at most three products of numbers below 2, and the scalars' own rounding
         compare!(map, elementwise(map), |name: &str| match name {
-            "fill" | "copy" | "relu" | "relu_grad" => vec![f64::MIN_POSITIVE],
+            "fill" | "copy" | "relu" | "relu_grad" | "relu by name" | "relu_grad by name" => vec![f64::MIN_POSITIVE],
+            // x of up to 8 times a function that is good to some ulp, whose argument's rounding moves it by less than 1
+            "gelu" | "silu" | "gelu_grad" | "silu_grad" => vec![bound(4, 16.0)],
             _ => vec![bound(4, 4.0)],
         });
     }

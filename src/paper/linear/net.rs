@@ -78,7 +78,7 @@ impl LinearNet {
         let Self { d, theta, states, stack, work, .. } = self;
         let len = *d * *d;
         for (layer, theta) in stack.theta.iter_mut().zip(theta.chunks_exact(len)) {
-            D.upload(&transposed(*d, theta), &mut layer.weight)?;
+            D.upload(&transposed(*d, theta), &mut layer.convs[0])?;
         }
         D.upload(&identity(*d), &mut work.x)?;
         sweep::forward(D, &SWEEP, stack, work)?;
@@ -103,7 +103,7 @@ impl LinearNet {
         sweep::backward(D, &SWEEP, stack, work, sgd)?;
         let mut columns = vec![0.0; len];
         for (slot, to) in work.grads.slots.iter().zip(grad_theta.chunks_exact_mut(len)) {
-            D.download(&slot.weight, &mut columns)?;
+            D.download(&slot.convs[0], &mut columns)?;
             to.copy_from_slice(&transposed(*d, &columns));
         }
         Ok(grad_theta)
