@@ -1,5 +1,23 @@
 //! Training of very deep residual networks without storing their activations.
 //!
+//! ```
+//! use rewind::cpu::Cpu;
+//! use rewind::device::SgdStep;
+//! use rewind::init::Init;
+//! use rewind::net::{Net, NetSpec};
+//!
+//! # fn main() -> rewind::Result<()> {
+//! let cpu = Cpu::new(None)?;
+//! let spec = NetSpec { depth: 16, batch: 4, ..NetSpec::default() };
+//! let mut net = Net::new(&cpu, spec, Init::Paper, 0)?;
+//! let images: Vec<f32> = (0..4 * 32 * 32 * 3).map(|i| (i as f32 * 0.1).sin()).collect(); // [N, 32, 32, 3]
+//! net.load(&cpu, &images, &[0.0, 1.0, 2.0, 3.0])?;
+//! let (batch, drift) = net.train_step(&cpu, SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 })?;
+//! println!("loss {}, drift {:?}, {}", batch.loss, drift.stem, net.memory().table());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The method
 //!
 //! A residual network steps a state through N blocks, with h = 1/N:
@@ -22,22 +40,31 @@
 //!
 //! Arrows point down only.
 //!
+//! To use:
+//!
 //! | module | |
 //! | --- | --- |
-//! | [`cli`], [`settings`], [`config`] | what the user typed, and what the run means |
-//! | [`train`], [`schedule`] | the run: epochs, checkpoints, reports |
 //! | [`net`], [`init`], [`plan`] | stem, stages and head; initial weights; every byte, planned |
-//! | [`sweep`] | one file a gradient mode |
-//! | [`scheme`] | Euler and Heun: one step with signed h, and its pullback |
-//! | [`field`] | residual functions f: the paper's block, a bottleneck, a linear one |
-//! | [`device`], [`operands`], [`check`] | the vocabulary of operations, the fused ones' definitions, what fits what |
-//! | [`reference`](mod@reference), [`cpu`], `cuda` | f64 in plain loops, the oracle; f32 with SIMD and threads; GPUs |
-//! | [`code`] | codes of a few bits for increments, which make the way back exact |
+//! | [`cpu`], `cuda`, [`reference`](mod@reference) | f32 with SIMD and threads; GPUs; f64 in plain loops, the oracle |
+//! | [`sweep`], [`scheme`], [`code`] | the gradient modes; Euler and Heun; codes of a few bits, which make the way back exact |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
-//! | [`memory`], [`host`], [`tensor`], [`shape`], [`error`] | what everything stands on
+//!
+//! To extend:
+//!
+//! | module | |
+//! | --- | --- |
+//! | [`field`] | residual functions f: chains of links, the paper's block, a bottleneck, a linear one; [`fn@check`] tries yours |
+//! | [`device`], [`operands`], [`mod@check`] | the vocabulary of operations, a trait per noun; what they take; what fits what |
+//! | [`memory`], [`tensor`], [`shape`], [`mask`], [`host`], [`error`] | what everything stands on |
+//!
+//! Inside, for the binaries:
+//!
+//! | module | |
+//! | --- | --- |
+//! | [`cli`], [`settings`], [`config`], [`choose`], [`terminal`] | what the user typed, and what the run means; the device that was asked for |
+//! | [`train`], [`schedule`] | the run: epochs, checkpoints, reports |
 //! | [`chart`], `raster` | panels of curves: training's, the benches' and `paper`'s; an SVG as a PNG |
 //! | [`paper`] | the paper's experiments, in cells that are computed once |
-//! | [`choose`], [`terminal`] | the device that was asked for; what the binaries say, and how Ctrl-C stops them |
 #![warn(missing_docs)]
 
 pub mod chart;
@@ -74,3 +101,4 @@ pub mod terminal;
 pub mod train;
 
 pub use error::{Error, Result};
+pub use field::report::check;

@@ -402,3 +402,19 @@ fn a_net_of_links_of_ones_own_is_planned_to_the_byte_and_trains() {
         assert!(losses[5] < losses[0], "{losses:?}");
     }
 }
+
+#[test]
+fn a_report_says_whether_derivatives_agree_and_how_fast_the_reverse_steps_error_falls() {
+    let report = rewind::check::<Basic>(MAP).expect("a report");
+    assert!(report.derivatives_agree(), "{report}");
+    assert_eq!(report.derivatives.len(), 7, "x and six weights");
+    // f(x + h f) - f(x) is of order h, times h; a ReLU that switches on the way is the rest
+    assert!((report.order() - 2.0).abs() < 0.2, "{report}");
+    let [.., (_, [adjoint, corrected])] = report.drift[..] else { panic!("{report}") };
+    assert!(corrected < adjoint && adjoint < report.drift[0].1[0], "{report}");
+
+    let mut wrong = report.clone();
+    wrong.derivatives[3].1 = 0.5;
+    assert!(!wrong.derivatives_agree() && wrong.to_string().contains("DOES NOT AGREE"), "{wrong}");
+    assert!(!report.to_string().contains("DOES NOT AGREE"), "{report}");
+}

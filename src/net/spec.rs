@@ -4,9 +4,9 @@ use std::fmt;
 
 use super::Stem;
 use crate::error::{Error, Result};
-use crate::scheme::{StackSpec, StepSize};
+use crate::scheme::{Scheme, StackSpec, StepSize};
 use crate::shape::{Conv, Shape};
-use crate::sweep::SweepSpec;
+use crate::sweep::{Gradient, SweepSpec};
 
 /// Side of the pooling windows in the head of a net of one stack.
 pub const POOL: usize = 4;
@@ -120,6 +120,24 @@ impl FirstSpec {
     pub fn projection(&self) -> Option<Conv> {
         let Self { input, channels, stride } = *self;
         (stride > 1 || channels != input.c()).then_some(Conv { stride, ..Conv::POINTWISE })
+    }
+}
+
+/// The paper's net for CIFAR-10 at depth 8, with codes of four bits on the way back.
+impl Default for NetSpec {
+    fn default() -> Self {
+        Self {
+            depth: 8,
+            channels: 16,
+            batch: 256,
+            stem: Stem::Strided5x5,
+            image: 32,
+            image_channels: 3,
+            classes: 10,
+            step_size: StepSize::OverDepth,
+            sweep: SweepSpec::new(Scheme::Euler, Gradient::Coded),
+            body: Body::default(),
+        }
     }
 }
 

@@ -1,0 +1,16 @@
+//! The examples end well.
+
+#[path = "../examples/own_residual_function.rs"]
+#[allow(dead_code)]
+mod own_residual_function;
+#[path = "../examples/train_from_slices.rs"]
+#[allow(dead_code)]
+mod train_from_slices;
+
+macro_rules! runs {
+    ($($name:ident)+) => {
+        $(#[test] fn $name() { self::$name::main().expect("an example that ends well"); })+
+    };
+}
+
+runs!(own_residual_function train_from_slices);
