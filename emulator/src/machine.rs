@@ -6,56 +6,12 @@ use std::sync::Arc;
 use crate::counters::LaunchCounts;
 use crate::exec::{self, Kernel, Launch, Loaded};
 use crate::fault::Fault;
-use crate::memory::{GlobalMemory, MemoryError, Origin};
+pub use crate::load_error::LoadError;
+use crate::memory::{GlobalMemory, Origin};
+pub use crate::options::Options;
 use crate::profile::Profile;
-use crate::ptx::{Module, PtxError, Space};
+use crate::ptx::{Module, Space};
 use crate::row::Level;
-
-/// How strictly and in what order kernels run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Options {
-    /// Look for races, unwritten bytes and the like; bounds and alignment are always checked.
-    pub checks: bool,
-    /// Count what a profiler counts.
-    pub counters: bool,
-    /// Run warps and blocks in an order drawn from this seed; `None`: in their natural order.
-    pub shuffle: Option<u64>,
-    /// Host threads; results do not depend on it.
-    pub threads: usize,
-    /// Instructions that a warp may take before it counts as stuck.
-    pub instruction_limit: u64,
-}
-
-impl Default for Options {
-    /// Checks and counters on, natural order, a thread for each of the host's cores.
-    fn default() -> Options {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
-        Options { checks: true, counters: true, shuffle: None, threads, instruction_limit: 1 << 36 }
-    }
-}
-
-/// Why a module cannot be loaded.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    /// The text is refused.
-    #[error(transparent)]
-    Ptx(#[from] PtxError),
-    /// It reads, but an instruction cannot be executed here.
-    #[error("kernel {kernel}, PTX line {line}: {what}, in `{text}`")]
-    Refused {
-        /// The kernel.
-        kernel: String,
-        /// Line, from 1.
-        line: u32,
-        /// That line.
-        text: String,
-        /// The complaint.
-        what: String,
-    },
-    /// Its variables do not fit.
-    #[error("the module's variables: {0}")]
-    Memory(#[from] MemoryError),
-}
 
 /// The GPU.
 #[derive(Debug)]

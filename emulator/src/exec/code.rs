@@ -383,3 +383,19 @@ impl Code {
 pub fn local_stride(bytes: u64) -> u64 {
     bytes.next_multiple_of(16)
 }
+
+/// The rows that a value of this type takes.
+pub(in crate::exec) fn width_of(ty: ScalarType) -> Width {
+    match ty.bits() {
+        1 => Width::Pred,
+        8 | 16 => Width::W16,
+        32 => Width::W32,
+        64 => Width::W64,
+        _ => Width::W128,
+    }
+}
+
+/// Where dynamic shared memory starts.
+pub(in crate::exec) fn dynamic_start(static_shared: u64) -> u64 {
+    static_shared.next_multiple_of(16)
+}

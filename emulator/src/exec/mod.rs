@@ -1,29 +1,11 @@
 //! Running kernels: lowering to row operations, warps with divergence, blocks with barriers, grids over host threads.
+//!
+//! `code` is a kernel in the form that runs; `lower` makes it of PTX, `run` runs it, and `ops` has what one operation of a warp does.
 
-mod access;
-mod atomic;
-mod barrier;
-mod block;
 mod code;
-mod collective;
-mod copy;
-mod dependence;
-mod format;
-mod frame;
-mod grid;
 mod lower;
-mod lower_memory;
-mod lower_operations;
-mod lower_variables;
-mod matrices;
-mod mbarrier;
-mod order;
-mod place;
-mod print;
-mod registers;
-mod tiles;
-mod uniform;
-mod warp;
+mod ops;
+mod run;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -31,8 +13,9 @@ use std::sync::{Arc, Mutex};
 use crate::check::LaunchChecks;
 use crate::counters::{self, LaunchCounts};
 use crate::fault::Fault;
-use crate::machine::{LoadError, Options};
+use crate::load_error::LoadError;
 use crate::memory::{Cells, GlobalMemory};
+use crate::options::Options;
 use crate::profile::Profile;
 use crate::ptx::{FunctionKind, LaunchBounds, Module, Parameter};
 use crate::row::Level;
@@ -110,7 +93,7 @@ pub(crate) fn lower_module(
             dynamic_shared: code.dynamic_shared,
             local_bytes: code.local_bytes,
             const_bytes,
-            registers: registers::estimate(module, index as u32),
+            registers: lower::registers::estimate(module, index as u32),
             ptx_version: module.version.0 * 10 + module.version.1,
             target: module.target.sm,
             code,
@@ -145,7 +128,7 @@ impl Run<'_> {
             };
         };
         cells.write(0, parameters);
-        let grid = grid::Grid {
+        let grid = run::env::Grid {
             kernel: &kernel.name,
             code: &kernel.code,
             launch,

@@ -1,23 +1,31 @@
 //! Atomics (PTX ISA section 9.7.13.5): lane after lane, lowest first, each a true atomic of the host, since blocks on
 //! other threads may reach the same place.
 
-use super::access::{ATOMIC, SETTING, memories, misplaced, observe};
-use super::block::{Env, scope};
-use super::code::{Atomic, Op};
-use super::place::{Memories, addresses};
-use super::warp::{Faulty, Warp};
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::exec::code::{Atomic, Op};
+use crate::exec::ops::access::{ATOMIC, SETTING, memories, misplaced, observe};
+use crate::exec::ops::place::{Memories, addresses};
+use crate::exec::run::env::{Env, Faulty, scope};
+use crate::exec::run::warp::Warp;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP, Width};
 use crate::memory::{Cells, Origin};
 use crate::ptx::{AtomicOp, ScalarType, Space};
-use std::sync::atomic::Ordering::Relaxed;
 
-pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, atomic: &Atomic, exec: u32, pc: u32) -> Faulty<()> {
+pub(in crate::exec) fn run(
+    warp: &mut Warp,
+    env: &mut Env<'_, '_>,
+    op: &Op,
+    atomic: &Atomic,
+    exec: u32,
+    pc: u32,
+) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
-    let based = usize::from(atomic.address.base != super::code::BaseWidth::None);
+    let based = usize::from(atomic.address.base != crate::exec::code::BaseWidth::None);
     let at = addresses(&warp.lanes, &atomic.address, slots.get(1).copied());
     let bytes = atomic.ty.bytes() as u32;
-    let wide = super::lower_operations::width_of(atomic.ty) == Width::W64;
+    let wide = crate::exec::code::width_of(atomic.ty) == Width::W64;
     let operand = |warp: &Warp, slot: usize| match slots.get(1 + based + slot) {
         Some(&slot) if wide => *warp.lanes.wide(slot),
         Some(&slot) => warp.lanes.row(slot).map(u64::from),
@@ -50,7 +58,7 @@ pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, atomic: &Atom
             let offset = place.offsets[lane] as usize;
             old[lane] = change(place.cells, offset, atomic, flushes, first[lane], second[lane]);
         }
-        super::access::mark(&place, bytes);
+        crate::exec::ops::access::mark(&place, bytes);
         rest &= !place.mask;
     }
     if wide {

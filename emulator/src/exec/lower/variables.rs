@@ -1,13 +1,14 @@
 //! Lowering of names: which variables and special registers a kernel reaches, and where they lie.
 
-use super::frame::Frame;
-use super::lower::{Lowered, Lowering};
+use crate::exec::code::dynamic_start;
+use crate::exec::lower::frame::Frame;
+use crate::exec::lower::{Lowered, Lowering};
 use crate::lanes::Slot;
 use crate::memory::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW};
 use crate::ptx::{Module, Opcode, Operand, Space, VariableRef};
 
 /// The functions that a kernel reaches, itself first.
-pub(super) fn reached(module: &Module, entry: u32) -> Vec<u32> {
+pub(in crate::exec) fn reached(module: &Module, entry: u32) -> Vec<u32> {
     let mut all = vec![entry];
     let mut next = 0;
     while let Some(&function) = all.get(next) {
@@ -118,9 +119,4 @@ impl<'m> Lowering<'m> {
             Space::Const | Space::Global => 0,
         }
     }
-}
-
-/// Where dynamic shared memory starts.
-pub(super) fn dynamic_start(static_shared: u64) -> u64 {
-    static_shared.next_multiple_of(16)
 }

@@ -2,11 +2,11 @@
 //! memory. Lane 8m + r names row r of matrix m; lane l holds elements 2(l mod 4) and the next of row l / 4, or, transposed,
 //! of column l / 4.
 
-use super::access::{Kinds, LOAD, STORE, memories, misplaced, observe};
-use super::block::Env;
-use super::code::{BaseWidth, Matrices, Op};
-use super::place::{Addresses, Memories, Place, addresses};
-use super::warp::{Faulty, Warp};
+use crate::exec::code::{BaseWidth, Matrices, Op};
+use crate::exec::ops::access::{Kinds, LOAD, STORE, memories, misplaced, observe};
+use crate::exec::ops::place::{Addresses, Memories, Place, addresses};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::Warp;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP};
 use crate::memory::generic;
@@ -57,7 +57,13 @@ fn elements(offsets: &Addresses, matrix: usize, lane: usize, transposed: bool) -
     })
 }
 
-pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &Matrices, pc: u32) -> Faulty<()> {
+pub(in crate::exec) fn load(
+    warp: &mut Warp,
+    env: &mut Env<'_, '_>,
+    op: &Op,
+    matrices: &Matrices,
+    pc: u32,
+) -> Faulty<()> {
     let mut values = [[0u32; WARP]; 4];
     let (place, _) = rows(warp, env, op, matrices, (LOAD, pc))?;
     for (matrix, values) in values.iter_mut().enumerate().take(matrices.count.into()) {
@@ -74,7 +80,13 @@ pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &M
     Ok(())
 }
 
-pub(super) fn store(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, matrices: &Matrices, pc: u32) -> Faulty<()> {
+pub(in crate::exec) fn store(
+    warp: &mut Warp,
+    env: &mut Env<'_, '_>,
+    op: &Op,
+    matrices: &Matrices,
+    pc: u32,
+) -> Faulty<()> {
     let (place, _) = rows(warp, env, op, matrices, (STORE, pc))?;
     let slots = &env.grid.code.operands(op)[..usize::from(matrices.count)];
     for (matrix, slot) in slots.iter().enumerate() {

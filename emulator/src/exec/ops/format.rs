@@ -19,7 +19,11 @@ enum Value {
 }
 
 /// The text of a format; `next` reads the next argument of 4 or 8 bytes, `string` the text at an address.
-pub(super) fn format(pattern: &[u8], next: &mut dyn FnMut(usize) -> u64, string: &dyn Fn(u64) -> Vec<u8>) -> Vec<u8> {
+pub(in crate::exec) fn format(
+    pattern: &[u8],
+    next: &mut dyn FnMut(usize) -> u64,
+    string: &dyn Fn(u64) -> Vec<u8>,
+) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = pattern;
     while let Some((&byte, tail)) = rest.split_first() {

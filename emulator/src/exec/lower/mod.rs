@@ -4,15 +4,22 @@
 //! parameters are the `.param` variables that the caller declared for the call; those and local variables lie in the
 //! thread's local memory.
 
+mod dependence;
+mod frame;
+mod memory;
+mod operations;
+pub(in crate::exec) mod registers;
+mod uniform;
+mod variables;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::code::{Action, Code, Op};
-use super::frame::Frame;
-use super::lower_operations as operations;
 use crate::counters::{Class, class_of};
+use crate::exec::code::{Action, Code, Op};
+use crate::exec::lower::frame::Frame;
 use crate::lanes::{Row, Slot, WARP, Width};
-use crate::machine::LoadError;
+use crate::load_error::LoadError;
 use crate::ptx::{
     AtomicOp, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, RegisterCounts, Space,
     SpecialRegister, VariableRef,
@@ -29,32 +36,32 @@ const NEVER: Slot = Slot::register(1);
 const FIRST_PREDICATE: u32 = 2;
 
 /// A refusal in words; the caller adds kernel, line and text.
-pub(super) type Lowered<T> = Result<T, String>;
+pub(in crate::exec) type Lowered<T> = Result<T, String>;
 
 /// Builds one kernel's code.
-pub(super) struct Lowering<'m> {
+pub(in crate::exec) struct Lowering<'m> {
     pub module: &'m Module,
     /// Address of each module variable; those in shared memory get theirs by kernel.
-    pub(super) addresses: &'m [u64],
+    pub(in crate::exec) addresses: &'m [u64],
     level: Level,
     ops: Vec<Op>,
     classes: Vec<Class>,
     slots: Vec<Slot>,
     constants: Vec<Row>,
     known_constants: HashMap<(Width, u64), Slot>,
-    pub(super) specials: Vec<(SpecialRegister, Slot)>,
-    pub(super) special_rows: HashMap<SpecialRegister, Slot>,
-    pub(super) rows: u32,
+    pub(in crate::exec) specials: Vec<(SpecialRegister, Slot)>,
+    pub(in crate::exec) special_rows: HashMap<SpecialRegister, Slot>,
+    pub(in crate::exec) rows: u32,
     predicates: u32,
-    pub(super) shared: HashMap<VariableRef, u32>,
-    pub(super) function_shared: HashMap<(u32, u32), u32>,
-    pub(super) static_shared: u64,
-    pub(super) dynamic: Vec<VariableRef>,
+    pub(in crate::exec) shared: HashMap<VariableRef, u32>,
+    pub(in crate::exec) function_shared: HashMap<(u32, u32), u32>,
+    pub(in crate::exec) static_shared: u64,
+    pub(in crate::exec) dynamic: Vec<VariableRef>,
     local_bytes: u64,
 }
 
 /// Lowers the kernel at this index of the module's functions.
-pub(super) fn kernel(
+pub(in crate::exec) fn kernel(
     module: &Module,
     index: u32,
     addresses: &[u64],
@@ -90,7 +97,7 @@ pub(super) fn kernel(
     lowering.place_specials(index);
     let first = lowering.rows;
     lowering.inline(index, (first, FIRST_PREDICATE, 0), Vec::new(), Vec::new()).map_err(refused)?;
-    let order_dependent = super::dependence::order_dependent(module, index);
+    let order_dependent = crate::exec::lower::dependence::order_dependent(module, index);
     Ok(Code {
         ops: lowering.ops,
         level,
@@ -152,7 +159,8 @@ impl<'m> Lowering<'m> {
         self.predicates = self.predicates.max(end_predicates);
         self.local_bytes = self.local_bytes.max(local);
         let exchanges = body.instructions.iter().any(|i| i.modifiers.atomic == Some(AtomicOp::Exch));
-        let read = if exchanges { super::dependence::read_registers(&body.instructions) } else { HashSet::new() };
+        let read =
+            if exchanges { crate::exec::lower::dependence::read_registers(&body.instructions) } else { HashSet::new() };
         let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results, read };
 
         let first = self.ops.len();
@@ -339,6 +347,6 @@ impl<'m> Lowering<'m> {
 }
 
 /// A register for results that nobody wants.
-pub(super) fn sink() -> Slot {
+pub(in crate::exec) fn sink() -> Slot {
     Slot::register(0)
 }

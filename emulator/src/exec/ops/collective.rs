@@ -1,8 +1,8 @@
 //! What the lanes of a warp do together: shuffles, votes, matches, reductions (PTX ISA sections 9.7.9.6 and 9.7.13).
 
-use super::block::Env;
-use super::code::{Action, Op, Shuffle, Vote};
-use super::warp::{Faulty, Warp};
+use crate::exec::code::{Action, Op, Shuffle, Vote};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::Warp;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, Slot, WARP, Width};
 use crate::ptx::{AtomicOp, ScalarType};
@@ -16,7 +16,7 @@ fn each(mask: u32) -> impl Iterator<Item = usize> {
 ///
 /// # Errors
 /// A lane whose mask does not name itself.
-pub(super) fn members(warp: &Warp, env: &Env<'_, '_>, op: &Op, exec: u32) -> Faulty<Vec<(u32, u32)>> {
+pub(in crate::exec) fn members(warp: &Warp, env: &Env<'_, '_>, op: &Op, exec: u32) -> Faulty<Vec<(u32, u32)>> {
     let slots = env.grid.code.operands(op);
     let masks = warp.lanes.row(slots[slots.len() - 1]);
     let mut parts: Vec<(u32, u32)> = Vec::with_capacity(1);
@@ -38,7 +38,7 @@ pub(super) fn members(warp: &Warp, env: &Env<'_, '_>, op: &Op, exec: u32) -> Fau
 }
 
 /// Runs the operation for lanes that have come together.
-pub(super) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, exec: u32) -> Faulty<()> {
+pub(in crate::exec) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, exec: u32) -> Faulty<()> {
     let slots = env.grid.code.operands(op);
     match &op.action {
         Action::WarpSync => {
@@ -129,6 +129,6 @@ fn shuffle(warp: &mut Warp, env: &Env<'_, '_>, op: &Op, mode: Shuffle, slots: &[
 }
 
 /// `activemask`: the lanes that run this instruction together.
-pub(super) fn active_mask(warp: &mut Warp, destination: Slot, exec: u32) {
+pub(in crate::exec) fn active_mask(warp: &mut Warp, destination: Slot, exec: u32) {
     u32::store(&mut warp.lanes, destination, [exec; WARP], exec);
 }

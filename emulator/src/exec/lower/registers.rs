@@ -21,7 +21,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::uniform::{uniform, writes};
+use crate::exec::lower::uniform::{uniform, writes};
 use crate::ptx::{Base, FunctionKind, Instruction, Module, Opcode, Operand, Register, RegisterClass, ScalarType};
 
 /// Stack pointer and the like, which ptxas keeps beside the program's values, and what it takes for loads ahead of their use:
@@ -33,7 +33,7 @@ const LEAST: u32 = 8;
 const MOST: u32 = 255;
 
 /// How many leading operands an instruction writes.
-pub(super) fn destinations(i: &Instruction) -> usize {
+pub(in crate::exec) fn destinations(i: &Instruction) -> usize {
     use Opcode::*;
     match i.opcode {
         St
@@ -72,7 +72,7 @@ pub(super) fn destinations(i: &Instruction) -> usize {
 }
 
 /// The estimate for a kernel.
-pub(super) fn estimate(module: &Module, entry: u32) -> u32 {
+pub(in crate::exec) fn estimate(module: &Module, entry: u32) -> u32 {
     let mut known = HashMap::new();
     (function(module, entry, &mut known) + RESERVED).clamp(LEAST, MOST)
 }
@@ -253,7 +253,7 @@ fn successors(code: &[Instruction], at: usize) -> Vec<usize> {
 }
 
 /// Every register of an operand, and whether it is part of an address.
-pub(super) fn collect(operand: &Operand, each: &mut dyn FnMut(Register, bool)) {
+pub(in crate::exec) fn collect(operand: &Operand, each: &mut dyn FnMut(Register, bool)) {
     match operand {
         Operand::Register(r) => each(*r, false),
         Operand::Predicate(guard) => each(guard.register, false),

@@ -1,9 +1,11 @@
 //! Lowering of addresses and of what reaches memory.
 
-use super::code::{Access, Action, Address, Atomic, Bank, BaseWidth, Matrices, Mbarrier, MbarrierOp, Tile};
-use super::frame::Frame;
-use super::lower::{Lowered, Lowering, sink};
-use super::lower_operations::{plain, width_of};
+use crate::exec::code::{
+    Access, Action, Address, Atomic, Bank, BaseWidth, Matrices, Mbarrier, MbarrierOp, Tile, width_of,
+};
+use crate::exec::lower::frame::Frame;
+use crate::exec::lower::operations::plain;
+use crate::exec::lower::{Lowered, Lowering, sink};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{
     AtomicOp, Base, Flag, Instruction, Layout, MatrixCount, Opcode, Operand, Register, RegisterClass, ScalarType,
@@ -22,7 +24,7 @@ fn register_width(register: Register) -> Width {
 }
 
 /// Element size, registers' width and count of a load's or store's data.
-pub(super) fn access(i: &Instruction, data: &Operand) -> Lowered<(ScalarType, Width, u8)> {
+pub(in crate::exec) fn access(i: &Instruction, data: &Operand) -> Lowered<(ScalarType, Width, u8)> {
     let ty = i.modifiers.first_type().ok_or("has no type")?;
     let all = match data {
         Operand::Vector(all) => &all[..],
@@ -39,7 +41,7 @@ pub(super) fn access(i: &Instruction, data: &Operand) -> Lowered<(ScalarType, Wi
     Ok((ty, width.unwrap_or(width_of(ty)), all.len() as u8))
 }
 
-pub(super) fn data<'m>(
+pub(in crate::exec) fn data<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     operand: &Operand,
@@ -53,7 +55,7 @@ pub(super) fn data<'m>(
 }
 
 /// An address operand in a space; pushes its base.
-pub(super) fn address<'m>(
+pub(in crate::exec) fn address<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     space: Option<Space>,
@@ -91,7 +93,7 @@ pub(super) fn address<'m>(
     }
 }
 
-pub(super) fn place<'m>(
+pub(in crate::exec) fn place<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     i: &Instruction,
@@ -107,7 +109,7 @@ pub(super) fn place<'m>(
     Ok(Access { address, bytes: ty.bytes() as u8, signed, count, width, strong, fence })
 }
 
-pub(super) fn atomic<'m>(
+pub(in crate::exec) fn atomic<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     i: &Instruction,
@@ -133,7 +135,7 @@ pub(super) fn atomic<'m>(
     Ok(Action::Atomic(Atomic { address, op, ty, reads, fence }))
 }
 
-pub(super) fn matrices<'m>(
+pub(in crate::exec) fn matrices<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     i: &Instruction,
@@ -150,12 +152,12 @@ pub(super) fn matrices<'m>(
 }
 
 /// What a register of a `wmma` fragment holds.
-pub(super) fn tile_register(i: &Instruction) -> ScalarType {
+pub(in crate::exec) fn tile_register(i: &Instruction) -> ScalarType {
     if i.modifiers.first_type() == Some(ScalarType::F64) { ScalarType::F64 } else { ScalarType::B32 }
 }
 
 /// The matrix of `wmma.load` and `wmma.store` (PTX ISA section 9.7.14.4).
-pub(super) fn tile<'m>(
+pub(in crate::exec) fn tile<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     i: &Instruction,
@@ -189,7 +191,7 @@ pub(super) fn tile<'m>(
 }
 
 /// What an instruction does to a barrier in shared memory, if that is what it does.
-pub(super) fn mbarrier_op(i: &Instruction) -> Option<MbarrierOp> {
+pub(in crate::exec) fn mbarrier_op(i: &Instruction) -> Option<MbarrierOp> {
     Some(match i.opcode {
         Opcode::MbarrierInit => MbarrierOp::Init,
         Opcode::MbarrierInval => MbarrierOp::Invalidate,
@@ -209,7 +211,7 @@ pub(super) fn mbarrier_op(i: &Instruction) -> Option<MbarrierOp> {
 }
 
 /// An operation on a barrier in shared memory (PTX ISA section 9.7.13.15).
-pub(super) fn mbarrier<'m>(
+pub(in crate::exec) fn mbarrier<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     i: &Instruction,

@@ -7,24 +7,24 @@ use std::collections::{HashMap, HashSet};
 use crate::ptx::{Base, Instruction, Opcode, Operand, Register, ScalarType, SpecialRegister, VariableRef};
 
 /// How often each register is written in the text.
-pub(super) fn writes(code: &[Instruction]) -> HashMap<Register, u32> {
+pub(in crate::exec) fn writes(code: &[Instruction]) -> HashMap<Register, u32> {
     let mut writes = HashMap::new();
     for i in code {
-        for operand in &i.operands[..super::registers::destinations(i)] {
-            super::registers::collect(operand, &mut |r, _| *writes.entry(r).or_default() += 1);
+        for operand in &i.operands[..crate::exec::lower::registers::destinations(i)] {
+            crate::exec::lower::registers::collect(operand, &mut |r, _| *writes.entry(r).or_default() += 1);
         }
     }
     writes
 }
 
 /// The registers of such values in a kernel; `writes` are its [`writes`].
-pub(super) fn uniform(code: &[Instruction], writes: &HashMap<Register, u32>) -> HashSet<Register> {
+pub(in crate::exec) fn uniform(code: &[Instruction], writes: &HashMap<Register, u32>) -> HashSet<Register> {
     let mut found = HashSet::new();
     // In order of the text, which defines before it uses, but for loops, whose values are written twice.
     for i in code {
         let [destination, sources @ ..] = &i.operands[..] else { continue };
         if i.guard.is_none() && is_uniform(i, sources, &found) {
-            super::registers::collect(destination, &mut |r, _| {
+            crate::exec::lower::registers::collect(destination, &mut |r, _| {
                 if writes.get(&r) == Some(&1) {
                     found.insert(r);
                 }

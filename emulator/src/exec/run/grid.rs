@@ -3,46 +3,18 @@
 //! Results do not depend on how many threads there are: kernels whose outcome could depend on the order of blocks (see
 //! [`Code::order_dependent`]) run on one.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::Launch;
-use super::block::{Block, Turn};
-use super::code::Code;
-use super::lower_variables::dynamic_start;
-use super::order;
-use super::warp::Faulty;
-use crate::check::LaunchChecks;
 use crate::counters::Counters;
+use crate::exec::run::block::{Block, Turn};
+use crate::exec::run::env::{Faulty, Grid};
+use crate::exec::run::order;
 use crate::fault::Fault;
-use crate::machine::Options;
-use crate::memory::{Cells, GlobalMemory};
-use crate::profile::Profile;
 
 /// Blocks of a thread that wait for others while it starts new ones.
 const PARKED: usize = 64;
-
-/// Bytes of shared memory that the system keeps in every block: on hardware in front of all else, here behind it, and
-/// only for kernels that ask where it is (cooperative groups keep the barriers of tiles of several warps there).
-pub(super) const RESERVED: u32 = 1024;
-
-/// What all blocks of a launch share.
-pub(super) struct Grid<'a> {
-    pub kernel: &'a str,
-    pub code: &'a Code,
-    pub launch: &'a Launch,
-    pub options: &'a Options,
-    pub profile: &'a Profile,
-    pub global: &'a GlobalMemory,
-    pub parameters: &'a Cells,
-    pub checks: Option<Arc<LaunchChecks>>,
-    /// The launch's number, `%gridid`.
-    pub serial: u64,
-    /// Address of the cooperative launch's barrier.
-    pub workspace: u64,
-    /// What the kernel printed.
-    pub printed: Mutex<String>,
-}
 
 /// Where host threads get their blocks from, and leave their faults.
 struct Queue {
@@ -62,32 +34,6 @@ impl Queue {
 }
 
 impl Grid<'_> {
-    /// Shared memory of a block that is the kernel's own.
-    fn own_shared_bytes(&self) -> u64 {
-        let fixed = u64::from(self.code.static_shared);
-        let dynamic = u64::from(self.launch.dynamic_shared);
-        if dynamic > 0 { dynamic_start(fixed) + dynamic } else { fixed }
-    }
-
-    /// Where the system's part of shared memory starts.
-    pub fn reserved_start(&self) -> u32 {
-        self.own_shared_bytes().next_multiple_of(RESERVED.into()) as u32
-    }
-
-    /// Whether this byte of shared memory is the system's.
-    pub fn is_reserved(&self, offset: u64) -> bool {
-        offset >= self.reserved_start().into()
-    }
-
-    /// Shared memory of a block.
-    pub fn shared_bytes(&self) -> usize {
-        if self.code.specials.iter().any(|(special, _)| special.is_reserved_smem()) {
-            (self.reserved_start() + RESERVED) as usize
-        } else {
-            self.own_shared_bytes() as usize
-        }
-    }
-
     /// Runs the launch to its end.
     pub fn run(&self) -> Faulty<Option<Counters>> {
         let count = self.launch.grid.iter().map(|&n| u64::from(n)).product::<u64>();

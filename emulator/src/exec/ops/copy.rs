@@ -1,18 +1,18 @@
 //! `cp.async` (PTX ISA section 9.7.9.25): the bytes move at once, and the checks see to it that nobody looks at them
 //! before the wait.
 
-use super::access::{LOAD, memories, misplaced, observe};
-use super::block::Env;
-use super::code::{BaseWidth, CopyAsync, Op};
-use super::place::{Memories, addresses};
-use super::warp::{Faulty, Warp};
 use crate::check::{self, Kind};
 use crate::counters::AccessKind;
+use crate::exec::code::{BaseWidth, CopyAsync, Op};
+use crate::exec::ops::access::{LOAD, memories, misplaced, observe};
+use crate::exec::ops::place::{Memories, addresses};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::Warp;
 use crate::fault::FaultKind;
 use crate::lanes::WARP;
 use crate::ptx::Space;
 
-pub(super) fn start(
+pub(in crate::exec) fn start(
     warp: &mut Warp,
     env: &mut Env<'_, '_>,
     op: &Op,
@@ -46,7 +46,7 @@ pub(super) fn start(
                 (None, Ok(place)) => place,
                 (Some(lane), _) => {
                     let address = from[lane];
-                    let found = super::place::Misplaced::Misaligned {
+                    let found = crate::exec::ops::place::Misplaced::Misaligned {
                         lane,
                         address,
                         bytes: bytes.into(),
@@ -60,8 +60,12 @@ pub(super) fn start(
                 let end = place.offsets[lane] + u64::from(size);
                 if end > place.cells.bytes() as u64 {
                     let space = place.space;
-                    let found =
-                        super::place::Misplaced::OutOfBounds { lane, address: from[lane], bytes: size.into(), space };
+                    let found = crate::exec::ops::place::Misplaced::OutOfBounds {
+                        lane,
+                        address: from[lane],
+                        bytes: size.into(),
+                        space,
+                    };
                     return Err(misplaced(env, warp.index, op, found, "copies"));
                 }
             }

@@ -1,15 +1,19 @@
 //! Lowering of the instructions that are more than a row function: memory, control flow, barriers, warp operations.
 
-use super::code::{Action, Barrier, BarrierKind, CopyAsync, CopyBulk, Mbarrier, MbarrierOp, Shuffle, Vote};
-use super::frame::Frame;
-use super::lower::{Lowered, Lowering, sink};
-use super::lower_memory::{access, address, atomic, data, matrices, mbarrier, mbarrier_op, place, tile, tile_register};
+use crate::exec::code::{
+    Action, Barrier, BarrierKind, CopyAsync, CopyBulk, Mbarrier, MbarrierOp, Shuffle, Vote, width_of,
+};
+use crate::exec::lower::frame::Frame;
+use crate::exec::lower::memory::{
+    access, address, atomic, data, matrices, mbarrier, mbarrier_op, place, tile, tile_register,
+};
+use crate::exec::lower::{Lowered, Lowering, sink};
 use crate::lanes::{Slot, Width};
-use crate::ptx::{BarrierOp, Flag, Instruction, Opcode, Operand, ScalarType, Scope, Space, SpecialRegister};
+use crate::ptx::{BarrierOp, Flag, Instruction, Opcode, Operand, Scope, Space, SpecialRegister};
 use crate::row::{self, Binary, Unary};
 
 /// Appends what an instruction becomes.
-pub(super) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instruction) -> Lowered<()> {
+pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &Instruction) -> Lowered<()> {
     let guard = frame.guard(i);
     let mut slots = Vec::new();
     let action = match i.opcode {
@@ -158,17 +162,7 @@ fn is_clock(operands: &[Operand]) -> bool {
     matches!(special, Clock | Clock64 | ClockHi | Globaltimer | GlobaltimerHi | GlobaltimerLo)
 }
 
-pub(super) fn width_of(ty: ScalarType) -> Width {
-    match ty.bits() {
-        1 => Width::Pred,
-        8 | 16 => Width::W16,
-        32 => Width::W32,
-        64 => Width::W64,
-        _ => Width::W128,
-    }
-}
-
-pub(super) fn plain<'m>(
+pub(in crate::exec) fn plain<'m>(
     to: &mut Lowering<'m>,
     frame: &Frame<'m>,
     operands: &[Operand],
@@ -230,7 +224,7 @@ impl Unary for PendingCount {
     type D = u32;
     #[inline(always)]
     fn of(a: u64) -> u32 {
-        super::mbarrier::pending_count(a)
+        crate::exec::ops::mbarrier::pending_count(a)
     }
 }
 

@@ -1,10 +1,10 @@
 //! `printf` and `assert` on the device: what nvcc turns into calls of `vprintf` and `__assertfail`.
 
-use super::access::memories;
-use super::block::Env;
-use super::code::{Bank, Op};
-use super::place::{Memories, Place};
-use super::warp::{Faulty, Warp};
+use crate::exec::code::{Bank, Op};
+use crate::exec::ops::access::memories;
+use crate::exec::ops::place::{Memories, Place};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::Warp;
 use crate::fault::{Fault, FaultKind};
 use crate::lanes::WARP;
 
@@ -41,7 +41,7 @@ fn text(warp: &Warp, env: &Env<'_, '_>, lane: usize, mut address: u64) -> Vec<u8
 }
 
 /// `vprintf`, lane after lane; the result is the number of arguments, as CUDA's is.
-pub(super) fn print(
+pub(in crate::exec) fn print(
     warp: &mut Warp,
     env: &mut Env<'_, '_>,
     op: &Op,
@@ -61,7 +61,7 @@ pub(super) fn print(
             count += 1;
             value.unwrap_or(0)
         };
-        let line = super::format::format(&pattern, &mut next, &|address| text(warp, env, lane, address));
+        let line = crate::exec::ops::format::format(&pattern, &mut next, &|address| text(warp, env, lane, address));
         if missing {
             let what = "printf reads an argument where no memory lies".into();
             return Err(env.fault(FaultKind::OutOfBounds, warp.index, op, 1 << lane, None, what));
@@ -81,7 +81,7 @@ pub(super) fn print(
 }
 
 /// The fault that a failed `assert` becomes, in CUDA's words.
-pub(super) fn assertion(warp: &Warp, env: &Env<'_, '_>, op: &Op, places: [u32; 4], exec: u32) -> Box<Fault> {
+pub(in crate::exec) fn assertion(warp: &Warp, env: &Env<'_, '_>, op: &Op, places: [u32; 4], exec: u32) -> Box<Fault> {
     let lane = exec.trailing_zeros() as usize % WARP;
     let [message, file, line, function] = places;
     let read = |place| String::from_utf8_lossy(&text(warp, env, lane, pointer(warp, env, lane, place))).into_owned();

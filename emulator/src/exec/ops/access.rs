@@ -1,11 +1,11 @@
 //! Loads and stores.
 
-use super::block::Env;
-use super::code::{Access, Op};
-use super::place::{Addresses, Memories, Misplaced, Place, addresses};
-use super::warp::{Faulty, Warp};
 use crate::check;
 use crate::counters::AccessKind;
+use crate::exec::code::{Access, Op};
+use crate::exec::ops::place::{Addresses, Memories, Misplaced, Place, addresses};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::Warp;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP, Width};
 use crate::memory::{Origin, generic};
@@ -24,21 +24,21 @@ macro_rules! memories {
         }
     };
 }
-pub(super) use memories;
+pub(in crate::exec) use memories;
 
 /// What an access counts as, and what it is to the checks.
-pub(super) type Kinds = (AccessKind, check::Kind);
-pub(super) const LOAD: Kinds = (AccessKind::Load, check::Kind::Read);
-pub(super) const STORE: Kinds = (AccessKind::Store, check::Kind::Write);
-pub(super) const ATOMIC: Kinds = (AccessKind::Atomic, check::Kind::Atomic);
+pub(in crate::exec) type Kinds = (AccessKind, check::Kind);
+pub(in crate::exec) const LOAD: Kinds = (AccessKind::Load, check::Kind::Read);
+pub(in crate::exec) const STORE: Kinds = (AccessKind::Store, check::Kind::Write);
+pub(in crate::exec) const ATOMIC: Kinds = (AccessKind::Atomic, check::Kind::Atomic);
 /// An atomic of which only the store matters; it may be the first to write its place.
-pub(super) const SETTING: Kinds = (AccessKind::Atomic, check::Kind::Write);
+pub(in crate::exec) const SETTING: Kinds = (AccessKind::Atomic, check::Kind::Write);
 
 /// Counts an access and looks at it: unwritten bytes, races, pending copies. `values` tells whether lanes that write
 /// one place in the same instruction write the same.
 #[allow(clippy::too_many_arguments)]
 #[inline(always)]
-pub(super) fn observe(
+pub(in crate::exec) fn observe(
     warp_index: u32,
     env: &mut Env<'_, '_>,
     op: &Op,
@@ -118,7 +118,7 @@ pub(super) fn observe(
 }
 
 /// The fault for an address that cannot be accessed.
-pub(super) fn misplaced(
+pub(in crate::exec) fn misplaced(
     env: &Env<'_, '_>,
     warp: u32,
     op: &Op,
@@ -217,7 +217,7 @@ fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, ex
         rest &= !place.mask;
     }
     if let (Some(wide), Some(checks)) = (access.fence, &mut env.checks) {
-        checks.fence(warp.index, super::block::scope(wide));
+        checks.fence(warp.index, crate::exec::run::env::scope(wide));
     }
     Ok(())
 }
@@ -242,7 +242,7 @@ fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, e
     let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
     let bytes = u32::from(access.bytes) * u32::from(access.count);
     if let (Some(wide), Some(checks)) = (access.fence, &mut env.checks) {
-        checks.fence(warp.index, super::block::scope(wide));
+        checks.fence(warp.index, crate::exec::run::env::scope(wide));
     }
     let mut rest = exec;
     while rest != 0 {
@@ -300,7 +300,7 @@ fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, e
 
 /// Notes bytes of global memory as written.
 #[inline(always)]
-pub(super) fn mark(place: &Place<'_>, bytes: u32) {
+pub(in crate::exec) fn mark(place: &Place<'_>, bytes: u32) {
     if let Some(allocation) = place.allocation.filter(|a| a.may_be_unwritten()) {
         for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
             allocation.mark(place.offsets[lane] as usize, bytes as usize);
@@ -312,7 +312,7 @@ pub(super) fn mark(place: &Place<'_>, bytes: u32) {
 macro_rules! at_levels {
     ($($(#[$doc:meta])* $name:ident = $row:ident;)+) => {$(
         $(#[$doc])*
-        pub(super) fn $name(
+        pub(in crate::exec) fn $name(
             warp: &mut Warp,
             env: &mut Env<'_, '_>,
             op: &Op,

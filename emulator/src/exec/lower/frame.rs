@@ -7,7 +7,7 @@ use crate::ptx::{Body, Guard, Instruction, Register, RegisterClass};
 
 /// Where one inlined function's names lie.
 #[derive(Clone)]
-pub(super) struct Frame<'m> {
+pub(in crate::exec) struct Frame<'m> {
     pub body: &'m Body,
     pub function: u32,
     pub is_entry: bool,

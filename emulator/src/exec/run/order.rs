@@ -22,7 +22,7 @@ impl Random {
 
 /// One block's order of warps.
 #[derive(Debug, Clone)]
-pub(super) struct Order {
+pub(in crate::exec) struct Order {
     random: Option<Random>,
     warps: Vec<usize>,
 }
@@ -57,7 +57,7 @@ impl Order {
 type Warps = Vec<usize>;
 
 /// The order of all blocks; `None` if it is the natural one.
-pub(super) fn blocks(seed: Option<u64>, count: u32) -> Option<Vec<u32>> {
+pub(in crate::exec) fn blocks(seed: Option<u64>, count: u32) -> Option<Vec<u32>> {
     let mut random = Random(seed?);
     let mut all: Vec<u32> = (0..count).collect();
     random.shuffle(&mut all);

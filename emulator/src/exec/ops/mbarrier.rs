@@ -4,12 +4,12 @@
 //! begins. The ISA keeps its 64 bits to itself: here see [`Object`]. Copies take place at once, so they have always
 //! arrived when a wait asks.
 
-use super::access::{ATOMIC, Kinds, LOAD, STORE, memories, misplaced, observe};
-use super::block::Env;
-use super::code::{BaseWidth, CopyBulk, Mbarrier, MbarrierOp, Op};
-use super::place::{Addresses, Memories, Place, addresses};
-use super::warp::{Faulty, Warp};
 use crate::check::FenceScope;
+use crate::exec::code::{BaseWidth, CopyBulk, Mbarrier, MbarrierOp, Op};
+use crate::exec::ops::access::{ATOMIC, Kinds, LOAD, STORE, memories, misplaced, observe};
+use crate::exec::ops::place::{Addresses, Memories, Place, addresses};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::Warp;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP};
 use crate::ptx::Space;
@@ -111,7 +111,7 @@ fn fence(env: &mut Env<'_, '_>, warp: u32) {
 }
 
 /// Does the operation; true if some lane waits for a phase that has not ended, so that others should get a turn.
-pub(super) fn run(
+pub(in crate::exec) fn run(
     warp: &mut Warp,
     env: &mut Env<'_, '_>,
     op: &Op,
@@ -217,14 +217,21 @@ fn changed(op: MbarrierOp, word: u64, value: u64) -> Result<Changed, String> {
 }
 
 /// Arrivals pending in a state that an arrival gave: `mbarrier.pending_count`.
-pub(super) fn pending_count(state: u64) -> u32 {
+pub(in crate::exec) fn pending_count(state: u64) -> u32 {
     Object::unpack(state).map_or(0, |object| object.pending)
 }
 
 /// `cp.async.bulk` from global to shared memory: moves the bytes, then tells the barrier.
-pub(super) fn copy(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, copy: &CopyBulk, exec: u32, pc: u32) -> Faulty<()> {
+pub(in crate::exec) fn copy(
+    warp: &mut Warp,
+    env: &mut Env<'_, '_>,
+    op: &Op,
+    copy: &CopyBulk,
+    exec: u32,
+    pc: u32,
+) -> Faulty<()> {
     let mut slots = env.grid.code.operands(op).iter().copied();
-    let mut row = |address: &super::code::Address| {
+    let mut row = |address: &crate::exec::code::Address| {
         let base = if address.base == BaseWidth::None { None } else { slots.next() };
         addresses(&warp.lanes, address, base)
     };

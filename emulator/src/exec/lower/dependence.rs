@@ -1,11 +1,11 @@
 //! Which kernels' results can depend on the order of blocks; those run on one host thread.
 
-use super::lower_variables::reached;
+use crate::exec::lower::variables::reached;
 use crate::ptx::{AtomicOp, Base, FunctionKind, Instruction, Module, Opcode, Operand, Register, ScalarType, Space};
 
 /// Whether a kernel's results can depend on the order in which its blocks reach memory: atomics outside shared memory
 /// that round, or whose old value is read; also printing, whose lines would mix.
-pub(super) fn order_dependent(module: &Module, entry: u32) -> bool {
+pub(in crate::exec) fn order_dependent(module: &Module, entry: u32) -> bool {
     let mut depends = false;
     for function in reached(module, entry) {
         let declared = &module.functions[function as usize];
@@ -30,7 +30,7 @@ pub(super) fn order_dependent(module: &Module, entry: u32) -> bool {
 }
 
 /// Registers that some instruction reads. Which operands are destinations is the same for all opcodes but a few.
-pub(super) fn read_registers(instructions: &[Instruction]) -> std::collections::HashSet<Register> {
+pub(in crate::exec) fn read_registers(instructions: &[Instruction]) -> std::collections::HashSet<Register> {
     fn collect(operand: &Operand, into: &mut std::collections::HashSet<Register>) {
         match operand {
             Operand::Register(r) | Operand::Memory(Base::Register(r), _) => into.extend([*r]),
@@ -42,7 +42,7 @@ pub(super) fn read_registers(instructions: &[Instruction]) -> std::collections::
     let mut read = std::collections::HashSet::new();
     for i in instructions {
         read.extend(i.guard.iter().map(|g| g.register));
-        i.operands.iter().skip(super::registers::destinations(i)).for_each(|o| collect(o, &mut read));
+        i.operands.iter().skip(crate::exec::lower::registers::destinations(i)).for_each(|o| collect(o, &mut read));
     }
     read
 }

@@ -3,18 +3,17 @@
 //! One host thread runs a block at a time, warp after warp, each until it waits. If no warp can go on and not all have
 //! ended, some thread skipped a barrier that others wait at.
 
-use super::barrier::Barriers;
-use super::code::{Action, Op};
-use super::grid::{Grid, RESERVED};
-use super::order::Order;
-use super::place::Place;
-use super::warp::{Faulty, State, Stop, Warp};
-use crate::check::{BlockChecks, FenceScope, Finding, What};
+use crate::check::BlockChecks;
 use crate::counters::Counters;
+use crate::exec::code::Action;
+use crate::exec::run::barrier::Barriers;
+use crate::exec::run::env::{Env, Faulty, Grid, RESERVED, thread};
+use crate::exec::run::order::Order;
+use crate::exec::run::warp::{State, Stop, Warp};
 use crate::fault::{Fault, FaultKind};
 use crate::lanes::{Lane, Lanes, WARP};
-use crate::memory::{Cells, SHARED_WINDOW};
-use crate::ptx::{Space, SpecialRegister};
+use crate::memory::Cells;
+use crate::ptx::SpecialRegister;
 
 /// Instructions that a warp runs before the next one gets a turn, in natural order.
 const SLICE: u64 = 1 << 16;
@@ -23,71 +22,8 @@ const SHORT_SLICE: u64 = 2048;
 /// Rounds over all warps after which a block that is still running lets another one run.
 const ROUNDS: u32 = 64;
 
-/// What the operations of one block work with.
-pub(super) struct Env<'a, 'b> {
-    pub grid: &'a Grid<'a>,
-    pub shared: &'a Cells,
-    pub checks: Option<&'b mut BlockChecks>,
-    pub counters: Option<&'b mut Counters>,
-    /// Index in the grid.
-    pub block: [u32; 3],
-}
-
-/// The checks' scope of a fence.
-pub(super) fn scope(wide: bool) -> FenceScope {
-    if wide { FenceScope::Gpu } else { FenceScope::Block }
-}
-
-impl Env<'_, '_> {
-    /// A fault of the lowest lane of `lanes`.
-    pub fn fault(
-        &self,
-        kind: FaultKind,
-        warp: u32,
-        op: &Op,
-        lanes: u32,
-        address: Option<u64>,
-        what: String,
-    ) -> Box<Fault> {
-        let lane = lanes.trailing_zeros() % WARP as u32;
-        Box::new(Fault {
-            kind,
-            kernel: self.grid.kernel.into(),
-            line: op.line,
-            text: self.grid.code.text(op.line).trim().into(),
-            block: self.block,
-            warp,
-            lane,
-            thread: thread(self.grid.launch.block, warp * WARP as u32 + lane),
-            address,
-            what,
-        })
-    }
-
-    /// What the checks found, as a fault.
-    pub fn finding(&self, finding: Finding, warp: u32, op: &Op, place: &Place<'_>) -> Box<Fault> {
-        let kind = match finding.what {
-            What::SharedRace | What::GlobalRace | What::SameInstructionWrite => FaultKind::Race,
-            What::UninitialisedShared => FaultKind::Uninitialised,
-            What::AsyncCopyNotWaited => FaultKind::AsyncCopy,
-        };
-        let (address, allocation) = match place.space {
-            Space::Shared => (SHARED_WINDOW + finding.address, String::new()),
-            _ => (finding.address, place.allocation.map(|a| format!(", in {}", a.describe())).unwrap_or_default()),
-        };
-        let what = format!("{}{allocation}", finding.text);
-        self.fault(kind, warp, op, 1 << finding.lane, Some(address), what)
-    }
-}
-
-/// A thread's index in a block of this shape.
-pub(super) fn thread(shape: [u32; 3], linear: u32) -> [u32; 3] {
-    let [x, y, _] = shape;
-    [linear % x, linear / x % y, linear / x / y]
-}
-
 /// A resident block.
-pub(super) struct Block {
+pub(in crate::exec) struct Block {
     index: [u32; 3],
     linear: u32,
     threads: u32,
@@ -99,7 +35,7 @@ pub(super) struct Block {
 }
 
 /// How a block's turn ended.
-pub(super) enum Turn {
+pub(in crate::exec) enum Turn {
     Done,
     /// It can go on, and perhaps waits for another block.
     Running,
@@ -251,7 +187,7 @@ fn stuck(warp: &Warp, env: &Env<'_, '_>) -> Box<Fault> {
 fn skipped(warps: &[Warp], env: &Env<'_, '_>) -> Box<Fault> {
     let code = env.grid.code;
     let waiting = warps.iter().flat_map(|w| w.groups.iter().map(move |g| (w, g)));
-    let at_barrier = |g: &super::warp::Group| matches!(g.state, State::Barrier { .. });
+    let at_barrier = |g: &crate::exec::run::warp::Group| matches!(g.state, State::Barrier { .. });
     let chosen = waiting.clone().min_by_key(|(w, g)| (!at_barrier(g), w.index, g.at));
     let Some((warp, group)) = chosen else {
         let op = &code.ops[0];

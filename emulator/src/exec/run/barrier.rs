@@ -1,8 +1,8 @@
 //! Block barriers (PTX ISA section 9.7.13.1): sixteen of them, each for all threads of the block or for a number of them.
 
-use super::block::Env;
-use super::code::{Action, BarrierKind};
-use super::warp::{Faulty, State, Warp};
+use crate::exec::code::{Action, BarrierKind};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::{State, Warp};
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, Slot, WARP};
 use crate::ptx::BarrierOp;
@@ -22,7 +22,7 @@ struct Arrival {
 
 /// The barriers of a block, by number.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Barriers {
+pub(in crate::exec) struct Barriers {
     open: Vec<(u32, Option<u32>, Vec<Arrival>)>,
 }
 
@@ -117,7 +117,8 @@ impl Barriers {
         let truths: u32 = arrivals.iter().map(|a| a.truth.count_ones()).sum();
         for arrival in &arrivals {
             let op = &code.ops[arrival.at as usize];
-            if let Action::Barrier(super::code::Barrier { kind: BarrierKind::Reduce(reduction), .. }) = &op.action {
+            if let Action::Barrier(crate::exec::code::Barrier { kind: BarrierKind::Reduce(reduction), .. }) = &op.action
+            {
                 let lanes_of = &mut warps[arrival.warp].lanes;
                 let slot = code.operands(op)[0];
                 let holds = match reduction {
@@ -135,7 +136,7 @@ impl Barriers {
             let waited = |a: &&Arrival| {
                 !matches!(
                     &code.ops[a.at as usize].action,
-                    Action::Barrier(super::code::Barrier { kind: BarrierKind::Arrive, .. })
+                    Action::Barrier(crate::exec::code::Barrier { kind: BarrierKind::Arrive, .. })
                 )
             };
             let mut waiting: Vec<u32> = arrivals.iter().filter(waited).map(|a| a.warp as u32).collect();

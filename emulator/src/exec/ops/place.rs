@@ -1,16 +1,16 @@
 //! Where the lanes of one access lie: the memory, and each lane's offset in it.
 
-use super::code::{Address, Bank, BaseWidth, local_stride};
+use crate::exec::code::{Address, Bank, BaseWidth, local_stride};
 use crate::lanes::{Lanes, Slot, WARP};
 use crate::memory::{Allocation, Cells, GlobalMemory, LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, space_of};
 use crate::ptx::Space;
 
 /// A row of addresses.
-pub(super) type Addresses = [u64; WARP];
+pub(in crate::exec) type Addresses = [u64; WARP];
 
 /// The memories that a thread can reach.
 #[derive(Clone, Copy)]
-pub(super) struct Memories<'a> {
+pub(in crate::exec) struct Memories<'a> {
     pub global: &'a GlobalMemory,
     pub shared: &'a Cells,
     /// All lanes' local memories, one after the other.
@@ -21,7 +21,7 @@ pub(super) struct Memories<'a> {
 }
 
 /// Some lanes of an access, in one piece of memory.
-pub(super) struct Place<'a> {
+pub(in crate::exec) struct Place<'a> {
     pub space: Space,
     pub cells: &'a Cells,
     /// Within the cells; lanes outside `mask` repeat the offset of one inside.
@@ -33,14 +33,14 @@ pub(super) struct Place<'a> {
 }
 
 /// Why an address cannot be accessed.
-pub(super) enum Misplaced {
+pub(in crate::exec) enum Misplaced {
     Misaligned { lane: usize, address: u64, bytes: u64, space: Space },
     OutOfBounds { lane: usize, address: u64, bytes: u64, space: Space },
 }
 
 /// Addresses as the program writes them.
 #[inline(always)]
-pub(super) fn addresses(lanes: &Lanes, address: &Address, base: Option<Slot>) -> Addresses {
+pub(in crate::exec) fn addresses(lanes: &Lanes, address: &Address, base: Option<Slot>) -> Addresses {
     match (address.base, base) {
         (BaseWidth::Wide, Some(slot)) => lanes.wide(slot).map(|a| a.wrapping_add_signed(address.offset)),
         // Sums of 32 bits: a base below the first byte and an offset that brings it back are what nvcc makes of `x[i - 1]`.

@@ -1,10 +1,10 @@
 //! `wmma.load` and `wmma.store` (PTX ISA section 9.7.14.4): a warp's fragment of a matrix in memory.
 
-use super::access::{Kinds, LOAD, STORE, mark, memories, misplaced, observe};
-use super::block::Env;
-use super::code::{BaseWidth, Op, Tile};
-use super::place::{Addresses, Memories, Place, addresses};
-use super::warp::{Faulty, Warp};
+use crate::exec::code::{BaseWidth, Op, Tile};
+use crate::exec::ops::access::{Kinds, LOAD, STORE, mark, memories, misplaced, observe};
+use crate::exec::ops::place::{Addresses, Memories, Place, addresses};
+use crate::exec::run::env::{Env, Faulty};
+use crate::exec::run::warp::Warp;
 use crate::fault::FaultKind;
 use crate::lanes::{Lane, WARP};
 use crate::memory::Origin;
@@ -82,7 +82,7 @@ fn looked_at<'a, 'e: 'a>(
     Ok(place)
 }
 
-pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile, pc: u32) -> Faulty<()> {
+pub(in crate::exec) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile, pc: u32) -> Faulty<()> {
     let shape = shape(warp, env, op, tile)?;
     let slots = &env.grid.code.operands(op)[..tile.registers.into()];
     for (register, slot) in slots.iter().enumerate() {
@@ -110,7 +110,7 @@ pub(super) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile,
     Ok(())
 }
 
-pub(super) fn store(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile, pc: u32) -> Faulty<()> {
+pub(in crate::exec) fn store(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile, pc: u32) -> Faulty<()> {
     let shape = shape(warp, env, op, tile)?;
     let slots = &env.grid.code.operands(op)[..tile.registers.into()];
     for (register, slot) in slots.iter().enumerate() {

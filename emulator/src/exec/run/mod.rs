@@ -1,0 +1,9 @@
+//! Running a lowered kernel: a launch's grid, its blocks, their warps.
+
+mod barrier;
+mod block;
+pub(super) mod env;
+pub(super) mod grid;
+mod order;
+mod step;
+pub(super) mod warp;
