@@ -11,8 +11,8 @@ mod bed;
 use std::fmt::Write as _;
 
 use bed::Bed;
-use rewind::config::Math;
 use rewind::cuda::Cuda;
+use rewind::device::Math;
 use rewind::device::Sgd;
 use rewind::device::prelude::*;
 use rewind::operands::Carry;

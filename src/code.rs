@@ -20,21 +20,22 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// Bits that the code of one element takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Bits {
     /// Two levels.
-    #[value(name = "1")]
+    #[cfg_attr(feature = "clap", value(name = "1"))]
     One,
     /// Four levels.
-    #[value(name = "2")]
+    #[cfg_attr(feature = "clap", value(name = "2"))]
     Two,
     /// Sixteen levels.
     #[default]
-    #[value(name = "4")]
+    #[cfg_attr(feature = "clap", value(name = "4"))]
     Four,
     /// 256 levels.
-    #[value(name = "8")]
+    #[cfg_attr(feature = "clap", value(name = "8"))]
     Eight,
 }
 
@@ -65,7 +66,8 @@ impl Bits {
 }
 
 /// What the codes of a forward pass do to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum CodedPass {
     /// Nothing: `x += d`. The way back starts from `x_N - c` and passes by `x_n - c_n`, so that the gradient is off by what a carry

@@ -10,7 +10,8 @@ use crate::operands::{Affine, BasicRunning, BasicTheta, BnRunning};
 use crate::tensor::{Real, Tensor};
 
 /// How the blocks start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
     /// Every block draws its own weights; f = 0, since its second batch norm is 0.

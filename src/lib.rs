@@ -56,23 +56,10 @@
 //! | [`field`] | residual functions f: chains of links, the paper's block, a bottleneck, a linear one; [`fn@check`] tries yours |
 //! | [`device`], [`operands`], [`mod@check`] | the vocabulary of operations, a trait per noun; what they take; what fits what |
 //! | [`memory`], [`tensor`], [`shape`], [`mask`], [`host`], [`error`] | what everything stands on |
-//!
-//! Inside, for the binaries:
-//!
-//! | module | |
-//! | --- | --- |
-//! | [`cli`], [`settings`], [`config`], [`choose`], [`terminal`] | what the user typed, and what the run means; the device that was asked for |
-//! | [`train`], [`schedule`] | the run: epochs, checkpoints, reports |
-//! | [`chart`], `raster` | panels of curves: training's, the benches' and `paper`'s; an SVG as a PNG |
-//! | [`paper`] | the paper's experiments, in cells that are computed once |
 #![warn(missing_docs)]
 
-pub mod chart;
 pub mod check;
-pub mod choose;
-pub mod cli;
 pub mod code;
-pub mod config;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -86,19 +73,12 @@ pub mod mask;
 pub mod memory;
 pub mod net;
 pub mod operands;
-pub mod paper;
 pub mod plan;
-#[cfg(feature = "paper")]
-pub mod raster;
 pub mod reference;
-pub mod schedule;
 pub mod scheme;
-pub mod settings;
 pub mod shape;
 pub mod sweep;
 pub mod tensor;
-pub mod terminal;
-pub mod train;
 
 pub use error::{Error, Result};
 pub use field::report::check;

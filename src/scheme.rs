@@ -12,7 +12,8 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// How a residual network steps from x_n to x_{n+1}, with the step size h.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// `x_{n+1} = x_n + h f(x_n, theta_n)`, N steps: a residual network.
@@ -49,16 +50,17 @@ impl fmt::Display for Scheme {
 }
 
 /// The step size h.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum StepSize {
     /// `h = 1/N`, the method's: the deeper the net, the closer it is to an ODE and the smaller the error of going back.
     #[default]
     #[serde(rename = "1/N")]
-    #[value(name = "1/N", alias = "1/n")]
+    #[cfg_attr(feature = "clap", value(name = "1/N", alias = "1/n"))]
     OverDepth,
     /// `h = 1`, a plain residual network, which is close to no ODE at any depth.
     #[serde(rename = "1")]
-    #[value(name = "1")]
+    #[cfg_attr(feature = "clap", value(name = "1"))]
     One,
 }
 

@@ -4,8 +4,8 @@
 
 mod support;
 
-use rewind::config::Math;
 use rewind::cuda::{Cuda, CudaBuffer};
+use rewind::device::Math;
 use rewind::device::Sgd;
 use rewind::device::prelude::*;
 use rewind::memory::{Arena, Category};

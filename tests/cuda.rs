@@ -4,10 +4,10 @@
 
 mod support;
 
-use rewind::config::Math;
 use rewind::cpu::Cpu;
 use rewind::cuda::Cuda;
 use rewind::data::{Batches, EpochSpec};
+use rewind::device::Math;
 use rewind::device::{Device, SgdStep};
 use rewind::field::Basic;
 use rewind::init::Init;

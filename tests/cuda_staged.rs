@@ -3,8 +3,7 @@
 
 mod support;
 
-use rewind::config::Block;
-use rewind::config::Math;
+use rewind::device::Math;
 use rewind::device::{Device, SgdStep};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::init::Init;
@@ -13,6 +12,7 @@ use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
+use rewind_train::config::Block;
 use support::gpu::{gpu, no_faults, turn};
 use support::{EPS_F32, assert_close, read, rounded, staged, uniform};
 

@@ -3,9 +3,9 @@
 
 mod support;
 
-use rewind::config::Math;
 use rewind::cpu::Cpu;
 use rewind::device::Device;
+use rewind::device::Math;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
 use rewind::sweep::{Gradient, SweepSpec};

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use rewind::config::Math;
+use rewind::device::Math;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
 use rewind::sweep::{Gradient, SweepSpec};

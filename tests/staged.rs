@@ -4,7 +4,6 @@
 mod support;
 
 use rewind::code::CodedPass;
-use rewind::config::Block;
 use rewind::cpu::Cpu;
 use rewind::data::EpochSpec;
 use rewind::device::SgdStep;
@@ -16,6 +15,7 @@ use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
+use rewind_train::config::Block;
 use support::{
     EPS_F32, GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, numbered, read, small, staged, uniform, write,
 };

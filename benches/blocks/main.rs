@@ -55,7 +55,7 @@ fn main() {
     }
     all(&mut Bench { criterion: &mut criterion, device: CPU, d: &cpu, session: &mut session });
     #[cfg(feature = "cuda")]
-    match Cuda::open(0, rewind::config::Math::Tf32) {
+    match Cuda::open(0, rewind::device::Math::Tf32) {
         Ok(gpu) => all(&mut Bench { criterion: &mut criterion, device: "cuda", d: &gpu, session: &mut session }),
         Err(reason) => eprintln!("no GPU is measured: {reason}"),
     }

@@ -1,11 +1,11 @@
 //! One cell of the table: a gradient mode at a depth, what it is planned to take and what it took.
 
-use rewind::config::{DeviceChoice, RunConfig};
 use rewind::device::Device;
 use rewind::memory::Bytes;
-use rewind::paper::memory::{Measured, MemorySpec};
-use rewind::paper::method::Method;
 use rewind::scheme::Scheme;
+use rewind_paper::memory::{Measured, MemorySpec};
+use rewind_paper::method::Method;
+use rewind_train::config::{DeviceChoice, RunConfig};
 
 /// The columns of the table, from the one that keeps most.
 pub const METHODS: [Method; 6] =

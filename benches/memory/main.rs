@@ -18,13 +18,13 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use rewind::cli;
 use rewind::cpu::Cpu;
 use rewind::device::Device;
 use rewind::error::Error;
 use rewind::memory::human;
-use rewind::paper::memory::MemorySpec;
 use rewind::scheme::Scheme;
+use rewind_paper::memory::MemorySpec;
+use rewind_train::cli;
 
 use cell::{Cell, METHODS};
 

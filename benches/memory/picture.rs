@@ -1,9 +1,11 @@
 //! The cells as a picture: two panels on logarithmic axes, activations and the whole process, a curve a mode.
 
 use plotters::prelude::*;
-use rewind::chart::{BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in};
 use rewind::memory::human;
 use rewind::scheme::Scheme;
+use rewind_train::chart::{
+    BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in,
+};
 
 use crate::cell::{Cell, METHODS};
 

@@ -23,7 +23,7 @@ use clap::Parser;
 use load::NOTICEABLE;
 use ours::Ours;
 use results::{Results, table};
-use rewind::cli::sentence;
+use rewind_train::cli::sentence;
 use rows::{ROWS, Row};
 use sitting::Sitting;
 use torch::Torch;
@@ -113,7 +113,7 @@ fn compare(options: &Options) -> Result<()> {
     }
     let rounds = if options.quick { 1 } else { usize::from(options.rounds) };
     let min_steps = if options.quick { 2 } else { 5 };
-    let ours = Ours { data: &data, min_steps };
+    let ours = Ours { program: ours::built()?, data: &data, min_steps };
     let mut sitting = Sitting { ours, torch, threads, rounds, quick: options.quick, results: &mut results };
     let mut all = Vec::new();
     for row in rows {

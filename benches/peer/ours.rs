@@ -3,7 +3,7 @@
 //! A limit in steps would have the program test 10,000 images at the end, which costs a slow net more than its timed steps. A
 //! run that is stopped writes its summary at once. Its step time includes drawing and augmenting the batch.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,8 +20,26 @@ const LONGER: f64 = 2.0;
 /// A program that has not begun to train by then never will.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
+/// Builds `train_cifar` as this bench is built, and tells where it lies.
+///
+/// # Errors
+/// If cargo fails, or does not leave it beside the benches.
+pub fn built() -> Result<PathBuf> {
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let status = Command::new(cargo).args(["build", "--release", "--bin", "train_cifar"]).status();
+        ensure!(status.context("cannot start cargo")?.success(), "cargo cannot build train_cifar");
+    }
+    let bench = std::env::current_exe().context("this bench has no path")?;
+    let folder = bench.parent().and_then(Path::parent).context("this bench lies in no target folder")?;
+    let program = folder.join(format!("train_cifar{}", std::env::consts::EXE_SUFFIX));
+    ensure!(program.exists(), "{} is not there: cargo build --release --bin train_cifar makes it", program.display());
+    Ok(program)
+}
+
 /// How ours is run.
 pub struct Ours<'a> {
+    /// `train_cifar`, see [`built`].
+    pub program: PathBuf,
     pub data: &'a Path,
     /// The least number of steps that a median is taken of.
     pub min_steps: usize,
@@ -47,7 +65,7 @@ impl Ours<'_> {
         let run = place.path().join("run");
         let (scheme, gradient_name) = (net.scheme.to_string(), gradient.to_string());
         let stem = if net.map == 32 { "3x3" } else { "5x5" };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_train_cifar"));
+        let mut command = Command::new(&self.program);
         command.args(["--device", "cpu", "--quiet", "--scheme", &scheme, "--gradient", &gradient_name, "--stem", stem]);
         for (flag, value) in
             [("--depth", net.depth), ("--channels", net.channels), ("--batch", net.batch), ("--threads", threads)]

@@ -4,12 +4,13 @@
 use std::sync::{Arc, LazyLock};
 
 use rewind::Result;
-use rewind::config::RunConfig;
-use rewind::data::{Batches, CHANNELS, Dataset, EpochSpec, IMAGE, synthetic};
+use rewind::data::{Batches, CHANNELS, Dataset, EpochSpec, IMAGE};
 use rewind::device::{Device, SgdStep};
 use rewind::net::{Body, Net, NetSpec, Pass, Stem};
 use rewind::scheme::StepSize;
 use rewind::sweep::SweepSpec;
+use rewind_train::config::RunConfig;
+use rewind_train::synthetic;
 
 /// So small a learning rate that no gradient mode leaves the finite numbers, however long it is measured.
 const SGD: SgdStep = SgdStep { lr: 1e-3, momentum: 0.9, weight_decay: 5e-4 };

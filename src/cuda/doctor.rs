@@ -7,7 +7,7 @@ use super::error::explain;
 use super::images::{self, Form};
 use super::open::{device_count, driver_version, identity};
 use super::{Cuda, ORIGIN};
-use crate::config::Math;
+use crate::device::Math;
 use crate::error::{Error, Result};
 use crate::memory::human;
 

@@ -4,7 +4,7 @@ use cudarc::driver::CudaFunction;
 
 use super::images::Images;
 use crate::code::Bits;
-use crate::config::Math;
+use crate::device::Math;
 use crate::error::Result;
 
 macro_rules! kernels {

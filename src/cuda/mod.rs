@@ -44,7 +44,7 @@ use self::kernels::Kernels;
 use self::launch::{launch, over_fours};
 use self::operand::Norm;
 use crate::check;
-use crate::config::Math;
+use crate::device::Math;
 use crate::device::{Device, DeviceMemory};
 use crate::error::Result;
 use crate::memory::Memory;

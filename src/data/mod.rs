@@ -4,17 +4,10 @@
 //! comes from a stream keyed by what it is for, so neither threads nor batch splits nor a resumed run can change one.
 
 pub mod augment;
-pub mod cifar;
-#[cfg(feature = "download")]
-pub mod download;
 pub mod epoch;
 pub mod held;
-pub mod source;
-pub mod synthetic;
 
-mod random;
-
-use sha2::{Digest, Sha256};
+pub mod random;
 
 pub use epoch::{Batches, EpochSpec, Place};
 pub use held::{Held, Part, TABLES, held_bytes};
@@ -88,18 +81,6 @@ impl Dataset {
     pub fn bytes(&self) -> u64 {
         self.train.bytes() + self.test.bytes()
     }
-
-    /// 16 hexadecimal digits that change when any label or pixel does: lets a resumed run refuse another data set.
-    pub fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        for split in [&self.train, &self.test] {
-            // The length keeps an image that moves from one split to the other from going unseen.
-            hash.update((split.len() as u64).to_le_bytes());
-            hash.update(&split.labels);
-            hash.update(&split.pixels);
-        }
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-    }
 }
 
 #[cfg(test)]
@@ -109,20 +90,6 @@ mod tests {
     fn tiny() -> Dataset {
         let split = Split { pixels: (0..2 * IMAGE_LEN).map(|i| i as u8).collect(), labels: vec![3, 1] };
         Dataset { name: "tiny".into(), classes: 4, train: split.clone(), test: split }
-    }
-
-    #[test]
-    fn fingerprint_sees_every_byte_and_both_splits() {
-        let base = tiny().fingerprint();
-        assert_eq!(base.len(), 16);
-        assert_eq!(base, tiny().fingerprint());
-        let (mut pixel, mut label, mut moved) = (tiny(), tiny(), tiny());
-        pixel.test.pixels[2 * IMAGE_LEN - 1] ^= 1;
-        label.train.labels[0] = 2;
-        moved.test.labels.pop();
-        for other in [pixel, label, moved] {
-            assert_ne!(base, other.fingerprint());
-        }
     }
 
     #[test]

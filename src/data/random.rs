@@ -5,7 +5,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 /// What a stream decides. The number is part of the key: changing one changes every run.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// Crop and flip of one image in one epoch.
     Augment = 1,
     /// The order of the training images in one epoch.
@@ -16,7 +16,7 @@ pub(super) enum Purpose {
 
 /// The stream for `purpose` at `(a, b)`: the whole key of the cipher is those four numbers, so no two streams are related
 /// and none depends on how many numbers another one gave.
-pub(super) fn stream(seed: u64, purpose: Purpose, a: u64, b: u64) -> ChaCha8Rng {
+pub fn stream(seed: u64, purpose: Purpose, a: u64, b: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (part, word) in key.chunks_exact_mut(8).zip([seed, purpose as u64, a, b]) {
         part.copy_from_slice(&word.to_le_bytes());

@@ -43,6 +43,26 @@ pub mod prelude {
 use crate::error::Result;
 use crate::tensor::Tensor;
 
+/// How a GPU multiplies in convolutions; states and sums are f32 in both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum Math {
+    /// On the tensor cores, inputs rounded to 11 bits.
+    Tf32,
+    /// In full single precision.
+    Fp32,
+}
+
+impl std::fmt::Display for Math {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Math::Tf32 => "tf32",
+            Math::Fp32 => "fp32",
+        })
+    }
+}
+
 /// Memory of the device's own, as its driver counts it for all processes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {

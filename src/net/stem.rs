@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::shape::Conv;
 
 /// The convolution between the images and the residual stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 pub enum Stem {
     /// The paper's: 5x5, stride 3, padding 1, which makes 10 x 10 maps of 32 x 32 images.
     #[serde(rename = "5x5")]
-    #[value(name = "5x5")]
+    #[cfg_attr(feature = "clap", value(name = "5x5"))]
     Strided5x5,
     /// 3x3, stride 1, padding 1, which keeps the images' 32 x 32.
     #[serde(rename = "3x3")]
-    #[value(name = "3x3")]
+    #[cfg_attr(feature = "clap", value(name = "3x3"))]
     Same3x3,
 }
 

@@ -27,7 +27,8 @@ pub use errors::LocalError;
 pub use work::{Grads, Work};
 
 /// How the backward sweep gets the states that it differentiates at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Gradient {
     /// Stores every block's intermediates: exact, memory grows with depth, 3F.
@@ -75,7 +76,8 @@ impl fmt::Display for Gradient {
 }
 
 /// Which batch-norm statistics the sweep's recomputations use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum BnStatistics {
     /// The forward pass's, kept per block.
@@ -88,7 +90,8 @@ pub enum BnStatistics {
 }
 
 /// Where the sweep's recomputations take the signs of their ReLUs' inputs from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "lowercase")]
 pub enum Masks {
     /// From the rebuilt state, where an input close to zero may have another sign than it had.
@@ -128,7 +131,8 @@ impl Masks {
 }
 
 /// When the optimiser touches a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Update {
     /// As soon as the block's gradient is complete: gradients take O(1) memory.

@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-#[cfg(all(feature = "cuda", target_os = "linux"))]
-use rewind::config::Math;
 use rewind::cpu::{Cpu, Isa};
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 use rewind::cuda::Cuda;
 use rewind::device::Device;
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+use rewind::device::Math;
 use rewind::memory::{Arena, Category, padded_bytes};
 use rewind::operands::{Affine, BasicStats, BasicTheta, BnStats, Scratch};
 use rewind::shape::Shape;

@@ -11,6 +11,19 @@ use tempfile::TempDir;
 /// A small net on the built-in data, 20 steps an epoch.
 pub const TINY: &str = "--data synthetic --depth 2 --channels 4 --batch 1000";
 
+/// The program `name`: the one that cargo built for this package's tests, or else the one beside this test, which a build of the workspace
+/// leaves there.
+pub fn program(of_this_package: Option<&str>, name: &str) -> PathBuf {
+    if let Some(path) = of_this_package {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test has a path");
+    let folder = test.parent().and_then(Path::parent).expect("a test lies in target/PROFILE/deps");
+    let path = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(path.exists(), "{} is not there: cargo build --workspace makes it", path.display());
+    path
+}
+
 /// A folder to run in.
 pub struct Place(TempDir);
 
@@ -27,11 +40,11 @@ impl Place {
 
     /// `train_cifar` with the words of `line`, to be started here.
     pub fn command(&self, line: &str) -> Command {
-        self.command_of(env!("CARGO_BIN_EXE_train_cifar"), line)
+        self.command_of(&program(option_env!("CARGO_BIN_EXE_train_cifar"), "train_cifar"), line)
     }
 
     /// As [`Place::command`], for another program.
-    pub fn command_of(&self, program: &str, line: &str) -> Command {
+    pub fn command_of(&self, program: &Path, line: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.0.path()).args(line.split_whitespace());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -44,9 +57,11 @@ impl Place {
     }
 
     /// Runs `paper` to its end.
-    #[cfg(feature = "paper")]
     pub fn paper(&self, line: &str) -> Ended {
-        Ended::of(line, self.command_of(env!("CARGO_BIN_EXE_paper"), line).spawn().expect("paper starts"))
+        Ended::of(
+            line,
+            self.command_of(&program(option_env!("CARGO_BIN_EXE_paper"), "paper"), line).spawn().expect("paper starts"),
+        )
     }
 
     /// As [`Place::run`], and it must succeed.

@@ -2,9 +2,9 @@
 
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
-use rewind::config::Math;
 use rewind::cuda::Cuda;
 use rewind::device::Device;
+use rewind::device::Math;
 use rewind_emulator::Emulator;
 use rewind_emulator::machine::Options;
 

@@ -1,0 +1,146 @@
+//! `gradient-error` (the paper's figure 3c): how far each gradient mode is from exact backprop, on real images; against depth,
+//! or on a checkpoint of the user's.
+
+mod csv;
+mod given;
+mod nets;
+mod numbers;
+mod over_depth;
+mod picture;
+mod summary;
+mod tables;
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use rewind::device::Math;
+use rewind::error::{Error, Result};
+use rewind_paper::cells::Ending;
+use rewind_paper::gradient::GradientSpec;
+use rewind_paper::gradient::errors::ModeErrors;
+use rewind_paper::gradient::measure::Measured;
+use rewind_paper::gradient::weights::Weights;
+use rewind_train::config::DeviceChoice;
+use rewind_train::log::Log;
+
+use crate::common::Common;
+
+const QUICK_BATCH: usize = 64;
+/// The recipe's.
+const FULL_BATCH: usize = 256;
+
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = NOTES)]
+pub struct Arguments {
+    /// A run of train_cifar, or its checkpoint: measure that net, at its depth, instead of nets of many depths.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "depth_to", "train_to", "train_epochs", "channels", "metric"])]
+    checkpoint: Option<PathBuf>,
+    /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic; with --checkpoint the run's].
+    #[arg(long, value_name = "DIR|synthetic")]
+    data: Option<String>,
+    /// Weights: any of random, smooth, trained (at each depth), resampled (one trained net of depth 32, as in the paper's code).
+    #[arg(
+        long,
+        value_name = "KINDS",
+        value_delimiter = ',',
+        default_value = "random,smooth,trained",
+        hide_possible_values = true
+    )]
+    weights: Vec<Weights>,
+    /// Images of a batch [default: 256; quick: 64].
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Deepest net [default: 256].
+    #[arg(long, value_name = "N")]
+    depth_to: Option<usize>,
+    /// Deepest net that is trained [default: 256; quick: 32].
+    #[arg(long, value_name = "N")]
+    train_to: Option<usize>,
+    /// Epochs of training [default: 90; quick: 2].
+    #[arg(long, value_name = "N")]
+    train_epochs: Option<usize>,
+    /// Deepest net in f64, which is slow [default: 64; quick: 32].
+    #[arg(long, value_name = "N")]
+    f64_to: Option<usize>,
+    /// Channels of every block.
+    #[arg(long, value_name = "C", default_value_t = 16)]
+    channels: usize,
+    /// What table and picture show: relative, or the squared of the paper's code.
+    #[arg(long, value_name = "METRIC", default_value = "relative", hide_possible_values = true)]
+    metric: Metric,
+    /// What computes in f32, and trains: auto, cpu, cuda or cuda:1.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: DeviceChoice,
+    /// A GPU's products: tf32 or fp32.
+    #[arg(long, value_name = "MATH", default_value = "tf32", hide_possible_values = true)]
+    math: Math,
+    /// Threads that compute [default: one a core].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+const NOTES: &str = "\
+The error of a mode in f32 is its distance from backprop in f32, that in f64 from backprop in f64;
+the distance of backprop in f32 from backprop in f64 is rounding alone. Codes leave the forward pass
+plain, or alter it (--coded-pass of train_cifar): the altered pass's gradient is compared with the
+plain one's too, and with its own exact one, by the same sweep with every state stored. Nets are
+trained with backprop, by the paper's recipe, and kept in runs/ of the experiment's folder.
+
+With --checkpoint the seeds are those of batches, and results go to the folder gradient-error-checkpoint.";
+
+/// A measure of a gradient's distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Metric {
+    /// `|g - g*| / |g*|` over all blocks.
+    Relative,
+    /// The mean over tensors of `mean((g - g*)^2) / mean(g*^2)`, biases left out.
+    Squared,
+}
+
+impl Metric {
+    pub fn of(self, errors: &ModeErrors) -> f64 {
+        match self {
+            Self::Relative => errors.error,
+            Self::Squared => errors.squared,
+        }
+    }
+
+    pub const fn formula(self) -> &'static str {
+        match self {
+            Self::Relative => "|g - g*| / |g*|, all blocks",
+            Self::Squared => "mean over tensors of mean((g - g*)^2) / mean(g*^2)",
+        }
+    }
+}
+
+/// A cell and what it gave.
+pub type Done<'a> = [(&'a GradientSpec, Measured)];
+
+pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static AtomicBool) -> anyhow::Result<Ending> {
+    match &arguments.checkpoint {
+        None => over_depth::run(arguments, common, log, stop),
+        Some(path) => given::run(path, arguments, common, log, stop),
+    }
+}
+
+impl Arguments {
+    /// Images of a batch.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the data set of so many `images` has not so many.
+    fn batch(&self, quick: bool, images: usize) -> Result<usize> {
+        let batch = self.batch.unwrap_or(if quick { QUICK_BATCH } else { FULL_BATCH });
+        if !(1..=images).contains(&batch) {
+            return Err(Error::Usage(format!("--batch {batch} must be from 1 to the data set's {images} images")));
+        }
+        Ok(batch)
+    }
+}
+
+/// How the f32 side computes, in the cells' settings.
+fn device_name(opened: DeviceChoice, math: Math) -> String {
+    match opened {
+        DeviceChoice::Cuda(_) => format!("cuda {math}"),
+        other => other.to_string(),
+    }
+}

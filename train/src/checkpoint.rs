@@ -1,0 +1,417 @@
+//! `checkpoint.safetensors`: a run's weights, velocities and running statistics, and where it stood, in one file.
+//!
+//! The container is safetensors, little-endian f32, so any tool that knows the format reads the weights. Its metadata holds
+//! `format`, `config` (the run's TOML), `dataset` and `progress` (JSON), and `checksum`: the SHA-256 of the whole file with
+//! the checksum's own 64 digits taken as zeros, so that no changed byte goes unseen. Tensors are written and read one at a
+//! time: a checkpoint costs the memory of its largest tensor and of its header.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::atomic::write_atomically;
+use super::progress::Progress;
+use crate::config::RunConfig;
+use rewind::data::Dataset;
+use rewind::error::{Error, Result};
+use rewind::shape::Shape;
+
+/// Versions are `rewind-1`, `rewind-2`, ...; this program writes and reads the first.
+const FORMAT: (&str, u32) = ("rewind-", 1);
+/// What every file starts with after the header's length; the checksum's digits follow.
+const PREFIX: &str = "{\"__metadata__\":{\"checksum\":\"";
+/// Where the checksum's digits are in the file.
+const CHECKSUM_AT: usize = 8 + PREFIX.len();
+const CHECKSUM_LEN: usize = 64;
+/// The largest header that safetensors' own readers take.
+const HEADER_MAX: usize = 100_000_000;
+
+/// Is shown one tensor: its name, such as `blocks.3.conv1.weight`, its shape, slowest axis first, and a way to its values.
+pub type Visitor<'a> = dyn FnMut(&str, &[usize], Fetch<'_>) -> Result<()> + 'a;
+
+/// Fills a slice with a tensor's values.
+pub type Fetch<'a> = &'a dyn Fn(&mut [f32]) -> Result<()>;
+
+/// Which data a run was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetId {
+    /// The set's name, such as `cifar10`.
+    pub name: String,
+    /// A digest of its images and labels.
+    pub fingerprint: String,
+}
+
+impl DatasetId {
+    /// That of a data set. The fingerprint is 16 hexadecimal digits that change when any label or pixel does.
+    pub fn of(dataset: &Dataset) -> Self {
+        let mut hash = Sha256::new();
+        for split in [&dataset.train, &dataset.test] {
+            // the length keeps an image that moves from one split to the other from going unseen
+            hash.update((split.len() as u64).to_le_bytes());
+            hash.update(&split.labels);
+            hash.update(&split.pixels);
+        }
+        let fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Self { name: dataset.name.clone(), fingerprint }
+    }
+}
+
+/// A tensor's shape as a checkpoint names it: vectors and matrices without the leading ones.
+pub fn saved_shape(shape: Shape) -> Vec<usize> {
+    match shape.0 {
+        [1, 1, 1, len] => vec![len],
+        [1, 1, rows, columns] => vec![rows, columns],
+        all => all.to_vec(),
+    }
+}
+
+/// What a checkpoint holds beside its tensors.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunState {
+    /// The run's settings.
+    pub config: RunConfig,
+    /// Where it stands.
+    pub progress: Progress,
+    /// What it was trained on.
+    pub dataset: DatasetId,
+}
+
+/// Writes a checkpoint in place of a former one, atomically. `each` shows a visitor every tensor, in the same order whenever
+/// it is called; nothing about the tensors is kept, so that a very deep net's checkpoint costs no memory of its own.
+///
+/// # Errors
+/// What `each` reports, or [`Error::Io`]; the former checkpoint is then as it was.
+pub fn save(path: &Path, state: &RunState, each: impl Fn(&mut Visitor<'_>) -> Result<()>) -> Result<()> {
+    let json = |value: serde_json::Result<String>| value.map_err(|e| Error::io("write", path)(e.into()));
+    let metadata = [
+        ("format", format!("{}{}", FORMAT.0, FORMAT.1)),
+        ("config", state.config.to_toml()),
+        ("dataset", json(serde_json::to_string(&state.dataset))?),
+        ("progress", json(serde_json::to_string(&state.progress))?),
+    ];
+    write_container(path, &metadata, each)
+}
+
+/// The safetensors container: the header's length, the header padded to 8 bytes, the data.
+fn write_container(
+    path: &Path,
+    metadata: &[(&str, String)],
+    each: impl Fn(&mut Visitor<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut unfinished = None;
+    let written = write_atomically(path, |file| {
+        write_parts(path, file, metadata, &each).map_err(|e| {
+            unfinished = Some(e);
+            io::Error::other("the checkpoint could not be finished")
+        })
+    });
+    unfinished.map_or(written, Err)
+}
+
+fn write_parts(
+    path: &Path,
+    file: &mut (impl Write + Seek),
+    metadata: &[(&str, String)],
+    each: &impl Fn(&mut Visitor<'_>) -> Result<()>,
+) -> Result<()> {
+    let failed = |e: io::Error| Error::io("write", path)(e);
+    // once only to count, since the header's length comes before it
+    let mut length = Counted::default();
+    write_header(path, &mut length, metadata, each)?;
+    let padded = length.0.next_multiple_of(8);
+    if padded > HEADER_MAX {
+        let problem = "the net has more tensors than a safetensors header may name; lower --depth";
+        return Err(failed(io::Error::other(problem)));
+    }
+    let mut hashed = Hashed { hash: Sha256::new(), file: &mut *file };
+    hashed.write_all(&(padded as u64).to_le_bytes()).map_err(failed)?;
+    write_header(path, &mut hashed, metadata, each)?;
+    hashed.write_all(&b"       "[..padded - length.0]).map_err(failed)?;
+    let mut values = Vec::new();
+    each(&mut |_, shape, fetch| {
+        values.clear();
+        values.resize(shape.iter().product(), 0.0_f32);
+        fetch(&mut values)?;
+        for value in &mut values {
+            *value = f32::from_bits(value.to_bits().to_le());
+        }
+        hashed.write_all(bytemuck::cast_slice(&values)).map_err(failed)
+    })?;
+    let checksum = hex(&hashed.hash.finalize());
+    file.seek(SeekFrom::Start(CHECKSUM_AT as u64)).map_err(failed)?;
+    file.write_all(checksum.as_bytes()).map_err(failed)
+}
+
+/// The header without its padding, its checksum all zeros.
+fn write_header(
+    path: &Path,
+    out: &mut dyn Write,
+    metadata: &[(&str, String)],
+    each: &impl Fn(&mut Visitor<'_>) -> Result<()>,
+) -> Result<()> {
+    let failed = |e: io::Error| Error::io("write", path)(e);
+    let quoted = |text: &str| serde_json::to_string(text).map_err(|e| failed(e.into()));
+    write!(out, "{PREFIX}{}\"", "0".repeat(CHECKSUM_LEN)).map_err(failed)?;
+    for (key, value) in metadata {
+        write!(out, ",\"{key}\":{}", quoted(value)?).map_err(failed)?;
+    }
+    out.write_all(b"}").map_err(failed)?;
+    let mut start = 0;
+    each(&mut |name, shape, _| {
+        let end = start + size_of::<f32>() * shape.iter().product::<usize>();
+        let name = quoted(name)?;
+        write!(out, ",{name}:{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}")
+            .map_err(failed)?;
+        start = end;
+        Ok(())
+    })?;
+    out.write_all(b"}").map_err(failed)
+}
+
+/// Counts the bytes written to it.
+#[derive(Default)]
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Hands on what is written to it, and hashes it.
+struct Hashed<'a, W> {
+    hash: Sha256,
+    file: &'a mut W,
+}
+
+impl<W: Write> Write for Hashed<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes any text");
+        text
+    })
+}
+
+/// A checkpoint that was opened and found whole.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    /// Threads that read tensors at the same time would move each other's place in it.
+    file: Mutex<File>,
+    header: Metadata,
+    data_start: u64,
+    state: RunState,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint and verifies every byte of it.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is missing, truncated, damaged, of a newer format, or not a checkpoint of this program.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_or_say(path).map_err(|problem| Error::Checkpoint { path: path.into(), problem })
+    }
+
+    fn open_or_say(path: &Path) -> std::result::Result<Self, String> {
+        let mut file = File::open(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => "there is no such checkpoint: name the folder of a run".to_string(),
+            _ => format!("the checkpoint cannot be opened: {e}"),
+        })?;
+        let unreadable = |e: io::Error| format!("the checkpoint cannot be read: {e}");
+        let found = file.metadata().map_err(unreadable)?.len();
+        let header_len = header_len(&mut file, found)?;
+        let mut bytes = vec![0; header_len];
+        file.read_exact(&mut bytes).map_err(unreadable)?;
+        let header: Metadata = serde_json::from_slice(&bytes)
+            .map_err(|e| format!("its safetensors header is damaged ({e}): use another checkpoint"))?;
+        let data_start = 8 + header_len as u64;
+        let expected = data_start.saturating_add(header.data_len() as u64);
+        if found < expected {
+            return Err(truncated(found, expected));
+        }
+        let empty = HashMap::new();
+        let metadata = header.metadata().as_ref().unwrap_or(&empty);
+        check_format(metadata)?;
+        if found > expected {
+            return Err(format!("it is damaged: {found} bytes where {expected} were written; use another checkpoint"));
+        }
+        check_checksum(&mut file, metadata).map_err(unreadable)??;
+        let state = parse_state(metadata, path)?;
+        Ok(Self { path: path.into(), file: Mutex::new(file), header, data_start, state })
+    }
+
+    /// The settings, the progress and the data set of the run that wrote it.
+    pub fn state(&self) -> &RunState {
+        &self.state
+    }
+
+    /// The SHA-256 of its bytes, which tells it from every other: hexadecimal digits.
+    pub fn checksum(&self) -> &str {
+        let held = self.header.metadata().as_ref().and_then(|metadata| metadata.get("checksum"));
+        held.expect("a checkpoint without one is not opened")
+    }
+
+    /// Refuses to go on with a net of other blocks, scheme or step size.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] naming both nets.
+    pub fn check_net(&self, config: &RunConfig) -> Result<()> {
+        let net = |config: &RunConfig| {
+            let RunConfig { step_size, sweep, .. } = config;
+            format!("{} --scheme {} --step-size {step_size}", config.net_flags(), sweep.scheme)
+        };
+        let (held, wanted) = (net(&self.state.config), net(config));
+        if held != wanted {
+            return Err(self.error(format!("it holds a net of {held}, and this run's net is {wanted}")));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn holds(&self, name: &str) -> bool {
+        self.header.info(name).is_some()
+    }
+
+    /// Refuses to go on with other data.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] naming both sets.
+    pub fn check_dataset(&self, dataset: &DatasetId) -> Result<()> {
+        let held = &self.state.dataset;
+        if held == dataset {
+            return Ok(());
+        }
+        let name = |id: &DatasetId| format!("{} ({})", id.name, id.fingerprint);
+        let (held, found) = (name(held), name(dataset));
+        Err(self.error(format!("it was trained on {held} and the data here is {found}: name the former with --data")))
+    }
+
+    /// The values of a tensor.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if there is none of this name, if its shape is another, or if the file cannot be read.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let info = self.header.info(name).ok_or_else(|| self.error(format!("it holds no tensor {name}")))?;
+        if info.dtype != Dtype::F32 || info.shape != shape {
+            let (held, dtype) = (&info.shape, info.dtype);
+            let problem = format!("{name} is {dtype:?} of shape {held:?}, and this net needs F32 of shape {shape:?}");
+            return Err(self.error(problem));
+        }
+        let mut values = vec![0.0_f32; shape.iter().product()];
+        self.read_at(info.data_offsets.0 as u64, bytemuck::cast_slice_mut(&mut values))
+            .map_err(|e| self.error(format!("{name} cannot be read: {e}")))?;
+        for value in &mut values {
+            *value = f32::from_bits(u32::from_le(value.to_bits()));
+        }
+        Ok(values)
+    }
+
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        // whoever panicked left no place that matters: it is set anew
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.data_start + offset))?;
+        file.read_exact(bytes)
+    }
+
+    pub(super) fn error(&self, problem: String) -> Error {
+        Error::Checkpoint { path: self.path.clone(), problem }
+    }
+}
+
+fn truncated(found: u64, expected: u64) -> String {
+    format!("it is truncated: {found} bytes where {expected} were written; use another checkpoint")
+}
+
+/// The header's length, if the file of `found` bytes can be a safetensors file.
+fn header_len(file: &mut File, found: u64) -> std::result::Result<usize, String> {
+    let mut start = [0; 9];
+    if file.read_exact(&mut start).and_then(|()| file.seek(SeekFrom::Start(8))).is_err() {
+        return Err(format!("it is truncated: {found} bytes cannot be a checkpoint; use another one"));
+    }
+    let [length @ .., first] = start;
+    let length = u64::from_le_bytes(length);
+    if first != b'{' || length > HEADER_MAX as u64 {
+        return Err("it is not a safetensors file: name a checkpoint.safetensors that train_cifar wrote".into());
+    }
+    if length > found - 8 {
+        return Err(truncated(found, length + 8));
+    }
+    Ok(length as usize)
+}
+
+fn check_format(metadata: &HashMap<String, String>) -> std::result::Result<(), String> {
+    let foreign = || "it is a safetensors file of another program: name one that train_cifar wrote".to_string();
+    let format = metadata.get("format").ok_or_else(foreign)?;
+    let version: u32 = format.strip_prefix(FORMAT.0).and_then(|v| v.parse().ok()).ok_or_else(foreign)?;
+    if version > FORMAT.1 {
+        let (stem, own) = FORMAT;
+        return Err(format!("it has format {format} and this program reads {stem}{own}: update the program"));
+    }
+    Ok(())
+}
+
+/// Reads the whole file again and compares; leaves the file at its end.
+fn check_checksum(file: &mut File, metadata: &HashMap<String, String>) -> io::Result<std::result::Result<(), String>> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut reader = BufReader::with_capacity(1 << 18, &*file);
+    let mut head = [0; CHECKSUM_AT];
+    let mut digits = [0; CHECKSUM_LEN];
+    reader.read_exact(&mut head)?;
+    reader.read_exact(&mut digits)?;
+    let mut hash = Sha256::new();
+    hash.update(head);
+    hash.update([b'0'; CHECKSUM_LEN]);
+    while let chunk @ [_, ..] = reader.fill_buf()? {
+        hash.update(chunk);
+        let len = chunk.len();
+        reader.consume(len);
+    }
+    let sum = hex(&hash.finalize());
+    let whole = head[8..] == *PREFIX.as_bytes()
+        && digits == *sum.as_bytes()
+        && metadata.get("checksum").is_some_and(|held| *held == sum);
+    Ok(match whole {
+        true => Ok(()),
+        false => Err("it is damaged: its checksum does not fit its bytes; use another checkpoint".into()),
+    })
+}
+
+fn parse_state(metadata: &HashMap<String, String>, path: &Path) -> std::result::Result<RunState, String> {
+    let text =
+        |key: &str| metadata.get(key).ok_or_else(|| format!("its metadata lacks {key:?}: use another checkpoint"));
+    let bad = |key: &str, e: &dyn std::fmt::Display| format!("its {key} makes no sense ({e}): use another checkpoint");
+    let config = RunConfig::from_toml(text("config")?, path)
+        .and_then(|config| config.validate().map(|()| config))
+        .map_err(|e| bad("config", &e))?;
+    let progress = serde_json::from_str(text("progress")?).map_err(|e| bad("progress", &e))?;
+    let dataset = serde_json::from_str(text("dataset")?).map_err(|e| bad("dataset", &e))?;
+    Ok(RunState { config, progress, dataset })
+}
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

@@ -1,0 +1,168 @@
+//! What a run's settings say of its net: which of the two it is, whether its sizes make sense, and how it is named.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::RunConfig;
+use rewind::error::{Error, Result};
+use rewind::field::bottleneck::EXPANSION;
+use rewind::net::{Body, Stages};
+use rewind::scheme::Scheme;
+
+/// Bounds far above any machine, so that no size overflows.
+const DEPTH_MAX: usize = 1_000_000;
+const CHANNELS_MAX: usize = 65_536;
+
+/// Which net is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum NetKind {
+    /// The paper's CIFAR net: stem, one residual stack, head.
+    Tiny,
+    /// Several stages, each with a plain block that changes the map and a residual stack.
+    Staged,
+}
+
+impl fmt::Display for NetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            NetKind::Tiny => "tiny",
+            NetKind::Staged => "staged",
+        })
+    }
+}
+
+/// The residual function of all blocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Block {
+    /// [`rewind::field::Basic`], the paper's.
+    #[default]
+    Basic,
+    /// [`rewind::field::Bottleneck`].
+    Bottleneck,
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Basic => "basic",
+            Self::Bottleneck => "bottleneck",
+        })
+    }
+}
+
+impl RunConfig {
+    pub(super) fn validate_net(&self) -> Result<()> {
+        let refuse = |sentence: String| Err(Error::Usage(sentence));
+        let Self { net, channels, blocks, widths, block, .. } = self;
+        let staged = *net == NetKind::Staged;
+        let (depths, channels, names) = match net {
+            NetKind::Tiny => (self.depths(), std::slice::from_ref(channels), ["--depth", "--channels"]),
+            NetKind::Staged => (self.depths(), &widths[..], ["--blocks", "--widths"]),
+        };
+        let given = names.map(|name| if name == names[0] { listed(depths) } else { listed(channels) });
+        let [(depth_flag, of_depth), (width_flag, of_width)] = [(names[0], &given[0]), (names[1], &given[1])];
+        if staged {
+            Stages::new(blocks, widths)?;
+            if depths.contains(&0) {
+                return refuse(format!(
+                    "{depth_flag} {of_depth} leaves a stage without a residual block: give 1 or more"
+                ));
+            }
+            if self.sweep.scheme == Scheme::Heun && depths.contains(&1) {
+                return refuse(format!(
+                    "--scheme heun pairs neighbouring blocks: {depth_flag} {of_depth} must be 2 or more each"
+                ));
+            }
+        }
+        depths.iter().try_for_each(|depth| self.sweep.validate(*depth))?;
+        if channels.contains(&0) {
+            return refuse(format!("{width_flag} {of_width} leaves nothing to compute: give 1 or more"));
+        }
+        for (flag, of, values, largest) in
+            [(depth_flag, of_depth, depths, DEPTH_MAX), (width_flag, of_width, channels, CHANNELS_MAX)]
+        {
+            if values.iter().any(|value| *value > largest) {
+                return refuse(format!("{flag} {of} is more than this program takes: give {largest} or less"));
+            }
+        }
+        if *block == Block::Bottleneck && channels.iter().any(|channels| !channels.is_multiple_of(EXPANSION)) {
+            return refuse(format!(
+                "--block bottleneck narrows to a quarter of the channels: {width_flag} {of_width} must be multiples of {EXPANSION}"
+            ));
+        }
+        if self.init_from.as_deref() == Some("") {
+            return refuse("--init-from is empty: name a checkpoint.safetensors".into());
+        }
+        Ok(())
+    }
+
+    /// What the net is made of between stem and head.
+    ///
+    /// # Errors
+    /// As [`RunConfig::validate`].
+    pub fn body(&self) -> Result<Body> {
+        let stages = match self.net {
+            NetKind::Tiny => None,
+            NetKind::Staged => Some(Stages::new(&self.blocks, &self.widths)?),
+        };
+        Ok(Body { tied: self.tied, stages })
+    }
+
+    /// The net as a person names it: `depth 8, 16 channels`.
+    pub fn net_name(&self) -> String {
+        let Self { net, depth, channels, blocks, widths, block, tied, .. } = self;
+        let mut name = match net {
+            NetKind::Tiny => format!("depth {depth}, {channels} channels"),
+            NetKind::Staged => format!("stages of {} residual blocks, {} channels", listed(blocks), listed(widths)),
+        };
+        if *block != Block::Basic {
+            name += &format!(", {block}");
+        }
+        if *tied {
+            name += ", tied";
+        }
+        name
+    }
+
+    /// The net by the flags that make it: `--depth 8 --channels 16 --stem 5x5`.
+    pub fn net_flags(&self) -> String {
+        let Self { net, depth, channels, stem, blocks, widths, block, tied, .. } = self;
+        let mut flags = match net {
+            NetKind::Tiny => format!("--depth {depth} --channels {channels} --stem {stem}"),
+            NetKind::Staged => format!("--net staged --blocks {} --widths {}", listed(blocks), listed(widths)),
+        };
+        if *block != Block::Basic {
+            flags += &format!(" --block {block}");
+        }
+        if *tied {
+            flags += " --tied";
+        }
+        flags
+    }
+
+    /// Residual functions of each stage.
+    pub fn depths(&self) -> &[usize] {
+        match self.net {
+            NetKind::Tiny => std::slice::from_ref(&self.depth),
+            NetKind::Staged => &self.blocks,
+        }
+    }
+
+    /// Residual functions in all, and channels of the widest stage.
+    pub fn extent(&self) -> (usize, usize) {
+        let channels = match self.net {
+            NetKind::Tiny => self.channels,
+            NetKind::Staged => self.widths.iter().copied().max().unwrap_or(0),
+        };
+        (self.depths().iter().sum(), channels)
+    }
+}
+
+/// `4,4,4`.
+pub fn listed(values: &[usize]) -> String {
+    let values: Vec<String> = values.iter().map(usize::to_string).collect();
+    values.join(",")
+}

@@ -1,0 +1,34 @@
+//! Training runs: what `train_cifar` does, as a library.
+//!
+//! A run's settings in [`settings`] and [`config`], by flags in [`cli`] or a file; what it takes in [`budget`], its loop in [`run`], and the
+//! files of its folder: [`folder`] claims it, [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and restores
+//! a run's [`progress`], [`drift`] warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and
+//! [`curves`] how it went. [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], or the built-in [`synthetic`] set); [`terminal`] is what the binaries share in talking
+//! to their user, [`chart`] draws panels of curves.
+#![warn(missing_docs)]
+
+pub mod atomic;
+pub mod budget;
+pub mod chart;
+pub mod checkpoint;
+pub mod choose;
+pub mod cifar;
+pub mod cli;
+pub mod config;
+pub mod curves;
+#[cfg(feature = "download")]
+pub mod download;
+pub mod drift;
+mod flight;
+pub mod folder;
+pub mod log;
+pub mod pace;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod settings;
+pub mod source;
+mod start;
+pub mod synthetic;
+pub mod terminal;

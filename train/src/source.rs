@@ -1,0 +1,37 @@
+//! Which data a run uses: the named folder, what lies in the default folder, or the built-in set.
+
+use std::path::Path;
+
+use crate::config::SYNTHETIC;
+use crate::{cifar, synthetic};
+use rewind::data::Dataset;
+use rewind::error::Result;
+
+/// Where CIFAR is looked for, and downloaded to, unless a folder is named.
+pub const DEFAULT_FOLDER: &str = "datasets";
+
+/// A data set, where it came from, and what the user should know about that.
+pub struct Source {
+    /// The data.
+    pub dataset: Dataset,
+    /// The folder, or `synthetic`: what the run's config keeps.
+    pub origin: String,
+    /// Says that the built-in set stands in for CIFAR.
+    pub notice: Option<String>,
+}
+
+/// Opens the named data, else what lies in [`DEFAULT_FOLDER`], else generates the built-in set from `seed`.
+///
+/// # Errors
+/// As [`cifar::open`]: a folder that is named, or a data set that is there but damaged, is never passed over.
+pub fn open(named: Option<&str>, seed: u64) -> Result<Source> {
+    let built_in = |notice| Source { dataset: synthetic::generate(seed), origin: SYNTHETIC.into(), notice };
+    match named {
+        Some(SYNTHETIC) => Ok(built_in(None)),
+        Some(folder) => Ok(Source { dataset: cifar::open(Path::new(folder))?, origin: folder.into(), notice: None }),
+        None if cifar::is_in(Path::new(DEFAULT_FOLDER)) => open(Some(DEFAULT_FOLDER), seed),
+        None => Ok(built_in(Some(format!(
+            "no CIFAR in the folder {DEFAULT_FOLDER}/: training on the built-in synthetic set; get the real one with --download, or name its folder with --data"
+        )))),
+    }
+}

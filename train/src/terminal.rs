@@ -1,0 +1,76 @@
+//! What the binaries share in talking to their user: results, refusals, Ctrl-C.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::cli;
+use rewind::error::Error;
+
+/// The shell's convention for a program that Ctrl-C stopped.
+pub const INTERRUPTED: u8 = 130;
+
+/// Parses the command line and starts. What fails is one sentence on standard error; a request that makes no sense exits with
+/// 2, what failed later with 1.
+pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let cli = match C::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            let _ = explain(&Error::Usage(cli::sentence(&error)).into());
+            return ExitCode::from(2);
+        }
+        // --help and --version come this way
+        Err(text) => text.exit(),
+    };
+    match start(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // a terminal that is gone is no reason to panic
+            let _ = explain(&error);
+            ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
+        }
+    }
+}
+
+/// One sentence on standard error; before it the table of a plan that is too large.
+fn explain(error: &anyhow::Error) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    match error.downcast_ref::<Error>() {
+        // the library's sentences hold their cause already
+        Some(own) => {
+            if let Error::PlanOverLimit { table, .. } = own {
+                write!(stderr, "{table}")?;
+            }
+            writeln!(stderr, "error: {own}")
+        }
+        None => writeln!(stderr, "error: {error:#}"),
+    }
+}
+
+/// Prints results. A reader that closed the pipe has seen enough.
+///
+/// # Errors
+/// If standard output cannot be written for another reason.
+pub fn say(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e).context("cannot write to standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// Has Ctrl-C raise `stop`; a second one ends the process at once, without waiting for what was begun.
+///
+/// # Errors
+/// If the system does not let it.
+pub fn watch_for_interrupt(stop: &'static AtomicBool) -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })
+    .context("cannot watch for Ctrl-C")
+}

@@ -1,0 +1,108 @@
+//! What `train_cifar` says of a GPU that it cannot use, with the emulator posing as one.
+#![cfg(all(feature = "cuda", target_os = "linux"))]
+
+#[path = "../../tests/support/cli.rs"]
+mod cli;
+#[path = "../../tests/support/driver.rs"]
+mod driver;
+
+use cli::{Ended, Place};
+use driver::with_emulator;
+
+const SMALL: &str = "--data synthetic --depth 2 --channels 4 --batch 100 --max-steps 1";
+
+fn run(place: &Place, line: &str, variables: &[(&str, &str)]) -> Ended {
+    let mut command = with_emulator(place, place.command(line), variables);
+    Ended::of(line, command.spawn().expect("train_cifar starts"))
+}
+
+/// `--device cuda` fails with these words, `--device auto` says them in one line and trains on the CPU, and the doctor tells.
+fn refused(variables: &[(&str, &str)], words: &[&str]) {
+    let place = Place::new();
+    let ended = run(&place, &format!("{SMALL} --device cuda"), variables);
+    assert_eq!(ended.code, Some(1), "{ended}");
+    let auto = run(&place, &format!("{SMALL} --device auto --out auto"), variables);
+    assert_eq!(auto.code, Some(0), "{auto}");
+    assert!(place.summary("auto")["device"].as_str().expect("a name").starts_with("cpu"), "{auto}");
+    let said: Vec<&str> = auto.stderr.lines().filter(|line| line.contains("on the CPU (")).collect();
+    assert_eq!(said.len(), 1, "{auto}");
+    let doctor = run(&place, "--doctor", variables);
+    assert_eq!(doctor.code, Some(0), "{doctor}");
+    for word in words {
+        assert!(ended.error().contains(word), "no {word:?} in the error of {ended}");
+        assert!(said[0].contains(word), "no {word:?} in the notice of {auto}");
+    }
+}
+
+#[test]
+fn a_driver_without_a_gpu() {
+    refused(&[("REWIND_EMULATOR_DEVICES", "0")], &["the driver lists no GPU"]);
+}
+
+#[test]
+fn a_driver_that_is_too_old() {
+    refused(
+        &[("REWIND_EMULATOR_DRIVER", "11.0")],
+        &["the driver supports CUDA 11.0 and the kernels need ", "install driver "],
+    );
+    if rewind::cuda::ORIGIN == "PTX, as checked in" {
+        let words = ["supports CUDA 12.9 and the kernels need 13.0: install driver 580 or newer"];
+        refused(&[("REWIND_EMULATOR_DRIVER", "12.9")], &words);
+    }
+}
+
+#[test]
+fn a_gpu_that_is_too_old() {
+    refused(
+        &[("REWIND_EMULATOR_CAPABILITY", "7.5")],
+        &["rewind PTX emulator (h100-sxm) has compute capability 7.5, and the kernels need 8.0 (Ampere) or newer"],
+    );
+}
+
+#[test]
+fn a_gpu_that_is_not_there() {
+    let place = Place::new();
+    let ended = run(&place, &format!("{SMALL} --device cuda:3"), &[]);
+    assert_eq!(ended.code, Some(1), "{ended}");
+    assert!(ended.error().contains("there is no device 3: the driver lists cuda:0 alone"), "{ended}");
+}
+
+#[test]
+fn a_gpu_with_too_little_memory() {
+    let place = Place::new();
+    let ended = run(&place, "--data synthetic --device cuda", &[("REWIND_EMULATOR_MEMORY", "8000000")]);
+    assert!(matches!(ended.code, Some(1 | 2)), "{ended}");
+    assert!(ended.stderr.contains("parameters") && ended.stderr.contains("the free memory is"), "{ended}");
+}
+
+#[test]
+fn the_doctor_tells_what_is_there() {
+    let place = Place::new();
+    let needs = [("REWIND_EMULATOR_GPU", "a100-sxm")];
+    let ended = run(&place, "--doctor", &needs);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    for words in [
+        rewind::cuda::ORIGIN,
+        "the PTX needs a driver for CUDA ",
+        "supports CUDA 13.0\n",
+        "cuda:0   rewind PTX emulator (a100-sxm), compute capability 8.0, 108 multiprocessors, ",
+        " of 40.0 GiB free; usable, with PTX\n",
+    ] {
+        assert!(ended.stdout.contains(words), "no {words:?} in {ended}");
+    }
+    let ended = run(&place, "--doctor", &[("REWIND_EMULATOR_CAPABILITY", "7.5")]);
+    assert!(ended.stdout.contains("not usable (") && ended.stdout.contains("compute capability 7.5"), "{ended}");
+    let ended = run(&place, "--doctor", &[("REWIND_EMULATOR_DEVICES", "0")]);
+    assert!(ended.stdout.contains("none that the driver lists"), "{ended}");
+}
+
+#[test]
+fn the_version_tells_which_kernels_are_embedded() {
+    let place = Place::new();
+    let ended = place.succeed("--version");
+    assert_eq!(
+        ended.stdout,
+        format!("train_cifar {} (kernels: {})\n", env!("CARGO_PKG_VERSION"), rewind::cuda::ORIGIN)
+    );
+    assert_eq!(place.succeed("-V").stdout, format!("train_cifar {}\n", env!("CARGO_PKG_VERSION")));
+}
