@@ -17,7 +17,7 @@ use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
-use rewind::sweep::{self, BnStatistics, Gradient, SweepSpec, Update, Work};
+use rewind::sweep::{BnStatistics, Gradient, Sweep, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
 use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, read, uniform, write};
 
@@ -79,7 +79,7 @@ impl<D: Device, F: Field<D>> Bed<D, F> {
     /// `<a, x_N>` from the seeded x_0.
     fn forward(&mut self, d: &D) -> f64 {
         write(d, &uniform(1, MAP.len()), &mut self.work.x);
-        sweep::forward(d, &self.sweep, &mut self.stack, &mut self.work).expect("forward");
+        Sweep { d, spec: &self.sweep, stack: &mut self.stack, work: &mut self.work }.forward().expect("forward");
         read(d, self.work.output()).iter().zip(cotangent()).map(|(x, a)| x * a).sum()
     }
 
@@ -88,7 +88,8 @@ impl<D: Device, F: Field<D>> Bed<D, F> {
         self.forward(d);
         write(d, &cotangent(), &mut self.work.grad);
         let sgd = Sgd { lr: &self.lr, loss: &self.loss, momentum: 0.9, weight_decay: 5e-4 };
-        sweep::backward(d, &self.sweep, &mut self.stack, &mut self.work, sgd).expect("backward");
+        let mut pass = Sweep { d, spec: &self.sweep, stack: &mut self.stack, work: &mut self.work };
+        pass.backward(sgd).expect("backward");
         let mut all = vec![("x_0".to_string(), read(d, &self.work.grad))];
         for (n, slot) in self.work.grads.slots.iter().enumerate() {
             all.extend(slot.named().map(|(name, tensor)| (format!("blocks.{n}.{name}"), read(d, tensor))));

@@ -96,13 +96,13 @@ impl<D: Device<Real = f32>> Sweep<D> {
         d.upload(x_0, &mut net.stages[0].work.x)?;
         let forward = timed(&mut || {
             let Stage { stack, work, .. } = &mut net.stages[0];
-            sweep::forward(d, &spec, stack, work)
+            sweep::Sweep { d, spec: &spec, stack, work }.forward()
         })?;
         d.upload(grad, &mut net.stages[0].work.grad)?;
         let sgd = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
         let backward = timed(&mut || {
             let Stage { stack, work, .. } = &mut net.stages[0];
-            sweep::backward(d, &spec, stack, work, sgd)
+            sweep::Sweep { d, spec: &spec, stack, work }.backward(sgd)
         })?;
         Ok([forward, backward])
     }

@@ -11,7 +11,7 @@ use crate::memory::{Arena, Category, Memory, padded_bytes};
 use crate::reference::Reference;
 use crate::scheme::{Scheme, Stack, StackSpec, StepSize};
 use crate::shape::Shape;
-use crate::sweep::{self, Gradient, SweepSpec, Work};
+use crate::sweep::{Gradient, Sweep, SweepSpec, Work};
 use crate::tensor::Tensor;
 
 type Map = Tensor<<Reference as Memory>::Buffer>;
@@ -247,9 +247,10 @@ fn drift<F: Field<Reference>>(map: Shape, depth: usize, gradient: Gradient) -> R
     D.fill(1.0, &mut loss)?;
     let start = spread(1, map.len());
     write(&start, &mut work.x)?;
-    sweep::forward(D, &sweep, &mut stack, &mut work)?;
-    write(&spread(2, map.len()), &mut work.grad)?;
+    let mut pass = Sweep { d: D, spec: &sweep, stack: &mut stack, work: &mut work };
+    pass.forward()?;
+    write(&spread(2, map.len()), &mut pass.work.grad)?;
     let sgd = Sgd { lr: &lr, loss: &loss, momentum: 0.0, weight_decay: 0.0 };
-    sweep::backward(D, &sweep, &mut stack, &mut work, sgd)?;
+    pass.backward(sgd)?;
     Ok(distance(&read(&work.x)?, &start))
 }

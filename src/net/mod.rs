@@ -248,7 +248,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
                 return Ok(format!("the state after the first block of stage {s}"));
             }
             for n in 0..self.stages[s].stack.steps() {
-                self.stages[s].advance(d, n)?;
+                self.stages[s].advance(d, &self.spec.sweep, n)?;
                 if !d.all_finite(&self.stages[s].work.x)? {
                     let of_stage = if staged { format!(" of stage {s}") } else { String::new() };
                     return Ok(format!("the state after block {n}{of_stage}"));

@@ -11,7 +11,7 @@ use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category};
 use crate::scheme::{Stack, Statistics};
 use crate::shape::Shape;
-use crate::sweep::{self, SweepSpec, Update, Work};
+use crate::sweep::{Sweep, SweepSpec, Update, Work};
 use crate::tensor::{Real, Tensor};
 
 /// One stage of a net.
@@ -193,8 +193,8 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// One step of the stack, with statistics measured: for [`super::Net::first_non_finite`].
-    pub(super) fn advance(&mut self, d: &D, n: usize) -> Result<()> {
-        sweep::advance(d, &mut self.stack, &mut self.work, n, Statistics::Measure)
+    pub(super) fn advance(&mut self, d: &D, spec: &SweepSpec, n: usize) -> Result<()> {
+        Sweep { d, spec, stack: &mut self.stack, work: &mut self.work }.advance(n, Statistics::Measure)
     }
 }
 

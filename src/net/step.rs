@@ -7,7 +7,7 @@ use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Idle};
 use crate::scheme::Statistics;
-use crate::sweep::{self, Work};
+use crate::sweep::{Sweep, Work};
 use crate::tensor::{Real, Tensor};
 
 /// What a device runs at one go.
@@ -50,7 +50,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
             for s in 0..self.stages.len() {
                 self.enter(d, s, Statistics::MeasureAndRun)?;
                 let Stage { stack, work, .. } = &mut self.stages[s];
-                sweep::forward(d, &self.spec.sweep, stack, work)?;
+                Sweep { d, spec: &self.spec.sweep, stack, work }.forward()?;
             }
             Ok(())
         })?;
@@ -71,7 +71,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         for s in 0..self.stages.len() {
             self.enter(d, s, Statistics::Running)?;
             let Stage { stack, work, .. } = &mut self.stages[s];
-            sweep::infer(d, stack, work)?;
+            Sweep { d, spec: &self.spec.sweep, stack, work }.infer()?;
         }
         self.head(d)
     }
@@ -106,7 +106,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
                 let Stage { stack, work, .. } = &mut this[0];
                 // what a later stage's sweep could not tell, this one's cannot either
                 let loss = later.first().map_or(sgd.loss, |stage| &stage.work.verdict);
-                sweep::backward(d, &self.spec.sweep, stack, work, Sgd { loss, ..sgd })?;
+                Sweep { d, spec: &self.spec.sweep, stack, work }.backward(Sgd { loss, ..sgd })?;
                 this[0].first_backward(d, before.last_mut())?;
             }
             Ok(())

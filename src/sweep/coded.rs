@@ -8,121 +8,108 @@
 //! out reaches the head through the carry, so that every increment does, whole.
 
 use super::work::At;
-use super::{SweepSpec, Way, Work, errors, reverse};
+use super::{Sweep, Way, Work, errors};
 use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Idle, Normalise};
-use crate::scheme::{Evaluation, Stack, Statistics, Step};
-
-/// The forward pass of all modes that rebuild states: keeps anchors, and codes of the blocks that are coded.
-pub(super) fn forward<D: Device, F: Field<D>>(
-    d: &D,
-    spec: &SweepSpec,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-) -> Result<()> {
-    let codes = work.ways.iter().any(|way| matches!(way, Way::Coded(_)));
-    work.ends_in_carry = codes;
-    if codes {
-        begin(d, work)?;
-    }
-    for n in 0..stack.steps() {
-        reverse::keep_anchor(d, spec, work, n)?;
-        match work.ways[n] {
-            Way::Coded(slot) => step_forward(d, spec, stack, work, n, slot)?,
-            Way::Refined | Way::Reconstructed => reverse::step_forward(d, spec, stack, work, n)?,
-        }
-    }
-    if codes { end(d, spec, work) } else { Ok(()) }
-}
+use crate::scheme::{Evaluation, Statistics, Step};
 
 const CARRY: &str = "a mode that codes has a carry";
 const CODER: &str = "a mode that codes has a coder";
 
-fn begin<D: Device, F: Field<D>>(d: &D, work: &mut Work<D, F>) -> Result<()> {
-    let Work { x, x_rec: carry, coder, scratch, .. } = work;
-    let coder = coder.as_mut().expect(CODER);
-    d.fill(0.0, carry.as_mut().expect(CARRY))?;
-    d.fill(0.0, &mut coder.rest)?;
-    match coder.pass {
-        CodedPass::Altered => d.code_start(x, &mut coder.grid, scratch.idle().workspace),
-        CodedPass::Plain => {
-            // what is rounded is a copy: the pass stays as it is
-            let Idle { map, workspace, .. } = scratch.idle();
-            d.copy(x, map)?;
-            d.code_start(map, &mut coder.grid, workspace)
+impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
+    /// The forward pass of all modes that rebuild states: keeps anchors, and codes of the blocks that are coded.
+    pub(super) fn rebuilt_forward(&mut self) -> Result<()> {
+        let codes = self.work.ways.iter().any(|way| matches!(way, Way::Coded(_)));
+        self.work.ends_in_carry = codes;
+        if codes {
+            self.begin_codes()?;
+        }
+        for n in 0..self.stack.steps() {
+            self.keep_anchor(n)?;
+            match self.work.ways[n] {
+                Way::Coded(slot) => self.coded_forward(n, slot)?,
+                Way::Refined | Way::Reconstructed => self.plain_forward(n)?,
+            }
+        }
+        if codes { self.end_codes() } else { Ok(()) }
+    }
+
+    fn begin_codes(&mut self) -> Result<()> {
+        let Self { d, work, .. } = self;
+        let Work { x, x_rec: carry, coder, scratch, .. } = &mut **work;
+        let coder = coder.as_mut().expect(CODER);
+        d.fill(0.0, carry.as_mut().expect(CARRY))?;
+        d.fill(0.0, &mut coder.rest)?;
+        match coder.pass {
+            CodedPass::Altered => d.code_start(x, &mut coder.grid, scratch.idle().workspace),
+            CodedPass::Plain => {
+                // what is rounded is a copy: the pass stays as it is
+                let Idle { map, workspace, .. } = scratch.idle();
+                d.copy(x, map)?;
+                d.code_start(map, &mut coder.grid, workspace)
+            }
         }
     }
-}
 
-/// The way back starts from the sum of what was coded, and the head sees the sum of all increments.
-fn end<D: Device, F: Field<D>>(d: &D, spec: &SweepSpec, work: &mut Work<D, F>) -> Result<()> {
-    let Work { x, x_rec, .. } = work;
-    let carry = x_rec.as_mut().expect(CARRY);
-    match spec.coded_pass {
-        CodedPass::Altered => d.axpby(1.0, x, 1.0, carry),
-        CodedPass::Plain => {
-            d.axpby(1.0, x, -1.0, carry)?;
-            std::mem::swap(x, carry);
-            Ok(())
+    /// The way back starts from the sum of what was coded, and the head sees the sum of all increments.
+    fn end_codes(&mut self) -> Result<()> {
+        let Self { d, spec, work, .. } = self;
+        let Work { x, x_rec, .. } = &mut **work;
+        let carry = x_rec.as_mut().expect(CARRY);
+        match spec.coded_pass {
+            CodedPass::Altered => d.axpby(1.0, x, 1.0, carry),
+            CodedPass::Plain => {
+                d.axpby(1.0, x, -1.0, carry)?;
+                std::mem::swap(x, carry);
+                Ok(())
+            }
         }
     }
-}
 
-/// Step n of the forward pass, coded.
-fn step_forward<D: Device, F: Field<D>>(
-    d: &D,
-    spec: &SweepSpec,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-    n: usize,
-    slot: usize,
-) -> Result<()> {
-    let Work { x, x_rec: carry, caches, spare, scratch, coder, codes, .. } = work;
-    let (carry, coder, code) = (carry.as_mut().expect(CARRY), coder.as_mut().expect(CODER), &mut codes[slot]);
-    let mut step = stack.step(d, n, Statistics::MeasureAndRun, spare)?;
-    if spec.fuses() {
-        let Step { h, first: Evaluation { theta, stats, normalise }, .. } = step;
-        let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
-        return F::code_step(d, h, theta, stats, running, coder, code, x, carry, &mut caches[0].first, scratch);
+    /// Step n of the forward pass, coded.
+    fn coded_forward(&mut self, n: usize, slot: usize) -> Result<()> {
+        let Self { d, spec, stack, work } = self;
+        let Work { x, x_rec: carry, caches, spare, scratch, coder, codes, .. } = &mut **work;
+        let (carry, coder, code) = (carry.as_mut().expect(CARRY), coder.as_mut().expect(CODER), &mut codes[slot]);
+        let mut step = stack.step(*d, n, Statistics::MeasureAndRun, spare)?;
+        if spec.fuses() {
+            let Step { h, first: Evaluation { theta, stats, normalise }, .. } = step;
+            let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
+            return F::code_step(*d, h, theta, stats, running, coder, code, x, carry, &mut caches[0].first, scratch);
+        }
+        step.evaluate(*d, x, &mut caches[0], scratch)?;
+        step.advance_acc(*d, 1.0, &caches[0], carry, scratch)?;
+        let thetas = [Some(step.first.theta), step.second.as_ref().map(|stage| stage.theta)];
+        if coder.pass == CodedPass::Plain {
+            step.advance_acc(*d, 1.0, &caches[0], x, scratch)?;
+        }
+        F::code_carry(*d, step.weight(), &thetas, coder, code, x, carry, scratch)
     }
-    step.evaluate(d, x, &mut caches[0], scratch)?;
-    step.advance_acc(d, 1.0, &caches[0], carry, scratch)?;
-    let thetas = [Some(step.first.theta), step.second.as_ref().map(|stage| stage.theta)];
-    if coder.pass == CodedPass::Plain {
-        step.advance_acc(d, 1.0, &caches[0], x, scratch)?;
-    }
-    F::code_carry(d, step.weight(), &thetas, coder, code, x, carry, scratch)
-}
 
-/// The way back through step n. In a sweep that probes, the reverse step is taken too, and its local error measured.
-pub(super) fn step<D: Device, F: Field<D>>(
-    d: &D,
-    spec: &SweepSpec,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-    n: usize,
-    slot: usize,
-    sgd: Sgd<'_, D::Buffer>,
-) -> Result<()> {
-    if work.probes {
-        reverse::reverse_step(d, spec, stack, work, n)?;
+    /// The way back through step n. In a sweep that probes, the reverse step is taken too, and its local error measured.
+    pub(super) fn coded_step(&mut self, n: usize, slot: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+        let recompute = self.spec.recompute_statistics();
+        if self.work.probes {
+            self.reverse_step(n)?;
+        }
+        let Self { d, spec, stack, work } = self;
+        if !work.probes && spec.fuses() && recompute == Statistics::Saved {
+            let Work { x, grad, caches, spare, grads, scratch, coder, codes, verdict, .. } = &mut **work;
+            let Step { h, first, .. } = stack.step(*d, n, Statistics::Saved, spare)?;
+            let (coder, code, at) = (coder.as_ref().expect(CODER), &codes[slot], n % grads.slots.len());
+            let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[at]);
+            F::decode_vjp(*d, h, first.theta, first.stats, coder, code, x, cache, grad, grad_theta, scratch)?;
+            return grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd });
+        }
+        let Work { x, x_rec, caches, spare, scratch, coder, codes, errors, probes, .. } = &mut **work;
+        d.decode(coder.as_ref().expect(CODER), &codes[slot], x, scratch.idle().workspace)?;
+        if *probes {
+            let (errors, x_rec) = (errors.as_mut().expect(errors::MEASURED), x_rec.as_ref().expect(CARRY));
+            d.squared_distance(x_rec, x, errors, errors::row(n) + 2, scratch.idle().workspace)?;
+        }
+        stack.step(*d, n, recompute, spare)?.evaluate(*d, x, &mut caches[0], scratch)?;
+        self.pull(n, recompute, At::X, 0, sgd)
     }
-    if !work.probes && spec.fuses() && spec.recompute_statistics() == Statistics::Saved {
-        let Work { x, grad, caches, spare, grads, scratch, coder, codes, verdict, .. } = work;
-        let Step { h, first, .. } = stack.step(d, n, Statistics::Saved, spare)?;
-        let (coder, code, at) = (coder.as_ref().expect(CODER), &codes[slot], n % grads.slots.len());
-        let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[at]);
-        F::decode_vjp(d, h, first.theta, first.stats, coder, code, x, cache, grad, grad_theta, scratch)?;
-        return grads.end(d, stack, n, Sgd { loss: verdict, ..sgd });
-    }
-    let Work { x, x_rec, caches, spare, scratch, coder, codes, errors, .. } = work;
-    d.decode(coder.as_ref().expect(CODER), &codes[slot], x, scratch.idle().workspace)?;
-    if work.probes {
-        let (errors, x_rec) = (errors.as_mut().expect(errors::MEASURED), x_rec.as_ref().expect(CARRY));
-        d.squared_distance(x_rec, x, errors, errors::row(n) + 2, scratch.idle().workspace)?;
-    }
-    stack.step(d, n, spec.recompute_statistics(), spare)?.evaluate(d, x, &mut caches[0], scratch)?;
-    work.pull(d, stack, n, spec.recompute_statistics(), At::X, 0, sgd)
 }

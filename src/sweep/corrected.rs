@@ -2,55 +2,43 @@
 //! One more fixed-point pass for the state, for free.
 
 use super::work::At;
-use super::{SweepSpec, Work, errors, reverse};
+use super::{Sweep, Work, errors};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
-use crate::scheme::{Stack, Statistics, Step};
+use crate::scheme::{Statistics, Step};
 
-/// One step of the sweep, with `passes` fixed-point passes.
-pub(super) fn step<D: Device, F: Field<D>>(
-    d: &D,
-    spec: &SweepSpec,
-    passes: usize,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-    n: usize,
-    sgd: Sgd<'_, D::Buffer>,
-) -> Result<()> {
-    if fuses(spec, passes) {
-        return fused_step(d, stack, work, n, Carry::Correction, sgd);
+impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
+    /// One step of the sweep, with `passes` fixed-point passes.
+    pub(super) fn corrected_step(&mut self, n: usize, passes: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+        if self.fuses_inverse(passes) {
+            return self.fused_step(n, Carry::Correction, sgd);
+        }
+        self.reverse_step(n)?;
+        self.refine_and_evaluate(n, passes)?;
+        self.correct(n)?;
+        self.pull(n, self.spec.recompute_statistics(), At::Reconstruction, 0, sgd)
     }
-    reverse::reverse_step(d, spec, stack, work, n)?;
-    reverse::refine_and_evaluate(d, spec, passes, stack, work, n)?;
-    reverse::correct(d, spec, stack, work, n)?;
-    work.pull(d, stack, n, spec.recompute_statistics(), At::Reconstruction, 0, sgd)
-}
 
-/// Whether one block of the sweep is the field's fused `inverse_vjp`: besides what all fused operations ask for, no image coupled
-/// to another by the statistics and no extra pass.
-pub(super) fn fuses(spec: &SweepSpec, passes: usize) -> bool {
-    spec.fuses() && spec.reverse_statistics() == Statistics::Saved && passes == 0
-}
+    /// Whether one block of the sweep is the field's fused `inverse_vjp`: besides what all fused operations ask for, no image coupled
+    /// to another by the statistics and no extra pass.
+    pub(super) fn fuses_inverse(&self, passes: usize) -> bool {
+        self.spec.fuses() && self.spec.reverse_statistics() == Statistics::Saved && passes == 0
+    }
 
-/// One block by [`Field::inverse_vjp`].
-pub(super) fn fused_step<D: Device, F: Field<D>>(
-    d: &D,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-    n: usize,
-    carry: Carry,
-    sgd: Sgd<'_, D::Buffer>,
-) -> Result<()> {
-    let Work { x, x_rec, grad, caches, spare, grads, scratch, errors, verdict, .. } = work;
-    let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
-    let errors = errors.as_mut().expect(errors::MEASURED);
-    let Step { h, first, .. } = stack.step(d, n, Statistics::Saved, spare)?;
-    let slot = n % grads.slots.len();
-    let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[slot]);
-    let local = (&mut *errors, errors::row(n));
-    F::inverse_vjp(d, h, carry, first.theta, first.stats, x, x_rec, local, cache, grad, grad_theta, scratch)?;
-    d.judge(errors, errors::row(n), verdict)?;
-    grads.end(d, stack, n, Sgd { loss: verdict, ..sgd })
+    /// One block by [`Field::inverse_vjp`].
+    pub(super) fn fused_step(&mut self, n: usize, carry: Carry, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+        let Self { d, stack, work, .. } = self;
+        let Work { x, x_rec, grad, caches, spare, grads, scratch, errors, verdict, .. } = &mut **work;
+        let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
+        let errors = errors.as_mut().expect(errors::MEASURED);
+        let Step { h, first, .. } = stack.step(*d, n, Statistics::Saved, spare)?;
+        let slot = n % grads.slots.len();
+        let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[slot]);
+        let local = (&mut *errors, errors::row(n));
+        F::inverse_vjp(*d, h, carry, first.theta, first.stats, x, x_rec, local, cache, grad, grad_theta, scratch)?;
+        d.judge(errors, errors::row(n), verdict)?;
+        grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd })
+    }
 }

@@ -306,80 +306,74 @@ impl SweepSpec {
     }
 }
 
-/// Takes `work.x` from x_0 to x_N. Running statistics move, and only here.
-///
-/// # Errors
-/// Whatever the device reports.
-pub fn forward<D: Device, F: Field<D>>(
-    d: &D,
-    spec: &SweepSpec,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-) -> Result<()> {
-    match spec.gradient {
-        Gradient::Backprop => backprop::forward(d, stack, work),
-        Gradient::Checkpoint => checkpoint::forward(d, spec, stack, work),
-        Gradient::Adjoint | Gradient::Corrected | Gradient::Coded | Gradient::Auto => {
-            coded::forward(d, spec, stack, work)
+/// A stack, what a pass over it works with, and how its gradient is computed.
+pub struct Sweep<'a, D: Device, F: Field<D>> {
+    /// What computes.
+    pub d: &'a D,
+    /// How the gradient is computed.
+    pub spec: &'a SweepSpec,
+    /// The blocks.
+    pub stack: &'a mut Stack<D, F>,
+    /// The state, and all memory besides the blocks'.
+    pub work: &'a mut Work<D, F>,
+}
+
+impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
+    /// Takes `work.x` from x_0 to x_N. Running statistics move, and only here.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn forward(&mut self) -> Result<()> {
+        match self.spec.gradient {
+            Gradient::Backprop => self.backprop_forward(),
+            Gradient::Checkpoint => self.checkpoint_forward(),
+            Gradient::Adjoint | Gradient::Corrected | Gradient::Coded | Gradient::Auto => self.rebuilt_forward(),
         }
     }
-}
 
-/// Takes `work.x` from x_0 to x_N with running statistics and keeps nothing: evaluation.
-///
-/// # Errors
-/// Whatever the device reports.
-pub fn infer<D: Device, F: Field<D>>(d: &D, stack: &mut Stack<D, F>, work: &mut Work<D, F>) -> Result<()> {
-    work.ends_in_carry = false;
-    for n in 0..stack.steps() {
-        advance(d, stack, work, n, Statistics::Running)?;
+    /// Takes `work.x` from x_0 to x_N with running statistics and keeps nothing: evaluation.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn infer(&mut self) -> Result<()> {
+        self.work.ends_in_carry = false;
+        (0..self.stack.steps()).try_for_each(|n| self.advance(n, Statistics::Running))
     }
-    Ok(())
-}
 
-/// One step of `work.x`, in place.
-pub(crate) fn advance<D: Device, F: Field<D>>(
-    d: &D,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-    n: usize,
-    statistics: Statistics,
-) -> Result<()> {
-    let Work { x, caches, spare, scratch, .. } = work;
-    let mut step = stack.step(d, n, statistics, spare)?;
-    step.evaluate(d, x, &mut caches[0], scratch)?;
-    step.advance_acc(d, 1.0, &caches[0], x, scratch)
-}
-
-/// Takes `work.grad` from dL/dx_N to dL/dx_0 and the blocks' gradients into `work.grads`, applying `sgd` to each block as it
-/// completes if the updates are in the sweep: those below a block whose reconstruction was worth nothing stay as they are, as all
-/// do where `sgd.loss` is not finite; `work.verdict` is then NaN. Where the mode reconstructs, `work.x` ends as the reconstructed
-/// x_0.
-///
-/// # Errors
-/// Whatever the device reports.
-pub fn backward<D: Device, F: Field<D>>(
-    d: &D,
-    spec: &SweepSpec,
-    stack: &mut Stack<D, F>,
-    work: &mut Work<D, F>,
-    sgd: Sgd<'_, D::Buffer>,
-) -> Result<()> {
-    work.grads.clear(d)?;
-    d.copy(sgd.loss, &mut work.verdict)?;
-    match spec.gradient {
-        Gradient::Backprop => return backprop::backward(d, stack, work, sgd),
-        Gradient::Checkpoint => return checkpoint::backward(d, spec, stack, work, sgd),
-        Gradient::Adjoint | Gradient::Corrected | Gradient::Coded | Gradient::Auto => {}
+    /// One step of `work.x`, in place.
+    pub(crate) fn advance(&mut self, n: usize, statistics: Statistics) -> Result<()> {
+        let Self { d, stack, work, .. } = self;
+        let Work { x, caches, spare, scratch, .. } = &mut **work;
+        let mut step = stack.step(*d, n, statistics, spare)?;
+        step.evaluate(*d, x, &mut caches[0], scratch)?;
+        step.advance_acc(*d, 1.0, &caches[0], x, scratch)
     }
-    for n in (0..stack.steps()).rev() {
-        reverse::restart_at_anchor(d, spec, stack, work, n)?;
-        match work.ways[n] {
-            Way::Coded(slot) => coded::step(d, spec, stack, work, n, slot, sgd)?,
-            Way::Refined => corrected::step(d, spec, spec.fixed_point + auto::PASSES, stack, work, n, sgd)?,
-            Way::Reconstructed if spec.gradient == Gradient::Adjoint => adjoint::step(d, spec, stack, work, n, sgd)?,
-            Way::Reconstructed => corrected::step(d, spec, spec.fixed_point, stack, work, n, sgd)?,
+
+    /// Takes `work.grad` from dL/dx_N to dL/dx_0 and the blocks' gradients into `work.grads`, applying `sgd` to each block as it
+    /// completes if the updates are in the sweep: those below a block whose reconstruction was worth nothing stay as they are, as all
+    /// do where `sgd.loss` is not finite; `work.verdict` is then NaN. Where the mode reconstructs, `work.x` ends as the reconstructed
+    /// x_0.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn backward(&mut self, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+        self.work.grads.clear(self.d)?;
+        self.d.copy(sgd.loss, &mut self.work.verdict)?;
+        match self.spec.gradient {
+            Gradient::Backprop => return self.backprop_backward(sgd),
+            Gradient::Checkpoint => return self.checkpoint_backward(sgd),
+            Gradient::Adjoint | Gradient::Corrected | Gradient::Coded | Gradient::Auto => {}
         }
+        let passes = self.spec.fixed_point;
+        for n in (0..self.stack.steps()).rev() {
+            self.restart_at_anchor(n)?;
+            match self.work.ways[n] {
+                Way::Coded(slot) => self.coded_step(n, slot, sgd)?,
+                Way::Refined => self.corrected_step(n, passes + auto::PASSES, sgd)?,
+                Way::Reconstructed if self.spec.gradient == Gradient::Adjoint => self.adjoint_step(n, sgd)?,
+                Way::Reconstructed => self.corrected_step(n, passes, sgd)?,
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -8,7 +8,7 @@ use crate::memory::{Arena, Category};
 use crate::scheme::{HeunCotangents, Scheme, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
 use crate::sweep::errors::SUMS;
-use crate::sweep::{Gradient, LocalError, SweepSpec, Update, Way};
+use crate::sweep::{Gradient, LocalError, Sweep, SweepSpec, Update, Way};
 use crate::tensor::{Real, Tensor};
 
 /// Everything that a sweep works with besides the blocks. Allocated once, before the first step.
@@ -172,20 +172,22 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         let caches = self.caches.iter_mut().flat_map(StepCache::maps_mut);
         single.chain(optional).chain(heun).chain(stored).chain(caches).try_for_each(|map| map.set_batch(n))
     }
+}
 
-    /// Pulls `grad` back through step n at `x_n`, which is `at`, from cache number `cache`.
+impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
+    /// Pulls `work.grad` back through step n at `x_n`, which is `at`, from cache number `cache`.
     pub(super) fn pull(
         &mut self,
-        d: &D,
-        stack: &mut Stack<D, F>,
         n: usize,
         statistics: Statistics,
         at: At,
         cache: usize,
         sgd: Sgd<'_, D::Buffer>,
     ) -> Result<()> {
-        self.grads.begin(d, stack, n)?;
-        let Self { x, x_rec, grad, cotangents, caches, states, segment, spare, grads, scratch, .. } = self;
+        let Self { d, stack, work, .. } = self;
+        let Work { x, x_rec, grad, cotangents, caches, states, segment, spare, grads, scratch, verdict, .. } =
+            &mut **work;
+        grads.begin(*d, stack, n)?;
         let x = match at {
             At::X => x,
             At::Reconstruction => x_rec.as_ref().expect("reconstructing modes have one"),
@@ -193,10 +195,9 @@ impl<D: Device, F: Field<D>> Work<D, F> {
             At::Segment(i) => &segment[i],
         };
         let stages = stack.scheme.stages();
-        let step = stack.step(d, n, statistics, spare)?;
-        step.pull(d, x, &caches[cache], grad, grads.of_step(n, stages), cotangents.as_mut(), scratch)?;
-        let sgd = Sgd { loss: &self.verdict, ..sgd };
-        self.grads.end(d, stack, n, sgd)
+        let step = stack.step(*d, n, statistics, spare)?;
+        step.pull(*d, x, &caches[cache], grad, grads.of_step(n, stages), cotangents.as_mut(), scratch)?;
+        grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd })
     }
 }
 

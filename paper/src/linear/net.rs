@@ -10,7 +10,7 @@ use rewind::memory::{Arena, Category, padded_bytes};
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepSize};
 use rewind::shape::Shape;
-use rewind::sweep::{self, Gradient, SweepSpec, Update, Work};
+use rewind::sweep::{Gradient, Sweep, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
 
 const D: &Reference = &Reference;
@@ -81,7 +81,7 @@ impl LinearNet {
             D.upload(&transposed(*d, theta), &mut layer.convs[0])?;
         }
         D.upload(&identity(*d), &mut work.x)?;
-        sweep::forward(D, &SWEEP, stack, work)?;
+        Sweep { d: D, spec: &SWEEP, stack, work }.forward()?;
         let mut rows = vec![0.0; len];
         for (state, to) in work.states().iter().chain([&work.x]).zip(states.chunks_exact_mut(len)) {
             D.download(state, &mut rows)?;
@@ -100,7 +100,7 @@ impl LinearNet {
         let grad = loss_grad(&states[theta.len()..], target);
         D.upload(&transposed(*d, &grad), &mut work.grad)?;
         let sgd = Sgd { lr: unused, loss: unused, momentum: 0.0, weight_decay: 0.0 };
-        sweep::backward(D, &SWEEP, stack, work, sgd)?;
+        Sweep { d: D, spec: &SWEEP, stack, work }.backward(sgd)?;
         let mut columns = vec![0.0; len];
         for (slot, to) in work.grads.slots.iter().zip(grad_theta.chunks_exact_mut(len)) {
             D.download(&slot.convs[0], &mut columns)?;
