@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-
 use rewind::error::{Error, Result};
 use rewind_train::atomic::write_atomically;
 use rewind_train::log::Log;
 use rewind_train::pace::Clock;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// Tables and pictures are made anew at most so often while cells come in.
 const PUBLISH_EVERY: Duration = Duration::from_secs(10);

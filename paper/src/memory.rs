@@ -8,10 +8,6 @@ use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
-
-use super::cells::Cell;
-use super::method::{Method, evaluations};
 use rewind::data::{CHANNELS, IMAGE};
 use rewind::device::{Device, SgdStep};
 use rewind::error::{Error, Result};
@@ -23,6 +19,10 @@ use rewind::scheme::Scheme;
 use rewind_train::config::{DeviceChoice, RunConfig};
 use rewind_train::report::rss_peak_bytes;
 use rewind_train::terminal::INTERRUPTED;
+use serde::{Deserialize, Serialize};
+
+use super::cells::Cell;
+use super::method::{Method, evaluations};
 
 /// Classes of the head: CIFAR-10's.
 const CLASSES: usize = 10;

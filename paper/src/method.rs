@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use rewind::code::Bits;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec};
+use serde::{Deserialize, Serialize};
 
 /// Evaluations of f a block and training step, a VJP counted as two.
 pub(super) const fn evaluations(sweep: &SweepSpec) -> usize {

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use resvg::tiny_skia::{Pixmap, Transform};
-use resvg::usvg::{Options, Tree, fontdb::Database};
+use resvg::usvg::fontdb::Database;
+use resvg::usvg::{Options, Tree};
 
 /// Pixels of the PNG for one of the SVG, along each side: small text stays sharp on a dense screen.
 const SCALE: f32 = 2.0;

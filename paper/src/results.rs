@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use rewind::error::Result;
 use rewind_train::atomic::write_atomically;
+use serde_json::Value;
 
 /// The folder of an experiment.
 #[derive(Clone, Debug)]

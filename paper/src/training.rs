@@ -5,11 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Map, Value, json};
-
-use crate::cells::Cell;
-use crate::method::evaluations;
 use rewind::data::Dataset;
 use rewind::device::Device;
 use rewind::error::{Error, Result};
@@ -18,13 +13,17 @@ use rewind::memory::Bytes;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_train::budget;
 use rewind_train::checkpoint::{Checkpoint, DatasetId};
-use rewind_train::config::Block;
-use rewind_train::config::{DeviceChoice, RunConfig};
+use rewind_train::config::{Block, DeviceChoice, RunConfig};
 use rewind_train::folder::RunFolder;
 use rewind_train::log::Log;
 use rewind_train::progress::{EpochRow, Progress, best_epoch};
 use rewind_train::run::{Ending, Run};
 use rewind_train::settings::Settings;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use crate::cells::Cell;
+use crate::method::evaluations;
 
 /// What stem and head take of an image's time, in evaluations of a block.
 const ENDS_EVALUATIONS: f64 = 3.0;

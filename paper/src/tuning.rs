@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize};
-
-use super::cells::Cell;
-use super::training::{Runs, Trained, Training, Trains};
 use rewind::data::Dataset;
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind_train::log::Log;
+use serde::{Deserialize, Serialize};
+
+use super::cells::Cell;
+use super::training::{Runs, Trained, Training, Trains};
 
 /// A training run, and the one whose weights it starts from.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -8,8 +8,7 @@ use super::kernels::Kernels;
 use super::small_block::Limits;
 use super::version::CudaVersion;
 use super::{Cuda, conv};
-use crate::device::DeviceMemory;
-use crate::device::Math;
+use crate::device::{DeviceMemory, Math};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 

@@ -4,8 +4,8 @@
 use super::FirstSpec;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::field::chain::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
-use crate::field::chain::{Layout, Link, memory, passes};
+use crate::field::chain::memory::{self, ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
+use crate::field::chain::{Layout, Link, passes};
 use crate::field::{FieldBytes, Maps, Normalise, Tensors};
 use crate::init::Draw;
 use crate::memory::{Arena, Category};

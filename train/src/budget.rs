@@ -1,6 +1,5 @@
 //! What a run takes, before anything is taken: its network, its plan, and whether there is room.
 
-use crate::config::{NetKind, RunConfig};
 use rewind::code::Bits;
 use rewind::data::{Dataset, held_bytes};
 use rewind::device::Device;
@@ -10,6 +9,8 @@ use rewind::memory::{Bytes, Category, human};
 use rewind::net::NetSpec;
 use rewind::plan;
 use rewind::sweep::{Gradient, SweepSpec};
+
+use crate::config::{NetKind, RunConfig};
 
 /// The network that a config and a data set ask for.
 ///

@@ -12,6 +12,9 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use rewind::data::Dataset;
+use rewind::error::{Error, Result};
+use rewind::shape::Shape;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
@@ -20,9 +23,6 @@ use sha2::{Digest, Sha256};
 use super::atomic::write_atomically;
 use super::progress::Progress;
 use crate::config::RunConfig;
-use rewind::data::Dataset;
-use rewind::error::{Error, Result};
-use rewind::shape::Shape;
 
 /// Versions are `rewind-1`, `rewind-2`, ...; this program writes and reads the first.
 const FORMAT: (&str, u32) = ("rewind-", 1);

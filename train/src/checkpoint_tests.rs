@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use rewind::data::{IMAGE_LEN, Split};
+use rewind::scheme::Scheme;
 use safetensors::SafeTensors;
 
 use super::*;
 use crate::progress::tests::row;
-use rewind::data::{IMAGE_LEN, Split};
-use rewind::scheme::Scheme;
 
 fn state() -> RunState {
     let mut config = RunConfig { depth: 3, ..RunConfig::default() };

@@ -1,9 +1,10 @@
 //! Opens the device that was asked for and hands it to a job, which is generic over devices: the one place where a choice that
 //! the user made becomes a type.
 
+use rewind::cpu::Cpu;
+
 use crate::config::DeviceChoice;
 use crate::log::Log;
-use rewind::cpu::Cpu;
 #[cfg(feature = "cuda")]
 use rewind::cuda::Cuda;
 use rewind::device::Device;

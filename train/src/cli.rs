@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use rewind::error::{Error, Result};
+
 use crate::config::RunConfig;
 use crate::settings::Settings;
-use rewind::error::{Error, Result};
 
 /// Trains a deep residual network on CIFAR without storing its activations.
 #[derive(Clone, Debug, Default, clap::Parser)]

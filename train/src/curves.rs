@@ -9,11 +9,11 @@ use std::path::Path;
 
 use plotters::prelude::SeriesLabelPosition::{LowerRight, UpperRight};
 use plotters::prelude::*;
+use rewind::error::{Error, Result};
 
 use super::atomic::write_atomically;
 use super::progress::EpochRow;
 use crate::chart::{BLUE, Curve, Drawn, GREEN, Panel, VERMILLION};
-use rewind::error::{Error, Result};
 
 /// Width and height in pixels, shared by the panels.
 const SIZE: (u32, u32) = (1000, 420);

@@ -1,9 +1,9 @@
 //! Watching the drift: how far the reconstruction has come from what it reconstructs, and from where on training suffers.
 
+use rewind::sweep::SweepSpec;
 use serde::{Deserialize, Serialize};
 
 use super::progress::exact;
-use rewind::sweep::SweepSpec;
 
 /// Steps whose mean drift is judged: that of one batch alone varies.
 pub const WINDOW: u64 = 10;

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::config::Block;
-use crate::config::{NetKind, RunConfig, listed};
 use rewind::error::{Error, Result};
 use rewind::scheme::StepSize;
+
+use crate::config::{Block, NetKind, RunConfig, listed};
 
 /// The folder under which runs without `--out` land.
 const RUNS: &str = "runs";

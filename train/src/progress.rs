@@ -1,9 +1,9 @@
 //! How far a run has come: what a checkpoint must hold, beside the tensors, for a resumed run to go on to the same bits.
 
+use rewind::sweep::Way;
 use serde::{Deserialize, Serialize};
 
 use super::drift::DriftWatch;
-use rewind::sweep::Way;
 
 /// Where a run stands between two steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

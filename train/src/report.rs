@@ -4,17 +4,17 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::path::Path;
 
+use rewind::device::DeviceMemory;
+use rewind::error::{Error, Result};
+use rewind::memory::{Bytes, Category};
+use rewind::scheme::Scheme;
+use rewind::sweep::{Gradient, LocalError, Way};
 use serde::{Serialize, Serializer};
 
 use super::atomic::write_atomically;
 use super::drift::DriftWarning;
 use super::pace::Clock;
 use super::progress::EpochRow;
-use rewind::device::DeviceMemory;
-use rewind::error::{Error, Result};
-use rewind::memory::{Bytes, Category};
-use rewind::scheme::Scheme;
-use rewind::sweep::{Gradient, LocalError, Way};
 
 /// The first line of metrics.csv.
 const COLUMNS: &str = "epoch,train_loss,train_accuracy,test_loss,test_accuracy,learning_rate,epoch_seconds,\

@@ -5,6 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rewind::code::Bits;
+use rewind::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
+use rewind::device::{Device, SgdStep};
+use rewind::error::{Error, Result};
+use rewind::field::{Basic, Field};
+use rewind::memory::{Bytes, Category};
+use rewind::net::{BatchResult, Net, Pass, StepResult};
+use rewind::sweep::auto::PASSES;
+use rewind::sweep::{Gradient, Way};
+
 use super::atomic::write_atomically;
 use super::budget::{net_spec, planned};
 use super::checkpoint::{self, Checkpoint, DatasetId, RunState, saved_shape};
@@ -18,15 +28,6 @@ use super::report::{self, BlockReport, Summary, write_metrics};
 use super::start::start_from;
 use crate::config::RunConfig;
 use crate::schedule::learning_rate;
-use rewind::code::Bits;
-use rewind::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
-use rewind::device::{Device, SgdStep};
-use rewind::error::{Error, Result};
-use rewind::field::{Basic, Field};
-use rewind::memory::{Bytes, Category};
-use rewind::net::{BatchResult, Net, Pass, StepResult};
-use rewind::sweep::auto::PASSES;
-use rewind::sweep::{Gradient, Way};
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

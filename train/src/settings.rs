@@ -7,11 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::config::Block;
-use crate::config::{DeviceChoice, NetKind, RunConfig, listed};
-use crate::schedule::Schedule;
 use rewind::code::{Bits, CodedPass};
 use rewind::device::Math;
 use rewind::error::Error;
@@ -20,6 +15,10 @@ use rewind::memory::parse_bytes;
 use rewind::net::Stem;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::config::{Block, DeviceChoice, NetKind, RunConfig, listed};
+use crate::schedule::Schedule;
 
 /// What was given on the command line, or in a config file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, clap::Args)]

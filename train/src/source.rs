@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::config::SYNTHETIC;
-use crate::{cifar, synthetic};
 use rewind::data::Dataset;
 use rewind::error::Result;
+
+use crate::config::SYNTHETIC;
+use crate::{cifar, synthetic};
 
 /// Where CIFAR is looked for, and downloaded to, unless a folder is named.
 pub const DEFAULT_FOLDER: &str = "datasets";

@@ -1,11 +1,12 @@
 //! A net that starts from the weights of a checkpoint, as fine-tuning does: `--init-from`.
 
-use super::checkpoint::{Checkpoint, saved_shape};
-use crate::config::RunConfig;
 use rewind::device::Device;
 use rewind::error::Result;
 use rewind::field::Field;
 use rewind::net::{Net, SHARED};
+
+use super::checkpoint::{Checkpoint, saved_shape};
+use crate::config::RunConfig;
 
 /// Gives a new net the weights and running statistics of a checkpoint; the optimiser starts anew.
 ///

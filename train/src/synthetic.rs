@@ -8,7 +8,6 @@
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-
 use rewind::data::random::{Purpose, stream};
 use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Split};
 

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::Parser;
+use rewind::error::Error;
 
 use crate::cli;
-use rewind::error::Error;
 
 /// The shell's convention for a program that Ctrl-C stopped.
 pub const INTERRUPTED: u8 = 130;

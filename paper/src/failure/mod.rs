@@ -6,12 +6,6 @@ pub mod probe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde::{Deserialize, Serialize};
-
-use self::probe::{Probe, probe};
-use crate::cells::Cell;
-use crate::method::Method;
-use crate::training::{Runs, Trained, Training, Trains, Watch};
 use rewind::data::Dataset;
 use rewind::device::Device;
 use rewind::error::Result;
@@ -19,6 +13,12 @@ use rewind::field::Field;
 use rewind_train::drift::WINDOW;
 use rewind_train::log::Log;
 use rewind_train::run::Run;
+use serde::{Deserialize, Serialize};
+
+use self::probe::{Probe, probe};
+use crate::cells::Cell;
+use crate::method::Method;
+use crate::training::{Runs, Trained, Training, Trains, Watch};
 
 /// What a drift or an error counts as where it is larger, or no number: both lost their meaning long before.
 pub const MOST: f64 = 1e6;

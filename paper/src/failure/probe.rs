@@ -1,10 +1,5 @@
 //! How wrong a way to the gradient is at the weights that a run has just reached.
 
-use serde::{Deserialize, Serialize};
-
-use super::bounded;
-use crate::gradient::errors::distance;
-use crate::gradient::read::{Gradients, gradients};
 use rewind::data::augment::{Change, augment};
 use rewind::data::{Dataset, IMAGE_LEN};
 use rewind::device::Device;
@@ -13,6 +8,11 @@ use rewind::field::Field;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
 use rewind::sweep::{Gradient, SweepSpec, Update, Way};
+use serde::{Deserialize, Serialize};
+
+use super::bounded;
+use crate::gradient::errors::distance;
+use crate::gradient::read::{Gradients, gradients};
 
 /// A gradient compared with backprop's, at one set of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

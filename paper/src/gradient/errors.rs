@@ -1,11 +1,11 @@
 //! The distance of one gradient from another, in several measures.
 
+use rewind::net::Drift;
 use serde::{Deserialize, Serialize};
 
 use super::read::Gradient64;
 use crate::failure::bounded;
 use crate::method::Method;
-use rewind::net::Drift;
 
 /// How far a mode's gradient of the residual blocks' weights, g, is from exact backprop's, g*.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

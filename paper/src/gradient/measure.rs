@@ -3,14 +3,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-
-use super::errors::{Altered, ModeErrors, compare, distance};
-use super::read::{Gradient64, Gradients, gradients};
-use super::weights::Origin;
-use super::{GradientSpec, Precision};
-use crate::failure::bounded;
-use crate::method::Method;
 use rewind::code::CodedPass;
 use rewind::data::augment::augment;
 use rewind::data::{Dataset, EpochSpec, IMAGE_LEN, Place};
@@ -22,6 +14,14 @@ use rewind::plan;
 use rewind::reference::Reference;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_train::config::Block;
+use serde::{Deserialize, Serialize};
+
+use super::errors::{Altered, ModeErrors, compare, distance};
+use super::read::{Gradient64, Gradients, gradients};
+use super::weights::Origin;
+use super::{GradientSpec, Precision};
+use crate::failure::bounded;
+use crate::method::Method;
 
 /// What one cell gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,11 @@ pub mod measure;
 pub mod read;
 pub mod weights;
 
+use rewind::data::{CHANNELS, IMAGE};
+use rewind::net::{Body, NetSpec, Stem};
+use rewind::scheme::{Scheme, StepSize};
+use rewind::sweep::{BnStatistics, Masks, SweepSpec, Update};
+use rewind_train::config::Block;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,11 +17,6 @@ use self::measure::Measured;
 use self::weights::Weights;
 use crate::cells::Cell;
 use crate::method::Method;
-use rewind::data::{CHANNELS, IMAGE};
-use rewind::net::{Body, NetSpec, Stem};
-use rewind::scheme::{Scheme, StepSize};
-use rewind::sweep::{BnStatistics, Masks, SweepSpec, Update};
-use rewind_train::config::Block;
 
 /// What is measured: `auto` is not, since at one set of weights it is `corrected` or `coded`.
 pub fn modes() -> Vec<Method> {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use rewind::device::Device;
 use rewind::error::Result;
 use rewind::field::{Field, Tensors};
@@ -11,6 +9,7 @@ use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
 use rewind::tensor::{Real, Tensor};
 use rewind_train::checkpoint::{Checkpoint, saved_shape};
+use serde::{Deserialize, Serialize};
 
 /// Gamma of a basic block's second batch norm.
 const SECOND_GAMMA: &str = "bn2.weight";

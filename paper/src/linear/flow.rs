@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rewind::error::Result;
 use serde::{Deserialize, Serialize};
 
 use super::distance;
@@ -9,7 +10,6 @@ use super::limit::Limit;
 use super::net::LinearNet;
 use super::start::{Start, target, weights};
 use crate::cells::Cell;
-use rewind::error::Result;
 
 /// The limit has at least so many intervals.
 const LIMIT_INTERVALS: usize = 4096;

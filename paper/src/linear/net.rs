@@ -1,7 +1,5 @@
 //! The network of depth N and its exact gradient, by the sweeps that train every other net here.
 
-use super::matrix::transposed;
-use super::{identity, loss, loss_grad};
 use rewind::device::{Device, Sgd};
 use rewind::error::Result;
 use rewind::field::{Field, Linear};
@@ -12,6 +10,9 @@ use rewind::scheme::{Scheme, Stack, StackSpec, StepSize};
 use rewind::shape::Shape;
 use rewind::sweep::{Gradient, Sweep, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
+
+use super::matrix::transposed;
+use super::{identity, loss, loss_grad};
 
 const D: &Reference = &Reference;
 const SWEEP: SweepSpec = SweepSpec { update: Update::After, ..SweepSpec::new(Scheme::Euler, Gradient::Backprop) };

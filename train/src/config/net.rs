@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
-use super::RunConfig;
 use rewind::error::{Error, Result};
 use rewind::field::bottleneck::EXPANSION;
 use rewind::net::{Body, Stages};
 use rewind::scheme::Scheme;
+use serde::{Deserialize, Serialize};
+
+use super::RunConfig;
 
 /// Bounds far above any machine, so that no size overflows.
 const DEPTH_MAX: usize = 1_000_000;

@@ -4,7 +4,6 @@ use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-
 use rewind::memory::human;
 
 /// How a download shows itself, on standard error.

@@ -5,11 +5,11 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use rewind::error::Error;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use super::progress::Display;
-use rewind::error::Error;
 
 /// The longest wait for a name or a connection: a machine without a network should hear so in seconds.
 const REACH: Duration = Duration::from_secs(5);

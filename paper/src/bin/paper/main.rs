@@ -17,10 +17,9 @@ use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
+use common::Common;
 use rewind_paper::cells::Ending;
 use rewind_train::terminal::{self, INTERRUPTED};
-
-use common::Common;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 

@@ -3,8 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use rewind::error::Result;
-use rewind_train::config::Block;
-use rewind_train::config::{DeviceChoice, NetKind, RunConfig};
+use rewind_train::config::{Block, DeviceChoice, NetKind, RunConfig};
 use rewind_train::log::Log;
 use rewind_train::schedule::Schedule;
 use rewind_train::settings::Sizes;
