@@ -3,7 +3,7 @@
 
 use rewind::cpu::Cpu;
 
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, RunConfig};
 use crate::log::Log;
 #[cfg(feature = "cuda")]
 use rewind::cuda::Cuda;
@@ -25,39 +25,49 @@ pub trait Job {
     -> anyhow::Result<Self::Output>;
 }
 
-/// Has `job` done on the chosen device; `threads` are the CPU's, none means one a core. Where the choice is open, that is a GPU
-/// if there is a usable one; the log is told which, and why.
+/// What was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The device.
+    pub device: DeviceChoice,
+    /// How a GPU multiplies.
+    pub math: Math,
+    /// Threads of the CPU; none means one a core.
+    pub threads: Option<usize>,
+    /// Whether a GPU launches kernel by kernel, in place of recorded graphs.
+    pub eager: bool,
+}
+
+impl Wanted {
+    /// A device, with the default of all else.
+    pub fn new(device: DeviceChoice, threads: Option<usize>) -> Self {
+        Self { device, math: RunConfig::default().math, threads, eager: false }
+    }
+}
+
+/// Has `job` done on the chosen device. Where the choice is open, that is a GPU if there is a usable one; the log is told which, and
+/// why.
 ///
 /// # Errors
 /// If the device cannot be opened, and whatever the job reports.
-pub fn on_device<J: Job>(
-    choice: DeviceChoice,
-    math: Math,
-    threads: Option<usize>,
-    log: &mut Log,
-    job: J,
-) -> anyhow::Result<J::Output> {
-    match choice {
-        DeviceChoice::Cpu => job.on(&Cpu::new(threads)?, DeviceChoice::Cpu, log),
-        _ => on_gpu(choice, math, threads, log, job),
+pub fn on_device<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
+    match wanted.device {
+        DeviceChoice::Cpu => job.on(&Cpu::new(wanted.threads)?, DeviceChoice::Cpu, log),
+        _ => on_gpu(wanted, log, job),
     }
 }
 
 #[cfg(feature = "cuda")]
-fn on_gpu<J: Job>(
-    choice: DeviceChoice,
-    math: Math,
-    threads: Option<usize>,
-    log: &mut Log,
-    job: J,
-) -> anyhow::Result<J::Output> {
-    let ordinal = if let DeviceChoice::Cuda(ordinal) = choice { ordinal } else { 0 };
+fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
+    let Wanted { device, math, threads, eager } = wanted;
+    let ordinal = if let DeviceChoice::Cuda(ordinal) = device { ordinal } else { 0 };
     match Cuda::open(ordinal, math) {
-        Ok(gpu) => {
+        Ok(mut gpu) => {
+            gpu.set_eager(eager);
             log.note(&format!("GPU kernels: {} (embedded: {})", gpu.kernel_form(), rewind::cuda::ORIGIN));
             job.on(&gpu, DeviceChoice::Cuda(ordinal), log)
         }
-        Err(reason) if choice == DeviceChoice::Auto => {
+        Err(reason) if device == DeviceChoice::Auto => {
             log.note(&format!("on the CPU ({reason})"));
             job.on(&Cpu::new(threads)?, DeviceChoice::Cpu, log)
         }
@@ -66,15 +76,9 @@ fn on_gpu<J: Job>(
 }
 
 #[cfg(not(feature = "cuda"))]
-fn on_gpu<J: Job>(
-    choice: DeviceChoice,
-    _: Math,
-    threads: Option<usize>,
-    log: &mut Log,
-    job: J,
-) -> anyhow::Result<J::Output> {
-    match choice {
-        DeviceChoice::Auto => job.on(&Cpu::new(threads)?, DeviceChoice::Cpu, log),
+fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
+    match wanted.device {
+        DeviceChoice::Auto => job.on(&Cpu::new(wanted.threads)?, DeviceChoice::Cpu, log),
         _ => {
             let sentence = "this build has no CUDA device: build with the feature cuda, or give --device cpu";
             Err(Error::Usage(sentence.into()).into())

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rewind::cpu::Cpu;
-#[cfg(feature = "cuda")]
-use rewind::cuda::Cuda;
 use rewind::data::Dataset;
 use rewind::device::Device;
 use rewind::error::Error;
@@ -17,9 +15,9 @@ use rewind::plan;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_train::budget;
 use rewind_train::checkpoint::Checkpoint;
+use rewind_train::choose::{self, Wanted};
 use rewind_train::cli::{self, Cli};
-use rewind_train::config::Block;
-use rewind_train::config::{DeviceChoice, RunConfig};
+use rewind_train::config::{Block, DeviceChoice, RunConfig};
 use rewind_train::folder::{RunFolder, run_name};
 use rewind_train::log::{Log, LogKind};
 use rewind_train::progress::{Progress, best_epoch};
@@ -59,11 +57,10 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         log.note(&notice);
     }
 
-    let job = Job { cli, config, dataset: Arc::new(dataset), resumed, log };
-    match job.config.device {
-        DeviceChoice::Cpu => job.on_cpu(),
-        choice => job.on_gpu(choice),
-    }
+    let wanted = Wanted { device: config.device, math: config.math, threads: config.threads, eager: cli.eager };
+    // a plan is all that --plan prints
+    let mut opening = Log::new(LogKind::detect(cli.quiet || cli.plan));
+    choose::on_device(wanted, &mut opening, Job { cli, config, dataset: Arc::new(dataset), resumed, log })
 }
 
 /// What was found of this machine, a line each.
@@ -89,53 +86,18 @@ struct Job<'a> {
     log: Log,
 }
 
-impl Job<'_> {
-    fn on_cpu(self) -> anyhow::Result<ExitCode> {
-        let cpu = Cpu::new(self.config.threads)?;
-        self.on(&cpu)
-    }
+impl choose::Job for Job<'_> {
+    type Output = ExitCode;
 
-    /// On the GPU that was asked for; where the choice was left open, on the CPU if there is none, saying why.
-    #[cfg(feature = "cuda")]
-    fn on_gpu(mut self, choice: DeviceChoice) -> anyhow::Result<ExitCode> {
-        let ordinal = if let DeviceChoice::Cuda(ordinal) = choice { ordinal } else { 0 };
-        match Cuda::open(ordinal, self.config.math) {
-            Ok(mut gpu) => {
-                gpu.set_eager(self.cli.eager);
-                if !self.cli.plan {
-                    self.log.note(&format!("GPU kernels: {} (embedded: {})", gpu.kernel_form(), rewind::cuda::ORIGIN));
-                }
-                self.on(&gpu)
-            }
-            Err(reason) if choice == DeviceChoice::Auto => {
-                // a plan is all that --plan prints
-                if !self.cli.plan {
-                    self.log.note(&format!("on the CPU ({reason})"));
-                }
-                self.on_cpu()
-            }
-            Err(reason) => Err(reason.into()),
-        }
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    fn on_gpu(self, choice: DeviceChoice) -> anyhow::Result<ExitCode> {
-        match choice {
-            DeviceChoice::Auto => self.on_cpu(),
-            _ => Err(Error::Usage(
-                "this build has no CUDA device: build with the feature cuda, or give --device cpu".into(),
-            )
-            .into()),
-        }
-    }
-
-    fn on<D: Device<Real = f32>>(self, device: &D) -> anyhow::Result<ExitCode> {
+    fn on<D: Device<Real = f32>>(self, device: &D, _: DeviceChoice, _: &mut Log) -> anyhow::Result<ExitCode> {
         match self.config.block {
             Block::Basic => self.of::<D, Basic>(device),
             Block::Bottleneck => self.of::<D, Bottleneck>(device),
         }
     }
+}
 
+impl Job<'_> {
     fn of<D: Device<Real = f32>, F: Field<D>>(self, device: &D) -> anyhow::Result<ExitCode> {
         let Job { cli, mut config, dataset, resumed, mut log } = self;
         // a resumed run has what it was begun with

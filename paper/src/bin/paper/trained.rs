@@ -10,7 +10,7 @@ use rewind_paper::cells::{Cell, Cells, Ending};
 use rewind_paper::results::Results;
 use rewind_paper::training::{Runs, Training, Trains};
 use rewind_train::checkpoint::DatasetId;
-use rewind_train::choose::{self, Job};
+use rewind_train::choose::{self, Job, Wanted};
 use rewind_train::config::{DeviceChoice, RunConfig};
 use rewind_train::log::Log;
 use rewind_train::source::{self, Source};
@@ -149,14 +149,8 @@ impl Setting<'_> {
             config.validate()?;
             config.validate_for_data(self.images.dataset.train.len())?;
         }
-        let (device, threads) = (self.device, self.threads);
-        choose::on_device(
-            device,
-            RunConfig::default().math,
-            threads,
-            log,
-            OnDevice { setting: self, experiment, planned },
-        )
+        let wanted = Wanted::new(self.device, self.threads);
+        choose::on_device(wanted, log, OnDevice { setting: self, experiment, planned })
     }
 }
 

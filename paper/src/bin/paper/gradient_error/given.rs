@@ -102,7 +102,7 @@ pub fn run(
     let all = all.chain(seeds.map(|seed| (Precision::F32, Masks::Saved, seed))).filter(|(_, masks, _)| signs(*masks));
     let specs = all.map(spec).collect();
     let measurement = Measurement { path, checkpoint, specs, dataset, arguments, common, stop };
-    choose::on_device(arguments.device, arguments.math, arguments.threads, log, measurement)
+    choose::on_device(arguments.wanted(), log, measurement)
 }
 
 /// Everything that is settled before the device is opened.

@@ -20,6 +20,7 @@ use rewind_paper::gradient::GradientSpec;
 use rewind_paper::gradient::errors::ModeErrors;
 use rewind_paper::gradient::measure::Measured;
 use rewind_paper::gradient::weights::Weights;
+use rewind_train::choose::Wanted;
 use rewind_train::config::DeviceChoice;
 use rewind_train::log::Log;
 
@@ -124,6 +125,10 @@ pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static
 }
 
 impl Arguments {
+    fn wanted(&self) -> Wanted {
+        Wanted { math: self.math, ..Wanted::new(self.device, self.threads) }
+    }
+
     /// Images of a batch.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static
     recipe.validate()?;
     recipe.validate_for_data(there)?;
     let experiment = Experiment { arguments, common, form, seeds, depth_to, batch, recipe, images, stop };
-    choose::on_device(arguments.device, arguments.math, arguments.threads, log, experiment)
+    choose::on_device(arguments.wanted(), log, experiment)
 }
 
 /// Everything that is settled before the device is opened.

@@ -17,7 +17,7 @@ use rewind_paper::cells::{Cells, Ending};
 use rewind_paper::memory::MemorySpec;
 use rewind_paper::method::Method;
 use rewind_paper::results::Results;
-use rewind_train::choose::{self, Job};
+use rewind_train::choose::{self, Job, Wanted};
 use rewind_train::config::{DeviceChoice, RunConfig};
 use rewind_train::log::Log;
 use rewind_train::terminal::say;
@@ -108,13 +108,12 @@ impl Arguments {
 pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static AtomicBool) -> anyhow::Result<Ending> {
     if let Some(json) = &arguments.cell {
         let spec: MemorySpec = serde_json::from_str(json).context("--cell is for this program's own use")?;
-        let (device, threads) = (spec.device, spec.threads);
-        return choose::on_device(device, RunConfig::default().math, threads, log, OneCell { spec, stop });
+        return choose::on_device(Wanted::new(spec.device, spec.threads), log, OneCell { spec, stop });
     }
     arguments.validate()?;
     let seeds = common.seeds(QUICK_SEEDS, FULL_SEEDS)?;
     let job = Experiment { arguments, common, seeds, stop };
-    choose::on_device(arguments.device, RunConfig::default().math, arguments.threads, log, job)
+    choose::on_device(Wanted::new(arguments.device, arguments.threads), log, job)
 }
 
 /// What a process of its own does.
