@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
 use crate::error::Result;
-use crate::field::{Basic, Field, Maps, Normalise};
+use crate::field::{Basic, Evaluated, Field, Maps, Normalise};
 use crate::memory::{Arena, Category};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -148,6 +148,11 @@ pub struct Evaluation<'a, D: Device, F: Field<D> = Basic> {
 }
 
 impl<D: Device, F: Field<D>> Evaluation<'_, D, F> {
+    /// The same as read by what follows the evaluation.
+    fn at<'a>(&'a self, cache: &'a F::Cache) -> Evaluated<'a, D, F> {
+        Evaluated { theta: self.theta, stats: self.stats, cache }
+    }
+
     fn eval(&mut self, d: &D, x: &Tensor<D::Buffer>, cache: &mut F::Cache, scratch: &mut F::Scratch) -> Result<()> {
         F::eval(d, x, self.theta, self.stats, self.normalise.again(), cache, scratch)
     }
@@ -187,8 +192,7 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
     ) -> Result<()> {
         self.first.eval(d, x, &mut cache.first, scratch)?;
         if let (Some(stage), Some((y, second))) = (&mut self.second, &mut cache.second) {
-            let Evaluation { theta, stats, .. } = &self.first;
-            F::advance(d, x, self.h, theta, stats, &cache.first, y)?;
+            F::advance(d, x, self.h, self.first.at(&cache.first), y)?;
             stage.eval(d, y, second, scratch)?;
         }
         Ok(())
@@ -213,9 +217,9 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
         scratch: &mut F::Scratch,
     ) -> Result<()> {
         let h = sign * self.weight();
-        F::advance(d, x, h, self.first.theta, self.first.stats, &cache.first, y)?;
+        F::advance(d, x, h, self.first.at(&cache.first), y)?;
         if let (Some(stage), Some((_, second))) = (&self.second, &cache.second) {
-            F::advance_acc(d, h, stage.theta, stage.stats, second, y, scratch)?;
+            F::advance_acc(d, h, stage.at(second), y, scratch)?;
         }
         Ok(())
     }
@@ -233,9 +237,9 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
         scratch: &mut F::Scratch,
     ) -> Result<()> {
         let h = sign * self.weight();
-        F::advance_acc(d, h, self.first.theta, self.first.stats, &cache.first, x_acc, scratch)?;
+        F::advance_acc(d, h, self.first.at(&cache.first), x_acc, scratch)?;
         if let (Some(stage), Some((_, second))) = (&self.second, &cache.second) {
-            F::advance_acc(d, h, stage.theta, stage.stats, second, x_acc, scratch)?;
+            F::advance_acc(d, h, stage.at(second), x_acc, scratch)?;
         }
         Ok(())
     }
@@ -257,22 +261,22 @@ impl<D: Device, F: Field<D>> Step<'_, D, F> {
         cotangents: Option<&mut HeunCotangents<D>>,
         scratch: &mut F::Scratch,
     ) -> Result<()> {
-        let Evaluation { theta, stats, .. } = &self.first;
+        let at = self.first.at(&cache.first);
         let StepGrads { first: grads, second: grads_next } = grad_theta_acc;
         let (Some(stage), Some((y, cache_y)), Some(grads_next), Some(HeunCotangents { a_y, a_1 })) =
             (&self.second, &cache.second, grads_next, cotangents)
         else {
-            F::vjp_outer(d, grad, self.h, theta, stats, &cache.first, grads, scratch)?;
-            return F::vjp_inner(d, x, theta, stats, &cache.first, grads, grad, scratch);
+            F::vjp_outer(d, grad, self.h, at, grads, scratch)?;
+            return F::vjp_inner(d, x, at, grads, grad, scratch);
         };
         d.fill(0.0, a_y)?;
-        F::vjp_outer(d, grad, self.h / 2.0, stage.theta, stage.stats, cache_y, grads_next, scratch)?;
-        F::vjp_inner(d, y, stage.theta, stage.stats, cache_y, grads_next, a_y, scratch)?;
+        F::vjp_outer(d, grad, self.h / 2.0, stage.at(cache_y), grads_next, scratch)?;
+        F::vjp_inner(d, y, stage.at(cache_y), grads_next, a_y, scratch)?;
         d.copy(grad, a_1)?;
         d.axpby(self.h, a_y, self.h / 2.0, a_1)?;
         d.axpby(1.0, a_y, 1.0, grad)?;
-        F::vjp_outer(d, a_1, 1.0, theta, stats, &cache.first, grads, scratch)?;
-        F::vjp_inner(d, x, theta, stats, &cache.first, grads, grad, scratch)
+        F::vjp_outer(d, a_1, 1.0, at, grads, scratch)?;
+        F::vjp_inner(d, x, at, grads, grad, scratch)
     }
 }
 

@@ -8,7 +8,7 @@ use rewind::cpu::Cpu;
 use rewind::device::prelude::*;
 use rewind::device::{Activation, Sgd, SgdStep};
 use rewind::field::basic::BasicLinks;
-use rewind::field::{Basic, Chain, Field, FieldBytes, FieldScratch, Link, Links, Normalise, Tensors};
+use rewind::field::{Basic, Chain, Evaluated, Field, FieldBytes, FieldScratch, Link, Links, Normalise, Tensors};
 use rewind::host::HostBuffer;
 use rewind::init::{BlockPlace, Init};
 use rewind::memory::{Arena, Category};
@@ -146,9 +146,10 @@ fn vjp_agrees_with_central_differences<F: Field<Reference>>() {
         F::eval(D, x, theta, &mut stats, Normalise::Batch(None), &mut cache, &mut scratch).expect("eval");
         if in_place {
             D.copy(x, &mut y).expect("copy");
-            F::advance_acc(D, h, theta, &stats, &cache, &mut y, &mut scratch).expect("advance_acc");
+            F::advance_acc(D, h, Evaluated { theta, stats: &stats, cache: &cache }, &mut y, &mut scratch)
+                .expect("advance_acc");
         } else {
-            F::advance(D, x, h, theta, &stats, &cache, &mut y).expect("advance");
+            F::advance(D, x, h, Evaluated { theta, stats: &stats, cache: &cache }, &mut y).expect("advance");
         }
         read(D, &y).iter().zip(&a).map(|(y, a)| y * a).sum::<f64>()
     };
@@ -180,8 +181,9 @@ fn vjp_agrees_with_central_differences<F: Field<Reference>>() {
 
     // the VJP of x + h f, with the cotangent in place
     grad_theta.named_mut().for_each(|(_, grad)| D.fill(0.0, grad).expect("fill"));
-    F::vjp_outer(D, &grad, h, &theta, &stats, &cache, &mut grad_theta, &mut scratch).expect("outer");
-    F::vjp_inner(D, &x, &theta, &stats, &cache, &mut grad_theta, &mut grad, &mut scratch).expect("inner");
+    let at = Evaluated { theta: &theta, stats: &stats, cache: &cache };
+    F::vjp_outer(D, &grad, h, at, &mut grad_theta, &mut scratch).expect("outer");
+    F::vjp_inner(D, &x, at, &mut grad_theta, &mut grad, &mut scratch).expect("inner");
     let grads = std::iter::once(&grad).chain(grad_theta.named().map(|(_, tensor)| tensor));
     for ((name, v, difference), grad) in differences.into_iter().zip(grads) {
         let slope: f64 = read(D, grad).iter().zip(&v).map(|(g, v)| g * v).sum();

@@ -2,7 +2,7 @@
 //! operations.
 
 use super::chain::{Link, Links};
-use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors, apply_mask};
+use super::{Evaluated, Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors, apply_mask};
 use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
@@ -167,9 +167,7 @@ impl<D: Device> Field<D> for Basic {
         d: &D,
         x: &Tensor<D::Buffer>,
         h: f64,
-        theta: &BasicTheta<D::Buffer>,
-        stats: &BasicStats<D::Buffer>,
-        cache: &BasicCache<D::Buffer>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         y: &mut Tensor<D::Buffer>,
     ) -> Result<()> {
         d.norm_step(x, h, &cache.z2, &stats.bn2, &theta.bn2, y)
@@ -178,9 +176,7 @@ impl<D: Device> Field<D> for Basic {
     fn advance_acc(
         d: &D,
         h: f64,
-        theta: &BasicTheta<D::Buffer>,
-        stats: &BasicStats<D::Buffer>,
-        cache: &BasicCache<D::Buffer>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
@@ -191,9 +187,7 @@ impl<D: Device> Field<D> for Basic {
         d: &D,
         grad_f: &Tensor<D::Buffer>,
         scale: f64,
-        theta: &BasicTheta<D::Buffer>,
-        stats: &BasicStats<D::Buffer>,
-        cache: &BasicCache<D::Buffer>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         grad_theta_acc: &mut BasicTheta<D::Buffer>,
         scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
@@ -203,9 +197,7 @@ impl<D: Device> Field<D> for Basic {
     fn vjp_inner(
         d: &D,
         x: &Tensor<D::Buffer>,
-        theta: &BasicTheta<D::Buffer>,
-        stats: &BasicStats<D::Buffer>,
-        cache: &BasicCache<D::Buffer>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         grad_theta_acc: &mut BasicTheta<D::Buffer>,
         grad_x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut Scratch<D::Buffer>,

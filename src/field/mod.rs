@@ -83,6 +83,24 @@ fn apply_mask<D: Device>(
     if given { d.relu_replay(mask, stats, affine, z) } else { d.relu_mask(z, stats, affine, mask) }
 }
 
+/// A residual function at a point where it was evaluated: what its value and its VJP are made of.
+pub struct Evaluated<'a, D: Device, F: Field<D>> {
+    /// The weights.
+    pub theta: &'a F::Theta,
+    /// The statistics that it was normalised with.
+    pub stats: &'a F::Stats,
+    /// What the evaluation left.
+    pub cache: &'a F::Cache,
+}
+
+impl<D: Device, F: Field<D>> Clone for Evaluated<'_, D, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device, F: Field<D>> Copy for Evaluated<'_, D, F> {}
+
 /// Bytes of one residual function's memory, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FieldBytes {
@@ -169,9 +187,7 @@ pub trait Field<D: Device>: Sized + 'static {
         d: &D,
         x: &Tensor<D::Buffer>,
         h: f64,
-        theta: &Self::Theta,
-        stats: &Self::Stats,
-        cache: &Self::Cache,
+        at: Evaluated<'_, D, Self>,
         y: &mut Tensor<D::Buffer>,
     ) -> Result<()>;
 
@@ -179,9 +195,7 @@ pub trait Field<D: Device>: Sized + 'static {
     fn advance_acc(
         d: &D,
         h: f64,
-        theta: &Self::Theta,
-        stats: &Self::Stats,
-        cache: &Self::Cache,
+        at: Evaluated<'_, D, Self>,
         x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut Self::Scratch,
     ) -> Result<()>;
@@ -191,9 +205,7 @@ pub trait Field<D: Device>: Sized + 'static {
         d: &D,
         grad_f: &Tensor<D::Buffer>,
         scale: f64,
-        theta: &Self::Theta,
-        stats: &Self::Stats,
-        cache: &Self::Cache,
+        at: Evaluated<'_, D, Self>,
         grad_theta_acc: &mut Self::Theta,
         scratch: &mut Self::Scratch,
     ) -> Result<()>;
@@ -202,9 +214,7 @@ pub trait Field<D: Device>: Sized + 'static {
     fn vjp_inner(
         d: &D,
         x: &Tensor<D::Buffer>,
-        theta: &Self::Theta,
-        stats: &Self::Stats,
-        cache: &Self::Cache,
+        at: Evaluated<'_, D, Self>,
         grad_theta_acc: &mut Self::Theta,
         grad_x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut Self::Scratch,
@@ -223,7 +233,7 @@ pub trait Field<D: Device>: Sized + 'static {
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
         Self::eval(d, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
-        Self::advance_acc(d, h, theta, stats, cache, x, scratch)
+        Self::advance_acc(d, h, Evaluated { theta, stats, cache }, x, scratch)
     }
 
     /// The affine map of the batch norm that f ends in, from which the scale of its values is known before they are; none where f
@@ -268,9 +278,9 @@ pub trait Field<D: Device>: Sized + 'static {
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
         Self::eval(d, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
-        Self::advance_acc(d, h, theta, stats, cache, carry, scratch)?;
+        Self::advance_acc(d, h, Evaluated { theta, stats, cache }, carry, scratch)?;
         if coder.pass == CodedPass::Plain {
-            Self::advance_acc(d, h, theta, stats, cache, x, scratch)?;
+            Self::advance_acc(d, h, Evaluated { theta, stats, cache }, x, scratch)?;
         }
         Self::code_carry(d, h, &[Some(theta), None], coder, code, x, carry, scratch)
     }
@@ -292,8 +302,9 @@ pub trait Field<D: Device>: Sized + 'static {
         grad_theta.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
         d.decode(coder, code, x, scratch.idle().workspace)?;
         Self::eval(d, x, theta, stats, Normalise::Given, cache, scratch)?;
-        Self::vjp_outer(d, grad_x, h, theta, stats, cache, grad_theta, scratch)?;
-        Self::vjp_inner(d, x, theta, stats, cache, grad_theta, grad_x, scratch)
+        let at = Evaluated { theta, stats, cache };
+        Self::vjp_outer(d, grad_x, h, at, grad_theta, scratch)?;
+        Self::vjp_inner(d, x, at, grad_theta, grad_x, scratch)
     }
 
     /// The inverse Euler step and VJP of one block with given statistics: from `x = x_{n+1}` and `grad_x = dL/dx_{n+1}` to
@@ -316,16 +327,17 @@ pub trait Field<D: Device>: Sized + 'static {
     ) -> Result<()> {
         grad_theta.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
         Self::eval(d, x, theta, stats, Normalise::Given, cache, scratch)?;
-        Self::advance(d, x, -h, theta, stats, cache, x_rec)?;
+        Self::advance(d, x, -h, Evaluated { theta, stats, cache }, x_rec)?;
         d.squared_distance(x_rec, x, errors, at, scratch.idle().workspace)?;
         Self::eval(d, x_rec, theta, stats, Normalise::Given, cache, scratch)?;
-        Self::advance_acc(d, -h, theta, stats, cache, x, scratch)?;
+        Self::advance_acc(d, -h, Evaluated { theta, stats, cache }, x, scratch)?;
         d.squared_distance(x_rec, x, errors, at + 2, scratch.idle().workspace)?;
         if carry == Carry::Reconstruction {
             d.copy(x_rec, x)?;
         }
-        Self::vjp_outer(d, grad_x, h, theta, stats, cache, grad_theta, scratch)?;
-        Self::vjp_inner(d, x_rec, theta, stats, cache, grad_theta, grad_x, scratch)
+        let at = Evaluated { theta, stats, cache };
+        Self::vjp_outer(d, grad_x, h, at, grad_theta, scratch)?;
+        Self::vjp_inner(d, x_rec, at, grad_theta, grad_x, scratch)
     }
 
     /// One SGD step on one block.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Field, Normalise, Tensors};
+use super::{Evaluated, Field, Normalise, Tensors};
 use crate::device::{Device, Elementwise, Sgd};
 use crate::error::Result;
 use crate::init::{BlockPlace, Init};
@@ -135,7 +135,7 @@ impl<F: Field<Reference>> Bench<F> {
         let Self { x, y, theta, stats, cache, scratch, .. } = self;
         let normalise = if given { Normalise::Given } else { Normalise::Batch(None) };
         F::eval(D, x, theta, stats, normalise, cache, scratch)?;
-        F::advance(D, x, h, theta, stats, cache, y)?;
+        F::advance(D, x, h, Evaluated { theta, stats, cache }, y)?;
         read(y)
     }
 
@@ -175,9 +175,10 @@ fn derivatives<F: Field<Reference>>(map: Shape) -> Result<Vec<(String, f64)>> {
     let Bench { x, y, theta, grad, stats, cache, scratch } = &mut bench;
     grad.named_mut().try_for_each(|(_, grad)| D.fill(0.0, grad))?;
     write(&a, y)?;
-    F::vjp_outer(D, y, 1.0, theta, stats, cache, grad, scratch)?;
+    let at = Evaluated { theta, stats, cache };
+    F::vjp_outer(D, y, 1.0, at, grad, scratch)?;
     D.fill(0.0, y)?;
-    F::vjp_inner(D, x, theta, stats, cache, grad, y, scratch)?;
+    F::vjp_inner(D, x, at, grad, y, scratch)?;
     let mut pulled = vec![("x".to_string(), read(y)?)];
     for (name, tensor) in grad.named() {
         pulled.push((name.into(), read(tensor)?));

@@ -25,7 +25,7 @@ use std::marker::PhantomData;
 
 pub use self::link::{Layout, Link};
 use self::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
-use super::{Field, FieldBytes, FieldScratch, Idle, Maps, Normalise};
+use super::{Evaluated, Field, FieldBytes, FieldScratch, Idle, Maps, Normalise};
 use crate::device::Device;
 use crate::error::Result;
 use crate::init::{BlockPlace, Draw, Init};
@@ -202,9 +202,7 @@ impl<D: Device, L: Links> Field<D> for Chain<L> {
         d: &D,
         x: &Tensor<D::Buffer>,
         h: f64,
-        theta: &ChainTheta<D>,
-        stats: &ChainStats<D>,
-        cache: &ChainCache<D>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         y: &mut Tensor<D::Buffer>,
     ) -> Result<()> {
         passes::advance(d, x, h, theta, stats, cache, y)
@@ -213,9 +211,7 @@ impl<D: Device, L: Links> Field<D> for Chain<L> {
     fn advance_acc(
         d: &D,
         h: f64,
-        theta: &ChainTheta<D>,
-        stats: &ChainStats<D>,
-        cache: &ChainCache<D>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut FieldChainScratch<D>,
     ) -> Result<()> {
@@ -232,9 +228,7 @@ impl<D: Device, L: Links> Field<D> for Chain<L> {
         d: &D,
         grad_f: &Tensor<D::Buffer>,
         scale: f64,
-        theta: &ChainTheta<D>,
-        stats: &ChainStats<D>,
-        cache: &ChainCache<D>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         _grad_theta_acc: &mut ChainTheta<D>,
         scratch: &mut FieldChainScratch<D>,
     ) -> Result<()> {
@@ -244,9 +238,7 @@ impl<D: Device, L: Links> Field<D> for Chain<L> {
     fn vjp_inner(
         d: &D,
         x: &Tensor<D::Buffer>,
-        theta: &ChainTheta<D>,
-        stats: &ChainStats<D>,
-        cache: &ChainCache<D>,
+        Evaluated { theta, stats, cache }: Evaluated<'_, D, Self>,
         grad_theta_acc: &mut ChainTheta<D>,
         grad_x_acc: &mut Tensor<D::Buffer>,
         scratch: &mut FieldChainScratch<D>,
