@@ -1,4 +1,5 @@
-//! What can go wrong, in one sentence each: what, where, what was expected, what to do.
+//! What can go wrong, in one sentence each: what, where, what was expected, what to do. Settings stand in backticks by the names of their
+//! fields; a program with a command line puts its own words for them there.
 
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,7 @@ pub enum Error {
     },
 
     /// The machine refused the memory.
-    #[error("the machine has no room for {bytes} bytes at once; lower --batch, --channels or --depth, or see --plan")]
+    #[error("the machine has no room for {bytes} bytes at once; lower `batch`, `channels` or `depth`, or see `plan`")]
     OutOfMemory {
         /// Bytes asked for.
         bytes: u64,
@@ -92,7 +93,7 @@ pub enum Error {
 
     /// Training left the finite numbers.
     #[error(
-        "training left the finite numbers at epoch {epoch}, step {step} (loss {loss}): {place} went non-finite first; try a lower --lr, or more --fixed-point passes if the drift was high; the last checkpoint is kept"
+        "training left the finite numbers at epoch {epoch}, step {step} (loss {loss}): {place} went non-finite first; try a lower `lr`, or more `fixed_point` passes if the drift was high; the last checkpoint is kept"
     )]
     NotFinite {
         /// Epoch, counted from 1.
@@ -107,7 +108,7 @@ pub enum Error {
 
     /// The sweep could not rebuild a block, again and again.
     #[error(
-        "the sweep could not rebuild the state before block {block}{of_stage} in the last {sweeps} steps (local error {delta:.1e}, where 1 is as large as the state), so that blocks up to there were not trained: use --gradient auto or coded, which rebuild any net; the last checkpoint is kept"
+        "the sweep could not rebuild the state before block {block}{of_stage} in the last {sweeps} steps (local error {delta:.1e}, where 1 is as large as the state), so that blocks up to there were not trained: use `gradient` auto or coded, which rebuild any net; the last checkpoint is kept"
     )]
     Hopeless {
         /// The block, counted from 0.

@@ -66,13 +66,13 @@ impl Cpu {
             return Err(Error::Usage(format!("this machine has no {isa}")));
         }
         if threads == 0 {
-            return Err(Error::Usage("--threads 0 leaves nobody to compute: give 1 or more, or leave it out".into()));
+            return Err(Error::Usage("`threads` 0 leaves nobody to compute: give 1 or more, or leave it out".into()));
         }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("rewind-cpu-{i}"))
             .build()
-            .map_err(|e| Error::Usage(format!("cannot start the device's threads ({e}): give fewer --threads")))?;
+            .map_err(|e| Error::Usage(format!("cannot start the device's threads ({e}): give fewer `threads`")))?;
         Ok(Self { isa, pool })
     }
 
@@ -166,7 +166,7 @@ mod tests {
         let cpu = Cpu::with_isa(Isa::Portable, 1).expect("any machine");
         assert_eq!(cpu.name(), "cpu (portable, 1 thread)");
         assert_eq!(Cpu::new(Some(3)).expect("a device").threads(), 3);
-        assert!(Cpu::new(Some(0)).is_err_and(|e| e.to_string().contains("--threads 0")));
+        assert!(Cpu::new(Some(0)).is_err_and(|e| e.to_string().contains("`threads` 0")));
         let absent = Isa::ALL.into_iter().find(|isa| !isa.is_available()).expect("no machine has them all");
         assert!(Cpu::with_isa(absent, 1).is_err_and(|e| e.to_string().contains(&absent.to_string())));
     }

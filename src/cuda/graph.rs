@@ -37,7 +37,7 @@ fn record(stream: &Arc<CudaStream>, f: impl FnOnce() -> Result<()>) -> Result<Re
     launched?;
     let refused = |reason| Error::Device {
         what: "recording a step as a CUDA graph",
-        reason: format!("{reason}; --eager launches kernel by kernel"),
+        reason: format!("{reason}; `eager` launches kernel by kernel"),
     };
     match captured {
         Ok(Some(graph)) => Ok(Recording(graph)),

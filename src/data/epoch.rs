@@ -80,7 +80,7 @@ impl Batches {
     pub fn of_training(images: usize, batch: usize) -> Result<Self> {
         if batch == 0 || batch > images {
             return Err(Error::Usage(format!(
-                "a batch of {batch} images makes no sense for {images} training images: choose --batch from 1 to {images}"
+                "a batch of {batch} images makes no sense for {images} training images: choose `batch` from 1 to {images}"
             )));
         }
         Ok(Self { images, batch })

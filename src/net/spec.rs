@@ -30,11 +30,11 @@ impl Stages {
         if len != widths.len() {
             let found = widths.len();
             return Err(Error::Usage(format!(
-                "--blocks names {len} stages and --widths names {found}: give as many of the one as of the other"
+                "`blocks` names {len} stages and `widths` names {found}: give as many of the one as of the other"
             )));
         }
         if !(1..=STAGES_MAX).contains(&len) {
-            return Err(Error::Usage(format!("--blocks names {len} stages: give 1 to {STAGES_MAX}")));
+            return Err(Error::Usage(format!("`blocks` names {len} stages: give 1 to {STAGES_MAX}")));
         }
         let mut of = [(0, 0); STAGES_MAX];
         of.iter_mut().zip(blocks.iter().zip(widths)).for_each(|(of, (blocks, width))| *of = (*blocks, *width));

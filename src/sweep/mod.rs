@@ -264,43 +264,43 @@ impl SweepSpec {
         let refuse = |sentence: String| Err(Error::Usage(sentence));
         let gradient = self.gradient;
         if depth == 0 {
-            return refuse("--depth 0 leaves no residual block: give 1 or more".into());
+            return refuse("`depth` 0 leaves no residual block: give 1 or more".into());
         }
         if self.scheme == Scheme::Heun && depth < 2 {
-            return refuse("--scheme heun pairs neighbouring blocks and needs --depth 2 or more".into());
+            return refuse("`scheme` heun pairs neighbouring blocks and needs `depth` 2 or more".into());
         }
         if self.anchors == Some(0) {
-            return refuse("--anchors 0 would store no state ever: give 1 or more blocks, or leave it out".into());
+            return refuse("`anchors` 0 would store no state ever: give 1 or more blocks, or leave it out".into());
         }
         if self.checkpoint_every == Some(0) {
-            return refuse("--checkpoint-every 0 stores no state ever: give 1 or more blocks".into());
+            return refuse("`checkpoint_every` 0 stores no state ever: give 1 or more blocks".into());
         }
         if self.anchors.is_some() && !gradient.reconstructs() {
             return refuse(format!(
-                "--anchors restarts a reconstruction and --gradient {gradient} reconstructs nothing: leave it out, or use adjoint, corrected, coded or auto"
+                "`anchors` restarts a reconstruction and `gradient` {gradient} reconstructs nothing: leave it out, or use adjoint, corrected, coded or auto"
             ));
         }
         if self.fixed_point > 0 && !gradient.measures_errors() {
             return refuse(format!(
-                "--fixed-point repeats a reverse step and --gradient {gradient} has none: leave it out, or use adjoint, corrected or auto"
+                "`fixed_point` repeats a reverse step and `gradient` {gradient} has none: leave it out, or use adjoint, corrected or auto"
             ));
         }
         if self.code_room.is_some() && gradient != Gradient::Auto {
-            return refuse(format!("--code-room goes with --gradient auto, not {gradient}"));
+            return refuse(format!("`code_room` goes with `gradient` auto, not {gradient}"));
         }
         if self.masks == Masks::Saved && !gradient.reconstructs() {
             return refuse(format!(
-                "--masks saved is for what rebuilds states and --gradient {gradient} rebuilds none: leave it out, or use auto, coded, corrected or adjoint"
+                "`masks` saved is for what rebuilds states and `gradient` {gradient} rebuilds none: leave it out, or use auto, coded, corrected or adjoint"
             ));
         }
         if self.masks == Masks::Saved && self.bn_stats == BnStatistics::Batch {
             return refuse(
-                "--masks saved goes with what the forward pass kept, not with --bn-stats batch: use saved or hybrid"
+                "`masks` saved goes with what the forward pass kept, not with `bn_stats` batch: use saved or hybrid"
                     .into(),
             );
         }
         if self.checkpoint_every.is_some() && gradient != Gradient::Checkpoint {
-            return refuse(format!("--checkpoint-every goes with --gradient checkpoint, not {gradient}"));
+            return refuse(format!("`checkpoint_every` goes with `gradient` checkpoint, not {gradient}"));
         }
         Ok(())
     }

@@ -349,3 +349,35 @@ impl<'de> Deserialize<'de> for ByteSize {
         deserializer.deserialize_any(Visitor)
     }
 }
+
+/// A sentence of the library's with the settings in it by the names of their flags: "`fixed_point`" is "--fixed-point".
+pub fn with_flags(sentence: &str) -> String {
+    let mut parts = sentence.split('`');
+    let mut text = parts.next().unwrap_or_default().to_string();
+    while let Some(inside) = parts.next() {
+        let setting = inside.starts_with(|c: char| c.is_ascii_lowercase())
+            && inside.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        match (setting, parts.next()) {
+            (true, Some(after)) => text += &format!("--{}{after}", inside.replace('_', "-")),
+            (false, Some(after)) => text += &format!("`{inside}`{after}"),
+            (_, None) => text += &format!("`{inside}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_get_their_flags_names_and_nothing_else_changes() {
+        assert_eq!(
+            with_flags("`fixed_point` 3 goes with `gradient` auto"),
+            "--fixed-point 3 goes with --gradient auto"
+        );
+        for text in ["no setting at all", "a `File.txt` and `a b`", "an odd ` one", ""] {
+            assert_eq!(with_flags(text), text);
+        }
+    }
+}

@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use rewind::error::Error;
 
-use crate::cli;
+use crate::{cli, settings};
 
 /// The shell's convention for a program that Ctrl-C stopped.
 pub const INTERRUPTED: u8 = 130;
@@ -44,7 +44,7 @@ fn explain(error: &anyhow::Error) -> io::Result<()> {
             if let Error::PlanOverLimit { table, .. } = own {
                 write!(stderr, "{table}")?;
             }
-            writeln!(stderr, "error: {own}")
+            writeln!(stderr, "error: {}", settings::with_flags(&own.to_string()))
         }
         None => writeln!(stderr, "error: {error:#}"),
     }

@@ -9,6 +9,7 @@ use rewind::scheme::Scheme;
 use serde::{Deserialize, Serialize};
 
 use super::RunConfig;
+use crate::settings::with_flags;
 
 /// Bounds far above any machine, so that no size overflows.
 const DEPTH_MAX: usize = 1_000_000;
@@ -53,6 +54,14 @@ impl fmt::Display for Block {
     }
 }
 
+/// A refusal of the library's, in the flags' words.
+fn flagged(error: Error) -> Error {
+    match error {
+        Error::Usage(sentence) => Error::Usage(with_flags(&sentence)),
+        other => other,
+    }
+}
+
 impl RunConfig {
     pub(super) fn validate_net(&self) -> Result<()> {
         let refuse = |sentence: String| Err(Error::Usage(sentence));
@@ -65,7 +74,7 @@ impl RunConfig {
         let given = names.map(|name| if name == names[0] { listed(depths) } else { listed(channels) });
         let [(depth_flag, of_depth), (width_flag, of_width)] = [(names[0], &given[0]), (names[1], &given[1])];
         if staged {
-            Stages::new(blocks, widths)?;
+            Stages::new(blocks, widths).map_err(flagged)?;
             if depths.contains(&0) {
                 return refuse(format!(
                     "{depth_flag} {of_depth} leaves a stage without a residual block: give 1 or more"
@@ -77,7 +86,7 @@ impl RunConfig {
                 ));
             }
         }
-        depths.iter().try_for_each(|depth| self.sweep.validate(*depth))?;
+        depths.iter().try_for_each(|depth| self.sweep.validate(*depth)).map_err(flagged)?;
         if channels.contains(&0) {
             return refuse(format!("{width_flag} {of_width} leaves nothing to compute: give 1 or more"));
         }
