@@ -1,6 +1,6 @@
 //! The gradient of the residual stack: one file a gradient mode.
 //!
-//! [`forward`] takes x_0 to x_N and keeps what the mode stores; [`backward`] takes dL/dx_N to dL/dx_0 and on its way either
+//! [`Sweep::forward`] takes x_0 to x_N and keeps what the mode stores; [`Sweep::backward`] takes dL/dx_N to dL/dx_0 and on its way either
 //! updates each block as soon as its gradient is complete or leaves the gradients for later.
 
 mod adjoint;
