@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The default folder, or the one that REWIND_CIFAR10 names.
 fn cifar10() -> Option<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/cifar-10-batches-bin");
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/cifar-10-batches-bin");
     let folder = std::env::var_os("REWIND_CIFAR10").map_or(default, PathBuf::from);
     folder.join("test_batch.bin").exists().then_some(folder)
 }
