@@ -48,7 +48,7 @@ struct Arguments {
     /// euler or heun.
     #[arg(long, value_name = "SCHEME", default_value_t = Scheme::Euler, hide_possible_values = true)]
     scheme: Scheme,
-    /// Threads that compute [default: one a core]; each has some scratch.
+    /// Threads that compute [default: one per core]; each has some scratch.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Folder for memory.csv and memory.svg [default: bench/ in the target folder].

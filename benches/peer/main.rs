@@ -46,7 +46,7 @@ struct Options {
     /// Runs of each mode.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
-    /// Threads of both programs [default: one a core].
+    /// Threads of both programs [default: one per core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// Only what has this in its name, such as euler/16, heun, 32x32, memory, linear or images.

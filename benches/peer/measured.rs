@@ -13,7 +13,7 @@ pub struct Measured {
     pub setting: &'static str,
     pub threads: usize,
     pub steps: usize,
-    /// Median milliseconds a step.
+    /// Median milliseconds per step.
     pub step_ms: f64,
     /// Peak of resident memory of the whole process, as the system counts it.
     pub peak_rss_bytes: Option<u64>,

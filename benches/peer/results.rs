@@ -100,7 +100,7 @@ impl Results {
         let of = if round == 0 { "setting".into() } else { format!("round {round}") };
         let process = peak_rss_bytes.map_or(String::new(), |bytes| format!(", {} resident at peak", human(bytes)));
         println!(
-            "  {of:<9}{program:<7} {:<10}{step_ms:>9.1} ms a step, {steps} steps, threads {threads}{process}{}",
+            "  {of:<9}{program:<7} {:<10}{step_ms:>9.1} ms per step, {steps} steps, threads {threads}{process}{}",
             gradient.to_string(),
             if setting.is_empty() { String::new() } else { format!(" ({setting})") }
         );

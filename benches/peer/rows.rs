@@ -65,7 +65,7 @@ impl Net {
         format!("{scheme}/{channels}/{map}x{map}/{batch}/{depth}")
     }
 
-    /// A shape whose peer takes seconds a step.
+    /// A shape whose peer takes seconds per step.
     pub fn is_slow(&self) -> bool {
         self.map == 32 || self.depth >= 256
     }

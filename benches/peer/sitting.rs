@@ -186,7 +186,7 @@ impl Sitting<'_> {
         }
         let blocks: Vec<f64> = LINEAR_DEPTHS.iter().zip(&steps).map(|(d, ms)| median(ms) / *d as f64).collect();
         for (depth, (ms, all)) in LINEAR_DEPTHS.into_iter().zip(blocks.iter().zip(&steps)) {
-            println!("{depth:>10} blocks: {ms:.3} ms a block, {:.1} ms a step", median(all));
+            println!("{depth:>10} blocks: {ms:.3} ms per block, {:.1} ms per step", median(all));
             self.results.own(&narrow(Scheme::Euler, depth, 0.0).id(), "block", "ms", *ms, rounds)?;
         }
         let (low, high) = extent(&blocks);

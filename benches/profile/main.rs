@@ -91,7 +91,7 @@ fn run(arguments: &Arguments) -> std::result::Result<(), Box<dyn std::error::Err
             changes_no_bit(gradient)?;
         }
         let step = median_step(gradient, grain, if testing { 1 } else { STEPS })?;
-        println!("\n{gradient}, depth {DEPTH}, {grain}: {:.2} ms a step", step.total.as_secs_f64() * 1e3);
+        println!("\n{gradient}, depth {DEPTH}, {grain}: {:.2} ms per step", step.total.as_secs_f64() * 1e3);
         print!("{}", table::text(&step, &peak));
         csv.push_str(&table::csv(&format!("{gradient},{grain}"), &step, &peak));
     }

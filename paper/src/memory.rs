@@ -38,13 +38,13 @@ pub struct MemorySpec {
     pub depth: usize,
     /// Channels of the residual stack.
     pub channels: usize,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
     /// Decides weights and images; several seeds are several measurements.
     pub seed: u64,
     /// Where it is measured; never [`DeviceChoice::Auto`].
     pub device: DeviceChoice,
-    /// The CPU's threads; none means one a core.
+    /// The CPU's threads; none means one per core.
     pub threads: Option<usize>,
     /// The device's own name for itself, which a result belongs to.
     pub device_name: String,

@@ -91,7 +91,7 @@ pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &
     let extra = held_bytes(dataset);
     let advice = match plan::largest_depth::<D, F>(d, &spec, extra, limit) {
         Some(depth) if config.net == NetKind::Staged => {
-            format!("what fits is a net of at most {depth} residual blocks a stage (--blocks)")
+            format!("what fits is a net of at most {depth} residual blocks per stage (--blocks)")
         }
         Some(depth) => format!("the largest depth that fits is --depth {depth}"),
         None => "not even the shallowest net fits; lower --batch or --channels".into(),

@@ -32,7 +32,7 @@ pub struct Wanted {
     pub device: DeviceChoice,
     /// How a GPU multiplies.
     pub math: Math,
-    /// Threads of the CPU; none means one a core.
+    /// Threads of the CPU; none means one per core.
     pub threads: Option<usize>,
     /// Whether a GPU launches kernel by kernel, in place of recorded graphs.
     pub eager: bool,

@@ -111,7 +111,7 @@ pub struct RunConfig {
     pub init_from: Option<String>,
     /// Passes over the training set; none until the data set is known.
     pub epochs: Option<usize>,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
     /// Learning rate before any drop.
     pub lr: f64,
@@ -131,7 +131,7 @@ pub struct RunConfig {
     pub device: DeviceChoice,
     /// How a GPU multiplies.
     pub math: Math,
-    /// Threads that compute; none means one a core.
+    /// Threads that compute; none means one per core.
     pub threads: Option<usize>,
     /// Bytes that the memory plan may not exceed.
     pub memory_limit: Option<u64>,

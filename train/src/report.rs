@@ -63,7 +63,7 @@ pub struct Summary {
     pub depth: usize,
     /// Channels of the widest.
     pub channels: usize,
-    /// Images a step.
+    /// Images per step.
     pub batch: usize,
     /// The seed.
     pub seed: u64,
@@ -77,7 +77,7 @@ pub struct Summary {
     pub best_test_accuracy: Option<f64>,
     /// Mean training loss of the last epoch.
     pub train_loss: Option<f64>,
-    /// Median seconds a step, in this session. A GPU's steps are not timed singly: each counts as the mean of those between
+    /// Median seconds per step, in this session. A GPU's steps are not timed singly: each counts as the mean of those between
     /// two looks at their results.
     pub step_seconds_median: Option<f64>,
     /// Training images a second, in this session.
@@ -205,7 +205,7 @@ impl fmt::Display for FinalTable<'_> {
         }
         let mut time = format!("{} for {} steps", Clock(*seconds), s.steps);
         if let Some(step) = s.step_seconds_median {
-            write!(time, ", {:.1} ms a step (median)", 1e3 * step)?;
+            write!(time, ", {:.1} ms per step (median)", 1e3 * step)?;
         }
         if let Some(speed) = s.images_per_second {
             write!(time, ", {speed:.0} images/s")?;
@@ -343,7 +343,7 @@ mod tests {
         for expected in [
             "test accuracy       50.00 % at the end (epoch 3)\n",
             "best test accuracy  51.25 % after epoch 2, chosen on test data\n",
-            "time                1:15 for 585 steps, 125.0 ms a step (median), 2048 images/s\n",
+            "time                1:15 for 585 steps, 125.0 ms per step (median), 2048 images/s\n",
             "  state                   3.00\n",
             "  stored backprop        30.00   activations at this depth, 10.0 times as many\n",
         ] {

@@ -102,7 +102,7 @@ pub struct Settings {
     /// Passes over the training set [default: 90; synthetic: 5].
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub epochs: Option<usize>,
-    /// Images a step [default: 256].
+    /// Images per step [default: 256].
     #[arg(long, value_name = "N", help_heading = "Training")]
     pub batch: Option<usize>,
     /// Learning rate [default: 0.1].
@@ -133,7 +133,7 @@ pub struct Settings {
     /// A GPU's products: tf32 or fp32 [default: tf32].
     #[arg(long, value_name = "MATH", hide_possible_values = true, help_heading = "Machine")]
     pub math: Option<Math>,
-    /// Threads that compute [default: one a core].
+    /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub threads: Option<usize>,
     /// Refuse a run that plans more, e.g. 512MiB [default: no limit].

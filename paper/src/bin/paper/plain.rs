@@ -17,7 +17,7 @@ pub struct Plain {
     /// Learning rate.
     #[arg(long, value_name = "X", default_value_t = RunConfig::default().lr, allow_negative_numbers = true)]
     lr: f64,
-    /// Images a step.
+    /// Images per step.
     #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch)]
     batch: usize,
     /// Channels of every block.
@@ -26,7 +26,7 @@ pub struct Plain {
     /// auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
     device: DeviceChoice,
-    /// Threads that compute [default: one a core].
+    /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }

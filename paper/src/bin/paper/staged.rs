@@ -33,13 +33,13 @@ pub struct Staged {
     /// Residual function: basic or bottleneck.
     #[arg(long, value_name = "BLOCK", default_value_t = Block::Basic, hide_possible_values = true)]
     block: Block,
-    /// Images a step.
+    /// Images per step.
     #[arg(long, value_name = "N", default_value_t = BATCH)]
     batch: usize,
     /// auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
     device: DeviceChoice,
-    /// Threads that compute [default: one a core].
+    /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
@@ -50,7 +50,7 @@ impl Staged {
         self.widths.as_ref().map_or(usual.into(), |widths| widths.0.clone())
     }
 
-    /// A run on a net of so many residual blocks a stage, as far as these options decide it: weights tied, the learning rate on
+    /// A run on a net of so many residual blocks per stage, as far as these options decide it: weights tied, the learning rate on
     /// a cosine.
     pub fn config(&self, common: &Common, blocks: Vec<usize>) -> RunConfig {
         RunConfig {

@@ -75,7 +75,7 @@ pub struct Arguments {
     /// A GPU's products: tf32 or fp32.
     #[arg(long, value_name = "MATH", default_value = "tf32", hide_possible_values = true)]
     math: Math,
-    /// Threads that compute [default: one a core].
+    /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }

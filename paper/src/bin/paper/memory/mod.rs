@@ -67,7 +67,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     #[arg(default_value = "backprop,checkpoint,anchors-sqrt,adjoint,corrected,coded-1,coded-2,coded-4,coded-8,auto")]
     modes: Vec<Method>,
-    /// Images a step.
+    /// Images per step.
     #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch)]
     batch: usize,
     /// Channels of every block.
@@ -76,7 +76,7 @@ pub struct Arguments {
     /// auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
     device: DeviceChoice,
-    /// Threads that compute [default: one a core].
+    /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// What a process of its own is to measure, as JSON.
@@ -86,7 +86,7 @@ pub struct Arguments {
 
 const NOTES: &str = "\
 Every net is measured in a process of its own, some steps of it, once a seed; --seeds repeats all.
-Nets that take more than half of the free memory, or longer than --step-seconds a step, are planned
+Nets that take more than half of the free memory, or longer than --step-seconds per step, are planned
 only. --quick takes about 12 minutes on two cores. Seconds are this machine's, with whatever else it does
 at the time: measure on an idle one.";
 

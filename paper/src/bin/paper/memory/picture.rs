@@ -89,7 +89,7 @@ fn panels<'a>(svg: &'a mut String, rows: &[Row]) -> Drawn<'a> {
             // ticks are sums of their distance, and off by a bit
             let milliseconds = |value: &f64| format!("{}", (1e3 * value).round() / 1e3);
             let range: Range<f64> = 0.0..1.05 * longest;
-            panel(&caption, "milliseconds a step and block", &milliseconds, None).draw(
+            panel(&caption, "milliseconds per step and block", &milliseconds, None).draw(
                 &area(2),
                 &time[column],
                 x_of(&timed_depths),

@@ -31,7 +31,7 @@ fn of<'a>(done: &'a Done<'a>, method: Method) -> impl Iterator<Item = &'a (&'a R
     done.iter().filter(move |(run, _)| run.label.method == method)
 }
 
-/// A way's values over the seeds, by blocks a stage.
+/// A way's values over the seeds, by blocks per stage.
 fn by_blocks(done: &Done<'_>, method: Method, value: impl Fn(&Run, &Trained) -> Option<f64>) -> Vec<(usize, Spread)> {
     let mut blocks: Vec<usize> = of(done, method).map(|(run, _)| run.label.blocks).collect();
     blocks.sort_unstable();
@@ -74,7 +74,7 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
         let _ = write!(
             text,
             "\n{method}\n{:>14}  {:>28}  {:>28}  {:>10}  {:>8}  {:>11}  {:>12}",
-            "blocks a stage",
+            "blocks per stage",
             "test accuracy, %",
             "minus backprop, points",
             "drift",

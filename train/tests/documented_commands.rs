@@ -1,0 +1,52 @@
+//! Every command of `train_cifar` in the README and in `docs/` is understood, and makes a plan where it needs neither network nor an
+//! earlier run.
+
+#[path = "../../tests/support/cli.rs"]
+mod cli;
+
+use std::fs;
+use std::path::Path;
+
+use cli::Place;
+
+/// The words behind `train_cifar` of every line of a shell block that starts it.
+fn commands() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = fs::read_dir(root.join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|e| e == "md")).chain([root.join("README.md")]);
+    let mut all = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).expect("a page");
+        let mut shell = false;
+        for line in text.lines() {
+            match line {
+                "```sh" => shell = true,
+                "```" => shell = false,
+                _ if shell => {
+                    let line = line.split(" #").next().unwrap_or(line);
+                    let words = line.split_once("--bin train_cifar").or_else(|| line.split_once("release/train_cifar"));
+                    all.extend(words.map(|(_, words)| words.trim().trim_start_matches("-- ").to_string()));
+                }
+                _ => {}
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_documented_command_is_understood() {
+    let all = commands();
+    assert!(all.len() >= 8, "the documents have commands: {all:?}");
+    for words in all {
+        let place = Place::new();
+        // what comes before --help is read all the same
+        place.succeed(&format!("{words} --help"));
+        let elsewhere = ["--download", "--resume", "--init-from", "--device cuda"];
+        if !elsewhere.iter().any(|flag| words.contains(flag)) {
+            let plan = if words.contains("--plan") { "" } else { "--plan" };
+            let planned = place.succeed(&format!("{words} --data synthetic --device cpu {plan}"));
+            assert!(planned.stdout.contains("activations"), "{words}: {planned}");
+        }
+    }
+}
