@@ -1,0 +1,306 @@
+//! A run from start to end: epochs of steps, tests, checkpoints, and what is left in the run folder.
+
+mod leave;
+mod look;
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rewind::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
+use rewind::device::{Device, SgdStep};
+use rewind::error::Result;
+use rewind::field::{Basic, Field};
+use rewind::memory::{Bytes, Category};
+use rewind::net::{Net, Pass};
+use rewind::sweep::Gradient;
+
+use super::atomic::write_atomically;
+use super::budget::{net_spec, planned};
+use super::checkpoint::{Checkpoint, DatasetId, saved_shape};
+use super::flight::Flight;
+use super::folder::RunFolder;
+use super::log::{EpochExtent, Log};
+use super::progress::{EpochSums, Progress};
+use super::report::Summary;
+use super::start::start_from;
+use crate::config::RunConfig;
+use crate::schedule::learning_rate;
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs, or `--max-steps` steps, are done.
+    Done,
+    /// The user stopped it; the checkpoint says where.
+    Interrupted,
+}
+
+/// One training run on one device.
+pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
+    device: &'a D,
+    config: RunConfig,
+    dataset: DatasetId,
+    net: Net<D, F>,
+    /// What an epoch's table is drawn from, and the last epoch that was.
+    epochs: EpochSpec,
+    drawn: usize,
+    train: Batches,
+    test: Batches,
+    flight: Flight,
+    progress: Progress,
+    memory: Bytes,
+    planned: Bytes,
+    step_seconds: Vec<f64>,
+    /// The largest local error of a block that the last sweep that was looked at reconstructed.
+    local_error: Option<f64>,
+    /// Coded and refined blocks as last told.
+    told: Option<[usize; 2]>,
+    drifts: Vec<f64>,
+    images_trained: u64,
+    stop: &'a AtomicBool,
+}
+
+impl<'a, D: Device<Real = f32>> Run<'a, D> {
+    /// A run of a net of the paper's residual functions: see [`Run::build`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(
+        device: &'a D,
+        config: RunConfig,
+        dataset: Arc<Dataset>,
+        checkpoint: Option<&Checkpoint>,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        Self::build(device, config, dataset, checkpoint, stop)
+    }
+}
+
+impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
+    /// Takes all memory and draws the weights, or takes them from the checkpoint that the config starts from, or goes on from
+    /// `checkpoint`. `stop` ends the run after the step in which it turns true.
+    ///
+    /// # Errors
+    /// If the machine has no room, or a checkpoint is of another net or of other data.
+    pub fn build(
+        device: &'a D,
+        config: RunConfig,
+        dataset: Arc<Dataset>,
+        checkpoint: Option<&Checkpoint>,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        config.validate_for_data(dataset.train.len())?;
+        let id = DatasetId::of(&dataset);
+        let mut net = Net::<D, F>::build(device, net_spec(&config, &dataset), config.init, config.seed)?;
+        let mut progress = Progress::default();
+        if let Some(checkpoint) = checkpoint {
+            checkpoint.check_dataset(&id)?;
+            checkpoint.check_net(&config)?;
+            for (name, tensor) in net.checkpointed_mut() {
+                let values = checkpoint.tensor(&name, &saved_shape(tensor.shape()))?;
+                device.upload(&values, tensor)?;
+            }
+            progress = checkpoint.state().progress.clone();
+            if config.sweep.gradient == Gradient::Auto && !net.set_ways(&progress.ways) {
+                let problem = "its choice of coded blocks is of another net: use the checkpoint with its own settings";
+                return Err(checkpoint.error(problem.into()));
+            }
+        } else if let Some(file) = &config.init_from {
+            start_from(device, &Checkpoint::open(Path::new(file))?, &config, &mut net)?;
+        }
+        let planned = planned::<D, F>(device, &config, &dataset);
+        let mut memory = net.memory().clone();
+        memory.charge(Category::Data, held_bytes(&dataset));
+        let train = Batches::of_training(dataset.train.len(), config.batch)?;
+        let test = Batches { images: dataset.test.len(), ..train };
+        net.hold(device, dataset)?;
+        // room for every step, so that no step allocates; a run longer than this drops the later ones
+        let steps = config.epochs.unwrap_or(0).saturating_mul(train.count()).min(1 << 20);
+        let drifts = if config.sweep.gradient.reconstructs() { steps } else { 0 };
+        Ok(Self {
+            device,
+            dataset: id,
+            net,
+            epochs: EpochSpec { seed: config.seed, augment: config.augment },
+            drawn: 0,
+            train,
+            test,
+            flight: Flight::new(D::STEPS_AHEAD),
+            progress,
+            memory,
+            planned,
+            step_seconds: Vec::with_capacity(steps),
+            local_error: None,
+            told: None,
+            drifts: Vec::with_capacity(drifts),
+            images_trained: 0,
+            config,
+            stop,
+        })
+    }
+
+    /// Trains to the end and keeps the run folder up to date.
+    ///
+    /// # Errors
+    /// [`rewind::Error::NotFinite`] if the loss leaves the finite numbers, [`rewind::Error::Io`] if a file cannot be written; the last
+    /// checkpoint stays whole.
+    pub fn train(&mut self, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
+        self.train_to(self.config.epochs.unwrap_or(0), folder, log)
+    }
+
+    /// As [`Run::train`], but stops as if done when the run has done `epochs` epochs.
+    ///
+    /// # Errors
+    /// As for [`Run::train`].
+    pub fn train_to(&mut self, epochs: usize, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
+        // The checkpoint comes first: a folder with any file of a run in it can be resumed, whenever the machine stops.
+        self.save(folder)?;
+        write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
+        self.write_tables(folder)?;
+        self.tell_choice(log);
+        while self.progress.epoch < epochs.min(self.config.epochs.unwrap_or(0)) {
+            if !self.train_epoch(log)? {
+                self.save(folder)?;
+                // at the end of an epoch its row has the test
+                let test = if self.progress.step_in_epoch > 0 { self.test()? } else { None };
+                let interrupted = self.stop.load(Ordering::Relaxed);
+                let summary = self.summary(test);
+                summary.write(&folder.summary())?;
+                return Ok((if interrupted { Ending::Interrupted } else { Ending::Done }, summary));
+            }
+            self.save(folder)?;
+            self.write_tables(folder)?;
+            self.summary(None).write(&folder.summary())?;
+        }
+        let summary = self.summary(None);
+        // a session that trained nothing has no pace to tell: the summary of the one that did knows more
+        if !self.step_seconds.is_empty() || !folder.summary().exists() {
+            summary.write(&folder.summary())?;
+        }
+        Ok((Ending::Done, summary))
+    }
+
+    /// Trains what is left of the current epoch and tests; false if the run was stopped before the epoch was done.
+    fn train_epoch(&mut self, log: &mut Log) -> Result<bool> {
+        let Progress { epoch, step_in_epoch, .. } = self.progress;
+        let (epochs, steps) = (self.config.epochs.unwrap_or(0), self.train.count());
+        let number = epoch + 1;
+        let steps_after = ((epochs - number) * steps) as u64;
+        log.epoch_start(EpochExtent { epoch: number, epochs, done: step_in_epoch, steps, steps_after });
+        let sgd = self.sgd();
+        self.draw(number)?;
+        self.net.set_learning_rate(self.device, sgd.lr)?;
+        self.net.begin_pass(self.device, Pass::Train { table: number % TABLES }, step_in_epoch)?;
+        self.flight.begin();
+        loop {
+            let next = self.progress.step_in_epoch + self.flight.steps();
+            let asked = self.progress.global_step + self.flight.steps() as u64;
+            let over = next == steps
+                || self.stop.load(Ordering::Relaxed)
+                || self.config.max_steps.is_some_and(|max| asked >= max);
+            // A step of fewer images might pass where the one before it failed, and then be taken for that one.
+            let smaller = self.train.len(next) < self.config.batch;
+            if over || self.flight.is_full() || smaller || self.chooses_after(asked, next == steps) {
+                self.look(log)?;
+            }
+            if over {
+                break;
+            }
+            // what reconstruction would be worth in coded blocks is looked at once per epoch
+            match self.config.sweep.gradient == Gradient::Auto && next + 1 == steps {
+                false => self.net.ask_train_step(self.device, self.train.len(next), sgd)?,
+                true => self.net.ask_probing_step(self.device, self.train.len(next), sgd)?,
+            }
+            self.flight.add();
+            // the device has something to do meanwhile
+            if number < epochs {
+                self.draw(number + 1)?;
+            }
+        }
+        if self.progress.step_in_epoch < steps {
+            return Ok(false);
+        }
+        let Some(test) = self.test()? else { return Ok(false) };
+        let row = self.epoch_row(number, sgd.lr, test);
+        self.progress.history.push(row);
+        self.progress.epoch = number;
+        self.progress.step_in_epoch = 0;
+        self.progress.sums = EpochSums::default();
+        log.epoch_end(&row);
+        self.tell_choice(log);
+        Ok(true)
+    }
+
+    fn sgd(&self) -> SgdStep {
+        let RunConfig { lr, lr_schedule, lr_drop, momentum, weight_decay, epochs, .. } = &self.config;
+        let lr = learning_rate(*lr_schedule, *lr, lr_drop, self.progress.epoch + 1, epochs.unwrap_or(0));
+        SgdStep { lr, momentum: *momentum, weight_decay: *weight_decay }
+    }
+
+    /// Draws an epoch into its table, unless it was drawn before.
+    fn draw(&mut self, epoch: usize) -> Result<()> {
+        if self.drawn < epoch {
+            let epochs = self.epochs;
+            self.net.write_table(self.device, epoch % TABLES, |places| epochs.draw(epoch as u64, places))?;
+            self.drawn = epoch;
+        }
+        Ok(())
+    }
+
+    /// Mean loss and accuracy over the test images; none if the run was stopped before the last of them.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn test(&mut self) -> Result<Option<Test>> {
+        self.net.begin_pass(self.device, Pass::Test, 0)?;
+        self.flight.begin();
+        let (mut loss, mut correct, mut read) = (0.0, 0, 0);
+        while read < self.test.count() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let next = read + self.flight.steps();
+            if next < self.test.count() && !self.flight.is_full() {
+                self.net.ask_test_step(self.device, self.test.len(next))?;
+                self.flight.add();
+                continue;
+            }
+            for step in self.net.results(self.device, read, self.flight.steps())? {
+                loss += step.batch.loss * self.test.len(read) as f64;
+                correct += step.batch.correct;
+                read += 1;
+            }
+            self.flight.land();
+        }
+        let images = self.test.images;
+        Ok(Some(Test { loss: loss / images as f64, accuracy: correct as f64 / images as f64, images }))
+    }
+
+    /// The drift of every step of this session, up to some million; none in modes that reconstruct nothing.
+    pub fn drifts(&self) -> &[f64] {
+        &self.drifts
+    }
+
+    /// The network as the last step left it.
+    pub fn net(&self) -> &Net<D, F> {
+        &self.net
+    }
+
+    /// How far the run has come.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+}
+
+/// Mean loss and accuracy over the test images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Test {
+    /// Mean loss an image.
+    pub loss: f64,
+    /// Fraction classified correctly.
+    pub accuracy: f64,
+    /// Images tested.
+    pub images: usize,
+}
