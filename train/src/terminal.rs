@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser, ValueEnum};
+use clap_complete::Shell;
 use rewind::error::Error;
 
 use crate::{cli, settings};
@@ -15,7 +16,20 @@ pub const INTERRUPTED: u8 = 130;
 
 /// Parses the command line and starts. What fails is one sentence on standard error; a request that makes no sense exits with
 /// 2, what failed later with 1.
+///
+/// Besides what its help lists, every program prints completions for a shell (`PROGRAM completions bash`) and its manual page (`PROGRAM
+/// man`).
 pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).take(3).collect();
+    if let Some(text) = generated::<C>(&words) {
+        return match text.and_then(|text| say(&text)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = explain(&error);
+                ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
+            }
+        };
+    }
     let cli = match C::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
@@ -33,6 +47,33 @@ pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> Exi
             ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
         }
     }
+}
+
+/// What `completions SHELL` and `man` print; none for other words.
+fn generated<C: CommandFactory>(words: &[String]) -> Option<anyhow::Result<String>> {
+    let mut command = C::command();
+    let mut text = Vec::new();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["man"] => {
+            if let Err(error) = clap_mangen::Man::new(command).render(&mut text) {
+                return Some(Err(error.into()));
+            }
+        }
+        ["completions", shell] => match Shell::from_str(shell, true) {
+            Ok(shell) => {
+                let name = command.get_name().to_string();
+                clap_complete::generate(shell, &mut command, name, &mut text);
+            }
+            Err(_) => {
+                let shells: Vec<_> = Shell::value_variants().iter().map(Shell::to_string).collect();
+                let sentence =
+                    format!("{shell:?} is no shell that completions are made for: give one of {}", shells.join(", "));
+                return Some(Err(Error::Usage(sentence).into()));
+            }
+        },
+        _ => return None,
+    }
+    Some(String::from_utf8(text).context("the text is no UTF-8"))
 }
 
 /// One sentence on standard error; before it the table of a plan that is too large.

@@ -50,3 +50,17 @@ fn every_documented_command_is_understood() {
         }
     }
 }
+
+#[test]
+fn completions_and_the_manual_page_are_printed() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let printed = place.succeed(&format!("completions {shell}")).stdout;
+        assert!(printed.contains("train_cifar") && printed.contains("fixed-point"), "{shell}: {printed}");
+    }
+    let page = place.succeed("man").stdout;
+    assert!(page.contains(".TH") && page.contains("train_cifar"), "{page}");
+    let refused = place.run("completions tcsh");
+    assert_eq!(refused.code, Some(2), "{refused}");
+    assert!(refused.stderr.contains("zsh"), "{refused}");
+}
