@@ -5,6 +5,7 @@ use rewind::cpu::Cpu;
 
 use crate::config::{DeviceChoice, RunConfig};
 use crate::log::Log;
+use crate::settings::flagged;
 #[cfg(feature = "cuda")]
 use rewind::cuda::Cuda;
 use rewind::device::Device;
@@ -52,7 +53,7 @@ impl Wanted {
 /// If the device cannot be opened, and whatever the job reports.
 pub fn on_device<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
     match wanted.device {
-        DeviceChoice::Cpu => job.on(&Cpu::new(wanted.threads)?, DeviceChoice::Cpu, log),
+        DeviceChoice::Cpu => job.on(&Cpu::new(wanted.threads).map_err(flagged)?, DeviceChoice::Cpu, log),
         _ => on_gpu(wanted, log, job),
     }
 }
@@ -69,7 +70,7 @@ fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Ou
         }
         Err(reason) if device == DeviceChoice::Auto => {
             log.note(&format!("on the CPU ({reason})"));
-            job.on(&Cpu::new(threads)?, DeviceChoice::Cpu, log)
+            job.on(&Cpu::new(threads).map_err(flagged)?, DeviceChoice::Cpu, log)
         }
         Err(reason) => Err(reason.into()),
     }
@@ -78,7 +79,7 @@ fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Ou
 #[cfg(not(feature = "cuda"))]
 fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
     match wanted.device {
-        DeviceChoice::Auto => job.on(&Cpu::new(wanted.threads)?, DeviceChoice::Cpu, log),
+        DeviceChoice::Auto => job.on(&Cpu::new(wanted.threads).map_err(flagged)?, DeviceChoice::Cpu, log),
         _ => {
             let sentence = "this build has no CUDA device: build with the feature cuda, or give --device cpu";
             Err(Error::Usage(sentence.into()).into())

@@ -350,6 +350,15 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// A refusal of the engine's, in the flags' words: to be asked where the engine is called, since a refusal of this program's may hold
+/// what its user typed.
+pub fn flagged(error: Error) -> Error {
+    match error {
+        Error::Usage(sentence) => Error::Usage(with_flags(&sentence)),
+        other => other,
+    }
+}
+
 /// A sentence of the library's with the settings in it by the names of their flags: "`fixed_point`" is "--fixed-point".
 pub fn with_flags(sentence: &str) -> String {
     let mut parts = sentence.split('`');

@@ -85,7 +85,13 @@ fn explain(error: &anyhow::Error) -> io::Result<()> {
             if let Error::PlanOverLimit { table, .. } = own {
                 write!(stderr, "{table}")?;
             }
-            writeln!(stderr, "error: {}", settings::with_flags(&own.to_string()))
+            match own {
+                Error::OutOfMemory { .. } | Error::NotFinite { .. } | Error::Hopeless { .. } | Error::Device { .. } => {
+                    writeln!(stderr, "error: {}", settings::with_flags(&own.to_string()))
+                }
+                // in the flags' words already, or of paths, which are the user's
+                _ => writeln!(stderr, "error: {own}"),
+            }
         }
         None => writeln!(stderr, "error: {error:#}"),
     }

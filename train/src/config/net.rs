@@ -9,7 +9,7 @@ use rewind::scheme::Scheme;
 use serde::{Deserialize, Serialize};
 
 use super::RunConfig;
-use crate::settings::with_flags;
+use crate::settings::flagged;
 
 /// Bounds far above any machine, so that no size overflows.
 const DEPTH_MAX: usize = 1_000_000;
@@ -51,14 +51,6 @@ impl fmt::Display for Block {
             Self::Basic => "basic",
             Self::Bottleneck => "bottleneck",
         })
-    }
-}
-
-/// A refusal of the library's, in the flags' words.
-fn flagged(error: Error) -> Error {
-    match error {
-        Error::Usage(sentence) => Error::Usage(with_flags(&sentence)),
-        other => other,
     }
 }
 
@@ -115,7 +107,7 @@ impl RunConfig {
     pub fn body(&self) -> Result<Body> {
         let stages = match self.net {
             NetKind::Tiny => None,
-            NetKind::Staged => Some(Stages::new(&self.blocks, &self.widths)?),
+            NetKind::Staged => Some(Stages::new(&self.blocks, &self.widths).map_err(flagged)?),
         };
         Ok(Body { tied: self.tied, stages })
     }

@@ -27,6 +27,7 @@ use super::report::Summary;
 use super::start::start_from;
 use crate::config::RunConfig;
 use crate::schedule::learning_rate;
+use crate::settings::flagged;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         let planned = planned::<D, F>(device, &config, &dataset);
         let mut memory = net.memory().clone();
         memory.charge(Category::Data, held_bytes(&dataset));
-        let train = Batches::of_training(dataset.train.len(), config.batch)?;
+        let train = Batches::of_training(dataset.train.len(), config.batch).map_err(flagged)?;
         let test = Batches { images: dataset.test.len(), ..train };
         net.hold(device, dataset)?;
         // room for every step, so that no step allocates; a run longer than this drops the later ones
