@@ -7,7 +7,7 @@
 //   bn_grad_conv_acc      grad_x += conv^T(bn1's gradient from (grad_u, z1, sums1), w)
 // Mapping: grid (pixel tiles, channel tiles of 16, 32 or 64), 128 threads.
 // Shared: conv_tile.cuh's; 12 C bytes (the first two) or 16 C, dynamic; 1,024 bytes where there are sums.
-// Bound: tensor cores or FMA at 64 channels and more, L2 and shared memory at 16.    Oracle: src/fused.rs
+// Bound: tensor cores or FMA at 64 channels and more, L2 and shared memory at 16.    Oracle: src/device/fused.rs
 #include "epilogue.cuh"
 
 template <uint32_t NT, bool TF32>

@@ -43,20 +43,18 @@ relu_grad(float* __restrict__ grad, const float* __restrict__ y, uint64_t len) {
     });
 }
 
-// Activation of src/device/elementwise.rs, in its order.
-enum Activation : uint32_t { kRelu, kGelu, kSilu };
+// As src/cuda/elementwise.rs numbers them.
+enum Activation : uint32_t { kGelu, kSilu };
 
 // Phi, the standard normal law's distribution function.
 __device__ float phi(float x) { return 0.5f * erfcf(-x * 0.70710678f); }
 __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 __device__ float act(uint32_t kind, float x) {
-    if (kind == kRelu) return x < 0.0f ? 0.0f : x;
     return x * (kind == kGelu ? phi(x) : sigmoid(x));
 }
 
 __device__ float act_slope(uint32_t kind, float x) {
-    if (kind == kRelu) return x > 0.0f ? 1.0f : 0.0f;
     // phi' is the density, exp(-x^2/2) / sqrt(2 pi)
     if (kind == kGelu) return fmaf(x * 0.39894228f, expf(-0.5f * x * x), phi(x));
     const float s = sigmoid(x);

@@ -12,7 +12,7 @@
 // 768 + 12 C floats: 75 KB at two images of 10 x 10 x 16.
 // Workspace: two times [blocks][2][C] of sums, then on the way back [blocks][2][9 C C] of the weights' gradients and [blocks][4]
 // of local errors, forward [blocks][C] of the carry's squares.
-// Bound: shared memory's bandwidth, latency between grid barriers.    Oracle: src/fused.rs on src/reference
+// Bound: shared memory's bandwidth, latency between grid barriers.    Oracle: src/device/fused.rs on src/reference
 #include <cooperative_groups.h>
 
 #include <type_traits>

@@ -67,6 +67,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod field;
+mod field_report;
 pub mod host;
 pub mod init;
 pub mod mask;
@@ -81,4 +82,4 @@ pub mod sweep;
 pub mod tensor;
 
 pub use error::{Error, Result};
-pub use field::report::check;
+pub use field_report::{FieldReport, check};

@@ -65,7 +65,7 @@ fn first_block<D: Device, F: Field<D>>(first: &FirstSpec, plan: &mut Bytes) {
 }
 
 /// A residual stack and its sweep.
-fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &SweepSpec, plan: &mut Bytes) {
+pub(crate) fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &SweepSpec, plan: &mut Bytes) {
     let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
     let (depth, thetas) = (stack.depth as u64, stack.thetas() as u64);
     let steps = sweep.scheme.steps(stack.depth) as u64;

@@ -1,10 +1,8 @@
 //! The examples end well.
 
 #[path = "../examples/own_residual_function.rs"]
-#[allow(dead_code)]
 mod own_residual_function;
 #[path = "../examples/train_from_slices.rs"]
-#[allow(dead_code)]
 mod train_from_slices;
 
 macro_rules! runs {

@@ -100,33 +100,25 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + libm::expf(-x))
 }
 
-/// `act(x)`.
-fn act(act: Activation, x: f32) -> f32 {
-    match act {
-        Activation::Relu => {
-            if x < 0.0 {
-                0.0
-            } else {
-                x
-            }
-        }
-        Activation::Gelu => x * phi(x),
-        Activation::Silu => x * sigmoid(x),
-    }
+fn gelu(x: f32) -> f32 {
+    x * phi(x)
 }
 
-/// `act'(x)`.
-fn act_slope(act: Activation, x: f32) -> f32 {
+/// `gelu'(x)`: phi' is the density, `exp(-x^2/2) / sqrt(2 pi)`.
+fn gelu_slope(x: f32) -> f32 {
     /// 1 / sqrt(2 pi).
     const DENSITY: f32 = 0.398_942_3;
-    match act {
-        Activation::Relu => f32::from(u8::from(x > 0.0)),
-        Activation::Gelu => phi(x) + x * DENSITY * libm::expf(-0.5 * x * x),
-        Activation::Silu => {
-            let s = sigmoid(x);
-            s * (1.0 + x * (1.0 - s))
-        }
-    }
+    phi(x) + x * DENSITY * libm::expf(-0.5 * x * x)
+}
+
+fn silu(x: f32) -> f32 {
+    x * sigmoid(x)
+}
+
+/// `silu'(x)`.
+fn silu_slope(x: f32) -> f32 {
+    let s = sigmoid(x);
+    s * (1.0 + x * (1.0 - s))
 }
 
 /// Workspace of [`squared_distance`].
@@ -206,15 +198,25 @@ impl Elementwise for Cpu {
     }
 
     fn activate(&self, act: Activation, y: &mut Tensor) -> Result<()> {
-        each_chunk(self, y.values_mut(), |y, _| y.iter_mut().for_each(|y| *y = self::act(act, *y)));
+        let f = match act {
+            Activation::Relu => return self.relu(y),
+            Activation::Gelu => gelu,
+            Activation::Silu => silu,
+        };
+        each_chunk(self, y.values_mut(), |y, _| y.iter_mut().for_each(|y| *y = f(*y)));
         Ok(())
     }
 
     fn activate_grad(&self, act: Activation, x: &Tensor, grad: &mut Tensor) -> Result<()> {
+        let slope = match act {
+            Activation::Relu => return self.relu_grad(x, grad),
+            Activation::Gelu => gelu_slope,
+            Activation::Silu => silu_slope,
+        };
         check::equal("activate_grad", x.shape(), grad.shape())?;
         let x = x.values();
         each_chunk(self, grad.values_mut(), |grad, at| {
-            grad.iter_mut().zip(&x[at]).for_each(|(grad, x)| *grad *= act_slope(act, *x));
+            grad.iter_mut().zip(&x[at]).for_each(|(grad, x)| *grad *= slope(*x));
         });
         Ok(())
     }

@@ -14,6 +14,15 @@ fn distance_blocks(len: usize) -> usize {
     len.div_ceil(4 * THREADS).clamp(1, 1024)
 }
 
+/// The number of an activation in `kernels/elementwise.cu`; ReLU has kernels of its own.
+const fn kind(act: Activation) -> Option<u32> {
+    match act {
+        Activation::Relu => None,
+        Activation::Gelu => Some(0),
+        Activation::Silu => Some(1),
+    }
+}
+
 impl Elementwise for Cuda {
     fn fill(&self, value: f64, y: &mut Tensor) -> Result<()> {
         let len = y.shape().len();
@@ -44,13 +53,15 @@ impl Elementwise for Cuda {
     }
 
     fn activate(&self, act: Activation, y: &mut Tensor) -> Result<()> {
-        let (kind, len) = (act as u32, y.shape().len());
+        let Some(kind) = kind(act) else { return self.relu(y) };
+        let len = y.shape().len();
         launch!(self, "activate", &self.kernels.activate, over_fours(len), at(y), kind, len as u64)
     }
 
     fn activate_grad(&self, act: Activation, x: &Tensor, grad: &mut Tensor) -> Result<()> {
+        let Some(kind) = kind(act) else { return self.relu_grad(x, grad) };
         check::equal("activate_grad", x.shape(), grad.shape())?;
-        let (kind, len) = (act as u32, x.shape().len());
+        let len = x.shape().len();
         launch!(self, "activate_grad", &self.kernels.activate_grad, over_fours(len), at(grad), at(x), kind, len as u64)
     }
 

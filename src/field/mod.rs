@@ -5,7 +5,6 @@ pub mod basic;
 pub mod bottleneck;
 pub mod chain;
 pub mod linear;
-pub mod report;
 
 pub use basic::Basic;
 pub use bottleneck::Bottleneck;

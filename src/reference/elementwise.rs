@@ -37,29 +37,22 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// `act(x)`.
-fn act(act: Activation, x: f64) -> f64 {
-    match act {
-        Activation::Relu => {
-            if x < 0.0 {
-                0.0
-            } else {
-                x
-            }
-        }
-        Activation::Gelu => x * phi(x),
-        Activation::Silu => x * sigmoid(x),
-    }
+fn gelu(x: f64) -> f64 {
+    x * phi(x)
 }
 
-/// `act'(x)`.
-fn act_slope(act: Activation, x: f64) -> f64 {
-    match act {
-        Activation::Relu => f64::from(u8::from(x > 0.0)),
-        // Phi' is the density, exp(-x^2/2) / sqrt(2 pi)
-        Activation::Gelu => phi(x) + x * (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt(),
-        Activation::Silu => sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
-    }
+/// `gelu'(x)`: phi' is the density, `exp(-x^2/2) / sqrt(2 pi)`.
+fn gelu_slope(x: f64) -> f64 {
+    phi(x) + x * (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
+}
+
+fn silu(x: f64) -> f64 {
+    x * sigmoid(x)
+}
+
+/// `silu'(x)`.
+fn silu_slope(x: f64) -> f64 {
+    sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x)))
 }
 
 /// `[sum (x - y)^2, sum y^2]`.
@@ -111,13 +104,23 @@ impl Elementwise for Reference {
     }
 
     fn activate(&self, act: Activation, y: &mut Tensor) -> Result<()> {
-        y.values_mut().iter_mut().for_each(|y| *y = self::act(act, *y));
+        let f = match act {
+            Activation::Relu => return self.relu(y),
+            Activation::Gelu => gelu,
+            Activation::Silu => silu,
+        };
+        y.values_mut().iter_mut().for_each(|y| *y = f(*y));
         Ok(())
     }
 
     fn activate_grad(&self, act: Activation, x: &Tensor, grad: &mut Tensor) -> Result<()> {
+        let slope = match act {
+            Activation::Relu => return self.relu_grad(x, grad),
+            Activation::Gelu => gelu_slope,
+            Activation::Silu => silu_slope,
+        };
         check::equal("activate_grad", x.shape(), grad.shape())?;
-        grad.values_mut().iter_mut().zip(x.values()).for_each(|(grad, x)| *grad *= act_slope(act, *x));
+        grad.values_mut().iter_mut().zip(x.values()).for_each(|(grad, x)| *grad *= slope(*x));
         Ok(())
     }
 

@@ -3,11 +3,12 @@
 
 use std::fmt;
 
-use super::{Evaluated, Field, Normalise, Tensors};
 use crate::device::{Device, Elementwise, Sgd};
 use crate::error::Result;
+use crate::field::{Evaluated, Field, Normalise, Tensors};
 use crate::init::{BlockPlace, Init};
-use crate::memory::{Arena, Category, Memory, padded_bytes};
+use crate::memory::{Arena, Bytes, Category, Memory, padded_bytes};
+use crate::plan::residual_stack;
 use crate::reference::Reference;
 use crate::scheme::{Scheme, Stack, StackSpec, StepSize};
 use crate::shape::Shape;
@@ -229,13 +230,11 @@ fn drift<F: Field<Reference>>(map: Shape, depth: usize, gradient: Gradient) -> R
         tied: false,
     };
     let workspace = F::workspace(D, map).max(D.squared_distance_workspace(map));
-    let bytes = F::bytes(map);
-    // three kinds of weights a block, statistics twice, and some maps: a generous bound, since f64 on small maps is small
-    let line = padded_bytes::<f64>(1);
-    let block = 3 * bytes.theta + 2 * bytes.running + 2 * bytes.stats + 16 * line;
-    let rest =
-        4 * bytes.cache + 4 * bytes.scratch + 12 * padded_bytes::<f64>(map.len()) + padded_bytes::<f64>(workspace);
-    let arena = &mut Arena::new(D, (depth as u64 + 2) * block + rest)?;
+    let mut planned = Bytes::default();
+    residual_stack::<Reference, F>(&spec, &sweep, &mut planned);
+    // the workspace; the learning rate, and the loss
+    let more = [workspace, 1, 2].map(padded_bytes::<f64>);
+    let arena = &mut Arena::new(D, planned.total() + more.iter().sum::<u64>())?;
     let mut stack = Stack::<Reference, F>::new(arena, spec)?;
     for (layer, (theta, running)) in stack.theta.iter_mut().zip(&mut stack.running).enumerate() {
         F::initialise(D, Init::Plain, 0, BlockPlace { stage: 0, layer }, theta, running)?;
