@@ -4,7 +4,7 @@
 //!
 //! A block-step is one Euler step of the forward pass with measured statistics, `inverse_vjp`, and the block's update; or the same
 //! by a code, `code_step` and `decode_vjp`. Its floor is 7 passes over the state forward and 20 backward, or 9 and 15, in L2 where
-//! the working set fits and else in DRAM, or 5 evaluations on the tensor cores, or 4, whichever takes longer.
+//! the working set fits and else in DRAM, or 5 evaluations on the tensor cores by `mma.sync`, or 4, whichever takes longer.
 
 mod bed;
 
@@ -53,9 +53,11 @@ fn main() {
     let mut csv = String::from(HEADER);
     for (name, map) in SHAPES.into_iter().filter(|(name, _)| wanted(name)) {
         for (form, way) in Form::ALL.into_iter().flat_map(|form| Way::ALL.map(|way| (form, way))) {
-            let cuda = form.open();
-            if let Some(launches) = block_step(&emulator, &cuda, form, way, map) {
-                report(name, map, form, way, &launches, &mut csv);
+            for math in form.maths(map) {
+                let cuda = form.open(*math);
+                if let Some(launches) = block_step(&emulator, &cuda, form, way, map) {
+                    report(name, map, form, way, *math, &launches, &mut csv);
+                }
             }
         }
     }
@@ -81,8 +83,14 @@ impl Form {
         }
     }
 
-    fn open(self) -> Cuda {
-        let cuda = Cuda::open(0, Math::Tf32).expect("the emulator is a GPU");
+    /// The arithmetics that have kernels of their own for such a map.
+    fn maths(self, map: Shape) -> &'static [Math] {
+        let half = self == Form::Chained && map.c().is_multiple_of(64);
+        if half { &[Math::Tf32, Math::Fp16] } else { &[Math::Tf32] }
+    }
+
+    fn open(self, math: Math) -> Cuda {
+        let cuda = Cuda::open(0, math).expect("the emulator is a GPU");
         if self == Form::Chained { cuda.chained() } else { cuda }
     }
 }
@@ -165,7 +173,7 @@ fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, way: Way, map: Shape
     Some(emulator.launches().expect("the emulator answers"))
 }
 
-const HEADER: &str = "shape,form,way,launch,kernel,blocks,threads,tensor_mflop,fp32_mflop,unique_bytes,sectors_per_128_bytes,\
+const HEADER: &str = "shape,form,way,math,launch,kernel,blocks,threads,tensor_mflop,fp32_mflop,unique_bytes,sectors_per_128_bytes,\
                       conflict_share,barriers,bound_us,binding\n";
 
 /// Sectors for every 128 bytes that a warp asked for, on the worst line of a main loop; 4 is the least that whole rows take.
@@ -177,10 +185,10 @@ fn worst_sectors(counts: &LaunchCounts) -> f64 {
     main.map(|a| 128.0 * a.sectors as f64 / a.bytes as f64).fold(0.0, f64::max)
 }
 
-fn report(name: &str, map: Shape, form: Form, way: Way, launches: &[LaunchCounts], csv: &mut String) {
+fn report(name: &str, map: Shape, form: Form, way: Way, math: Math, launches: &[LaunchCounts], csv: &mut String) {
     let bytes = 4 * map.len() as u64;
     let in_cache = WORKING_SET * bytes <= u64::from(H100_SXM.l2_bytes);
-    println!("\n{name} {map}, {}, {}:", form.name(), way.name());
+    println!("\n{name} {map}, {}, {}, {math}:", form.name(), way.name());
     println!(
         "{:<34}{:>8}{:>12}{:>11}{:>13}{:>13}{:>11}{:>10}  binding",
         "kernel", "blocks", "tensor MF", "fp32 MF", "unique MiB", "sectors/128", "conflicts", "bound us"
@@ -212,7 +220,7 @@ fn report(name: &str, map: Shape, form: Form, way: Way, launches: &[LaunchCounts
         // writing to a string cannot fail
         let _ = writeln!(
             csv,
-            "{name},{},{},{i},{kernel},{},{},{tensor:.3},{fp32:.3},{},{sectors:.3},{conflicts:.4},{},{us:.3},{binding}",
+            "{name},{},{},{math},{i},{kernel},{},{},{tensor:.3},{fp32:.3},{},{sectors:.3},{conflicts:.4},{},{us:.3},{binding}",
             form.name(),
             way.name(),
             counts.launch.blocks(),
@@ -225,7 +233,8 @@ fn report(name: &str, map: Shape, form: Form, way: Way, launches: &[LaunchCounts
     let evaluation = 2 * Conv::SAME_3X3.flop(map, map.c());
     let passes = way.passes();
     let memory_us = (passes * bytes) as f64 / bandwidth * 1e6;
-    let math_us = (way.evaluations() * evaluation) as f64 / H100_SXM.tensor.tf32 * 1e6;
+    let peak = if math == Math::Fp16 { H100_SXM.tensor.f16 } else { H100_SXM.tensor.tf32 };
+    let math_us = (way.evaluations() * evaluation) as f64 / (peak * H100_SXM.mma_sync) * 1e6;
     let floor_us = memory_us.max(math_us);
     println!(
         "block-step: {} launches; unique bytes {:.2} of {passes} passes; bound {total_us:.1} us, {:.2} of the floor of \

@@ -6,9 +6,12 @@
 // the block's share, kAhead of them at a time. Shared: 3 W KiB for moments, 2 W KiB for gradient sums.
 // Everything else goes over the elements of a map (elements.cuh). All are bandwidth-bound.
 #include "elements.cuh"
+#include "peaks.cuh"
 
 // Pixels that a thread has in flight.
 constexpr int kAhead = 4;
+// Shares that a thread has in flight where one block reads all.
+constexpr uint32_t kTogether = 8;
 
 // Threads of a block along channels, for `groups` lanes' worth of them: a warp's, where there are as many.
 __device__ inline uint32_t channel_lanes(uint32_t groups) {
@@ -112,9 +115,16 @@ bn_finalize(float* __restrict__ mean, float* __restrict__ rstd, float* __restric
     const Share<1> share(parts, channels);
     Moments mine[1] = {};
     if (share.active)
-        for (uint32_t b = share.row; b < parts; b += share.height) {
-            const float* part = moments + (uint64_t(b) * channels + share.channel) * 3;
-            mine[0] = merged(mine[0], {part[0], part[1], part[2]});
+        for (uint32_t b = share.row; b < parts; b += kTogether * share.height) {
+            Moments some[kTogether];
+#pragma unroll
+            for (uint32_t i = 0; i < kTogether; i++) {
+                const uint32_t at = b + i * share.height;
+                const float* part = moments + (uint64_t(at) * channels + share.channel) * 3;
+                some[i] = at < parts ? Moments{part[0], part[1], part[2]} : Moments{0.0f, 0.0f, 0.0f};
+            }
+#pragma unroll
+            for (uint32_t i = 0; i < kTogether; i++) mine[0] = merged(mine[0], some[i]);
         }
     merge_rows<1>(share, mine, results, [](Moments a, Moments b) { return merged(a, b); });
     if (share.row != 0 || !share.active) return;
@@ -181,9 +191,10 @@ norm_step(float* y, const float* x, float h, const float* __restrict__ z, const 
 
 template <int W>
 __device__ inline void grad_sums_of(float* out, const float* grad_y, const float* z, const float* mean, const float* rstd,
-                                    uint32_t pixels, uint32_t channels, float2* results) {
+                                    uint32_t pixels, uint32_t channels, float2* results, const Peaks& peaks) {
     const Share<W> share(pixels, channels);
     float2 mine[W] = {};
+    uint32_t largest_grad = 0, largest_zhat = 0;
     if (share.active) {
         const Pack<W> means = load<W>(mean, share.channel), rstds = load<W>(rstd, share.channel);
         for (uint32_t p = share.begin + share.row; p < share.end; p += kAhead * share.height) {
@@ -202,22 +213,26 @@ __device__ inline void grad_sums_of(float* out, const float* grad_y, const float
                 for (int k = 0; k < W; k++) {
                     const float g = grads[a].v[k], zhat = (values[a].v[k] - means.v[k]) * rstds.v[k];
                     mine[k] = {fmaf(g, zhat, mine[k].x), mine[k].y + g};
+                    largest_grad = max(largest_grad, __float_as_uint(fabsf(g)));
+                    largest_zhat = max(largest_zhat, __float_as_uint(fabsf(zhat)));
                 }
         }
     }
+    if (peaks.grad) leave_peak(peaks.grad, largest_grad), leave_peak(peaks.zhat, largest_zhat);
     merge_rows<W>(share, mine, results, [](float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); });
     write_results<W>(share, results, out, channels);
 }
 
-// The block's share of sum g zhat and sum g, a channel: partial[(b C + c) 2 ..]. zhat = (z - mean) rstd.
+// The block's share of sum g zhat and sum g, a channel: partial[(b C + c) 2 ..]. zhat = (z - mean) rstd. And where asked for the
+// largest |g| and |zhat|.
 extern "C" __global__ void __launch_bounds__(256)
 bn_grad_sums_partial(float* __restrict__ partial, const float* __restrict__ grad_y, const float* __restrict__ z,
-                     const float* __restrict__ mean, const float* __restrict__ rstd, uint32_t pixels, uint32_t channels) {
+                     const float* __restrict__ mean, const float* __restrict__ rstd, uint32_t pixels, uint32_t channels, Peaks peaks) {
     __shared__ float2 results[4 * 256];
     if (channels % 4 == 0 && on_16_bytes(grad_y, z, mean, rstd))
-        grad_sums_of<4>(partial, grad_y, z, mean, rstd, pixels, channels, results);
+        grad_sums_of<4>(partial, grad_y, z, mean, rstd, pixels, channels, results, peaks);
     else
-        grad_sums_of<1>(partial, grad_y, z, mean, rstd, pixels, channels, results);
+        grad_sums_of<1>(partial, grad_y, z, mean, rstd, pixels, channels, results, peaks);
 }
 
 // sums_gamma = scale sum g zhat, sums_beta = scale sum g. Mapping as bn_finalize.
@@ -228,9 +243,15 @@ bn_grad_sums_total(float* __restrict__ sums_gamma, float* __restrict__ sums_beta
     const Share<1> share(parts, channels);
     float2 mine[1] = {};
     if (share.active)
-        for (uint32_t b = share.row; b < parts; b += share.height) {
-            const float2 part = reinterpret_cast<const float2*>(partial)[uint64_t(b) * channels + share.channel];
-            mine[0].x += part.x, mine[0].y += part.y;
+        for (uint32_t b = share.row; b < parts; b += kTogether * share.height) {
+            float2 some[kTogether];
+#pragma unroll
+            for (uint32_t i = 0; i < kTogether; i++) {
+                const uint32_t at = b + i * share.height;
+                some[i] = at < parts ? reinterpret_cast<const float2*>(partial)[uint64_t(at) * channels + share.channel] : float2{};
+            }
+#pragma unroll
+            for (uint32_t i = 0; i < kTogether; i++) mine[0].x += some[i].x, mine[0].y += some[i].y;
         }
     merge_rows<1>(share, mine, results, [](float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); });
     if (share.row == 0 && share.active) {

@@ -31,17 +31,6 @@ __device__ void norm_relu_conv_step_kernel(float* __restrict__ y, const float* _
     finish_pair(moved, distance, size, memory.result.warps[0]);
 }
 
-// The reverse step's next pass x' = x + h bn2(z2), with its distance from the reconstruction `rec`; x becomes x' where `correct`
-// says so, and else rec. No x: no pass.
-struct NextPass {
-    float* x;
-    const float* rec;
-    float h;
-    uint32_t correct;
-    PairSum left;
-};
-static_assert(sizeof(NextPass) == 48, "src/cuda/operand.rs declares the same");
-
 template <uint32_t NT, bool TF32>
 __device__ void norm_relu_conv_sums_kernel(float* __restrict__ z2, const NextPass& next, const float* __restrict__ grad,
                                            const Norm& norm2, const float* __restrict__ z1, const Norm& norm1,

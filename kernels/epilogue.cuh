@@ -17,6 +17,10 @@ struct Place {
     __device__ Place(uint32_t pixels, uint32_t channels)
         : first(blockIdx.x * kTilePixels), o0(blockIdx.y * NT), inside(min(kTilePixels, pixels - first)), channels(channels),
           column(threadIdx.x % (NT / 4) * 4) {}
+    // A tile that begins at this pixel, which may lie behind the map, and this channel.
+    __device__ Place(uint32_t first, uint32_t o0, uint32_t pixels, uint32_t channels)
+        : first(first), o0(o0), inside(first < pixels ? min(kTilePixels, pixels - first) : 0), channels(channels),
+          column(threadIdx.x % (NT / 4) * 4) {}
 
     // The thread's first channel.
     __device__ uint32_t channel() const { return o0 + column; }
@@ -39,6 +43,17 @@ struct PairSum {
     uint32_t* counter;
 };
 static_assert(sizeof(PairSum) == 24, "src/cuda/operand.rs declares the same");
+
+// The reverse step's next pass x' = x + h bn2(z2), with its distance from the reconstruction `rec`; x becomes x' where `correct`
+// says so, and else rec. No x: no pass.
+struct NextPass {
+    float* x;
+    const float* rec;
+    float h;
+    uint32_t correct;
+    PairSum left;
+};
+static_assert(sizeof(NextPass) == 48, "src/cuda/operand.rs declares the same");
 
 // out = the sums of `first` and `second` over all threads of the launch, by the block that comes last. `scratch`: 32 floats.
 __device__ inline void finish_pair(const PairSum& to, float first, float second, float* scratch) {
@@ -101,6 +116,9 @@ struct Norm4 {
     __device__ float4 step(float4 x, float h, float4 z) const {
         const float4 v = value(z);
         return {fmaf(h, v.x, x.x), fmaf(h, v.y, x.y), fmaf(h, v.z, x.z), fmaf(h, v.w, x.w)};
+    }
+    __device__ float4 zhat(float4 z) const {
+        return {(z.x - mean.x) * rstd.x, (z.y - mean.y) * rstd.y, (z.z - mean.z) * rstd.z, (z.w - mean.w) * rstd.w};
     }
     // sum + g zhat
     __device__ float4 times_zhat(float4 g, float4 z, float4 sum) const {

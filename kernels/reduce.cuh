@@ -19,9 +19,11 @@ static_assert(sizeof(Reduction) == 24, "src/cuda/operand.rs declares the same");
 struct MomentShares {
     using Total = Moments;
     uint32_t pixels;
+    // Pixels of a tile.
+    uint32_t each = kTilePixels;
 
     __device__ Moments load(float mean, float m2, uint32_t first_tile, uint32_t end_tile) const {
-        return {float(min(pixels, end_tile * kTilePixels) - first_tile * kTilePixels), mean, m2};
+        return {float(min(pixels, end_tile * each) - first_tile * each), mean, m2};
     }
     __device__ static Moments none() { return {0.0f, 0.0f, 0.0f}; }
     __device__ static Moments merge(Moments a, Moments b) { return merged(a, b); }

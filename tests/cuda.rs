@@ -98,6 +98,50 @@ fn any_order_of_blocks_and_warps_trains_to_the_same_bits() {
     }
 }
 
+/// A net of 64 channels, for which f16 has kernels of its own: what two steps leave is as far from f32's as TF32's is, which rounds
+/// to as many bits. Single tensors vary, since a ReLU whose input is within a rounding of 0 may go either way; so it is the mean over
+/// all tensors of their relative distances that may be twice TF32's, and no more.
+#[test]
+fn half_precision_is_as_near_to_full_as_tf32() {
+    let _turn = turn();
+    let wide = |d: &Cuda, sweep| {
+        let mut net = Net::new(d, small(sweep, 1, 64, 2), Init::Paper, 1).expect("net");
+        liven(d, &mut net, false);
+        for n in [2, 1] {
+            batch(&mut net, d, n);
+            let (result, _) = net.train_step(d, SGD).expect("step");
+            assert!(result.loss.is_finite());
+        }
+        net.checkpointed().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect::<Vec<_>>()
+    };
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let [full, tf32, half] = [Math::Fp32, Math::Tf32, Math::Fp16].map(gpu);
+    for gradient in [Gradient::Coded, Gradient::Corrected, Gradient::Backprop] {
+        let sweep = SweepSpec::new(SCHEMES[0], gradient);
+        let expected = wide(&full, sweep);
+        let distance = |d: &Cuda| {
+            let found = wide(d, sweep);
+            let each = found.iter().zip(&expected).map(|((_, found), (_, expected))| {
+                let off = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+                off / norm(&mut expected.iter().copied()).max(1e-6)
+            });
+            (each.sum::<f64>() / expected.len() as f64, found)
+        };
+        let ((by_tf32, _), (by_half, found)) = (distance(&tf32), distance(&half));
+        assert!(by_half > 0.0 && by_half < 2.0 * by_tf32, "{gradient}: {by_half:e} from f32, TF32 {by_tf32:e}");
+        no_faults();
+        if let (Some(emulator), Gradient::Coded) = (emulator(), gradient) {
+            let natural = emulator.options().expect("options");
+            let shuffled = rewind_emulator::machine::Options { shuffle: Some(1), ..natural };
+            emulator.set_options(&shuffled).expect("options");
+            let again = wide(&half, sweep);
+            emulator.set_options(&natural).expect("options");
+            assert!(again == found, "other bits in another order");
+        }
+    }
+    no_faults();
+}
+
 #[test]
 fn the_plan_is_what_is_taken_and_activations_are_flat() {
     let _turn = turn();

@@ -2,7 +2,7 @@
 
 use super::buffer::CudaBuffer;
 use super::launch::{THREADS, grid, launch, over, over_fours};
-use super::operand::Norm;
+use super::operand::{Norm, Peaks};
 use super::{Cuda, Tensor, at};
 use crate::check;
 use crate::device::{BN_EPS, BN_MOMENTUM, BatchNorm};
@@ -76,6 +76,7 @@ pub fn grad_sums(
     shape: Shape,
     stats: &BnStats<CudaBuffer>,
     sums: &mut Affine<CudaBuffer>,
+    peaks: Peaks,
     partial: u64,
 ) -> Result<()> {
     let parts = parts(shape);
@@ -93,7 +94,8 @@ pub fn grad_sums(
         mean,
         rstd,
         pixels,
-        channels
+        channels,
+        peaks
     )?;
     let (gamma, beta) = (sums.gamma.buffer.address(), sums.beta.buffer.address());
     launch!(
@@ -160,7 +162,7 @@ impl BatchNorm for Cuda {
     ) -> Result<()> {
         check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
         check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
-        grad_sums(self, at(grad_y), scale, at(z), z.shape(), stats, sums, workspace.address())
+        grad_sums(self, at(grad_y), scale, at(z), z.shape(), stats, sums, Peaks::NONE, workspace.address())
     }
 
     fn bn_grad_z(

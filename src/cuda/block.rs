@@ -2,11 +2,12 @@
 //! convolution with what stands before and behind it (kernels/conv_block.cu), both gradients by weights at once.
 
 use super::buffer::CudaBuffer;
+use super::half::{Half, Which};
 use super::kernels::Tile;
 use super::launch::{launch, over_fours};
-use super::operand::{GradSums, NextPass, Norm, Operand, WeightJob};
+use super::operand::{GradSums, NextPass, Norm, Operand, Peaks, WeightJob};
 use super::shaped::Shaped;
-use super::{Cuda, Tensor, at, code, conv, part, small_block};
+use super::{Cuda, Tensor, at, batch_norm, code, conv, part, small_block};
 use crate::check;
 use crate::code::{Code, Coder};
 use crate::device::{BatchNorm, Coding, Convolution, Elementwise, ResidualBlock, fused};
@@ -88,8 +89,8 @@ fn pull_back(
     block.bn_grad_conv_relu(grad_u, grad_z2, &theta.conv2, z1, norm1, to, workspace)?;
     let grad_z1 = Operand::bn_grad(grad_u, 1.0, z1, norm1, sums1);
     let jobs = [
-        WeightJob::new(Operand::norm_relu(z1, norm1), grad_z2, at(&grad_theta.conv2)),
-        WeightJob::new(Operand::plain(at(x_n)), grad_z1, at(&grad_theta.conv1)),
+        (WeightJob::new(Operand::norm_relu(z1, norm1), grad_z2, at(&grad_theta.conv2)), Which::Outer),
+        (WeightJob::new(Operand::plain(at(x_n)), grad_z1, at(&grad_theta.conv1)), Which::Inner),
     ];
     block.grad_w(&jobs, false, workspace)?;
     block.bn_grad_conv_acc(grad_x, grad_z1, &theta.conv1)
@@ -110,13 +111,14 @@ pub fn vjp_outer(
     let block = Shaped { d, map: grad_f.shape(), tile };
     let Scratch { grad_u, sums1, sums2, workspace, .. } = scratch;
     let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
-    d.bn_grad_sums(grad_f, scale, &cache.z2, &stats.bn2, sums2, workspace)?;
     let workspace = workspace.address();
+    let peaks = if block.half().is_some() { Half::grad_peaks(d)? } else { Peaks::NONE };
+    batch_norm::grad_sums(d, at(grad_f), scale, at(&cache.z2), block.map, &stats.bn2, sums2, peaks, workspace)?;
     let grad_z2 = Operand::bn_grad(grad_f, scale, &cache.z2, norm2, sums2);
     let to = GradSums::new(sums1, &mut grad_theta_acc.bn1, 1.0, true);
     block.bn_grad_conv_relu(grad_u, grad_z2, &theta.conv2, &cache.z1, norm1, to, workspace)?;
     let job = WeightJob::new(Operand::norm_relu(&cache.z1, norm1), grad_z2, at(&grad_theta_acc.conv2));
-    block.grad_w(&[job], true, workspace)?;
+    block.grad_w(&[(job, Which::Outer)], true, workspace)?;
     let Affine { gamma, beta } = &mut grad_theta_acc.bn2;
     d.axpby(1.0, &sums2.gamma, 1.0, gamma)?;
     d.axpby(1.0, &sums2.beta, 1.0, beta)
@@ -138,7 +140,7 @@ pub fn vjp_inner(
     let norm1 = Norm::new(&stats.bn1, &theta.bn1);
     let grad_z1 = Operand::bn_grad(&scratch.grad_u, 1.0, &cache.z1, norm1, &scratch.sums1);
     let job = WeightJob::new(Operand::plain(at(x)), grad_z1, at(&grad_theta_acc.conv1));
-    block.grad_w(&[job], true, scratch.workspace.address())?;
+    block.grad_w(&[(job, Which::Inner)], true, scratch.workspace.address())?;
     block.bn_grad_conv_acc(grad_x_acc, grad_z1, &theta.conv1)
 }
 
@@ -146,7 +148,8 @@ impl ResidualBlock for Cuda {
     fn block_workspace(&self, map: Shape) -> usize {
         let primitives = self.conv_workspace(map, Conv::SAME_3X3, map.c()).max(self.bn_workspace(map));
         let chained = conv::fused_tile(map.c()).map_or(0, |tile| conv::block_workspace(map, tile));
-        primitives.max(chained).max(self.limits.workspace(map)).max(self.code_workspace(map))
+        let half = Half::of_block(self, map).map_or(0, Half::workspace);
+        primitives.max(chained).max(half).max(self.limits.workspace(map)).max(self.code_workspace(map))
     }
 
     fn conv_stats(

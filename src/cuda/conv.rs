@@ -3,6 +3,7 @@
 use cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
 
 use super::buffer::CudaBuffer;
+use super::half::Half;
 use super::kernels::Tile;
 use super::launch::{grid, launch};
 use super::operand::{Operand, PairSum, Reduction, Statistics, WeightJob};
@@ -26,8 +27,10 @@ const ANY_TILE: usize = 16;
 /// Blocks that the gradient by weights aims at: two for each multiprocessor of a large card, as more would write more
 /// shares than they gain. Fixed, so that sums have one order on every card.
 const WEIGHT_BLOCKS: usize = 256;
+/// The same for the general form, whose blocks are small and mostly wait.
+const ANY_WEIGHT_BLOCKS: usize = 1024;
 /// Counters of arrived blocks that a reduction may use, all zero between launches. The device keeps one more, for sums over a
-/// whole launch beside it.
+/// whole launch beside it, and behind that the words of half.rs.
 pub const COUNTERS: usize = 16384;
 /// Channels whose parameters fit in shared memory beside the stages (four numbers each, of 48 KiB in all).
 const MOST_FUSED: usize = 1024;
@@ -79,8 +82,8 @@ pub fn tiles(pixels: usize, made: usize, tile: usize, parameters: usize) -> Laun
 }
 
 /// How many tiles of pixels merge their shares first, so that neither level reads many: reduce.cuh's groups.
-fn group(pixels: usize, channel_tiles: usize) -> usize {
-    let tiles = pixels.div_ceil(TILE_PIXELS).max(1);
+pub fn group(tiles: usize, channel_tiles: usize) -> usize {
+    let tiles = tiles.max(1);
     // each tile of channels takes a counter for each group and one more
     let most = (COUNTERS / channel_tiles).saturating_sub(1).max(1);
     tiles.div_ceil(tiles.isqrt().clamp(1, most))
@@ -88,7 +91,7 @@ fn group(pixels: usize, channel_tiles: usize) -> usize {
 
 /// A reduction over the tiles of a map.
 pub fn reduction(d: &Cuda, map: Shape, tile: Tile, partial: u64) -> Reduction {
-    let group = group(map.pixels(), map.c() / tile.channels());
+    let group = group(map.pixels().div_ceil(TILE_PIXELS), map.c() / tile.channels());
     Reduction::new(partial, counters(d), group as u32)
 }
 
@@ -111,7 +114,7 @@ fn pair_shares(map: Shape, tile: Tile) -> usize {
 /// Elements of a reduction's shares.
 fn shares(map: Shape, tile: Tile) -> usize {
     let tiles = map.pixels().div_ceil(TILE_PIXELS);
-    let groups = tiles.div_ceil(group(map.pixels(), map.c() / tile.channels()));
+    let groups = tiles.div_ceil(group(tiles, map.c() / tile.channels()));
     (tiles + groups) * 2 * map.c()
 }
 
@@ -126,6 +129,9 @@ pub fn forward(
     workspace: u64,
 ) -> Result<()> {
     let ((x, shape), (w, c_out)) = (x, w);
+    if let Some(form) = Half::of(d, shape, conv, c_out) {
+        return form.forward(d, x, w, y, measure, workspace);
+    }
     let (out, geometry) = (conv.output(shape, c_out), Geometry::new(shape, conv, c_out));
     let Some(tile) = tile(conv, shape.c(), c_out) else {
         let config = tiles(out.pixels(), c_out, ANY_TILE, 0);
@@ -149,6 +155,9 @@ pub fn norm_relu_forward(
     workspace: u64,
 ) -> Result<()> {
     let ((z1, shape), (w, c_out)) = (z1, w);
+    if let Some(form) = Half::of(d, shape, Conv::SAME_3X3, c_out) {
+        return form.norm_relu_forward(d, z1, norm, w, z2, measure, workspace);
+    }
     let out = Conv::SAME_3X3.output(shape, c_out);
     let geometry = Geometry::new(shape, Conv::SAME_3X3, c_out);
     let config = tiles(out.pixels(), c_out, tile.channels(), 3 * shape.c());
@@ -188,7 +197,8 @@ impl WeightCut {
         let (side, pixels) = both.map_or((ANY_TILE, ANY_PIXELS), |tile| (tile.channels(), 1024 / tile.channels()));
         let blocks = conv.kernel * conv.kernel * x.c().div_ceil(side) * c_out.div_ceil(side);
         let chunks = conv.output(x, c_out).pixels().div_ceil(pixels);
-        let splits = WEIGHT_BLOCKS.div_ceil(blocks * convolutions).min(chunks).max(1);
+        let aim = if both.is_some() { WEIGHT_BLOCKS } else { ANY_WEIGHT_BLOCKS };
+        let splits = aim.div_ceil(blocks * convolutions).min(chunks).max(1);
         WeightCut { tile: both, blocks, splits, convolutions }
     }
 

@@ -69,11 +69,22 @@ kernels! {
         sgd_block;
     "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
         bn_grad_sums_total bn_grad_z;
+    "conv_half": conv_half norm_relu_conv_half norm_relu_conv_step_half norm_relu_conv_sums_half bn_grad_conv_relu_half
+        bn_grad_conv_acc_half;
+    "grad_w_half": grad_w_half grad_w_total;
     "code": code_start code_round code_scale judge;
     "draw_batch": draw_batch;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
     "mask": relu_mask relu_replay;
     "record_step": record_step;
+}
+
+/// The place of an arithmetic's form among [TF32, full f32]: what has no form in f16 takes TF32's.
+const fn form(math: Math) -> usize {
+    match math {
+        Math::Tf32 | Math::Fp16 => 0,
+        Math::Fp32 => 1,
+    }
 }
 
 /// A kernel's forms by arithmetic.
@@ -87,7 +98,7 @@ impl ByMath {
 
     /// The form for an arithmetic.
     pub fn of(&self, math: Math) -> &CudaFunction {
-        &self.0[math as usize]
+        &self.0[form(math)]
     }
 }
 
@@ -147,7 +158,7 @@ impl ByChannels {
 
     /// The form for 16 channels, or for 32.
     pub fn of(&self, math: Math, wide: bool) -> &CudaFunction {
-        &self.0[math as usize][usize::from(wide)]
+        &self.0[form(math)][usize::from(wide)]
     }
 
     /// All forms.

@@ -15,6 +15,7 @@ mod elementwise;
 mod error;
 mod feed;
 mod graph;
+mod half;
 mod head;
 mod images;
 mod kernels;
@@ -60,6 +61,7 @@ pub struct Cuda {
     copies: Arc<CudaStream>,
     kernels: Kernels,
     limits: small_block::Limits,
+    half: half::Limits,
     math: Math,
     /// Where a kernel leaves whether it met a number that is not finite.
     flag: CudaSlice<u32>,

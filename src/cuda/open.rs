@@ -7,7 +7,7 @@ use super::images::{self, Capability, Images, OLDEST};
 use super::kernels::Kernels;
 use super::small_block::Limits;
 use super::version::CudaVersion;
-use super::{Cuda, conv};
+use super::{Cuda, conv, half};
 use crate::device::{DeviceMemory, Math};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -95,13 +95,15 @@ impl Cuda {
         let images = Images::load(&context, capability, version)?;
         let kernels = Kernels::find(&images)?;
         let limits = Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
+        let half = half::Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
-        let counters = stream.alloc_zeros(conv::COUNTERS + 1).map_err(|e| driver("reserving memory", e))?;
+        let counters =
+            stream.alloc_zeros(conv::COUNTERS + 1 + half::WORDS).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
         let (form, eager) = (images.form, false);
-        Ok(Self { stream, copies, kernels, limits, math, flag, counters, name, form, at_open, eager })
+        Ok(Self { stream, copies, kernels, limits, half, math, flag, counters, name, form, at_open, eager })
     }
 
     /// The same device with every block as a chain of launches, those on small maps too, which otherwise are one cooperative
@@ -109,6 +111,14 @@ impl Cuda {
     #[must_use]
     pub fn chained(mut self) -> Self {
         self.limits = Limits::NONE;
+        self
+    }
+
+    /// The same device with a launch of f16 convolutions in few blocks, each with many tiles, as on large maps: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_few_blocks(mut self) -> Self {
+        self.half.blocks = 1;
         self
     }
 

@@ -143,7 +143,7 @@ impl GradSums {
 pub struct WeightJob {
     x: Operand,
     grad: Operand,
-    grad_w: u64,
+    pub grad_w: u64,
 }
 
 // SAFETY: two operands and an address, as conv_grad_w.cu declares; copied by value.
@@ -189,4 +189,21 @@ impl NextPass {
     /// No pass.
     pub const NONE: NextPass =
         NextPass { x: 0, rec: 0, h: 0.0, correct: 0, left: PairSum { out: 0, partial: 0, counter: 0 } };
+}
+
+/// Where the largest magnitudes of a gradient and of its normalised map are, or go; null for nowhere.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Peaks {
+    pub grad: u64,
+    pub zhat: u64,
+}
+
+// SAFETY: two addresses, as peaks.cuh declares; copied by value.
+unsafe impl DeviceRepr for Peaks {}
+const _: () = assert!(size_of::<Peaks>() == 16);
+
+impl Peaks {
+    /// Nowhere.
+    pub const NONE: Peaks = Peaks { grad: 0, zhat: 0 };
 }

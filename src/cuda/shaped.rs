@@ -2,6 +2,7 @@
 
 use super::buffer::CudaBuffer;
 use super::conv::{self, Geometry, grad_w_jobs, reduction, tiles};
+use super::half::{Half, Which};
 use super::kernels::Tile;
 use super::launch::launch;
 use super::operand::{GradSums, NextPass, Norm, Operand, PairSum, WeightJob};
@@ -52,6 +53,9 @@ impl Shaped<'_> {
         w: &Tensor,
         moved: PairSum,
     ) -> Result<()> {
+        if let Some(half) = self.half() {
+            return half.norm_relu_conv_step(self.d, y, x, h as f32, norms, z1, at(w), moved);
+        }
         let ([norm1, norm2], h, d) = (norms, h as f32, self.d);
         let (kernel, config, g) =
             (d.kernels.norm_relu_conv_step.of(d.math, self.tile), self.config(3), self.geometry());
@@ -69,6 +73,9 @@ impl Shaped<'_> {
         to: GradSums,
         workspace: u64,
     ) -> Result<()> {
+        if let Some(half) = self.half() {
+            return half.norm_relu_conv_sums(self.d, cache, next, grad, norms, at(w), to, workspace);
+        }
         let ([norm1, norm2], d, BasicCache { z1, z2 }) = (norms, self.d, cache);
         let (kernel, config, g) =
             (d.kernels.norm_relu_conv_sums.of(d.math, self.tile), self.config(3), self.geometry());
@@ -88,6 +95,9 @@ impl Shaped<'_> {
         workspace: u64,
     ) -> Result<()> {
         let d = self.d;
+        if let Some(half) = self.half() {
+            return half.bn_grad_conv_relu(d, grad_u, from, at(w), z1, norm1, to, workspace);
+        }
         let (kernel, config, g) = (d.kernels.bn_grad_conv_relu.of(d.math, self.tile), self.config(4), self.geometry());
         let r = reduction(d, self.map, self.tile, workspace);
         launch!(d, "bn_grad_conv_relu", kernel, config, at(grad_u), from, at(w), at(z1), norm1, g, r, to)
@@ -96,11 +106,28 @@ impl Shaped<'_> {
     /// `grad_x += conv^T(from)`.
     pub(super) fn bn_grad_conv_acc(&self, grad_x: &mut Tensor, from: Operand, w: &Tensor) -> Result<()> {
         let d = self.d;
+        if let Some(half) = self.half() {
+            return half.bn_grad_conv_acc(d, grad_x, from, at(w));
+        }
         let (kernel, config, g) = (d.kernels.bn_grad_conv_acc.of(d.math, self.tile), self.config(4), self.geometry());
         launch!(d, "bn_grad_conv_acc", kernel, config, at(grad_x), from, at(w), g)
     }
 
-    pub(super) fn grad_w(&self, jobs: &[WeightJob], keep: bool, workspace: u64) -> Result<()> {
+    /// The f16 form of the block's convolutions, where it is asked for and goes.
+    pub(super) fn half(&self) -> Option<Half> {
+        Half::of_block(self.d, self.map)
+    }
+
+    /// The gradients by weights, each with the gradient of the block that it takes.
+    pub(super) fn grad_w(&self, jobs: &[(WeightJob, Which)], keep: bool, workspace: u64) -> Result<()> {
+        if let Some(half) = self.half() {
+            return half.grad_w(self.d, jobs, keep, workspace);
+        }
+        let jobs: &[WeightJob] = match *jobs {
+            [(first, _)] => &[first],
+            [(first, _), .., (last, _)] => &[first, last],
+            [] => &[],
+        };
         grad_w_jobs(self.d, jobs, self.map, Conv::SAME_3X3, self.map.c(), keep, workspace)
     }
 }

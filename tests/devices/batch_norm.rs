@@ -64,7 +64,7 @@ pub fn norms<D: Device>(d: &D, map: Shape) -> Outputs {
 fn batch_norm() {
     for map in MAPS {
         let m = map.pixels();
-        compare!(map, norms(map), |name: &str| vec![match name {
+        compare!(map, 1, norms(map), |name: &str| vec![match name {
             // z is below 4; a mean of m terms
             "mean" | "running_mean" | "eval_mean" => bound(m, 4.0),
             // d rstd = rstd^3 / 2 d var, rstd about 1.7 (one pixel: 316, exactly) and d var about eps sqrt(m) |z - mean|^2,

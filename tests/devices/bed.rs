@@ -110,14 +110,28 @@ pub fn cpus() -> &'static [Cpu] {
     &CPUS
 }
 
-/// The GPU, or the emulator where there is none, in full f32 and in TF32; with what TF32 adds to a tolerance: a product of two
-/// numbers rounded to 11 bits is off by 2^-10 of itself, and so is a sum of one; [`bound`] allows that 8 eps = 2^-21, a
-/// factor 2^11 less.
+/// The GPU, or the emulator where there is none, in full f32, in TF32 and in f16, there also with one block for all tiles; with what the last two add to a tolerance: a
+/// product of two numbers rounded to 11 bits is off by 2^-10 of itself, and so is a sum of one; [`bound`] allows that
+/// 8 eps = 2^-21, a factor 2^11 less. Numbers of f16 below its normal ones keep fewer bits; they are 2^26 times smaller than the
+/// largest of their map, and their errors far below those of the largest.
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 pub fn cudas() -> &'static [(Cuda, f64)] {
-    static CUDAS: LazyLock<Vec<(Cuda, f64)>> =
-        LazyLock::new(|| vec![(gpu(Math::Fp32), 1.0), (gpu(Math::Tf32), 2048.0)]);
+    static CUDAS: LazyLock<Vec<(Cuda, f64)>> = LazyLock::new(|| {
+        vec![
+            (gpu(Math::Fp32), 1.0),
+            (gpu(Math::Tf32), 2048.0),
+            (gpu(Math::Fp16), 2048.0),
+            (gpu(Math::Fp16).in_few_blocks(), 2048.0),
+        ]
+    });
     &CUDAS
+}
+
+/// Those of [`cudas`] that have an arithmetic of their own for maps of these channels: f16 has for multiples of 64, and would
+/// repeat TF32's results for others.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+pub fn cudas_for(channels: usize) -> &'static [(Cuda, f64)] {
+    if channels.is_multiple_of(64) { cudas() } else { &cudas()[..2] }
 }
 
 /// Each output as a whole is within an eighth of the expected one in the Euclidean norm. TF32 was seen at about 1e-3 for most,

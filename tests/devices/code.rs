@@ -168,7 +168,7 @@ fn a_carry_that_is_no_number_stays_none() {
     check("reference", carried(&Reference));
     cpus().iter().for_each(|cpu| check(&cpu.name(), carried(cpu)));
     #[cfg(all(feature = "cuda", target_os = "linux"))]
-    for (cuda, _) in crate::bed::cudas() {
+    for (cuda, _) in crate::bed::cudas_for(1) {
         let _turn = crate::support::gpu::turn();
         check(&cuda.name(), carried(cuda));
         crate::support::gpu::no_faults();
@@ -191,7 +191,7 @@ fn a_pass_starts_on_a_grid_that_follows_its_largest_state() {
     for map in MAPS {
         let largest = uniform(90, map.len()).iter().fold(0.0f64, |a, b| a.max((5.0 * b).abs()));
         // ties go to even on all devices, and both roundings are exact
-        compare!(format!("code_start {map}"), started(map), |name: &str| match name {
+        compare!(format!("code_start {map}"), 1, started(map), |name: &str| match name {
             "grid" => vec![1e-300],
             _ => vec![1e-300 + 1.001 * unit(largest)],
         });
@@ -237,7 +237,7 @@ fn the_scale_is_known_before_coding() {
             // a few roundings of numbers of order 1, and of 1/sigma up to 1/(h gamma)
             let expected = scaled(&Reference, c, second);
             assert_eq!(expected[1].1[0], 0.0, "a channel that never moves has no sigma");
-            compare!(format!("code_scale {c}"), scaled(c, second), |name: &str| {
+            compare!(format!("code_scale {c}"), 1, scaled(c, second), |name: &str| {
                 let of = expected.iter().find(|(other, _)| *other == name).expect("an output");
                 of.1.iter().map(|v| bound(1, v.abs())).collect::<Vec<_>>()
             });
@@ -273,7 +273,7 @@ fn a_reconstruction_that_is_worth_nothing_is_judged_so() {
         assert_eq!(judged(&Reference, sums), hopeless, "{sums:?}");
         assert!(cpus().iter().all(|cpu| judged(cpu, sums) == hopeless), "{sums:?}");
         #[cfg(all(feature = "cuda", target_os = "linux"))]
-        for (cuda, _) in crate::bed::cudas() {
+        for (cuda, _) in crate::bed::cudas_for(1) {
             let _turn = crate::support::gpu::turn();
             assert_eq!(judged(cuda, sums), hopeless, "{sums:?}");
             crate::support::gpu::no_faults();

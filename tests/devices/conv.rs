@@ -48,7 +48,8 @@ fn convolution_and_its_gradients() {
                     let (_, sums) = magnitudes.iter().find(|(other, _)| *other == name).expect("same outputs");
                     sums.iter().map(|m| bound(terms, *m)).collect::<Vec<_>>()
                 };
-                compare!(format!("{conv:?} {map} to {c_out}"), convolutions(map, conv, c_out, false), tolerance);
+                let own = if conv == Conv::SAME_3X3 && c_out.is_multiple_of(64) { map.c() } else { 1 };
+                compare!(format!("{conv:?} {map} to {c_out}"), own, convolutions(map, conv, c_out, false), tolerance);
             }
         }
     }

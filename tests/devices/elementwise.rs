@@ -62,7 +62,7 @@ fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
 fn element_by_element() {
     for map in MAPS {
         // at most three products of numbers below 2, and the scalars' own rounding
-        compare!(map, elementwise(map), |name: &str| match name {
+        compare!(map, 1, elementwise(map), |name: &str| match name {
             "fill" | "copy" | "relu" | "relu_grad" | "relu by name" | "relu_grad by name" => vec![f64::MIN_POSITIVE],
             // x of up to 8 times a function that is good to some ulp, whose argument's rounding moves it by less than 1
             "gelu" | "silu" | "gelu_grad" | "silu_grad" => vec![bound(4, 16.0)],
@@ -101,6 +101,6 @@ pub fn distances<D: Device>(d: &D, map: Shape) -> Outputs {
 fn squared_distance() {
     for map in MAPS {
         let magnitude = distances(&Reference, map).remove(0).1;
-        compare!(map, distances(map), |_| magnitude.iter().map(|m| bound(map.len() + 2, *m)).collect::<Vec<_>>());
+        compare!(map, 1, distances(map), |_| magnitude.iter().map(|m| bound(map.len() + 2, *m)).collect::<Vec<_>>());
     }
 }

@@ -57,7 +57,7 @@ pub fn head<D: Device>(d: &D, map: Shape, classes: usize) -> Outputs {
 fn head_and_loss() {
     for map in MAPS {
         for classes in [2, 10, 33] {
-            compare!(format!("{map} to {classes}"), head(map, classes), |name: &str| vec![match name {
+            compare!(format!("{map} to {classes}"), 1, head(map, classes), |name: &str| vec![match name {
                 "y" => bound(map.image_len() + 1, map.image_len() as f64 / 4.0 + 1.0),
                 "grad_x" => bound(classes, classes as f64 / 4.0 + 1.0),
                 "grad_w" | "grad_b" => bound(map.n() + 1, map.n() as f64 + 1.0),

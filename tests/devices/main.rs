@@ -54,10 +54,10 @@ pub const CONVS: [Conv; 9] = [
     Conv { kernel: 2, stride: 1, padding: 3 },
 ];
 
-/// Runs `operation` on the reference and on every fast device, and compares each output within its tolerance. The
+/// Runs `operation`, on maps of so many channels, on the reference and on every fast device, and compares each output within its tolerance. The
 /// operation returns named outputs; `tolerance` maps an output's name to the tolerance of its elements.
 macro_rules! compare {
-    ($what:expr, $operation:ident($($argument:expr),*), $tolerance:expr) => {{
+    ($what:expr, $channels:expr, $operation:ident($($argument:expr),*), $tolerance:expr) => {{
         let expected = $operation(&Reference, $($argument),*);
         let check = |device: &str, found: Outputs, looser: f64| {
             for ((name, found), (_, expected)) in found.iter().zip(&expected) {
@@ -70,7 +70,7 @@ macro_rules! compare {
             check(&cpu.name(), $operation(cpu, $($argument),*), 1.0);
         }
         #[cfg(all(feature = "cuda", target_os = "linux"))]
-        for (cuda, looser) in crate::bed::cudas() {
+        for (cuda, looser) in crate::bed::cudas_for($channels) {
             let found = crate::support::gpu::in_any_order(|| $operation(cuda, $($argument),*));
             crate::bed::assert_near(&format!("{} on {}", $what, cuda.name()), &found, &expected);
             check(&cuda.name(), found, *looser);

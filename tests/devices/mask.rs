@@ -60,7 +60,7 @@ fn kept_signs_come_back() {
     for map in MAPS {
         let expected = inputs(map, 94);
         // a bound that no f32 is below: what has the kept signs stays as it is, to the bit
-        compare!(map, replayed(map), |name: &str| match name {
+        compare!(map, 1, replayed(map), |name: &str| match name {
             "at the same z" => vec![f64::MIN_POSITIVE],
             // z - 2 bn(z) / slope, |z| below 1 + 2 / 0.25 and bn's terms below 1.5 * 1.5 * 10
             _ => vec![bound(6, 9.0 + 2.0 * 22.5 / 0.25)],

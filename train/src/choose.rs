@@ -12,6 +12,8 @@ use rewind::device::Device;
 use rewind::device::Math;
 #[cfg(not(feature = "cuda"))]
 use rewind::error::Error;
+#[cfg(feature = "cuda")]
+use std::{sync::mpsc::RecvTimeoutError, time::Duration};
 
 /// What is done on a device, once it is open.
 pub trait Job {
@@ -62,7 +64,7 @@ pub fn on_device<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Resul
 fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
     let Wanted { device, math, threads, eager } = wanted;
     let ordinal = if let DeviceChoice::Cuda(ordinal) = device { ordinal } else { 0 };
-    match Cuda::open(ordinal, math) {
+    match patiently(log, || Cuda::open(ordinal, math)) {
         Ok(mut gpu) => {
             gpu.set_eager(eager);
             log.note(&format!("GPU kernels: {} (embedded: {})", gpu.kernel_form(), rewind::cuda::ORIGIN));
@@ -74,6 +76,24 @@ fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Ou
         }
         Err(reason) => Err(reason.into()),
     }
+}
+
+/// Opens the GPU; where that takes long, says why. The driver compiles PTX that it has not seen yet, which took 17 s for these
+/// kernels on an H200, and keeps the result.
+#[cfg(feature = "cuda")]
+fn patiently<T>(log: &mut Log, open: impl FnOnce() -> T) -> T {
+    let (opened, wait) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        // the GPU is opened on this thread, which is the one that uses it
+        scope.spawn(move || {
+            if wait.recv_timeout(Duration::from_secs(2)) == Err(RecvTimeoutError::Timeout) {
+                log.note("the driver compiles the kernels, once for this GPU: some twenty seconds");
+            }
+        });
+        let result = open();
+        drop(opened);
+        result
+    })
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -130,7 +130,7 @@ pub struct Settings {
     /// auto, cpu, cuda or cuda:1 [default: auto].
     #[arg(long, value_name = "DEVICE", help_heading = "Machine")]
     pub device: Option<DeviceChoice>,
-    /// A GPU's products: tf32 or fp32 [default: tf32].
+    /// A GPU's products: tf32, fp32 or fp16 [default: tf32].
     #[arg(long, value_name = "MATH", hide_possible_values = true, help_heading = "Machine")]
     pub math: Option<Math>,
     /// Threads that compute [default: one per core].

@@ -22,6 +22,8 @@ pub enum Category {
     Move,
     /// `cvt`
     Convert,
+    /// `cvt` to `tf32`, which machine code takes two instructions for.
+    ConvertTf32,
     /// Reciprocals, roots, exponentials, logarithms, sines.
     Special,
     /// `mma` of `tf32`.
@@ -67,9 +69,13 @@ pub enum Category {
 }
 
 impl Category {
-    /// Whether machine code has such instructions too, rather than folding them into others.
-    pub const fn issued(self) -> bool {
-        !matches!(self, Category::Move | Category::Parameter)
+    /// Instructions of machine code for one of these: none where it folds them into others.
+    pub const fn issued(self) -> u64 {
+        match self {
+            Category::Move | Category::Parameter => 0,
+            Category::ConvertTf32 => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -161,6 +167,7 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
         Abs | Neg | Min | Max | Copysign | Testp | And | Or | Xor | Not | Cnot | Lop3 | Shl | Shr | Shf | Prmt
         | Selp | Slct | Set | Setp | Isspacep => Category::Logic,
         Mov | Cvta | CvtaTo => Category::Move,
+        Cvt if ty == Some(ScalarType::Tf32) => Category::ConvertTf32,
         Cvt => Category::Convert,
         Rcp | Sqrt | Rsqrt | Sin | Cos | Lg2 | Ex2 | Tanh => Category::Special,
         Mma | WmmaMma => match instruction.modifiers.types[1] {

@@ -184,9 +184,9 @@ impl LaunchCounts {
         sum(self.warp_instructions.values().copied())
     }
 
-    /// Those that machine code has too, see [`Category::issued`].
+    /// How many they are in machine code, see [`Category::issued`].
     pub fn issued_warp_instructions(&self) -> u64 {
-        sum(self.warp_instructions.iter().filter(|(category, _)| category.issued()).map(|(_, &n)| n))
+        sum(self.warp_instructions.iter().map(|(category, &n)| category.issued() * n))
     }
 
     /// Lanes active on average, as a share of the warp; 1 if nothing ran.

@@ -322,7 +322,8 @@ fn memory_and_control_have_their_categories() {
     assert_eq!(category("cvt.rn.f32.s32 %f0, %r0;"), Category::Convert);
     assert_eq!(category("mov.u32 %r0, %tid.x;"), Category::Move);
     assert_eq!(category(""), Category::Control);
-    assert!(!Category::Parameter.issued() && !Category::Move.issued() && Category::Control.issued());
+    let issued = [Category::Parameter, Category::Move, Category::Control, Category::ConvertTf32].map(Category::issued);
+    assert_eq!(issued, [0, 0, 1, 2]);
 }
 
 #[test]

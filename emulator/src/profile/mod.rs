@@ -113,6 +113,8 @@ pub struct Profile {
     pub sfu_per_clock: u32,
     /// Tensor cores.
     pub tensor: TensorPeaks,
+    /// What of those peaks `mma.sync` reaches: all, but on compute capability 9.0, whose peaks take `wgmma`.
+    pub mma_sync: f64,
 }
 
 impl Profile {

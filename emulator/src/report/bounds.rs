@@ -59,6 +59,8 @@ pub struct Bounds {
     pub binding: Resource,
     /// The L2 bound if no load ever hit in L1; no lower bound, hence not among the others.
     pub l2_without_l1_us: f64,
+    /// The tensor cores' bound at their published peak, which [`Profile::mma_sync`] says how much of is reached.
+    pub tensor_published_us: f64,
     /// How much more the busiest multiprocessor has to do than the average one, as a factor.
     pub tail: f64,
     /// Blocks resident on a multiprocessor.
@@ -93,6 +95,7 @@ pub fn bounds(counts: &LaunchCounts, profile: &Profile) -> Bounds {
         lower_us: longest * 1e6,
         binding,
         l2_without_l1_us: l2_without_l1(counts, profile) * 1e6,
+        tensor_published_us: tail * tensor_published(counts, profile) * 1e6,
         tail,
         blocks_per_sm,
         waves: counts.launch.blocks() as f64 / (f64::from(profile.sm_count) * f64::from(blocks_per_sm)),
@@ -119,9 +122,10 @@ pub fn l2_without_l1(counts: &LaunchCounts, profile: &Profile) -> f64 {
     counts.global.sectors() as f64 * SECTOR as f64 / profile.l2_bandwidth
 }
 
-/// `wavefronts / (SMs x clock)`
+/// `(wavefronts + sectors loaded / 4) / (SMs x clock)`: what comes through L1 takes the same way of 128 bytes a clock.
 pub fn shared(counts: &LaunchCounts, profile: &Profile) -> f64 {
-    counts.shared.wavefronts() as f64 / profile.per_second(1)
+    let through_l1 = counts.global.load.sectors as f64 * SECTOR as f64 / 128.0;
+    (counts.shared.wavefronts() as f64 + through_l1) / profile.per_second(1)
 }
 
 /// `FP32 FLOP / peak`
@@ -139,8 +143,13 @@ pub fn half(counts: &LaunchCounts, profile: &Profile) -> f64 {
     counts.flop.half as f64 / profile.half_peak()
 }
 
-/// `sum over types of tensor FLOP / peak of that type`: the same cores do all of them.
+/// The published bound over what `mma.sync` reaches of it.
 pub fn tensor(counts: &LaunchCounts, profile: &Profile) -> f64 {
+    tensor_published(counts, profile) / profile.mma_sync
+}
+
+/// `sum over types of tensor FLOP / peak of that type`: the same cores do all of them.
+pub fn tensor_published(counts: &LaunchCounts, profile: &Profile) -> f64 {
     let (flop, peak) = (&counts.flop, &profile.tensor);
     flop.tensor_tf32 as f64 / peak.tf32
         + flop.tensor_bf16 as f64 / peak.bf16

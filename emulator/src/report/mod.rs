@@ -24,7 +24,7 @@ pub const LAUNCH_OVERHEAD_US: f64 = 2.0;
 pub const CAVEATS: [&str; 6] = [
     "Caches are cold at each launch and never miss within it: data that an earlier launch left in L2 can beat the DRAM bound.",
     "Latency, stalls, dependencies between instructions and clock changes are left out.",
-    "Every boost clock and data-sheet peak is reached; on an H100, mma.sync is said to reach 60-65 % of the tensor peak.",
+    "Every boost clock and data-sheet peak is reached, but by mma.sync on an H100 62 % of the tensor peak, as is said of it.",
     "Instructions are PTX's: the assembler may fuse some (mul and add) and expand others (div, sin); mov, cvta and parameter accesses count as free.",
     "A grid's blocks do equal work; conversions, integer and atomic units are not modelled.",
     "An L2 bandwidth marked as measured is not NVIDIA's figure: that one bound may be beaten.",

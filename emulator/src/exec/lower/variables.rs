@@ -62,6 +62,15 @@ impl<'m> Lowering<'m> {
                 }
             }
         }
+        // the assembler pads the static part where the dynamic one asks for more than its usual 16 bytes
+        let align = |variable: &VariableRef| match *variable {
+            VariableRef::Module(index) => self.module.variables[index as usize].align,
+            _ => 1,
+        };
+        let widest = dynamic.iter().map(align).max().unwrap_or(1);
+        if widest > 16 {
+            end = end.next_multiple_of(widest);
+        }
         self.static_shared = end;
         for &variable in &dynamic {
             self.shared.insert(variable, dynamic_start(end) as u32);

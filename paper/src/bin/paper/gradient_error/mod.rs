@@ -72,7 +72,7 @@ pub struct Arguments {
     /// What computes in f32, and trains: auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceChoice,
-    /// A GPU's products: tf32 or fp32.
+    /// A GPU's products: tf32, fp32 or fp16.
     #[arg(long, value_name = "MATH", default_value = "tf32", hide_possible_values = true)]
     math: Math,
     /// Threads that compute [default: one per core].
