@@ -1,6 +1,6 @@
 // The head: average pooling, the linear classifier, softmax cross-entropy; and their gradients.
 // Small next to the blocks: one thread (or warp) an output, sums in a fixed order.    Oracle: src/reference
-#include "common.cuh"
+#include "elements.cuh"
 
 // y[n,i,j,c] = mean of a size x size window, stride size; x [N, H, W, C], y [N, H / size, W / size, C].
 extern "C" __global__ void __launch_bounds__(256)
@@ -16,16 +16,31 @@ avg_pool(float* __restrict__ y, const float* __restrict__ x, uint32_t h, uint32_
     }
 }
 
+template <int W>
+__device__ inline void avg_pool_grad_of(float* grad_x, const float* grad_y, uint32_t h, uint32_t w, uint32_t c, uint32_t size, uint64_t len) {
+    const uint32_t oh = h / size, ow = w / size, packs = c / W;
+    for (uint64_t i = global_id(); i < len / W; i += grid_size()) {
+        // a division of 64 bits is many times as dear as one of 32
+        const uint32_t pixel = len >> 32 ? uint32_t(i / packs) : uint32_t(i) / packs, ch = uint32_t(i - uint64_t(pixel) * packs) * W;
+        const uint32_t row = pixel / w, oy = row % h / size, ox = pixel % w / size, n = row / h;
+        Pack<W> v = {};
+        if (oy < oh && ox < ow) {
+            v = load<W>(grad_y, ((uint64_t(n) * oh + oy) * ow + ox) * c + ch);
+#pragma unroll
+            for (int k = 0; k < W; k++) v.v[k] /= float(size * size);
+        }
+        store<W>(grad_x, W * i, v);
+    }
+}
+
 // Its transpose; zero where no window reached. len counts x.
 extern "C" __global__ void __launch_bounds__(256)
 avg_pool_grad(float* __restrict__ grad_x, const float* __restrict__ grad_y, uint32_t h, uint32_t w, uint32_t c, uint32_t size,
               uint64_t len) {
-    const uint32_t oh = h / size, ow = w / size;
-    for (uint64_t i = global_id(); i < len; i += grid_size()) {
-        const uint32_t ch = i % c, oy = i / c / w % h / size, ox = i / c % w / size;
-        const uint64_t n = i / c / w / h;
-        grad_x[i] = oy < oh && ox < ow ? grad_y[((n * oh + oy) * ow + ox) * c + ch] / float(size * size) : 0.0f;
-    }
+    if (c % 4 == 0 && on_16_bytes(grad_x, grad_y))
+        avg_pool_grad_of<4>(grad_x, grad_y, h, w, c, size, len);
+    else
+        avg_pool_grad_of<1>(grad_x, grad_y, h, w, c, size, len);
 }
 
 // y[n,k] = sum_f x[n,f] w[f,k] + b[k]. A warp an output.

@@ -59,6 +59,8 @@ impl Limits {
         let shared = (optin - own).max(0);
         for kernel in all {
             kernel.set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)?;
+            // two blocks are to find room in a multiprocessor: all that L1 can give
+            kernel.set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100)?;
         }
         Ok(Limits { shared_bytes: shared as usize, blocks: BLOCKS })
     }

@@ -1,6 +1,6 @@
 //! The head: pooling, the linear layer, the loss.
 
-use super::launch::{grid, launch, over, warps};
+use super::launch::{grid, launch, over, over_fours, warps};
 use super::{Cuda, Tensor, at};
 use crate::check;
 use crate::device::Head;
@@ -18,7 +18,19 @@ impl Head for Cuda {
         check::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
         let ([_, h, w, c], len) = (grad_x.shape().0.map(|v| v as u32), grad_x.shape().len());
         let kernel = &self.kernels.avg_pool_grad;
-        launch!(self, "avg_pool_grad", kernel, over(len), at(grad_x), at(grad_y), h, w, c, size as u32, len as u64)
+        launch!(
+            self,
+            "avg_pool_grad",
+            kernel,
+            over_fours(len),
+            at(grad_x),
+            at(grad_y),
+            h,
+            w,
+            c,
+            size as u32,
+            len as u64
+        )
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
