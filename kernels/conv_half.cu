@@ -11,8 +11,6 @@
 // Bound: tensor cores.    Oracle: src/reference/conv.rs, src/device/fused.rs
 #include "half.cuh"
 
-namespace {
-
 extern __shared__ __align__(128) unsigned char dynamic[];
 
 // Moments of the rows so far with those of 64 more.
@@ -61,8 +59,6 @@ __device__ void forward(float* __restrict__ y, const Operand& from, const float*
     finish_tiles<kSide>(shares, all.mean, all.m2, r, g.c_out, blockIdx.y * kSide, rows,
                         [&](uint32_t c, Moments total) { finish_statistics(to, c, total); });
 }
-
-}  // namespace
 
 extern "C" __global__ void __launch_bounds__(kThreads, 2)
 conv_half(float* y, const float* x, const float* w, ConvGeometry g, uint32_t each, Reduction r, Statistics to) {

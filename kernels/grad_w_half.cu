@@ -12,8 +12,6 @@
 // Bound: shared memory and tensor cores alike.    Oracle: src/reference/conv.rs
 #include "half.cuh"
 
-namespace {
-
 constexpr uint32_t kWeightThreads = 256, kOutputs = 32, kShareSize = kTaps * kSide * kOutputs;
 constexpr uint32_t kGradBytes = kHalfPixels * 2 * kOutputs, kGradQuads = kOutputs / 4, kGradRows = kWeightThreads / kGradQuads;
 
@@ -25,8 +23,6 @@ static_assert(sizeof(WeightJob) == 152, "src/cuda/operand.rs declares the same")
 
 // Where chunk `chunk` of grad_z's row lies: rows of 64 bytes, two of which share a line of the banks.
 __device__ inline uint32_t by_half_line(uint32_t row, uint32_t chunk) { return row * 2 * kOutputs + ((chunk ^ row / 2 % 4) << 4); }
-
-}  // namespace
 
 extern "C" __global__ void __launch_bounds__(kWeightThreads, 2)
 grad_w_half(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, ConvGeometry g, float* partial) {
