@@ -119,6 +119,7 @@ impl Cuda {
     #[must_use]
     pub fn in_few_blocks(mut self) -> Self {
         self.half.blocks = 1;
+        self.name.push_str(" in few blocks");
         self
     }
 

@@ -71,7 +71,16 @@ macro_rules! compare {
         }
         #[cfg(all(feature = "cuda", target_os = "linux"))]
         for (cuda, looser) in crate::bed::cudas_for($channels) {
-            let found = crate::support::gpu::in_any_order(|| $operation(cuda, $($argument),*));
+            let run = || $operation(cuda, $($argument),*);
+            // one block for all tiles: there is one order
+            let found = if cuda.name().ends_with("in few blocks") {
+                let _turn = crate::support::gpu::turn();
+                let found = run();
+                crate::support::gpu::no_faults();
+                found
+            } else {
+                crate::support::gpu::in_any_order(run)
+            };
             crate::bed::assert_near(&format!("{} on {}", $what, cuda.name()), &found, &expected);
             check(&cuda.name(), found, *looser);
         }
