@@ -16,7 +16,7 @@
 //      whole rows.
 // More than 64 channels before the product go in slices: weights and patch again for each, the sums stay.
 //
-// f16's range. Gradients can be tiny: they are scaled by a power of two that brings the largest to about 2^13, worked out on the
+// f16's range. Gradients can be tiny: they are scaled by a power of two that brings a bound of the largest to 2^12 to 2^13, worked out on the
 // device from the peaks of g and zhat that the launch before left, and undone behind the product; both are exact. Weights are
 // scaled by 2^6. What leaves f16's range all the same becomes an infinity, and so a loss that is no number, which a run reports.
 #pragma once

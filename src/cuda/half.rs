@@ -212,7 +212,7 @@ impl Half {
         launch!(d, "norm_relu_conv_sums", kernel, config, z2, next, grad, norm2, z1, norm1, w, g, each, r, to, peaks)
     }
 
-    /// Batch norm's gradient sums and the peaks of `(grad, z)`, from memory.
+    /// Where a launch is to leave the peaks of the outer gradient, set to zero.
     pub fn grad_peaks(d: &Cuda) -> Result<Peaks> {
         BlockPeaks::clear(d)?;
         Ok(BlockPeaks::at(d).outer)

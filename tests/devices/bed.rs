@@ -112,8 +112,8 @@ pub fn cpus() -> &'static [Cpu] {
 
 /// The GPU, or the emulator where there is none, in full f32, in TF32 and in f16, there also with one block for all tiles; with what the last two add to a tolerance: a
 /// product of two numbers rounded to 11 bits is off by 2^-10 of itself, and so is a sum of one; [`bound`] allows that
-/// 8 eps = 2^-21, a factor 2^11 less. Numbers of f16 below its normal ones keep fewer bits; they are 2^26 times smaller than the
-/// largest of their map, and their errors far below those of the largest.
+/// 8 eps = 2^-21, a factor 2^11 less. Numbers of f16 below 2^-14 keep fewer bits: of gradients those that are 2^26 times
+/// smaller than the bound of the largest, and of states, here of order 1, those whose errors are below 2^-25.
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 pub fn cudas() -> &'static [(Cuda, f64)] {
     static CUDAS: LazyLock<Vec<(Cuda, f64)>> = LazyLock::new(|| {
