@@ -11,8 +11,11 @@ use std::{env, fs, thread};
 
 /// The virtual architecture of the PTX: the oldest that has what the kernels use, so that every newer card takes it.
 const PTX_ARCH: u32 = 80;
-/// Machine code beside it, where nobody says otherwise: Ampere (data centre, desktop), Ada, Hopper.
-const DEFAULT_ARCHS: &str = "80;86;89;90";
+/// The version of PTX that the kernels use nothing newer than: drivers of CUDA 12.0 read it. A compiler writes its own into its
+/// PTX, which older drivers then refuse unread. CI has the assemblers of older CUDAs read the checked-in files.
+const PTX_VERSION: (u32, u32) = (8, 0);
+/// Machine code beside it, where nobody says otherwise: Ampere (data centre, desktop), Ada, Hopper, Blackwell (the same two).
+const DEFAULT_ARCHS: &str = "80;86;89;90;100;120";
 const ARCHS: &str = "REWIND_CUDA_ARCHS";
 
 fn main() {
@@ -27,21 +30,22 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let named = named_archs().unwrap_or_else(|complaint| fail(&complaint));
     let nvcc = find_nvcc().unwrap_or_else(|complaint| fail(&complaint));
-    let (archs, origin) = match &nvcc {
+    let (archs, toolkit, origin) = match &nvcc {
         Some(nvcc) => {
             let archs = archs_for(nvcc, named).unwrap_or_else(|complaint| fail(&complaint));
             let targets: Vec<String> = archs.iter().map(|arch| format!("sm_{arch}")).chain(["PTX".into()]).collect();
-            let origin = format!("{}, compiled by {}", targets.join(", "), version(nvcc));
-            (archs, origin)
+            let (toolkit, version) = version(nvcc);
+            (archs, toolkit, format!("{}, compiled by {version}", targets.join(", ")))
         }
-        None => (vec![], "PTX, as checked in".to_string()),
+        None => (vec![], None, "PTX, as checked in".to_string()),
     };
     let sources = sources();
     match &nvcc {
         Some(nvcc) => compile_all(nvcc, &sources, &archs, &out),
         None => sources.iter().for_each(|source| copy_checked_in(source, &out)),
     }
-    fs::write(out.join("images.rs"), listing(&sources, &archs, &out, &origin)).expect("OUT_DIR can be written");
+    let images = listing(&sources, &archs, toolkit, &out, &origin);
+    fs::write(out.join("images.rs"), images).expect("OUT_DIR can be written");
 }
 
 /// Ends the build with one message.
@@ -120,11 +124,12 @@ fn archs_for(nvcc: &Path, named: Option<Vec<u32>>) -> Result<Vec<u32>, String> {
     }
 }
 
-/// `nvcc 13.0.88`, or its path where it does not tell.
-fn version(nvcc: &Path) -> String {
+/// The major version and `nvcc 13.0.88`, or nothing and the path where the compiler does not tell.
+fn version(nvcc: &Path) -> (Option<u32>, String) {
     let text = output(nvcc, &["--version"]).unwrap_or_default();
     let number = text.split_whitespace().rfind(|w| w.starts_with('V') && w.contains('.'));
-    number.map_or_else(|| nvcc.display().to_string(), |number| format!("nvcc {}", &number[1..]))
+    let major = number.and_then(|number| number[1..].split('.').next()?.parse().ok());
+    (major, number.map_or_else(|| nvcc.display().to_string(), |number| format!("nvcc {}", &number[1..])))
 }
 
 fn output(nvcc: &Path, arguments: &[&str]) -> Option<String> {
@@ -176,14 +181,27 @@ fn compile(nvcc: &Path, source: &Path, target: &[&str], to: &Path) -> Result<(),
     let done = Command::new(nvcc).arg("-std=c++17").args(target).arg("-o").arg(to).arg(source).output();
     let done = done.map_err(|e| format!("{} cannot be started: {e}", nvcc.display()))?;
     if done.status.success() {
-        return Ok(());
+        return if target.contains(&"-ptx") { for_older_drivers(to) } else { Ok(()) };
     }
     let message = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
     Err(format!("nvcc refuses {} for {}:\n{message}", source.display(), target[0].trim_start_matches("-arch=")))
 }
 
+/// States [`PTX_VERSION`] in a PTX file that states a newer one.
+fn for_older_drivers(file: &Path) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", file.display());
+    let text = fs::read_to_string(file).map_err(failed)?;
+    let lowered = |line: &str| {
+        let (major, minor) = line.strip_prefix(".version ")?.split_once('.')?;
+        let stated: (u32, u32) = (major.trim().parse().ok()?, minor.trim().parse().ok()?);
+        (stated > PTX_VERSION).then(|| format!(".version {}.{}\n", PTX_VERSION.0, PTX_VERSION.1))
+    };
+    let lines = text.split_inclusive('\n').map(|line| lowered(line).unwrap_or_else(|| line.to_string()));
+    fs::write(file, lines.collect::<String>()).map_err(failed)
+}
+
 /// `images.rs`: every kernel file's PTX and machine code, and where they come from.
-fn listing(sources: &[PathBuf], archs: &[u32], out: &Path, origin: &str) -> String {
+fn listing(sources: &[PathBuf], archs: &[u32], toolkit: Option<u32>, out: &Path, origin: &str) -> String {
     let mut list = String::from("pub const EMBEDDED: &[Embedded] = &[\n");
     for source in sources {
         let cubins: String = archs
@@ -196,7 +214,10 @@ fn listing(sources: &[PathBuf], archs: &[u32], out: &Path, origin: &str) -> Stri
         let (name, ptx) = (stem(source), ptx_file(source, out));
         list += &format!("    Embedded {{ file: {name:?}, ptx: include_str!({ptx:?}), cubins: &[{cubins}] }},\n");
     }
-    list += &format!("];\n/// Which images are embedded, and who made them.\npub const ORIGIN: &str = {origin:?};\n");
+    list += "];\n/// The major version of the CUDA whose compiler made the machine code.\n";
+    list += &format!(
+        "pub const TOOLKIT: Option<i32> = {toolkit:?};\n/// Which images are embedded, and who made them.\npub const ORIGIN: &str = {origin:?};\n"
+    );
     let version = format!("{} (kernels: {origin})", env::var("CARGO_PKG_VERSION").expect("cargo sets it"));
     list + &format!("/// The package's version, and the same of the kernels.\npub const VERSION: &str = {version:?};\n")
 }

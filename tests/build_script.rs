@@ -73,7 +73,7 @@ while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; done
 read -r line < "$1"
 case "$line" in *BROKEN*) echo "$1(1): error: no such thing" >&2; exit 2 ;; esac
 echo "{number} $all" >> "{}"
-echo "made by {number}" > "$out"
+printf 'made by {number}\n.version 9.1\n' > "$out"
 "#,
             log.display()
         );
@@ -122,6 +122,7 @@ fn without_a_compiler_the_checked_in_ptx_is_embedded_silently() {
     }
     assert_eq!((sources.out("one.ptx").as_str(), sources.out("two.ptx").as_str()), ("held", "held"));
     assert!(built.images.contains("\"PTX, as checked in\""), "{}", built.images);
+    assert!(built.images.contains("TOOLKIT: Option<i32> = None"), "{}", built.images);
     assert!(built.images.contains("\"7.8.9 (kernels: PTX, as checked in)\""), "{}", built.images);
     fs::remove_file(sources.path("kernels/ptx/two.ptx")).expect("a file");
     sources.refused(&[], &["kernels/ptx/two.ptx cannot be read"]);
@@ -146,10 +147,14 @@ fn the_first_compiler_named_is_taken() {
         assert!(built.succeeded && built.stderr.is_empty(), "{}", built.stderr);
         let origin = format!("sm_80, PTX, compiled by nvcc {number}");
         assert!(built.images.contains(&origin), "no {origin:?} in {}", built.images);
-        let made = format!("made by {number}\n");
-        for file in ["one.ptx", "two.ptx", "one.sm_80.cubin", "two.sm_80.cubin"] {
-            assert_eq!(sources.out(file), made, "{file}");
+        for (file, version) in
+            [("one.ptx", "8.0"), ("two.ptx", "8.0"), ("one.sm_80.cubin", "9.1"), ("two.sm_80.cubin", "9.1")]
+        {
+            // drivers of CUDA 12.0 read the PTX, whatever compiler made it
+            assert_eq!(sources.out(file), format!("made by {number}\n.version {version}\n"), "{file}");
         }
+        let major = number.split('.').next().expect("a number");
+        assert!(built.images.contains(&format!("TOOLKIT: Option<i32> = Some({major})")), "{}", built.images);
     }
     // a variable that is set to nothing names nothing
     let empty = Path::new("");

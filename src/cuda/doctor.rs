@@ -4,7 +4,7 @@ use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT as MULTIPROCESSORS;
 
 use super::error::explain;
-use super::images::{self, Form};
+use super::images;
 use super::open::{device_count, driver_version, identity};
 use super::{Cuda, ORIGIN};
 use crate::device::Math;
@@ -14,7 +14,7 @@ use crate::memory::human;
 /// Lines of name and finding, for a person; nothing here fails.
 pub fn findings() -> Vec<(String, String)> {
     let line = |name: &str, found: String| (name.to_string(), found);
-    let needed = images::needed(Form::Ptx);
+    let needed = images::needed();
     let branch = needed.driver_branch().map_or(String::new(), |branch| format!(", driver {branch}"));
     let mut lines =
         vec![line("kernels", format!("{ORIGIN}; the PTX needs a driver for CUDA {needed} or newer{branch}"))];

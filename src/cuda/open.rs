@@ -85,7 +85,7 @@ impl Cuda {
                 "{name} has compute capability {major}.{minor}, and the kernels need {least}.0 (Ampere) or newer"
             )));
         }
-        images::check_driver(version, images::best_form(capability))?;
+        images::check_driver(version)?;
         let context = CudaContext::new(ordinal).map_err(|e| driver("opening the GPU", e))?;
         // SAFETY: all operations go to one stream; what goes by the other is ordered by events of its own.
         unsafe { context.disable_event_tracking() };

@@ -28,11 +28,6 @@ impl CudaVersion {
         Some(Self::of_ptx(major.parse().ok()?, minor.parse().ok()?))
     }
 
-    /// The first version with this major number: its drivers run machine code of every later minor one.
-    pub fn family(self) -> Self {
-        Self(self.0 / 1000 * 1000)
-    }
-
     /// The first driver branch that came with it on Linux (CUDA release notes, "CUDA Toolkit and Corresponding Driver
     /// Versions"), as far as this table goes.
     pub fn driver_branch(self) -> Option<u32> {
@@ -88,7 +83,6 @@ mod tests {
             assert_eq!((version.to_string().as_str(), version.driver_branch()), (cuda, branch), "PTX {ptx}");
         }
         assert_eq!(CudaVersion::of_ptx_text(".version nine"), None);
-        assert_eq!(CudaVersion::new(13, 2).family(), CudaVersion::new(13, 0));
         assert!(CudaVersion::new(12, 9) < CudaVersion::new(13, 0));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::code::{Code, Result};
 use super::export::say;
 use super::foreign::Image;
+use super::settings;
 use super::state::{Driver, Find, Handle, in_context};
 use crate::exec::{Kernel, Loaded};
 use crate::machine::LoadError;
@@ -91,8 +92,10 @@ impl Driver {
             }
         };
         if let Some(Header { version, target, suffix }) = std::str::from_utf8(text).ok().and_then(header) {
-            if version > NEWEST {
-                let what = format!("PTX version {}.{} is newer than {}.{}", version.0, version.1, NEWEST.0, NEWEST.1);
+            let posed = settings::newest_ptx().map_err(|code| Refusal(code, "what driver is this?".into()))?;
+            let newest = posed.map_or(NEWEST, |posed| posed.min(NEWEST));
+            if version > newest {
+                let what = format!("PTX version {}.{} is newer than {}.{}", version.0, version.1, newest.0, newest.1);
                 return Err(Refusal(Code::UNSUPPORTED_PTX_VERSION, what));
             }
             let (major, minor) = self.machine.profile.compute_capability;

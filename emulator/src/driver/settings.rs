@@ -52,8 +52,22 @@ pub fn chosen() -> Result<(&'static Profile, Options)> {
 
 /// The version that the driver gives itself: `REWIND_EMULATOR_DRIVER`, such as `12.8`, or CUDA 13.0.
 pub fn driver_version() -> Result<i32> {
-    let (major, minor) = variable("REWIND_EMULATOR_DRIVER", (13, 0), two_numbers)?;
+    let (major, minor) = driver()?.unwrap_or((13, 0));
     Ok((1000 * major + 10 * minor) as i32)
+}
+
+/// The newest PTX that the driver named there reads; none where none is named (PTX ISA, release history).
+pub fn newest_ptx() -> Result<Option<(u32, u32)>> {
+    let ptx = |driver: (u32, u32)| match driver {
+        // CUDA 12.6 brought no new PTX
+        (12, minor @ 6..) => (8, minor - 1),
+        (major, minor) => (major.saturating_sub(4), minor),
+    };
+    Ok(driver()?.map(ptx))
+}
+
+fn driver() -> Result<Option<(u32, u32)>> {
+    variable("REWIND_EMULATOR_DRIVER", None, |value| two_numbers(value).map(Some))
 }
 
 /// The profile, but for what the environment says of compute capability and memory: to see how programs take it.
