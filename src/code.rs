@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::memory::{Arena, Category, Memory, padded_bytes};
+use crate::memory::{Arena, Category, Memory};
 use crate::operands::BnStats;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -151,12 +151,6 @@ impl<B> Code<B> {
     }
 }
 
-/// Bytes that [`Code::new`] takes where numbers are of type `R`.
-pub fn code_bytes<R>(map: Shape, bits: Bits) -> u64 {
-    let bytes = |shape: Shape| padded_bytes::<R>(shape.len());
-    2 * bytes(Shape::vector(map.c())) + bytes(packed_shape::<R>(map, bits))
-}
-
 /// Elements of one image's code, of an image of `image_len` elements: [`Bits::words`] where a number has 32 bits; in f64, which is
 /// there to be plain, one an element.
 pub fn code_len<R>(image_len: usize, bits: Bits) -> usize {
@@ -194,10 +188,4 @@ impl<B> Coder<B> {
         let mut vector = |len| arena.tensor(category, Shape::vector(len));
         Ok(Self { bits, pass, grid: vector(1)?, rest: vector(channels)? })
     }
-}
-
-/// Bytes that [`Coder::new`] takes where numbers are of type `R`.
-pub fn coder_bytes<R>(channels: usize) -> u64 {
-    let bytes = |len: usize| padded_bytes::<R>(Shape::vector(len).len());
-    bytes(1) + bytes(channels)
 }

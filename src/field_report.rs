@@ -7,8 +7,7 @@ use crate::device::{Device, Elementwise, Sgd};
 use crate::error::Result;
 use crate::field::{Evaluated, Field, Normalise, Tensors};
 use crate::init::{BlockPlace, Init};
-use crate::memory::{Arena, Bytes, Category, Memory, padded_bytes};
-use crate::plan::residual_stack;
+use crate::memory::{Category, Memory, take};
 use crate::reference::Reference;
 use crate::scheme::{Scheme, Stack, StackSpec, StepSize};
 use crate::shape::Shape;
@@ -111,21 +110,18 @@ struct Bench<F: Field<Reference>> {
 
 impl<F: Field<Reference>> Bench<F> {
     fn new(map: Shape) -> Result<Self> {
-        let bytes = F::bytes(map);
-        let workspace = F::workspace(D, map);
-        let states = 2 * padded_bytes::<f64>(map.len()) + padded_bytes::<f64>(workspace);
-        let all = 2 * bytes.theta + bytes.stats + bytes.running + bytes.cache + bytes.scratch + states;
-        let arena = &mut Arena::new(D, all)?;
-        let mut running = F::running(arena, map)?;
-        let mut bench = Self {
-            x: arena.tensor(Category::State, map)?,
-            y: arena.tensor(Category::State, map)?,
-            theta: F::theta(arena, Category::Parameters, map)?,
-            grad: F::theta(arena, Category::Gradients, map)?,
-            stats: F::stats(arena, Category::Statistics, map, false)?,
-            cache: F::cache(arena, Category::Scratch, map)?,
-            scratch: F::scratch(arena, map, workspace)?,
-        };
+        let ((mut bench, mut running), _) = take(D, |arena| {
+            let bench = Self {
+                x: arena.tensor(Category::State, map)?,
+                y: arena.tensor(Category::State, map)?,
+                theta: F::theta(arena, Category::Parameters, map)?,
+                grad: F::theta(arena, Category::Gradients, map)?,
+                stats: F::stats(arena, Category::Statistics, map, false)?,
+                cache: F::cache(arena, Category::Scratch, map)?,
+                scratch: F::scratch(arena, map, 0)?,
+            };
+            Ok((bench, F::running(arena, map)?))
+        })?;
         F::initialise(D, Init::Plain, 0, BlockPlace { stage: 0, layer: 0 }, &mut bench.theta, &mut running)?;
         write(&spread(1, map.len()), &mut bench.x)?;
         Ok(bench)
@@ -229,20 +225,16 @@ fn drift<F: Field<Reference>>(map: Shape, depth: usize, gradient: Gradient) -> R
         keeps_masks: sweep.keeps_masks(),
         tied: false,
     };
-    let workspace = F::workspace(D, map).max(D.squared_distance_workspace(map));
-    let mut planned = Bytes::default();
-    residual_stack::<Reference, F>(&spec, &sweep, &mut planned);
-    // the workspace; the learning rate, and the loss
-    let more = [workspace, 1, 2].map(padded_bytes::<f64>);
-    let arena = &mut Arena::new(D, planned.total() + more.iter().sum::<u64>())?;
-    let mut stack = Stack::<Reference, F>::new(arena, spec)?;
+    let ((mut stack, mut work, mut lr, mut loss), _) = take(D, |arena| {
+        let stack = Stack::<Reference, F>::new(arena, spec)?;
+        let work = Work::<Reference, F>::new(arena, &sweep, spec, 0)?;
+        let lr = arena.tensor(Category::Scratch, Shape::vector(1))?;
+        Ok((stack, work, lr, arena.tensor(Category::Scratch, Shape::vector(2))?))
+    })?;
     for (layer, (theta, running)) in stack.theta.iter_mut().zip(&mut stack.running).enumerate() {
         F::initialise(D, Init::Plain, 0, BlockPlace { stage: 0, layer }, theta, running)?;
     }
     stack.velocity.iter_mut().flat_map(|v| v.named_mut()).try_for_each(|(_, v)| D.fill(0.0, v))?;
-    let mut work = Work::new(arena, &sweep, spec, workspace)?;
-    let mut lr = arena.tensor(Category::Scratch, Shape::vector(1))?;
-    let mut loss = arena.tensor(Category::Scratch, Shape::vector(2))?;
     D.fill(0.0, &mut lr)?;
     D.fill(1.0, &mut loss)?;
     let start = spread(1, map.len());

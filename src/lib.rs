@@ -44,7 +44,7 @@
 //!
 //! | module | |
 //! | --- | --- |
-//! | [`net`], [`init`], [`plan`] | stem, stages and head; initial weights; every byte, planned |
+//! | [`net`], [`init`] | stem, stages and head, and the plan of every byte; initial weights |
 //! | [`cpu`], `cuda`, [`reference`](mod@reference) | f32 with SIMD and threads; GPUs; f64 in plain loops, the oracle |
 //! | [`sweep`], [`scheme`], [`code`] | the gradient modes; Euler and Heun; codes of a few bits, which make the way back exact |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
@@ -74,7 +74,6 @@ pub mod mask;
 pub mod memory;
 pub mod net;
 pub mod operands;
-pub mod plan;
 pub mod reference;
 pub mod scheme;
 pub mod shape;

@@ -2,7 +2,7 @@
 
 use crate::code::{Bits, code_len};
 use crate::error::Result;
-use crate::memory::{Arena, Category, Memory, padded_bytes};
+use crate::memory::{Arena, Category, Memory};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -17,9 +17,4 @@ pub fn relu_mask<M: Memory>(arena: &mut Arena<'_, M>, z: Shape) -> Result<Tensor
 /// Its shape where numbers are of type `R`.
 pub fn relu_mask_shape<R>(z: Shape) -> Shape {
     Shape::map(z.n(), 1, 1, code_len::<R>(z.image_len(), Bits::One))
-}
-
-/// Bytes that it takes there.
-pub fn relu_mask_bytes<R>(z: Shape) -> u64 {
-    padded_bytes::<R>(relu_mask_shape::<R>(z).len())
 }

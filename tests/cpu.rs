@@ -7,7 +7,6 @@ use rewind::device::{Device, SgdStep};
 use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec, Stem};
-use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::shape::Shape;
@@ -138,7 +137,7 @@ fn the_plan_is_what_is_taken() {
                 let net = Net::new(&cpu, spec, Init::Paper, 0).expect("net");
                 assert_eq!(
                     net.memory(),
-                    &plan::network::<_, Basic>(&cpu, &spec),
+                    &Net::<_, Basic>::plan(&cpu, &spec).expect("plan"),
                     "{} threads: {spec:?}",
                     cpu.threads()
                 );

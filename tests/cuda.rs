@@ -13,7 +13,6 @@ use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::memory::Category;
 use rewind::net::{Net, NetSpec, Pass, StepResult};
-use rewind::plan;
 use rewind::reference::Reference;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 use support::gpu::{emulator, gpu, no_faults, turn};
@@ -149,8 +148,8 @@ fn the_plan_is_what_is_taken_and_activations_are_flat() {
     for sweep in all_sweeps() {
         let spec = NetSpec { sweep, ..small(sweep, 3, 16, 5) };
         let net = Net::new(&cuda, spec, Init::Paper, 0).expect("net");
-        assert_eq!(net.memory(), &plan::network::<_, Basic>(&cuda, &spec), "{spec:?}");
-        let on_cpu = plan::network::<_, Basic>(&cpu, &spec);
+        assert_eq!(net.memory(), &Net::<_, Basic>::plan(&cuda, &spec).expect("plan"), "{spec:?}");
+        let on_cpu = Net::<_, Basic>::plan(&cpu, &spec).expect("plan");
         for category in Category::ALL.into_iter().filter(|category| *category != Category::Scratch) {
             assert_eq!(net.memory().of(category), on_cpu.of(category), "{category} of {spec:?}");
         }

@@ -8,7 +8,6 @@ use rewind::device::{Device, SgdStep};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Stages};
-use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
@@ -21,7 +20,7 @@ const SGD: SgdStep = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
 /// Everything that a checkpoint holds after two steps, one of them of a smaller batch.
 fn trained<D: Device, F: Field<D>>(d: &D, spec: NetSpec) -> Vec<(String, Vec<f64>)> {
     let mut net = Net::<D, F>::build(d, spec, Init::Plain, 1).expect("net");
-    assert_eq!(net.memory(), &plan::network::<D, F>(d, &spec), "{spec:?}");
+    assert_eq!(net.memory(), &Net::<D, F>::plan(d, &spec).expect("plan"), "{spec:?}");
     for n in [spec.batch, spec.batch - 1] {
         let images = uniform(7, spec.images().with_batch(n).len());
         let labels: Vec<f64> = (0..n).map(|i| (i % spec.classes) as f64).collect();

@@ -1,5 +1,5 @@
 //! Every residual function on the f64 reference: its VJP and the whole sweeps against central differences, every gradient mode
-//! against backprop, its memory against its formulas; and the CPU against the reference.
+//! against backprop, its memory against its tensors; and the CPU against the reference.
 
 mod support;
 
@@ -7,13 +7,13 @@ use rewind::code::CodedPass;
 use rewind::cpu::Cpu;
 use rewind::device::prelude::*;
 use rewind::device::{Activation, Sgd, SgdStep};
+use rewind::error::Result;
 use rewind::field::basic::BasicLinks;
-use rewind::field::{Basic, Chain, Evaluated, Field, FieldBytes, FieldScratch, Link, Links, Normalise, Tensors};
+use rewind::field::{Basic, Chain, Evaluated, Field, FieldScratch, Link, Links, Maps, Normalise, Tensors};
 use rewind::host::HostBuffer;
 use rewind::init::{BlockPlace, Init};
-use rewind::memory::{Arena, Category};
+use rewind::memory::{Arena, Category, dry_run, padded_bytes};
 use rewind::net::{Body, Net, NetSpec, Stages};
-use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
@@ -50,7 +50,6 @@ struct Bed<D: Device, F: Field<D>> {
 impl<D: Device, F: Field<D>> Bed<D, F> {
     fn new(d: &D, sweep: SweepSpec, depth: usize) -> Self {
         let arena = &mut Arena::new(d, ARENA).expect("arena");
-        let workspace = F::workspace(d, MAP).max(d.squared_distance_workspace(MAP));
         let spec = stack(sweep, depth);
         let mut stack = Stack::<D, F>::new(arena, spec).expect("stack");
         for (n, (theta, running)) in stack.theta.iter_mut().zip(&mut stack.running).enumerate() {
@@ -66,7 +65,7 @@ impl<D: Device, F: Field<D>> Bed<D, F> {
         }
         let velocities = stack.velocity.iter_mut().flat_map(|velocity| velocity.named_mut());
         velocities.for_each(|(_, velocity)| d.fill(0.0, velocity).expect("fill"));
-        let work = Work::new(arena, &sweep, spec, workspace).expect("work");
+        let work = Work::new(arena, &sweep, spec, 0).expect("work");
         let mut vector = |values: &[f64]| {
             let mut tensor = arena.tensor(Category::Scratch, Shape::vector(values.len())).expect("room");
             write(d, values, &mut tensor);
@@ -127,7 +126,7 @@ fn vjp_agrees_with_central_differences<F: Field<Reference>>() {
     let mut running = F::running(arena, MAP).expect("running");
     let mut stats = F::stats(arena, Category::Statistics, MAP, false).expect("statistics");
     let mut cache = F::cache(arena, Category::Scratch, MAP).expect("cache");
-    let mut scratch = F::scratch(arena, MAP, F::workspace(D, MAP)).expect("scratch");
+    let mut scratch = F::scratch(arena, MAP, 0).expect("scratch");
     let mut map = |values: &[f64]| {
         let mut tensor = arena.tensor(Category::State, MAP).expect("room");
         write(D, values, &mut tensor);
@@ -269,36 +268,43 @@ fn updates_in_the_sweep_give_the_bits_of_updates_after_it<F: Field<Reference>>()
     }
 }
 
-fn memory_is_what_the_formulas_say<F: Field<Reference>>() {
-    let FieldBytes { theta, stats, masks, running, cache, scratch } = F::bytes(MAP);
-    let workspace = 5;
-    let taken = |take: &dyn Fn(&mut Arena<'_, Reference>)| {
-        let arena = &mut Arena::new(D, ARENA).expect("arena");
-        take(arena);
-        arena.ledger().total()
-    };
-    assert_eq!(taken(&|a| drop(F::theta(a, Category::Parameters, MAP).expect("room"))), theta);
-    for (kept, bytes) in [(false, stats), (true, stats + masks)] {
-        assert_eq!(taken(&|a| drop(F::stats(a, Category::Statistics, MAP, kept).expect("room"))), bytes);
+fn memory_is_what_the_tensors_add_up_to<F: Field<Reference>>() {
+    fn taken<T>(make: impl FnOnce(&mut Arena<'_, Reference>) -> Result<T>) -> u64 {
+        dry_run(D, make).expect("a plan").total()
     }
-    assert_eq!(taken(&|a| drop(F::running(a, MAP).expect("room"))), running);
-    assert_eq!(taken(&|a| drop(F::cache(a, Category::Scratch, MAP).expect("room"))), cache);
-    // five elements of workspace are padded to one line of 64 bytes
-    assert_eq!(taken(&|a| drop(F::scratch(a, MAP, workspace).expect("room"))), scratch + 64);
-    let heun = StepCache::<Reference, F>::new;
-    assert!(taken(&|a| drop(heun(a, Category::Scratch, Scheme::Heun, MAP).expect("room"))) > 2 * cache);
+    let bytes = |shapes: &mut dyn Iterator<Item = Shape>| -> u64 { shapes.map(|s| padded_bytes::<f64>(s.len())).sum() };
+    let arena = &mut Arena::new(D, ARENA).expect("arena");
+    let theta = F::theta(arena, Category::Parameters, MAP).expect("theta");
+    let running = F::running(arena, MAP).expect("running");
+    let mut cache = F::cache(arena, Category::Scratch, MAP).expect("cache");
+    let [mut plain, mut masked] =
+        [false, true].map(|masks| F::stats(arena, Category::Statistics, MAP, masks).expect("statistics"));
+    let of_theta = bytes(&mut theta.named().map(|(_, tensor)| tensor.shape()));
+    assert_eq!(taken(|a| F::theta(a, Category::Parameters, MAP)), of_theta);
+    let of_running = bytes(&mut running.named().map(|(_, tensor)| tensor.shape()));
+    assert_eq!(taken(|a| F::running(a, MAP)), of_running);
+    let of_cache = bytes(&mut cache.maps_mut().map(|map| map.shape()));
+    assert_eq!(taken(|a| F::cache(a, Category::Scratch, MAP)), of_cache);
+    // a mean and a 1/sigma where there is a running mean and variance
+    assert_eq!(taken(|a| F::stats(a, Category::Statistics, MAP, false)), of_running);
+    assert_eq!(plain.maps_mut().count(), 0);
+    let of_masks = bytes(&mut masked.maps_mut().map(|mask| mask.shape()));
+    assert_eq!(taken(|a| F::stats(a, Category::Statistics, MAP, true)), of_running + of_masks);
+    let [less, more] = [1000, 2000].map(|workspace| taken(|a| F::scratch(a, MAP, workspace)));
+    assert_eq!(more - less, 8000);
+    let heun = taken(|a| StepCache::<Reference, F>::new(a, Category::Scratch, Scheme::Heun, MAP));
+    assert_eq!(heun, 2 * of_cache + padded_bytes::<f64>(MAP.len()));
     for sweep in all_sweeps() {
-        let bytes = |depth: usize| {
-            let arena = &mut Arena::new(D, ARENA).expect("arena");
-            Work::<Reference, F>::new(arena, &sweep, stack(sweep, depth), workspace).expect("work");
-            arena.ledger().activations()
+        let activations = |depth: usize| {
+            let work = dry_run(D, |a| Work::<Reference, F>::new(a, &sweep, stack(sweep, depth), 5));
+            work.expect("a plan").activations()
         };
         let coded = sweep.stored_codes(64) > sweep.stored_codes(8);
         let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none() && !coded;
-        assert_eq!(bytes(8) == bytes(64), flat, "{sweep:?}");
+        assert_eq!(activations(8) == activations(64), flat, "{sweep:?}");
     }
-    let mut of = F::scratch(&mut Arena::new(D, ARENA).expect("arena"), MAP, workspace).expect("scratch");
-    assert_eq!((of.idle().map.shape(), of.idle().sums.gamma.shape()), (MAP, Shape::vector(MAP.c())));
+    let mut scratch = F::scratch(arena, MAP, 5).expect("scratch");
+    assert_eq!((scratch.idle().map.shape(), scratch.idle().sums.gamma.shape()), (MAP, Shape::vector(MAP.c())));
 }
 
 fn the_cpu_agrees_with_the_reference<F: Field<Reference> + Field<Cpu>>() {
@@ -325,7 +331,7 @@ macro_rules! on_field {
     ($name:ident, $field:ty) => {
         on_field!($name, $field: vjp_agrees_with_central_differences backprop_agrees_with_central_differences
             every_mode_comes_to_backprop updates_in_the_sweep_give_the_bits_of_updates_after_it
-            memory_is_what_the_formulas_say the_cpu_agrees_with_the_reference);
+            memory_is_what_the_tensors_add_up_to the_cpu_agrees_with_the_reference);
     };
 }
 
@@ -362,7 +368,7 @@ impl Links for Rectified {
     }
 }
 
-on_field!(basic_links, Chain<BasicLinks>: vjp_agrees_with_central_differences memory_is_what_the_formulas_say);
+on_field!(basic_links, Chain<BasicLinks>: vjp_agrees_with_central_differences memory_is_what_the_tensors_add_up_to);
 on_field!(pre_activation, Chain<PreActivation>);
 on_field!(smooth, Chain<Smooth>);
 on_field!(rectified, Chain<Rectified>);
@@ -397,7 +403,7 @@ fn a_net_of_links_of_ones_own_is_planned_to_the_byte_and_trains() {
     for body in [Body::default(), Body { stages, ..Body::default() }] {
         let spec = NetSpec { body, ..support::small(SweepSpec::new(Scheme::Euler, Gradient::Coded), 3, 8, 4) };
         let mut net = Net::<_, Chain<PreActivation>>::build(D, spec, Init::Plain, 1).expect("net");
-        assert_eq!(net.memory(), &plan::network::<_, Chain<PreActivation>>(D, &spec), "{spec:?}");
+        assert_eq!(net.memory(), &Net::<_, Chain<PreActivation>>::plan(D, &spec).expect("plan"), "{spec:?}");
         let labels: Vec<f64> = (0..4).map(|i| f64::from(i % 3)).collect();
         net.load(D, &uniform(7, spec.images().len()), &labels).expect("load");
         let sgd = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };

@@ -11,7 +11,6 @@ use rewind::device::prelude::*;
 use rewind::field::{Basic, Bottleneck, Field, Tensors};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Pass, Stages};
-use rewind::plan;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
@@ -225,7 +224,7 @@ fn the_plan_is_what_is_taken_and_flat_in_the_blocks_of_a_stage() {
     impl Use for Memory {
         type Given = u64;
         fn on<D: Device, F: Field<D>>(self, d: &D, net: Net<D, F>) -> u64 {
-            assert_eq!(net.memory(), &plan::network::<D, F>(d, net.spec()), "{:?}", net.spec());
+            assert_eq!(net.memory(), &Net::<D, F>::plan(d, net.spec()).expect("plan"), "{:?}", net.spec());
             net.memory().activations()
         }
     }

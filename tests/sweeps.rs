@@ -1,17 +1,13 @@
 //! The sweeps on the f64 reference: exact modes agree with finite differences and with each other to the bit, approximate
-//! ones have the order that the method promises, and the memory is what the plan says.
+//! ones have the order that the method promises.
 
 mod support;
 
-use rewind::code::{Bits, CodedPass, code_bytes};
+use rewind::code::{Bits, CodedPass};
 use rewind::device::SgdStep;
 use rewind::device::prelude::*;
-use rewind::field::Basic;
 use rewind::init::Init;
-use rewind::mask::relu_mask_bytes;
-use rewind::memory::{Bytes, Category};
-use rewind::net::{Net, NetSpec, Stem};
-use rewind::plan;
+use rewind::net::{Net, NetSpec};
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::auto::TOLERANCE;
@@ -509,69 +505,6 @@ fn updates_in_the_sweep_give_the_bits_of_updates_after_it() {
         let after = trained(SweepSpec { update: Update::After, ..sweep });
         assert!(after.iter().all(|(_, values)| values.iter().all(|v| v.is_finite())));
         assert!(trained(sweep) == after, "{sweep:?}");
-    }
-}
-
-#[test]
-fn the_plan_is_what_is_taken() {
-    for sweep in all_sweeps() {
-        for (depth, channels, n) in [(2, 3, 5), (7, 16, 2)] {
-            let stem = if depth == 2 { Stem::Same3x3 } else { Stem::Strided5x5 };
-            let spec = NetSpec { stem, sweep, ..small(sweep, depth, channels, n) };
-            let net = Net::new(D, spec, Init::Paper, 0).expect("net");
-            assert_eq!(net.memory(), &plan::network::<_, Basic>(D, &spec), "{spec:?}");
-        }
-    }
-}
-
-#[test]
-fn activations_are_flat_in_depth_where_the_mode_says_so() {
-    for sweep in all_sweeps() {
-        let memory = |depth| {
-            let spec = NetSpec { sweep, ..small(sweep, depth, 2, 2) };
-            Net::new(D, spec, Init::Paper, 0).expect("net").memory().clone()
-        };
-        let (shallow, middle, deep) = (memory(8), memory(64), memory(512));
-        let masks = |depth| match sweep.keeps_masks() {
-            true => {
-                let mask = relu_mask_bytes::<f64>(small(sweep, 8, 2, 2).stem_map());
-                (sweep.scheme.steps(depth) * sweep.scheme.stages()) as u64 * mask
-            }
-            false => 0,
-        };
-        let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();
-        if sweep.gradient.codes() && sweep.anchors.is_none() {
-            let code = code_bytes::<f64>(small(sweep, 8, 2, 2).stem_map(), sweep.bits);
-            let coded = |depth| sweep.stored_codes(depth) as u64;
-            for (depth, memory) in [(64, &middle), (512, &deep)] {
-                let grown = memory.activations() - shallow.activations();
-                let codes = (coded(depth) - coded(8)) * code;
-                assert_eq!(grown, codes + masks(depth) - masks(8), "{sweep:?} at {depth}");
-            }
-        } else if flat {
-            let but_for_masks = |depth, memory: &Bytes| memory.activations() - masks(depth);
-            let [first, second, third] = [(8, &shallow), (64, &middle), (512, &deep)].map(|(n, m)| but_for_masks(n, m));
-            assert!(first == second && second == third, "{sweep:?}");
-        } else {
-            assert!(shallow.activations() < deep.activations(), "{sweep:?}");
-        }
-        let gradients_flat = shallow.of(Category::Gradients) == deep.of(Category::Gradients);
-        assert_eq!(gradients_flat, sweep.update == Update::InSweep, "{sweep:?}");
-    }
-}
-
-#[test]
-fn the_largest_depth_that_fits_is_the_largest() {
-    for gradient in GRADIENTS {
-        let spec = small(SweepSpec::new(Scheme::Heun, gradient), 40, 4, 4);
-        let bytes = |depth| plan::network::<_, Basic>(D, &NetSpec { depth, ..spec }).total();
-        let limit = bytes(23);
-        let fits = plan::largest_depth::<_, Basic>(D, &spec, 100, limit + 100).expect("some depth fits");
-        assert!(
-            fits >= 23 && bytes(fits) <= limit && (fits + 1..=40).all(|deeper| bytes(deeper) > limit),
-            "{gradient}"
-        );
-        assert_eq!(plan::largest_depth::<_, Basic>(D, &spec, 0, 1000), None);
     }
 }
 

@@ -23,7 +23,16 @@ pub struct Cell {
 
 impl Cell {
     /// The default net at this depth.
-    pub fn planned<D: Device>(d: &D, method: Method, scheme: Scheme, depth: usize, threads: usize) -> Self {
+    ///
+    /// # Errors
+    /// As [`MemorySpec::planned`].
+    pub fn planned<D: Device>(
+        d: &D,
+        method: Method,
+        scheme: Scheme,
+        depth: usize,
+        threads: usize,
+    ) -> rewind::Result<Self> {
         let RunConfig { channels, batch, seed, .. } = RunConfig::default();
         let spec = MemorySpec {
             scheme,
@@ -38,6 +47,6 @@ impl Cell {
             steps: STEPS - 1,
             seconds: 0.0,
         };
-        Self { planned: spec.planned(d), spec, measured: None }
+        Ok(Self { planned: spec.planned(d)?, spec, measured: None })
     }
 }

@@ -139,7 +139,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut cells = Vec::new();
     for depth in depths {
         for method in METHODS {
-            let mut cell = Cell::planned(&cpu, method, scheme, depth, threads);
+            let mut cell = Cell::planned(&cpu, method, scheme, depth, threads)?;
             let planned = cell.planned.total();
             if depth <= measure_to && planned <= limit {
                 let measured = cell.spec.in_own_process(&["--cell"], &cell.planned)?;

@@ -14,7 +14,6 @@ use rewind::error::{Error, Result};
 use rewind::field::Basic;
 use rewind::memory::{Bytes, Category};
 use rewind::net::{Body, Net, NetSpec};
-use rewind::plan;
 use rewind::scheme::Scheme;
 use rewind_train::config::{DeviceChoice, RunConfig};
 use rewind_train::report::rss_peak_bytes;
@@ -105,8 +104,11 @@ impl MemorySpec {
     }
 
     /// The plan of the net: every byte by category.
-    pub fn planned<D: Device>(&self, d: &D) -> Bytes {
-        plan::network::<D, Basic>(d, &self.net())
+    ///
+    /// # Errors
+    /// As [`Net::plan`].
+    pub fn planned<D: Device>(&self, d: &D) -> Result<Bytes> {
+        Net::<D, Basic>::plan(d, &self.net())
     }
 
     /// Trains in this process; none if it was told to stop.

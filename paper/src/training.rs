@@ -59,19 +59,11 @@ impl Training {
         &self.data
     }
 
-    /// The plan of the run: every byte by category.
-    pub fn planned<D: Device>(&self, device: &D, dataset: &Dataset) -> Bytes {
-        match self.config.block {
-            Block::Basic => budget::planned::<D, Basic>(device, &self.config, dataset),
-            Block::Bottleneck => budget::planned::<D, Bottleneck>(device, &self.config, dataset),
-        }
-    }
-
-    /// Refuses the run where there is no room for it.
+    /// The plan of the run, every byte by category; refused where there is no room for it.
     ///
     /// # Errors
     /// As [`budget::check_limit`].
-    pub fn check_limit<D: Device>(&self, device: &D, dataset: &Dataset) -> Result<()> {
+    pub fn check_limit<D: Device>(&self, device: &D, dataset: &Dataset) -> Result<Bytes> {
         match self.config.block {
             Block::Basic => budget::check_limit::<D, Basic>(device, &self.config, dataset),
             Block::Bottleneck => budget::check_limit::<D, Bottleneck>(device, &self.config, dataset),

@@ -6,24 +6,27 @@ use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use crate::error::Result;
 
-/// One reservation of device memory; alive as long as any of its buffers.
+/// One reservation of device memory; alive as long as any of its buffers. One of no elements takes nothing.
 pub struct CudaRegion {
-    memory: Arc<CudaSlice<f32>>,
+    memory: Option<Arc<CudaSlice<f32>>>,
     start: u64,
 }
 
 impl CudaRegion {
     pub(super) fn new(stream: &Arc<CudaStream>, len: usize) -> Result<Self> {
+        if len == 0 {
+            return Ok(Self { memory: None, start: 0 });
+        }
         // SAFETY: plain numbers, which every user writes before reading.
-        let memory = unsafe { stream.alloc::<f32>(len.max(1)) }.map_err(|e| super::error::reserve(len, e))?;
+        let memory = unsafe { stream.alloc::<f32>(len) }.map_err(|e| super::error::reserve(len, e))?;
         // All work is on this one stream, so no access needs to be ordered by the slice's own events.
         let start = memory.device_ptr(stream).0;
-        Ok(Self { memory: Arc::new(memory), start })
+        Ok(Self { memory: Some(Arc::new(memory)), start })
     }
 
     /// A part of the region.
     pub(super) fn carve(&self, offset: usize, len: usize) -> CudaBuffer {
-        debug_assert!(offset + len <= self.memory.len().max(1));
+        debug_assert!(offset + len <= self.memory.as_ref().map_or(0, |memory| memory.len()));
         CudaBuffer { address: self.start + (offset * size_of::<f32>()) as u64, _memory: self.memory.clone() }
     }
 }
@@ -31,7 +34,7 @@ impl CudaRegion {
 /// A part of a region: the address that kernels get.
 pub struct CudaBuffer {
     address: u64,
-    _memory: Arc<CudaSlice<f32>>,
+    _memory: Option<Arc<CudaSlice<f32>>>,
 }
 
 impl CudaBuffer {

@@ -2,13 +2,13 @@
 //! operations.
 
 use super::chain::{Link, Links};
-use super::{Evaluated, Field, FieldBytes, FieldScratch, Idle, Maps, Normalise, Tensors, apply_mask};
+use super::{Evaluated, Field, FieldScratch, Idle, Maps, Normalise, Tensors, apply_mask};
 use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::init::{self, BlockPlace, Init};
-use crate::mask::{relu_mask, relu_mask_bytes};
-use crate::memory::{Arena, Category, padded_bytes};
+use crate::mask::relu_mask;
+use crate::memory::{Arena, Category};
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
@@ -99,26 +99,8 @@ impl<D: Device> Field<D> for Basic {
     }
 
     fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<Scratch<D::Buffer>> {
+        let workspace = workspace.max(arena.device().block_workspace(map));
         Scratch::new(arena, map, D::SCRATCH_MAPS, workspace)
-    }
-
-    fn workspace(d: &D, map: Shape) -> usize {
-        d.block_workspace(map)
-    }
-
-    fn bytes(map: Shape) -> FieldBytes {
-        let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
-        let vector = bytes(Shape::vector(map.c()));
-        FieldBytes {
-            theta: 2 * bytes(Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c())) + 4 * vector,
-            // mean and rstd, or mean and variance, of two batch norms
-            stats: 4 * vector,
-            masks: relu_mask_bytes::<D::Real>(map),
-            running: 4 * vector,
-            // z1 and z2
-            cache: 2 * bytes(map),
-            scratch: (D::SCRATCH_MAPS as u64 + 1) * bytes(map) + 4 * vector,
-        }
     }
 
     fn initialise(

@@ -100,23 +100,6 @@ impl<D: Device, F: Field<D>> Clone for Evaluated<'_, D, F> {
 
 impl<D: Device, F: Field<D>> Copy for Evaluated<'_, D, F> {}
 
-/// Bytes of one residual function's memory, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FieldBytes {
-    /// The weights; gradients and velocities take as much.
-    pub theta: u64,
-    /// The statistics of one evaluation.
-    pub stats: u64,
-    /// The masks of its ReLUs.
-    pub masks: u64,
-    /// The running statistics.
-    pub running: u64,
-    /// What one evaluation leaves.
-    pub cache: u64,
-    /// The scratch memory without the device's workspace.
-    pub scratch: u64,
-}
-
 /// A residual function f(x, theta) on states `[N, H, W, C]`.
 ///
 /// Its VJP comes in two halves, because `grad_f`, the cotangent of f, and `grad_x`, that of x, may be one tensor: the step's
@@ -149,13 +132,8 @@ pub trait Field<D: Device>: Sized + 'static {
     fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<Self::Running>;
     /// A new cache, uninitialised.
     fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<Self::Cache>;
-    /// Scratch memory with a device workspace of `workspace` elements.
+    /// Scratch memory, with a workspace of as many elements as the device asks for and at least `workspace`.
     fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<Self::Scratch>;
-
-    /// Elements of workspace that the device asks for.
-    fn workspace(d: &D, map: Shape) -> usize;
-    /// Bytes of all of the above, from formulas.
-    fn bytes(map: Shape) -> FieldBytes;
 
     /// The weights and running statistics at the start.
     fn initialise(

@@ -2,55 +2,21 @@
 //! ODE. Its activations are stored; how many there are does not depend on depth.
 
 use super::FirstSpec;
+use super::trained::Trained;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::field::chain::memory::{self, ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
+use crate::field::chain::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
 use crate::field::chain::{Layout, Link, passes};
-use crate::field::{FieldBytes, Maps, Normalise, Tensors};
+use crate::field::{Maps, Normalise};
 use crate::init::Draw;
 use crate::memory::{Arena, Category};
 use crate::scheme::Statistics;
 use crate::tensor::Tensor;
 
-/// The layouts of both ways from x to y.
-pub(crate) struct FirstLinks {
-    /// F's.
-    main: Layout,
-    /// The projection S's; none where S(x) = x.
-    shortcut: Option<Layout>,
-}
-
-impl FirstLinks {
-    /// Both, with the links that the field asks for.
-    ///
-    /// # Errors
-    /// As [`Layout::of`].
-    pub fn new(spec: &FirstSpec, main: &[Link]) -> Result<Self> {
-        let projection = |conv| Layout::of(&[Link::Conv { conv, channels: spec.channels }, Link::Norm], spec.input);
-        Ok(Self { main: Layout::of(main, spec.input)?, shortcut: spec.projection().map(projection).transpose()? })
-    }
-
-    fn each(&self) -> impl Iterator<Item = &Layout> {
-        [&self.main].into_iter().chain(&self.shortcut)
-    }
-
-    /// Bytes of each way.
-    pub fn bytes<D: Device>(&self) -> impl Iterator<Item = FieldBytes> {
-        self.each().map(memory::bytes::<D>)
-    }
-
-    /// Elements of workspace that the device asks for.
-    pub fn workspace<D: Device>(&self, d: &D) -> usize {
-        self.each().map(|layout| passes::workspace(d, layout)).max().unwrap_or(0)
-    }
-}
-
 /// One way from x to y, and all memory that training it takes.
-struct Way<D: Device> {
-    theta: ChainTheta<D>,
-    grad: ChainTheta<D>,
-    velocity: ChainTheta<D>,
-    running: ChainRunning<D>,
+pub(super) struct Way<D: Device> {
+    pub weights: Trained<ChainTheta<D>>,
+    pub running: ChainRunning<D>,
     stats: ChainStats<D>,
     cache: ChainCache<D>,
     scratch: ChainScratch<D>,
@@ -58,11 +24,8 @@ struct Way<D: Device> {
 
 impl<D: Device> Way<D> {
     fn new(arena: &mut Arena<'_, D>, layout: &Layout) -> Result<Self> {
-        let mut theta = |category| ChainTheta::new(arena, category, layout.clone());
         Ok(Self {
-            theta: theta(Category::Parameters)?,
-            grad: theta(Category::Gradients)?,
-            velocity: theta(Category::Optimiser)?,
+            weights: Trained::new(|category| ChainTheta::new(arena, category, layout.clone()))?,
             running: ChainRunning::new(arena, layout)?,
             stats: ChainStats::new(arena, Category::Statistics, layout, false)?,
             cache: ChainCache::new(arena, Category::Saved, layout)?,
@@ -71,7 +34,7 @@ impl<D: Device> Way<D> {
     }
 
     fn eval(&mut self, d: &D, x: &Tensor<D::Buffer>, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
-        let Self { theta, running, stats, cache, scratch, .. } = self;
+        let Self { weights: Trained { theta, .. }, running, stats, cache, scratch } = self;
         let normalise = match statistics {
             Statistics::MeasureAndRun => Normalise::Batch(Some(running)),
             Statistics::Measure => Normalise::Batch(None),
@@ -92,8 +55,8 @@ impl<D: Device> Way<D> {
         grad_y: &Tensor<D::Buffer>,
         workspace: &mut D::Buffer,
     ) -> Result<()> {
-        let Self { theta, grad, stats, cache, scratch, .. } = self;
-        grad.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
+        self.weights.clear(d)?;
+        let Self { weights: Trained { theta, grad, .. }, stats, cache, scratch, .. } = self;
         passes::vjp_outer(d, grad_y, 1.0, theta, stats, cache, scratch, workspace)?;
         passes::vjp_inner(d, x, theta, stats, cache, grad, scratch, workspace)
     }
@@ -106,13 +69,10 @@ impl<D: Device> Way<D> {
         grad_x: &mut Tensor<D::Buffer>,
         workspace: &mut D::Buffer,
     ) -> Result<()> {
-        let Self { theta, grad, stats, scratch, .. } = self;
+        let Self { weights: Trained { theta, grad, .. }, stats, scratch, .. } = self;
         passes::vjp_input(d, x, theta, stats, grad, scratch, Some(grad_x), workspace)
     }
 }
-
-/// Tensors by name, to be written.
-type NamedMut<'a, B> = Vec<(String, &'a mut Tensor<B>)>;
 
 /// The block, with its input.
 pub(super) struct First<D: Device> {
@@ -129,29 +89,38 @@ const DRAWS: usize = 3;
 const PREFIXES: [&str; 2] = ["first.", "shortcut."];
 
 impl<D: Device> First<D> {
-    pub fn new(arena: &mut Arena<'_, D>, spec: &FirstSpec, links: &FirstLinks) -> Result<Self> {
-        Ok(Self {
-            input: arena.tensor(Category::Saved, spec.input)?,
-            main: Way::new(arena, &links.main)?,
-            shortcut: links.shortcut.as_ref().map(|layout| Way::new(arena, layout)).transpose()?,
-        })
+    /// With the links that the field asks for.
+    ///
+    /// # Errors
+    /// As [`Layout::of`].
+    pub fn new(arena: &mut Arena<'_, D>, spec: &FirstSpec, main: &[Link]) -> Result<Self> {
+        let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?);
+        let projection = |conv| way(&[Link::Conv { conv, channels: spec.channels }, Link::Norm]);
+        let shortcut = spec.projection().map(projection).transpose()?;
+        Ok(Self { main: way(main)?, shortcut, input: arena.tensor(Category::Saved, spec.input)? })
     }
 
-    fn ways(&self) -> impl Iterator<Item = (&'static str, &Way<D>)> {
+    /// Elements of workspace that the device asks for.
+    pub fn workspace(&self, d: &D) -> usize {
+        self.ways().map(|(_, way)| passes::workspace(d, &way.weights.theta.layout)).max().unwrap_or(0)
+    }
+
+    /// F's way and S's, with what stands before the names of their tensors.
+    pub fn ways(&self) -> impl Iterator<Item = (&'static str, &Way<D>)> {
         PREFIXES.into_iter().zip([&self.main].into_iter().chain(&self.shortcut))
     }
 
-    fn ways_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Way<D>)> {
+    /// The same, to be written.
+    pub fn ways_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Way<D>)> {
         PREFIXES.into_iter().zip([&mut self.main].into_iter().chain(&mut self.shortcut))
     }
 
     /// PyTorch's default weights.
     pub fn initialise(&mut self, d: &D, seed: u64, stage: usize) -> Result<()> {
         let mut before = 0;
-        for (_, Way { theta, running, velocity, .. }) in self.ways_mut() {
-            passes::initialise(d, seed, |conv| Draw::First(stage, before + conv), 1.0, theta, running)?;
+        for (_, Way { weights, running, .. }) in self.ways_mut() {
+            passes::initialise(d, seed, |conv| Draw::First(stage, before + conv), 1.0, &mut weights.theta, running)?;
             before += DRAWS;
-            velocity.named_mut().try_for_each(|(_, velocity)| d.fill(0.0, velocity))?;
         }
         Ok(())
     }
@@ -172,15 +141,15 @@ impl<D: Device> First<D> {
 
     /// `y = relu(F + S)` from what the last evaluation left. `idle` is of y's shape.
     pub fn output(&self, d: &D, idle: &mut Tensor<D::Buffer>, y: &mut Tensor<D::Buffer>) -> Result<()> {
-        let Self { input, main: Way { theta, stats, cache, .. }, shortcut } = self;
+        let Self { input, main: Way { weights, stats, cache, .. }, shortcut } = self;
         let x = match shortcut {
             None => input,
-            Some(Way { theta, stats, cache, .. }) => {
-                passes::value(d, theta, stats, cache, idle)?;
+            Some(Way { weights, stats, cache, .. }) => {
+                passes::value(d, &weights.theta, stats, cache, idle)?;
                 idle
             }
         };
-        passes::advance(d, x, 1.0, theta, stats, cache, y)?;
+        passes::advance(d, x, 1.0, &weights.theta, stats, cache, y)?;
         d.relu(y)
     }
 
@@ -207,43 +176,6 @@ impl<D: Device> First<D> {
 
     /// One SGD step.
     pub fn update(&mut self, d: &D, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
-        for (_, Way { theta, grad, velocity, .. }) in self.ways_mut() {
-            let moved = velocity.named_mut().zip(theta.named_mut());
-            for ((_, grad), ((_, velocity), (_, theta))) in grad.named().zip(moved) {
-                d.sgd(sgd, grad, velocity, theta)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Parameters and running statistics by name.
-    pub fn named(&self) -> impl Iterator<Item = (String, &Tensor<D::Buffer>)> {
-        self.ways().flat_map(|(prefix, way)| {
-            way.theta.named().chain(way.running.named()).map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
-        })
-    }
-
-    /// Velocities by their parameters' names.
-    pub fn velocities(&self) -> impl Iterator<Item = (String, &Tensor<D::Buffer>)> {
-        self.ways().flat_map(|(prefix, way)| {
-            way.velocity.named().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
-        })
-    }
-
-    /// Parameters and running statistics, and the velocities, to be written.
-    pub fn all_mut(&mut self) -> [NamedMut<'_, D::Buffer>; 2] {
-        let (mut weights, mut velocities) = (Vec::new(), Vec::new());
-        for (prefix, Way { theta, running, velocity, .. }) in self.ways_mut() {
-            let name = |name: &str| format!("{prefix}{name}");
-            weights.extend(theta.named_mut().chain(running.named_mut()).map(|(own, tensor)| (name(own), tensor)));
-            velocities.extend(velocity.named_mut().map(|(own, tensor)| (name(own), tensor)));
-        }
-        [weights, velocities]
-    }
-
-    /// Gradients by their parameters' names.
-    pub fn gradients(&self) -> impl Iterator<Item = (String, &Tensor<D::Buffer>)> {
-        self.ways()
-            .flat_map(|(prefix, way)| way.grad.named().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor)))
+        self.ways_mut().try_for_each(|(_, way)| way.weights.update(d, sgd))
     }
 }

@@ -1,28 +1,29 @@
 //! The network: stem, stages of residual blocks, head, and one training step over them.
 
-mod ends;
-pub(crate) mod first;
-mod names;
+mod first;
+mod head;
 mod pass;
+mod plan;
 mod spec;
 mod stage;
 mod stem;
 mod step;
+mod tensors;
+mod trained;
 
-use self::ends::Ends;
-pub use self::names::SHARED;
+use self::head::HeadLayers;
 pub use self::pass::Pass;
-pub use self::spec::{Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages};
+pub use self::plan::largest_that_fits;
+pub use self::spec::{Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages, Stem};
 pub use self::stage::Stage;
-pub use self::stem::Stem;
+use self::stem::StemLayers;
 use self::step::Recorded;
+pub use self::tensors::SHARED;
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Basic, Field};
-use crate::init::{self, Draw, Init};
-use crate::memory::{Arena, Bytes, Category};
-use crate::operands::{BnRunning, BnStats, Measure};
-use crate::plan;
+use crate::init::Init;
+use crate::memory::{Arena, Bytes, Category, take};
 use crate::scheme::Statistics;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -58,26 +59,12 @@ pub struct Drift {
 pub struct Net<D: Device, F: Field<D> = Basic> {
     spec: NetSpec,
     memory: Bytes,
-    ends: Ends<D>,
-    ends_grad: Ends<D>,
-    ends_velocity: Ends<D>,
-    stem_running: BnRunning<D::Buffer>,
-    stem_stats: BnStats<D::Buffer>,
-    /// The stem's convolution of the images, kept for its backward; its output is `relu(bn(.))` of it.
-    stem_z: Tensor<D::Buffer>,
+    stem: StemLayers<D>,
     /// The stages from the stem to the head, one or more.
     pub stages: Vec<Stage<D, F>>,
-    /// The ReLU of the last stage's state, in a staged net.
-    features: Option<Tensor<D::Buffer>>,
-    /// Side of the head's pooling windows.
-    pool: usize,
+    head: HeadLayers<D>,
     images: Tensor<D::Buffer>,
     labels: Tensor<D::Buffer>,
-    pooled: Tensor<D::Buffer>,
-    grad_pooled: Tensor<D::Buffer>,
-    logits: Tensor<D::Buffer>,
-    grad_logits: Tensor<D::Buffer>,
-    outcome: Tensor<D::Buffer>,
     /// The learning rate, `[1]`.
     rate: Tensor<D::Buffer>,
     /// The data set, once [`Net::hold`] has one.
@@ -105,54 +92,40 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// # Errors
     /// If the machine has no room.
     pub fn build(d: &D, spec: NetSpec, init: Init, seed: u64) -> Result<Self> {
-        let planned = plan::network::<D, F>(d, &spec);
-        let arena = &mut Arena::new(d, planned.total())?;
-        let stages = spec.stages();
-        let staged = spec.body.stages.is_some();
-        let stem = spec.stem_map();
-        let logits = Shape::map(spec.batch, 1, 1, spec.classes);
-        let mut net = Self {
-            spec,
-            memory: Bytes::default(),
-            ends: Ends::new(arena, Category::Parameters, &spec)?,
-            ends_grad: Ends::new(arena, Category::Gradients, &spec)?,
-            ends_velocity: Ends::new(arena, Category::Optimiser, &spec)?,
-            stem_running: BnRunning::new(arena, stem.c())?,
-            stem_stats: BnStats::new(arena, Category::Statistics, stem.c())?,
-            stem_z: arena.tensor(Category::Saved, stem)?,
-            stages: (stages.iter().enumerate())
-                .map(|(s, stage)| Stage::new(arena, stage, &spec.sweep, plan::workspace::<D, F>(d, &spec, s)))
-                .collect::<Result<_>>()?,
-            features: staged.then(|| arena.tensor(Category::Saved, spec.last_map())).transpose()?,
-            pool: spec.pool(),
-            images: arena.tensor(Category::Data, spec.images())?,
-            labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
-            pooled: arena.tensor(Category::Saved, spec.pooled())?,
-            grad_pooled: arena.tensor(Category::Scratch, spec.pooled())?,
-            logits: arena.tensor(Category::Saved, logits)?,
-            grad_logits: arena.tensor(Category::Scratch, logits)?,
-            outcome: arena.tensor(Category::Scratch, Shape::vector(2))?,
-            rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
-            data: None,
-            table: arena.tensor(Category::Data, Shape::vector(1))?,
-            recorded: Vec::new(),
-        };
-        net.memory = arena.ledger().clone();
+        let (mut net, memory) = take(d, |arena| Self::unwritten(arena, spec))?;
+        net.memory = memory;
         net.initialise(d, init, seed)?;
         Ok(net)
     }
 
+    /// The net without a value in it: this is what takes the memory, and whose dry run is the plan.
+    fn unwritten(arena: &mut Arena<'_, D>, spec: NetSpec) -> Result<Self> {
+        // the stem's operations use the first stage's workspace
+        let workspace = StemLayers::workspace(arena.device(), &spec);
+        let stage =
+            |arena: &mut _, s, stage: &_| Stage::new(arena, stage, &spec.sweep, if s == 0 { workspace } else { 0 });
+        Ok(Self {
+            spec,
+            memory: Bytes::default(),
+            stem: StemLayers::new(arena, &spec)?,
+            stages: (spec.stages().iter().enumerate()).map(|(s, of)| stage(arena, s, of)).collect::<Result<_>>()?,
+            head: HeadLayers::new(arena, &spec)?,
+            images: arena.tensor(Category::Data, spec.images())?,
+            labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
+            rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
+            data: None,
+            table: arena.tensor(Category::Data, Shape::vector(1))?,
+            recorded: Vec::new(),
+        })
+    }
+
     fn initialise(&mut self, d: &D, init: Init, seed: u64) -> Result<()> {
-        let head_fan_in = self.spec.pooled().image_len();
-        init::conv(d, seed, Draw::Stem, &mut self.ends.stem_conv)?;
-        init::affine(d, 1.0, 0.0, &mut self.ends.stem_bn)?;
-        init::running(d, &mut self.stem_running)?;
-        init::kaiming_uniform(d, seed, Draw::HeadWeight, head_fan_in, &mut self.ends.head_w)?;
-        init::kaiming_uniform(d, seed, Draw::HeadBias, head_fan_in, &mut self.ends.head_b)?;
+        self.stem.initialise(d, seed)?;
+        self.head.initialise(d, seed)?;
         for (s, stage) in self.stages.iter_mut().enumerate() {
             stage.initialise(d, init, seed, s)?;
         }
-        self.ends_velocity.named_mut().into_iter().try_for_each(|(_, velocity)| d.fill(0.0, velocity))
+        self.rest(d)
     }
 
     /// What the network is made of.
@@ -181,26 +154,16 @@ impl<D: Device, F: Field<D>> Net<D, F> {
             return Ok(());
         }
         self.stages.iter_mut().try_for_each(|stage| stage.set_batch(n))?;
-        let Self { stem_z, images, labels, pooled, grad_pooled, logits, grad_logits, features, .. } = self;
-        let always = [stem_z, images, labels, pooled, grad_pooled, logits, grad_logits];
-        always.into_iter().chain(features).try_for_each(|tensor| tensor.set_batch(n))
+        let Self { stem, head, images, labels, .. } = self;
+        let maps = stem.maps_mut().chain(head.maps_mut()).chain([images, labels]);
+        maps.into_iter().try_for_each(|map| map.set_batch(n))
     }
 
     /// The stem: from the images to the first stage's input.
     fn stem(&mut self, d: &D, statistics: Statistics) -> Result<()> {
-        let Self { spec, ends, stem_running, stem_stats, stem_z, stages, images, .. } = self;
-        let (output, workspace) = stages[0].input();
-        let measure = match statistics {
-            Statistics::Running => {
-                d.bn_running_stats(stem_running, stem_stats)?;
-                None
-            }
-            Statistics::Saved => None,
-            Statistics::Measure => Some(Measure { stats: stem_stats, running: None }),
-            Statistics::MeasureAndRun => Some(Measure { stats: stem_stats, running: Some(stem_running) }),
-        };
-        d.conv_stats(images, &ends.stem_conv, spec.stem_conv(), stem_z, measure, workspace)?;
-        d.norm_relu(stem_z, stem_stats, &ends.stem_bn, output)
+        let Self { stem, stages, images, .. } = self;
+        let (input, workspace) = stages[0].input();
+        stem.forward(d, images, statistics, input, workspace)
     }
 
     /// Up to x_0 of stage `s`, from x_N of the one before.
@@ -212,20 +175,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         rest[0].begin(d, statistics)
     }
 
-    /// The head: pooling, linear layer, loss and its gradient.
+    /// The head: from the last stage to the loss and its gradient.
     fn head(&mut self, d: &D) -> Result<()> {
-        let Self { ends, stages, features, pool, pooled, logits, grad_logits, labels, outcome, .. } = self;
-        let last = stages.last().expect(STAGED);
-        let seen = match features {
-            None => last.work.output(),
-            Some(features) => {
-                last.leave(d, features)?;
-                features
-            }
-        };
-        d.avg_pool(seen, *pool, pooled)?;
-        d.linear(pooled, &ends.head_w, &ends.head_b, logits)?;
-        d.softmax_cross_entropy(logits, labels, grad_logits, outcome)
+        let Self { head, stages, labels, .. } = self;
+        head.forward(d, stages.last().expect(STAGED), labels)
     }
 
     /// Runs the loaded batch forward once more and names the first place whose values are not finite. Saved statistics are
@@ -260,7 +213,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// The logits of the last batch, `[N, 1, 1, K]`.
     pub fn logits(&self) -> &Tensor<D::Buffer> {
-        &self.logits
+        &self.head.logits
     }
 }
 

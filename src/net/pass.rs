@@ -105,8 +105,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// Writes what a step gave to every stage's tape.
     fn record(&mut self, d: &D, trained: bool) -> Result<()> {
-        let Self { stages, outcome, .. } = self;
-        stages.iter_mut().try_for_each(|stage| stage.record(d, outcome, trained))
+        let Self { stages, head, .. } = self;
+        stages.iter_mut().try_for_each(|stage| stage.record(d, &head.outcome, trained))
     }
 
     fn draw(&mut self, d: &D, part: Part) -> Result<()> {

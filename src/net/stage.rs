@@ -1,12 +1,12 @@
 //! One stage of a net: the block that begins it, if any, the residual stack, and the memory of its sweep.
 
-use super::first::{First, FirstLinks};
+use super::first::First;
 use super::step::relative;
 use super::{StageSpec, StepResult};
 use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::field::{Basic, Field, FieldScratch, Idle, Maps, Tensors};
+use crate::field::{Basic, Field, FieldScratch, Idle, Maps};
 use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category};
 use crate::scheme::{Stack, Statistics};
@@ -51,14 +51,13 @@ impl<D: Device> Tape<D> {
 }
 
 impl<D: Device, F: Field<D>> Stage<D, F> {
-    /// Takes all memory; `workspace` counts elements.
+    /// Takes all memory, with a workspace of at least `workspace` elements.
     pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, sweep: &SweepSpec, workspace: usize) -> Result<Self> {
-        let first = spec.first.map(|first| {
-            let links = FirstLinks::new(&first, &F::first_links(first.channels, first.stride))?;
-            First::new(arena, &first, &links)
-        });
+        let first = spec.first.map(|spec| First::new(arena, &spec, &F::first_links(spec.channels, spec.stride)));
+        let first = first.transpose()?;
+        let workspace = first.as_ref().map_or(0, |first| first.workspace(arena.device())).max(workspace);
         Ok(Self {
-            first: first.transpose()?,
+            first,
             stack: Stack::new(arena, spec.stack)?,
             work: Work::new(arena, sweep, spec.stack, workspace)?,
             distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
@@ -70,18 +69,18 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         })
     }
 
-    /// Weights, running statistics, and velocities of zero. `stage` is its number.
+    /// Weights and running statistics at the start. `stage` is its number.
     pub(super) fn initialise(&mut self, d: &D, init: Init, seed: u64, stage: usize) -> Result<()> {
         if let Some(first) = &mut self.first {
             first.initialise(d, seed, stage)?;
         }
-        let Stack { theta, running, velocity, .. } = &mut self.stack;
+        let Stack { theta, running, .. } = &mut self.stack;
         let shared = theta.len() - 1;
         // of one theta for all blocks the first block's draws stay, which come last
         for (layer, running) in running.iter_mut().enumerate().rev() {
             F::initialise(d, init, seed, BlockPlace { stage, layer }, &mut theta[layer.min(shared)], running)?;
         }
-        velocity.iter_mut().flat_map(|velocity| velocity.named_mut()).try_for_each(|(_, tensor)| d.fill(0.0, tensor))
+        Ok(())
     }
 
     /// Uses the first `n` images of every map.

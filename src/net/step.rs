@@ -5,7 +5,7 @@ use super::stage::largest;
 use super::{BatchResult, Drift, Net, Stage};
 use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
-use crate::field::{Field, FieldScratch, Idle};
+use crate::field::{Field, FieldScratch};
 use crate::scheme::Statistics;
 use crate::sweep::{Sweep, Work};
 use crate::tensor::{Real, Tensor};
@@ -88,17 +88,9 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn backward_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { ends, ends_grad, stages, features, pool, pooled, grad_pooled, grad_logits, rate, outcome, .. } =
-            self;
-        let sgd = on_device(sgd, rate, outcome);
-        d.phase("head backward", || {
-            ends_grad.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
-            d.linear_grad_w(pooled, grad_logits, &mut ends_grad.head_w, &mut ends_grad.head_b)?;
-            d.linear_grad_x(grad_logits, &ends.head_w, grad_pooled)?;
-            let grad = &mut stages.last_mut().expect(super::STAGED).work.grad;
-            d.avg_pool_grad(grad_pooled, *pool, grad)?;
-            features.as_ref().map_or(Ok(()), |features| d.relu_grad(features, grad))
-        })?;
+        let Self { stages, head, rate, .. } = self;
+        d.phase("head backward", || head.backward(d, &mut stages.last_mut().expect(super::STAGED).work.grad))?;
+        let sgd = on_device(sgd, rate, &head.outcome);
         d.phase("blocks backward", || {
             for s in (0..stages.len()).rev() {
                 let (stages, later) = stages.split_at_mut(s + 1);
@@ -116,19 +108,14 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// The stem's gradients. In a net of one stack its output is x_0, which is computed for them anyway, and with it the drift.
     fn stem_backward(&mut self, d: &D) -> Result<()> {
-        let Self { spec, ends, ends_grad, stem_stats, stem_z, stages, images, .. } = self;
+        let Self { stem, stages, images, .. } = self;
         let stage = &mut stages[0];
         match &stage.first {
             Some(first) => d.relu_grad(&first.input, &mut stage.work.grad)?,
-            None => stage.measure_drift(d, |_, x_0, _| d.norm_relu(stem_z, stem_stats, &ends.stem_bn, x_0))?,
+            None => stage.measure_drift(d, |_, x_0, _| stem.output(d, x_0))?,
         }
         let Work { grad, scratch, .. } = &mut stage.work;
-        let Idle { map: grad_z, sums, workspace } = scratch.idle();
-        d.bn_grad_sums(grad, 1.0, stem_z, stem_stats, sums, workspace)?;
-        d.bn_grad_z(grad, 1.0, stem_z, stem_stats, &ends.stem_bn, sums, grad_z)?;
-        d.axpby(1.0, &sums.gamma, 1.0, &mut ends_grad.stem_bn.gamma)?;
-        d.axpby(1.0, &sums.beta, 1.0, &mut ends_grad.stem_bn.beta)?;
-        d.conv_grad_w(images, grad_z, spec.stem_conv(), &mut ends_grad.stem_conv, workspace)
+        stem.backward(d, images, grad, scratch.idle())
     }
 
     /// Applies SGD to everything that the sweep has not updated.
@@ -141,13 +128,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { spec, ends, ends_grad, ends_velocity, stages, rate, outcome, .. } = self;
-        let sgd = on_device(sgd, rate, outcome);
+        let Self { spec, stem, stages, head, rate, .. } = self;
+        let sgd = on_device(sgd, rate, &head.outcome);
         let of_ends = Sgd { loss: &stages[0].work.verdict, ..sgd };
-        let ends = ends_grad.named().into_iter().zip(ends_velocity.named_mut()).zip(ends.named_mut());
-        for (((_, grad), (_, velocity)), (_, theta)) in ends {
-            d.sgd(of_ends, grad, velocity, theta)?;
-        }
+        stem.weights.update(d, of_ends)?;
+        head.weights.update(d, of_ends)?;
         stages.iter_mut().try_for_each(|stage| stage.update(d, spec.sweep.update, sgd))
     }
 
@@ -203,7 +188,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn batch_result(&self, d: &D) -> Result<BatchResult> {
-        let [loss, correct] = read_pair(d, &self.outcome)?;
+        let [loss, correct] = read_pair(d, &self.head.outcome)?;
         Ok(BatchResult { loss, correct: correct as usize })
     }
 

@@ -57,7 +57,7 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
 }
 
 impl<D: Device, F: Field<D>> Work<D, F> {
-    /// The memory of a sweep over a stack with a device workspace of `workspace` elements.
+    /// The memory of a sweep over a stack, with a device workspace of at least `workspace` elements for others to use.
     ///
     /// # Errors
     /// If the arena is full.
@@ -79,6 +79,9 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         let states = (0..stored).map(|_| tensor(Category::Saved)).collect::<Result<_>>()?;
         let segment = (0..segment).map(|_| tensor(Category::Saved)).collect::<Result<_>>()?;
         let anchors = if reconstructs { stored } else { 0 };
+        let d = arena.device();
+        let codes = if spec.gradient.codes() { d.code_workspace(map) } else { 0 };
+        let workspace = workspace.max(d.bn_workspace(map)).max(d.squared_distance_workspace(map)).max(codes);
         Ok(Self {
             x,
             x_rec,
@@ -240,6 +243,12 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
     pub fn of_parameters(&self) -> impl Iterator<Item = &F::Theta> {
         let slots = if self.sum.is_some() { &[] } else { &self.slots[..] };
         self.sum.iter().chain(slots)
+    }
+
+    /// The same, to be written.
+    pub(crate) fn of_parameters_mut(&mut self) -> impl Iterator<Item = &mut F::Theta> {
+        let slots = if self.sum.is_some() { &mut [] } else { &mut self.slots[..] };
+        self.sum.iter_mut().chain(slots)
     }
 
     /// Begins a sweep.

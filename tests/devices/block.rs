@@ -1,9 +1,10 @@
 //! One residual block: the fused operations against the reference and against their definitions.
 
-use rewind::code::{Bits, Code, CodedPass, Coder, code_bytes, coder_bytes};
+use rewind::code::{Bits, Code, CodedPass, Coder};
 use rewind::device::Sgd;
 use rewind::device::fused;
 use rewind::device::prelude::*;
+use rewind::memory::take;
 use rewind::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
 use rewind::reference::Reference;
 use rewind::shape::{Conv, Shape};
@@ -175,10 +176,8 @@ fn coded<D: Device>(d: &D, map: Shape, step: CodedStep, body: Body) -> [Outputs;
     let CodedStep { bits, pass } = step;
     let mut bed = Bed::new(d);
     let mut b = Block::new(&mut bed, map);
-    let bytes = coder_bytes::<D::Real>(map.c()) + code_bytes::<D::Real>(map, bits);
-    let mut arena = bed.arena(bytes as usize / size_of::<D::Real>() + 64);
-    let mut coder = Coder::new(&mut arena, map.c(), bits, pass).expect("coder");
-    let mut code = Code::new(&mut arena, map, bits).expect("code");
+    let made = take(d, |arena| Ok((Coder::new(arena, map.c(), bits, pass)?, Code::new(arena, map, bits)?)));
+    let ((mut coder, mut code), _) = made.expect("a coder and a code");
     let mut carry = bed.tensor(map, &uniform(6, map.len()).iter().map(|v| v / 32.0).collect::<Vec<_>>());
     let scratch_len = d.block_workspace(map).max(d.code_workspace(map));
     b.scratch.workspace = bed.buffer(scratch_len);

@@ -1,8 +1,8 @@
 //! Codes of increments: every device against the f64 reference, and against what encoding and decoding promise of each other.
 
-use rewind::code::{Bits, Code, CodedPass, Coder, code_bytes, coder_bytes, unit};
+use rewind::code::{Bits, Code, CodedPass, Coder, unit};
 use rewind::device::Device;
-use rewind::memory::{Arena, padded_bytes};
+use rewind::memory::take;
 use rewind::operands::{Affine, BnStats};
 use rewind::reference::Reference;
 use rewind::shape::Shape;
@@ -18,10 +18,8 @@ fn coder<D: Device>(
     bits: Bits,
     pass: CodedPass,
 ) -> (Coder<D::Buffer>, Code<D::Buffer>) {
-    let bytes = coder_bytes::<D::Real>(map.c()) + code_bytes::<D::Real>(map, bits);
-    let mut arena: Arena<'_, D> = bed.arena((bytes / padded_bytes::<D::Real>(1) + 1) as usize * 16);
-    let coder = Coder::new(&mut arena, map.c(), bits, pass).expect("coder");
-    (coder, Code::new(&mut arena, map, bits).expect("code"))
+    let made = take(bed.d, |arena| Ok((Coder::new(arena, map.c(), bits, pass)?, Code::new(arena, map, bits)?)));
+    made.expect("a coder and a code").0
 }
 
 /// The scale of the tests' codes: a mean and 1/sigma of each channel, one sigma of them 0.

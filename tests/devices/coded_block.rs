@@ -1,11 +1,12 @@
 //! A coded block on a GPU: the same bits as the CPU where nothing is summed, the fused operations against their definitions, and
 //! how many launches they take.
 
-use rewind::code::{Bits, COMPANDING, Code, CodedPass, Coder, THRESHOLD_2, code_bytes, coder_bytes};
+use rewind::code::{Bits, COMPANDING, Code, CodedPass, Coder, THRESHOLD_2};
 use rewind::cpu::Cpu;
 use rewind::cuda::{Cuda, CudaBuffer};
 use rewind::device::fused;
 use rewind::device::prelude::*;
+use rewind::memory::take;
 use rewind::operands::{BasicCache, BasicStats, BasicTheta, Scratch};
 use rewind::shape::Shape;
 use rewind::tensor::Tensor;
@@ -23,10 +24,8 @@ fn coder<D: Device>(
     bits: Bits,
     pass: CodedPass,
 ) -> (Coder<D::Buffer>, Code<D::Buffer>) {
-    let bytes = coder_bytes::<D::Real>(map.c()) + code_bytes::<D::Real>(map, bits);
-    let mut arena = bed.arena(bytes as usize / size_of::<D::Real>() + 64);
-    let coder = Coder::new(&mut arena, map.c(), bits, pass).expect("coder");
-    (coder, Code::new(&mut arena, map, bits).expect("code"))
+    let made = take(bed.d, |arena| Ok((Coder::new(arena, map.c(), bits, pass)?, Code::new(arena, map, bits)?)));
+    made.expect("a coder and a code").0
 }
 
 /// A tensor's bits, which words of codes are.

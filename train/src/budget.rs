@@ -6,8 +6,7 @@ use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::Field;
 use rewind::memory::{Bytes, Category, human};
-use rewind::net::NetSpec;
-use rewind::plan;
+use rewind::net::{Net, NetSpec, largest_that_fits};
 use rewind::sweep::{Gradient, SweepSpec};
 
 use crate::config::{NetKind, RunConfig};
@@ -32,10 +31,13 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
 }
 
 /// The whole plan of a run: the network's, and the data set's outside of the arena.
-pub fn planned<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
-    let mut bytes = plan::network::<D, F>(d, &net_spec(config, dataset));
+///
+/// # Errors
+/// As [`Net::plan`].
+pub fn planned<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<Bytes> {
+    let mut bytes = Net::<D, F>::plan(d, &net_spec(config, dataset))?;
     bytes.charge(Category::Data, held_bytes(dataset));
-    bytes
+    Ok(bytes)
 }
 
 /// What may be taken: `--memory-limit`, or what the device has left where that is less; and whose limit it is.
@@ -48,24 +50,38 @@ fn limit<D: Device>(d: &D, config: &RunConfig) -> Option<(u64, &'static str)> {
 /// Fits the codes of the mode `auto` into what may be taken: room for all blocks at the bits that were asked for, else at the most
 /// bits at which all blocks have room, else for as many blocks as there is room for at one bit. What was given by `--code-room`
 /// stays. Says in one sentence what became less than was asked for.
-pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset: &Dataset) -> Option<String> {
+///
+/// # Errors
+/// As [`Net::plan`].
+pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset: &Dataset) -> Result<Option<String>> {
     let asked = config.sweep;
-    let (limit, whose) = limit(d, config)?;
+    let Some((limit, whose)) = limit(d, config) else { return Ok(None) };
     if asked.gradient != Gradient::Auto || asked.code_room.is_some() {
-        return None;
+        return Ok(None);
     }
-    let fits = |sweep: SweepSpec| planned::<D, F>(d, &RunConfig { sweep, ..config.clone() }, dataset).total() <= limit;
-    let fewer = Bits::ALL.into_iter().rev().filter(|bits| *bits <= asked.bits);
-    let mut sweeps = fewer.map(|bits| SweepSpec { bits, ..asked });
+    let fits = |sweep: SweepSpec| -> Result<bool> {
+        Ok(planned::<D, F>(d, &RunConfig { sweep, ..config.clone() }, dataset)?.total() <= limit)
+    };
+    let mut fitting = None;
+    for bits in Bits::ALL.into_iter().rev().filter(|bits| *bits <= asked.bits) {
+        let sweep = SweepSpec { bits, ..asked };
+        if fits(sweep)? {
+            fitting = Some(sweep);
+            break;
+        }
+    }
     let deepest = net_spec(config, dataset).deepest();
-    let narrow = |room| SweepSpec { bits: Bits::One, code_room: Some(room), ..asked };
-    config.sweep = sweeps.find(|sweep| fits(*sweep)).unwrap_or_else(|| {
-        // the plan grows with the room; with none it is the reconstructing modes'
-        let rooms: Vec<usize> = (0..deepest).collect();
-        narrow(rooms.partition_point(|room| fits(narrow(*room))).saturating_sub(1))
-    });
+    config.sweep = match fitting {
+        Some(sweep) => sweep,
+        None => {
+            let narrow = |room| SweepSpec { bits: Bits::One, code_room: Some(room), ..asked };
+            // the plan grows with the room; with none it is the reconstructing modes'
+            let room = largest_that_fits(0, deepest.saturating_sub(1), |room| fits(narrow(room)))?;
+            narrow(room.unwrap_or(0))
+        }
+    };
     if config.sweep == asked {
-        return None;
+        return Ok(None);
     }
     let (bits, plural) = (config.sweep.bits, if config.sweep.bits == Bits::One { "" } else { "s" });
     let room = match config.sweep.code_room {
@@ -74,22 +90,22 @@ pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset:
             format!("{room} of {deepest} blocks; where more would need it, fixed-point passes take its place")
         }
     };
-    Some(format!("auto: {whose} {}, which leaves room for codes of {bits} bit{plural} for {room}", human(limit)))
+    let (limit, codes) = (human(limit), format!("codes of {bits} bit{plural}"));
+    Ok(Some(format!("auto: {whose} {limit}, which leaves room for {codes} for {room}")))
 }
 
-/// Refuses a plan that is over `--memory-limit` or over what the device has left.
+/// The plan, refused if it is over `--memory-limit` or over what the device has left.
 ///
 /// # Errors
-/// [`Error::PlanOverLimit`] with the table and the largest depth that would fit.
-pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
-    let Some((limit, source_of_limit)) = limit(d, config) else { return Ok(()) };
-    let bytes = planned::<D, F>(d, config, dataset);
-    if bytes.total() <= limit {
-        return Ok(());
-    }
+/// [`Error::PlanOverLimit`] with the table and the largest depth that would fit, and as [`Net::plan`].
+pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<Bytes> {
+    let bytes = planned::<D, F>(d, config, dataset)?;
+    let Some((limit, source_of_limit)) = limit(d, config).filter(|(limit, _)| bytes.total() > *limit) else {
+        return Ok(bytes);
+    };
     let spec = net_spec(config, dataset);
     let extra = held_bytes(dataset);
-    let advice = match plan::largest_depth::<D, F>(d, &spec, extra, limit) {
+    let advice = match Net::<D, F>::largest_depth(d, &spec, extra, limit)? {
         Some(depth) if config.net == NetKind::Staged => {
             format!("what fits is a net of at most {depth} residual blocks per stage (--blocks)")
         }

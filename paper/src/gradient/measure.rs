@@ -10,7 +10,7 @@ use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::memory::human;
-use rewind::plan;
+use rewind::net::Net;
 use rewind::reference::Reference;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_train::config::Block;
@@ -155,7 +155,7 @@ impl Batch<'_> {
 
     fn gradients<D: Device, F: Field<D>>(&self, d: &D, sweep: SweepSpec) -> Result<Gradients> {
         let spec = self.spec.net(sweep, self.classes);
-        let planned = plan::network::<D, F>(d, &spec).total();
+        let planned = Net::<D, F>::plan(d, &spec)?.total();
         if let Some(available) = d.available_bytes().filter(|available| planned > *available) {
             let (planned, available) = (human(planned), human(available));
             let (depth, gradient) = (self.spec.depth, sweep.gradient);

@@ -2,9 +2,9 @@
 
 use rewind::device::{Device, Sgd};
 use rewind::error::Result;
-use rewind::field::{Field, Linear};
+use rewind::field::Linear;
 use rewind::host::HostBuffer;
-use rewind::memory::{Arena, Category, padded_bytes};
+use rewind::memory::{Category, take};
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepSize};
 use rewind::shape::Shape;
@@ -50,20 +50,13 @@ impl LinearNet {
             keeps_masks: SWEEP.keeps_masks(),
             tied: false,
         };
-        // a layer has weights, velocity and gradient, and of the sweep a state and a value; a few more are the sweep's own
-        let tensors = (5 * depth + 16) as u64;
-        let arena = &mut Arena::new(D, tensors * padded_bytes::<f64>(map.len()))?;
+        let ((stack, work, unused), _) = take(D, |arena| {
+            let (stack, work) = (Stack::new(arena, spec)?, Work::new(arena, &SWEEP, spec, 0)?);
+            Ok((stack, work, arena.tensor(Category::Scratch, Shape::vector(2))?))
+        })?;
         let mut states = identity(d);
         states.resize(theta.len() + d * d, 0.0);
-        Ok(Self {
-            d,
-            states,
-            grad_theta: vec![0.0; theta.len()],
-            theta,
-            stack: Stack::new(arena, spec)?,
-            work: Work::new(arena, &SWEEP, spec, <Linear as Field<Reference>>::workspace(D, map))?,
-            unused: arena.tensor(Category::Scratch, Shape::vector(2))?,
-        })
+        Ok(Self { d, states, grad_theta: vec![0.0; theta.len()], theta, stack, work, unused })
     }
 
     /// Number of layers N.

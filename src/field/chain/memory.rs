@@ -3,9 +3,9 @@
 use super::link::{LAYERS_MAX, Layout};
 use crate::device::Device;
 use crate::error::Result;
-use crate::field::{FieldBytes, Maps, Tensors};
-use crate::mask::{relu_mask, relu_mask_bytes};
-use crate::memory::{Arena, Category, padded_bytes};
+use crate::field::{Maps, Tensors};
+use crate::mask::relu_mask;
+use crate::memory::{Arena, Category};
 use crate::operands::{Affine, BnRunning, BnStats};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -35,26 +35,6 @@ const NORM: [[&str; 4]; LAYERS_MAX + 1] = [
     ["bn9.weight", "bn9.bias", "bn9.running_mean", "bn9.running_var"],
     ["bn10.weight", "bn10.bias", "bn10.running_mean", "bn10.running_var"],
 ];
-
-/// Bytes of a chain's memory.
-pub fn bytes<D: Device>(layout: &Layout) -> FieldBytes {
-    let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
-    let norms: u64 = layout.normed().map(|map| 2 * bytes(Shape::vector(map.c()))).sum();
-    let cache = layout.layers.iter().map(|layer| bytes(layer.output())).sum();
-    FieldBytes {
-        theta: layout.layers.iter().map(|layer| bytes(layer.weight())).sum::<u64>() + norms,
-        stats: norms,
-        masks: layout.masked().map(relu_mask_bytes::<D::Real>).sum(),
-        running: norms,
-        cache,
-        // the cotangents of the convolutions' outputs, the batch norms' sums, and what lies in front of a convolution with its
-        // cotangent
-        scratch: cache
-            + norms
-            + layout.made().flatten().map(|map| 2 * bytes(map)).sum::<u64>()
-            + tail(layout).map(bytes).sum::<u64>(),
-    }
-}
 
 /// The maps in which an activation at the chain's end is undone: its value or its input, and its cotangent.
 fn tail(layout: &Layout) -> impl Iterator<Item = Shape> {

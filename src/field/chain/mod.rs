@@ -25,11 +25,11 @@ use std::marker::PhantomData;
 
 pub use self::link::{Layout, Link};
 use self::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
-use super::{Evaluated, Field, FieldBytes, FieldScratch, Idle, Maps, Normalise};
+use super::{Evaluated, Field, FieldScratch, Idle, Maps, Normalise};
 use crate::device::Device;
 use crate::error::Result;
 use crate::init::{BlockPlace, Draw, Init};
-use crate::memory::{Arena, Category, padded_bytes};
+use crate::memory::{Arena, Category};
 use crate::operands::Affine;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -76,11 +76,6 @@ impl<L: Links> Chain<L> {
             layout.output()
         )))
     }
-
-    /// The same where nothing can be refused: of links that are, there is nothing.
-    fn planned(map: Shape) -> Option<Layout> {
-        Self::layout(map).ok()
-    }
 }
 
 /// Scratch memory of a chain that is a residual function.
@@ -91,16 +86,6 @@ pub struct FieldChainScratch<D: Device> {
     /// Two vectors for [`Idle`], where the chain ends in no batch norm.
     sums: Option<Affine<D::Buffer>>,
     workspace: D::Buffer,
-}
-
-impl<D: Device> FieldChainScratch<D> {
-    fn needs_grad_x(layout: &Layout) -> bool {
-        layout.layers.len() == 1
-    }
-
-    fn needs_sums(layout: &Layout) -> bool {
-        !layout.between[layout.layers.len()].norm
-    }
 }
 
 impl<D: Device> Maps<D> for FieldChainScratch<D> {
@@ -147,27 +132,15 @@ impl<D: Device, L: Links> Field<D> for Chain<L> {
 
     fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<FieldChainScratch<D>> {
         let layout = Self::layout(map)?;
-        let grad_x = FieldChainScratch::<D>::needs_grad_x(&layout);
-        let sums = FieldChainScratch::<D>::needs_sums(&layout);
+        let workspace = workspace.max(passes::workspace(arena.device(), &layout));
+        let has_one_conv = layout.layers.len() == 1;
+        let ends_in_norm = layout.between[layout.layers.len()].norm;
         Ok(FieldChainScratch {
             chain: ChainScratch::new(arena, &layout)?,
-            grad_x: grad_x.then(|| arena.tensor(Category::Scratch, map)).transpose()?,
-            sums: sums.then(|| Affine::new(arena, Category::Scratch, map.c())).transpose()?,
+            grad_x: has_one_conv.then(|| arena.tensor(Category::Scratch, map)).transpose()?,
+            sums: (!ends_in_norm).then(|| Affine::new(arena, Category::Scratch, map.c())).transpose()?,
             workspace: arena.tensor(Category::Scratch, Shape::vector(workspace))?.buffer,
         })
-    }
-
-    fn workspace(d: &D, map: Shape) -> usize {
-        Self::planned(map).map_or(0, |layout| passes::workspace(d, &layout))
-    }
-
-    fn bytes(map: Shape) -> FieldBytes {
-        let Some(layout) = Self::planned(map) else { return FieldBytes::default() };
-        let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
-        let mut all = memory::bytes::<D>(&layout);
-        all.scratch += if FieldChainScratch::<D>::needs_grad_x(&layout) { bytes(map) } else { 0 };
-        all.scratch += if FieldChainScratch::<D>::needs_sums(&layout) { 2 * bytes(Shape::vector(map.c())) } else { 0 };
-        all
     }
 
     fn initialise(

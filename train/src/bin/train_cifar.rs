@@ -10,8 +10,7 @@ use rewind::device::Device;
 use rewind::error::Error;
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::memory::{Bytes, human};
-use rewind::net::NetSpec;
-use rewind::plan;
+use rewind::net::{Net, NetSpec};
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_train::budget;
 use rewind_train::checkpoint::Checkpoint;
@@ -102,13 +101,12 @@ impl Job<'_> {
         let Job { cli, mut config, dataset, resumed, mut log } = self;
         // a resumed run has what it was begun with
         if resumed.is_none()
-            && let Some(less) = budget::fit_codes::<D, F>(device, &mut config, &dataset)
+            && let Some(less) = budget::fit_codes::<D, F>(device, &mut config, &dataset)?
         {
             log.note(&less);
         }
-        budget::check_limit::<D, F>(device, &config, &dataset)?;
-        let planned = budget::planned::<D, F>(device, &config, &dataset);
-        let stored = stored_backprop::<D, F>(device, &config, &dataset);
+        let planned = budget::check_limit::<D, F>(device, &config, &dataset)?;
+        let stored = stored_backprop::<D, F>(device, &config, &dataset)?;
         if cli.plan {
             say(&plan_text(&config, &planned, &stored))?;
             return Ok(ExitCode::SUCCESS);
@@ -163,9 +161,9 @@ impl Job<'_> {
 }
 
 /// What the same net would take with stored activations.
-fn stored_backprop<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
+fn stored_backprop<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<Bytes, Error> {
     let sweep = SweepSpec { update: config.sweep.update, ..SweepSpec::new(config.sweep.scheme, Gradient::Backprop) };
-    plan::network::<D, F>(d, &NetSpec { sweep, ..budget::net_spec(config, dataset) })
+    Net::<D, F>::plan(d, &NetSpec { sweep, ..budget::net_spec(config, dataset) })
 }
 
 fn plan_text(config: &RunConfig, planned: &Bytes, stored: &Bytes) -> String {

@@ -111,7 +111,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         } else if let Some(file) = &config.init_from {
             start_from(device, &Checkpoint::open(Path::new(file))?, &config, &mut net)?;
         }
-        let planned = planned::<D, F>(device, &config, &dataset);
+        let planned = planned::<D, F>(device, &config, &dataset)?;
         let mut memory = net.memory().clone();
         memory.charge(Category::Data, held_bytes(&dataset));
         let train = Batches::of_training(dataset.train.len(), config.batch).map_err(flagged)?;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use rewind::data::Dataset;
 use rewind::device::Device;
 use rewind::error::{Error, Result};
+use rewind::memory::Bytes;
 use rewind_paper::cells::{Cell, Cells, Ending};
 use rewind_paper::results::Results;
 use rewind_paper::training::{Runs, Training, Trains};
@@ -110,14 +111,8 @@ pub trait Experiment {
     type Label;
     type Cell: Trains;
 
-    /// The cell of a run; runs come in their order.
-    fn cell<D: Device<Real = f32>>(
-        &mut self,
-        device: &D,
-        images: &Images,
-        label: Self::Label,
-        training: Training,
-    ) -> Self::Cell;
+    /// The cell of a run and its memory plan; runs come in their order.
+    fn cell(&mut self, images: &Images, label: Self::Label, training: Training, planned: Bytes) -> Self::Cell;
 
     /// Writes what the runs so far say together, and gives it as text.
     fn publish(
@@ -169,8 +164,8 @@ impl<E: Experiment> Job for OnDevice<'_, E> {
         for Planned { label, key, config } in planned {
             let config = RunConfig { data: Some(images.origin.clone()), device: opened, ..config };
             let training = Training::new(key, config, images.id.clone())?;
-            training.check_limit(device, &images.dataset)?;
-            cells.push(experiment.cell(device, &images, label, training));
+            let planned = training.check_limit(device, &images.dataset)?;
+            cells.push(experiment.cell(&images, label, training, planned));
         }
         let folder = common.folder(E::NAME);
         let (runs, results) = (Runs::new(&folder), Results::new(&folder));

@@ -7,8 +7,8 @@ mod tables;
 
 use std::sync::atomic::AtomicBool;
 
-use rewind::device::Device;
 use rewind::error::Result;
+use rewind::memory::Bytes;
 use rewind::scheme::Scheme;
 use rewind::sweep::BnStatistics;
 use rewind_paper::cells::Ending;
@@ -123,7 +123,7 @@ impl Experiment for Depth {
     type Label = Series;
     type Cell = Run;
 
-    fn cell<D: Device<Real = f32>>(&mut self, _: &D, _: &Images, series: Series, training: Training) -> Run {
+    fn cell(&mut self, _: &Images, series: Series, training: Training, _: Bytes) -> Run {
         Labelled { label: series, cell: training }
     }
 

@@ -8,9 +8,9 @@ mod tables;
 
 use std::sync::atomic::AtomicBool;
 
-use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::init::Init;
+use rewind::memory::Bytes;
 use rewind::scheme::{Scheme, StepSize};
 use rewind_paper::cells::Ending;
 use rewind_paper::failure::{Outcome, Trial};
@@ -102,7 +102,7 @@ impl Experiment for Failure {
     type Label = Method;
     type Cell = Trial;
 
-    fn cell<D: Device<Real = f32>>(&mut self, _: &D, images: &Images, method: Method, training: Training) -> Trial {
+    fn cell(&mut self, images: &Images, method: Method, training: Training, _: Bytes) -> Trial {
         let there = images.dataset.train.len();
         let epoch_steps = there.div_ceil(training.config().batch);
         Trial { training, method, probe_images: PROBE_IMAGES.min(there), epoch_steps }

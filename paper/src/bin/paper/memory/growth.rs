@@ -1,10 +1,10 @@
 //! What a block more takes: the difference of two plans, category by category.
 
 use rewind::device::Device;
+use rewind::error::Result;
 use rewind::field::Basic;
 use rewind::memory::{Bytes, Category, padded_bytes};
-use rewind::net::NetSpec;
-use rewind::plan;
+use rewind::net::{Net, NetSpec};
 use rewind::scheme::Scheme;
 use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, SweepSpec, Update};
@@ -33,20 +33,21 @@ pub struct Growth {
 
 impl Growth {
     /// Of every scheme and mode, between the two deepest nets that are planned.
-    pub fn all<D: Device>(d: &D, rows: &[Row]) -> Vec<Self> {
+    pub fn all<D: Device>(d: &D, rows: &[Row]) -> Result<Vec<Self>> {
         let to = rows.iter().map(|row| row.spec.depth).max().unwrap_or(0);
         let deepest = rows.iter().filter(|row| row.spec.depth == to);
         deepest.map(|row| Self::of(d, &row.spec, to / 2, to)).collect()
     }
 
-    fn of<D: Device>(d: &D, spec: &MemorySpec, from: usize, to: usize) -> Self {
+    fn of<D: Device>(d: &D, spec: &MemorySpec, from: usize, to: usize) -> Result<Self> {
         let net = |depth, change: &dyn Fn(SweepSpec) -> SweepSpec| {
             let net = MemorySpec { depth, ..spec.clone() }.net();
             NetSpec { sweep: change(net.sweep), ..net }
         };
-        let block = |category, change: &dyn Fn(SweepSpec) -> SweepSpec| {
-            let bytes = |depth| plan::network::<D, Basic>(d, &net(depth, change)).of(category) as f64;
-            (bytes(to) - bytes(from)) / (to - from) as f64
+        let plan = |depth, change: &dyn Fn(SweepSpec) -> SweepSpec| Net::<D, Basic>::plan(d, &net(depth, change));
+        let block = |category, change: &dyn Fn(SweepSpec) -> SweepSpec| -> Result<f64> {
+            let bytes = |depth| Ok(plan(depth, change)?.of(category) as f64);
+            Ok((bytes(to)? - bytes(from)?) / (to - from) as f64)
         };
         // any mode that reconstructs can do without, and so tells what they take
         let adjoint = |bn_stats| {
@@ -55,18 +56,18 @@ impl Growth {
         };
         let map = spec.net().stem_map();
         let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
-        Self {
+        Ok(Self {
             state_bytes: bytes(map),
             vector_bytes: bytes(Shape::vector(map.c())),
             scheme: spec.scheme,
             method: spec.method,
             from,
             to,
-            before: plan::network::<D, Basic>(d, &net(from, &|sweep| sweep)),
-            after: plan::network::<D, Basic>(d, &net(to, &|sweep| sweep)),
-            saved_statistics: adjoint(BnStatistics::Saved) - adjoint(BnStatistics::Batch),
-            gradients_if_after: block(Category::Gradients, &|sweep| SweepSpec { update: Update::After, ..sweep }),
-        }
+            before: plan(from, &|sweep| sweep)?,
+            after: plan(to, &|sweep| sweep)?,
+            saved_statistics: adjoint(BnStatistics::Saved)? - adjoint(BnStatistics::Batch)?,
+            gradients_if_after: block(Category::Gradients, &|sweep| SweepSpec { update: Update::After, ..sweep })?,
+        })
     }
 
     /// Whether the mode has room for codes.

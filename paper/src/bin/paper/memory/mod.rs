@@ -146,8 +146,8 @@ impl Job for Experiment<'_> {
         let Self { arguments, common, ref seeds, stop } = self;
         let free = device.available_bytes().context("this system does not tell how much memory is free")?;
         let limit = (MEMORY_SHARE * free as f64) as u64;
-        let rows = self.rows(device, opened);
-        let growth = Growth::all(device, &rows);
+        let rows = self.rows(device, opened)?;
+        let growth = Growth::all(device, &rows)?;
         let folder = common.folder(NAME);
         let (cells, results) = (Cells::open(&folder)?, Results::new(&folder));
         let mut text = String::new();
@@ -205,7 +205,7 @@ impl Job for Experiment<'_> {
 
 impl Experiment<'_> {
     /// Every net, by depth, not measured yet.
-    fn rows<D: Device>(&self, device: &D, opened: DeviceChoice) -> Vec<Row> {
+    fn rows<D: Device>(&self, device: &D, opened: DeviceChoice) -> rewind::Result<Vec<Row>> {
         let Arguments { depth_to, schemes, modes, batch, channels, threads, .. } = self.arguments;
         let depths = std::iter::successors(Some(FIRST_DEPTH), |depth| Some(2 * depth));
         let mut rows: Vec<Row> = Vec::new();
@@ -226,12 +226,12 @@ impl Experiment<'_> {
                         seconds: SECONDS,
                     };
                     if !rows.iter().any(|row| row.spec == spec) {
-                        rows.push(Row { planned: spec.planned(device), spec, measured: Vec::new() });
+                        rows.push(Row { planned: spec.planned(device)?, spec, measured: Vec::new() });
                     }
                 }
             }
         }
-        rows
+        Ok(rows)
     }
 }
 

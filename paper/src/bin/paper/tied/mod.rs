@@ -6,7 +6,6 @@ mod tables;
 
 use std::sync::atomic::AtomicBool;
 
-use rewind::device::Device;
 use rewind::error::Result;
 use rewind::memory::Bytes;
 use rewind::scheme::Scheme;
@@ -109,14 +108,7 @@ impl Experiment for Tied {
     type Label = (usize, Method);
     type Cell = Run;
 
-    fn cell<D: Device<Real = f32>>(
-        &mut self,
-        device: &D,
-        images: &Images,
-        (blocks, method): (usize, Method),
-        training: Training,
-    ) -> Run {
-        let planned = training.planned(device, &images.dataset);
+    fn cell(&mut self, _: &Images, (blocks, method): (usize, Method), training: Training, planned: Bytes) -> Run {
         Labelled { label: Label { blocks, method, planned }, cell: training }
     }
 

@@ -8,8 +8,8 @@ mod tables;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 
-use rewind::device::Device;
 use rewind::error::Result;
+use rewind::memory::Bytes;
 use rewind::scheme::Scheme;
 use rewind_paper::cells::Ending;
 use rewind_paper::method::Method;
@@ -157,7 +157,7 @@ impl Experiment for Untie {
     type Label = Fate;
     type Cell = Run;
 
-    fn cell<D: Device<Real = f32>>(&mut self, _: &D, _: &Images, fate: Fate, training: Training) -> Run {
+    fn cell(&mut self, _: &Images, fate: Fate, training: Training, _: Bytes) -> Run {
         let from = if fate == Fate::Base { None } else { self.base.clone() };
         if fate == Fate::Base {
             self.base = Some(training.clone());
