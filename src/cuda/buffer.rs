@@ -38,6 +38,12 @@ pub struct CudaBuffer {
 }
 
 impl CudaBuffer {
+    /// All of a slice.
+    pub(super) fn over(memory: Arc<CudaSlice<f32>>, stream: &Arc<CudaStream>) -> Self {
+        let address = memory.device_ptr(stream).0;
+        Self { address, _memory: Some(memory) }
+    }
+
     /// Where it starts in the device's memory.
     pub(super) fn address(&self) -> u64 {
         self.address

@@ -50,6 +50,7 @@ use crate::device::{Device, DeviceMemory};
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::operands::{Affine, BnStats};
+use crate::shape::Shape;
 use crate::tensor::Tensor as DeviceTensor;
 
 type Tensor = DeviceTensor<CudaBuffer>;
@@ -157,6 +158,21 @@ impl Device for Cuda {
 }
 
 impl Cuda {
+    /// The stream that all operations go to. Who reads or writes a tensor's memory elsewhere orders that with this stream.
+    pub fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// A tensor over a slice of the caller's, which lives as long as one of the two: for [`crate::net::Blocks`] in a network whose
+    /// other parts are not ours.
+    ///
+    /// # Errors
+    /// [`crate::Error::Shape`] if the slice has another length.
+    pub fn tensor(&self, shape: Shape, memory: &Arc<CudaSlice<f32>>) -> Result<Tensor> {
+        check::host("tensor", memory.len(), shape)?;
+        Ok(Tensor::new(shape, CudaBuffer::over(memory.clone(), &self.stream)))
+    }
+
     /// Launches kernel by kernel in place of replaying recorded steps: the same bits, slower, as profilers want it.
     pub fn set_eager(&mut self, eager: bool) {
         self.eager = eager;

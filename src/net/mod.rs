@@ -1,5 +1,6 @@
 //! The network: stem, stages of residual blocks, head, and one training step over them.
 
+mod blocks;
 mod first;
 mod head;
 mod pass;
@@ -11,6 +12,7 @@ mod step;
 mod tensors;
 mod trained;
 
+pub use self::blocks::{Blocks, BlocksSpec};
 use self::head::HeadLayers;
 pub use self::pass::Pass;
 pub use self::plan::largest_that_fits;

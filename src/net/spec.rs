@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::BlocksSpec;
 use crate::error::{Error, Result};
 use crate::scheme::{Scheme, StackSpec, StepSize};
 use crate::shape::{Conv, Shape};
@@ -204,15 +205,7 @@ impl NetSpec {
     /// The stages, from the stem to the head.
     pub fn stages(&self) -> Vec<StageSpec> {
         let Self { depth, step_size, sweep, body, .. } = *self;
-        let stack = |depth, map| StackSpec {
-            scheme: sweep.scheme,
-            depth,
-            step_size,
-            map,
-            keeps_statistics: sweep.keeps_statistics(),
-            keeps_masks: sweep.keeps_masks(),
-            tied: body.tied,
-        };
+        let stack = |depth, map| BlocksSpec { map, depth, step_size, tied: body.tied, sweep }.stack();
         let Some(stages) = body.stages else {
             return vec![StageSpec { first: None, stack: stack(depth, self.stem_map()) }];
         };

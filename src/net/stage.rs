@@ -111,11 +111,16 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// The true x_0 again, by `recompute`, in memory that the sweep has left free, and how far the reconstruction was: no number
-    /// where the sweep met one that was worth nothing.
+    /// where the sweep met one that was worth nothing. `recompute` gets an idle map, where x_0 goes, dL/dx_0, and the beginning block.
     pub(super) fn measure_drift(
         &mut self,
         d: &D,
-        recompute: impl FnOnce(&mut Tensor<D::Buffer>, &mut Tensor<D::Buffer>, Option<&First<D>>) -> Result<()>,
+        recompute: impl FnOnce(
+            &mut Tensor<D::Buffer>,
+            &mut Tensor<D::Buffer>,
+            &mut Tensor<D::Buffer>,
+            Option<&First<D>>,
+        ) -> Result<()>,
     ) -> Result<()> {
         let Self { first, work, distance, .. } = self;
         let on_grid = work.ends_in_carry && work.coder.as_ref().is_some_and(|coder| coder.pass == CodedPass::Altered);
@@ -126,9 +131,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
             Some(x_rec) => (Some(&*x), x_rec),
             None => (None, x),
         };
-        recompute(map, x_0, first.as_ref())?;
-        // x_0 came out of a ReLU
-        d.relu_grad(x_0, grad)?;
+        recompute(map, x_0, grad, first.as_ref())?;
         let Some(reconstruction) = reconstruction else { return Ok(()) };
         if let (true, Some(coder)) = (on_grid, coder) {
             d.code_round(&coder.grid, x_0)?;
@@ -143,7 +146,11 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         if self.first.is_none() {
             return Ok(());
         }
-        self.measure_drift(d, |idle, x_0, first| first.map_or(Ok(()), |first| first.output(d, idle, x_0)))?;
+        self.measure_drift(d, |idle, x_0, grad, first| {
+            first.map_or(Ok(()), |first| first.output(d, idle, x_0))?;
+            // x_0 came out of a ReLU
+            d.relu_grad(x_0, grad)
+        })?;
         let Self { first: Some(first), work, .. } = self else { return Ok(()) };
         let Idle { map, workspace, .. } = work.scratch.idle();
         let Some(before) = before else {

@@ -112,7 +112,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         let stage = &mut stages[0];
         match &stage.first {
             Some(first) => d.relu_grad(&first.input, &mut stage.work.grad)?,
-            None => stage.measure_drift(d, |_, x_0, _| stem.output(d, x_0))?,
+            None => stage.measure_drift(d, |_, x_0, grad, _| {
+                stem.output(d, x_0)?;
+                d.relu_grad(x_0, grad)
+            })?,
         }
         let Work { grad, scratch, .. } = &mut stage.work;
         stem.backward(d, images, grad, scratch.idle())
@@ -208,7 +211,7 @@ pub(super) fn relative(pair: [f64; 2]) -> f64 {
     (pair[0] / pair[1].max(f64::MIN_POSITIVE)).sqrt()
 }
 
-fn on_device<'a, B>(step: SgdStep, lr: &'a Tensor<B>, loss: &'a Tensor<B>) -> Sgd<'a, B> {
+pub(super) fn on_device<'a, B>(step: SgdStep, lr: &'a Tensor<B>, loss: &'a Tensor<B>) -> Sgd<'a, B> {
     Sgd { lr, loss, momentum: step.momentum, weight_decay: step.weight_decay }
 }
 
