@@ -2,6 +2,7 @@
 //!
 //! # Errors
 //! Every function returns [`crate::Error::Shape`] naming the operation, the shape expected and the one found.
+#![allow(clippy::missing_errors_doc, reason = "the section above holds for every function")]
 
 use std::ops::Range;
 

@@ -56,7 +56,7 @@
 //! | [`field`] | residual functions f: chains of links, the paper's block, a bottleneck, a linear one; [`fn@check`] tries yours |
 //! | [`device`], [`operands`], [`mod@check`] | the vocabulary of operations, a trait per noun; what they take; what fits what |
 //! | [`memory`], [`tensor`], [`shape`], [`mask`], [`host`], [`error`] | what everything stands on |
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 pub mod check;
 pub mod code;

@@ -106,8 +106,12 @@ impl<D: Device, F: Field<D>> Copy for Evaluated<'_, D, F> {}
 /// pullback is `grad_x = g + (df/dx)^T scale g` in place. The outer half is the last to read `grad_f`; the inner half adds to
 /// `grad_x`. What goes from one to the other lies in the scratch memory, so nothing may use that in between.
 ///
+/// The memory plan is a dry run of the constructors, see [`crate::memory::dry_run`]: they take tensors from the arena, and run no
+/// operation on them.
+///
 /// # Errors
 /// Constructors fail if the arena is full, everything else with whatever the device reports.
+#[allow(clippy::missing_errors_doc, reason = "the section above holds for every method")]
 pub trait Field<D: Device>: Sized + 'static {
     /// The weights, or their gradients, or their velocities.
     type Theta: Tensors<D> + Send + Sync;

@@ -100,7 +100,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         Ok(net)
     }
 
-    /// The net without a value in it: this is what takes the memory, and whose dry run is the plan.
+    /// The net with all its memory and no values yet. Its dry run is the plan.
     fn unwritten(arena: &mut Arena<'_, D>, spec: NetSpec) -> Result<Self> {
         // the stem's operations use the first stage's workspace
         let workspace = StemLayers::workspace(arena.device(), &spec);

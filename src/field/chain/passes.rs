@@ -1,4 +1,8 @@
 //! A chain's evaluation and its VJP, in the device's primitives and its smaller fused operations.
+//!
+//! # Errors
+//! Every function returns whatever the device reports.
+#![allow(clippy::missing_errors_doc, reason = "the section above holds for every function")]
 
 use super::link::{Between, Layout};
 use super::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
@@ -47,9 +51,6 @@ impl Layout {
 
 /// The weights and running statistics at the start: `draw` names the stream of each convolution, `last_gamma` is the scale of a
 /// batch norm at the chain's end, which decides how large the value is.
-///
-/// # Errors
-/// Whatever the device reports, here and below.
 pub fn initialise<D: Device>(
     d: &D,
     seed: u64,
