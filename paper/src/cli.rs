@@ -13,13 +13,16 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// The experiments of "Do Residual Neural Networks discretize Neural Ordinary Differential Equations?"
 #[derive(Debug, clap::Parser)]
-#[command(name = "paper", version, after_help = NOTES, arg_required_else_help = false)]
+#[command(name = "paper", version, after_help = NOTES, arg_required_else_help = false, max_term_width = WIDTH)]
 pub struct Cli {
     #[command(subcommand)]
     experiment: Experiment,
     #[command(flatten)]
     common: Common,
 }
+
+/// Columns of a help, at most.
+const WIDTH: usize = 100;
 
 const NOTES: &str = "\
 Each experiment leaves tables (CSV), pictures (SVG and PNG) and summary.json in a folder of its own
@@ -67,4 +70,46 @@ pub fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    /// Fails where a help has a line that is too long, or a flag under no heading of its task.
+    fn check_help(command: &mut Command) {
+        let name = command.get_name().to_string();
+        for help in [command.render_help().to_string(), command.render_long_help().to_string()] {
+            for line in help.lines() {
+                assert!(line.chars().count() <= WIDTH, "{name}, {} columns: {line}", line.chars().count());
+            }
+            assert!(help.contains("\nRun:\n"), "{name}: {help}");
+        }
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let of_clap = ["help", "version"].contains(&argument.get_id().as_str());
+            assert!(of_clap || argument.get_help_heading().is_some(), "{name}: {argument} stands under no heading");
+            assert!(argument.get_help().is_some(), "{name}: {argument} has no help");
+        }
+    }
+
+    #[test]
+    fn every_help_fits_100_columns_and_sorts_its_flags_by_task() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        check_help(&mut command);
+        let experiments: Vec<&mut Command> =
+            command.get_subcommands_mut().filter(|experiment| experiment.get_name() != "help").collect();
+        assert_eq!(experiments.len(), 7);
+        for experiment in experiments {
+            check_help(experiment);
+            let help = experiment.render_help().to_string();
+            for heading in ["Data", "Machine"] {
+                let there = experiment.get_arguments().any(|argument| argument.get_help_heading() == Some(heading));
+                assert_eq!(help.contains(&format!("\n{heading}:\n")), there, "{help}");
+            }
+        }
+    }
 }

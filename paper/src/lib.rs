@@ -16,4 +16,5 @@ pub mod results;
 pub mod slope;
 pub mod spread;
 mod style;
+pub mod table;
 pub mod training;

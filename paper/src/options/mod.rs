@@ -13,17 +13,21 @@ const OUT: &str = "runs/paper";
 
 #[derive(Debug, clap::Args)]
 pub struct Common {
-    /// The small form, minutes on two cores; without it the paper's own settings.
+    /// The small form, for two cores; without it the settings of the paper.
     #[arg(long, global = true)]
+    #[arg(help_heading = "Run")]
     pub quick: bool,
-    /// Folder for the experiments' folders.
+    /// Folder in which each experiment has its own.
     #[arg(long, value_name = "DIR", default_value = OUT, global = true)]
+    #[arg(help_heading = "Run")]
     out: PathBuf,
-    /// Seeds, from 0 on [default: what the experiment names].
+    /// Number of seeds, from 0 on [default: what the experiment names].
     #[arg(long, value_name = "N", global = true)]
+    #[arg(help_heading = "Run")]
     seeds: Option<u64>,
     /// Print only the final tables.
     #[arg(long, short, global = true)]
+    #[arg(help_heading = "Run")]
     quiet: bool,
 }
 

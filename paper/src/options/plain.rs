@@ -12,23 +12,29 @@ use crate::training::images::Images;
 
 #[derive(Debug, clap::Args)]
 pub struct Plain {
-    /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic].
+    /// Folder of the binary files of CIFAR, or synthetic [default: datasets/, or synthetic].
     #[arg(long, value_name = "DIR|synthetic")]
+    #[arg(help_heading = "Data")]
     data: Option<String>,
     /// Learning rate.
     #[arg(long, value_name = "X", default_value_t = RunConfig::default().lr, allow_negative_numbers = true)]
+    #[arg(help_heading = "Training")]
     lr: f64,
     /// Images per step.
     #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch)]
+    #[arg(help_heading = "Training")]
     batch: usize,
     /// Channels of every block.
     #[arg(long, value_name = "C", default_value_t = RunConfig::default().channels)]
+    #[arg(help_heading = "Network")]
     channels: usize,
-    /// auto, cpu, cuda or cuda:1.
+    /// Device: auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
+    #[arg(help_heading = "Machine")]
     device: DeviceChoice,
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Machine")]
     threads: Option<usize>,
 }
 

@@ -22,26 +22,33 @@ const BATCH: usize = 128;
 
 #[derive(Debug, clap::Args)]
 pub struct Staged {
-    /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic].
+    /// Folder of the binary files of CIFAR, or synthetic [default: datasets/, or synthetic].
     #[arg(long, value_name = "DIR|synthetic")]
+    #[arg(help_heading = "Data")]
     data: Option<String>,
     /// Train on the first N images [default: all; quick: 10000].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Data")]
     images: Option<usize>,
     /// Channels of each stage [default: 16,32,64,128; quick: 8,16,32].
     #[arg(long, value_name = "C,C")]
+    #[arg(help_heading = "Network")]
     widths: Option<Sizes>,
     /// Residual function: basic or bottleneck.
     #[arg(long, value_name = "BLOCK", default_value_t = Block::Basic, hide_possible_values = true)]
+    #[arg(help_heading = "Network")]
     block: Block,
     /// Images per step.
     #[arg(long, value_name = "N", default_value_t = BATCH)]
+    #[arg(help_heading = "Training")]
     batch: usize,
-    /// auto, cpu, cuda or cuda:1.
+    /// Device: auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
+    #[arg(help_heading = "Machine")]
     device: DeviceChoice,
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Machine")]
     threads: Option<usize>,
 }
 

@@ -27,8 +27,12 @@ use crate::training::images::Images;
 
 const QUICK_DEPTHS: [usize; 3] = [2, 8, 32];
 const FULL_DEPTHS: [usize; 6] = [2, 4, 8, 16, 32, 64];
-const QUICK_SEEDS: u64 = 3;
+const QUICK_SEEDS: u64 = 1;
 const FULL_SEEDS: u64 = 5;
+/// The small form leaves out the mode that stores every state.
+const QUICK_MODES: [Method; 5] = [Method::Backprop, Method::Adjoint, Method::Corrected, Method::Coded2, Method::Auto];
+const FULL_MODES: [Method; 6] =
+    [Method::Backprop, Method::Adjoint, Method::AnchorsEach, Method::Corrected, Method::Coded2, Method::Auto];
 /// Epochs, and those after which the learning rate drops.
 const QUICK_EPOCHS: (usize, &[usize]) = (5, &[3]);
 /// The recipe's.
@@ -41,8 +45,9 @@ pub(crate) struct Arguments {
     plain: Plain,
     /// Depths N [default: 2,4,8,16,32,64; quick: 2,8,32].
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
+    #[arg(help_heading = "Network")]
     depths: Vec<usize>,
-    /// Of euler and heun.
+    /// Schemes, any of euler and heun.
     #[arg(
         long,
         value_name = "SCHEME",
@@ -50,22 +55,28 @@ pub(crate) struct Arguments {
         default_value = "euler,heun",
         hide_possible_values = true
     )]
+    #[arg(help_heading = "Network")]
     schemes: Vec<Scheme>,
-    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
+    /// Modes, any of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to
+    /// -3 [default: backprop,adjoint,anchors-1,corrected,coded-2,auto; quick: the same without anchors-1].
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
-    #[arg(default_value = "backprop,adjoint,anchors-1,corrected,coded-2,auto")]
+    #[arg(help_heading = "Gradient")]
     modes: Vec<Method>,
-    /// Statistics of the reverse step, saved or batch [default: saved, and Euler's adjoint, anchors-1 and corrected with both].
+    /// Statistics of the reverse step, saved or batch [default: saved, and adjoint, anchors-1 and corrected in Euler nets with both].
     #[arg(long, value_name = "WHICH", hide_possible_values = true)]
+    #[arg(help_heading = "Gradient")]
     bn_stats: Option<BnStatistics>,
     /// Passes over the training set [default: 90; quick: 5].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     epochs: Option<usize>,
     /// Epochs after which lr falls to a tenth, or none [default: a third and two thirds; quick: 3 of 5].
     #[arg(long, value_name = "E,E")]
+    #[arg(help_heading = "Training")]
     lr_drop: Option<LrDrop>,
     /// What is shown: last, or the best epoch as in the paper's code, which chooses it on test data.
     #[arg(long, value_name = "EPOCH", default_value = "last", hide_possible_values = true)]
+    #[arg(help_heading = "Tables and pictures")]
     metric: Metric,
 }
 
@@ -135,7 +146,9 @@ fn planned(arguments: &Arguments, common: &Common) -> Result<Vec<Planned<Series>
     let mut depths = if arguments.depths.is_empty() { form.to_vec() } else { arguments.depths.clone() };
     depths.sort_unstable();
     depths.dedup();
-    let series = Series::all(&arguments.schemes, &arguments.modes, arguments.bn_stats);
+    let usual: &[Method] = if common.quick { &QUICK_MODES } else { &FULL_MODES };
+    let modes = if arguments.modes.is_empty() { usual } else { &arguments.modes };
+    let series = Series::all(&arguments.schemes, modes, arguments.bn_stats);
     let mut planned = Vec::new();
     for seed in seeds {
         for depth in &depths {

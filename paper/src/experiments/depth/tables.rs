@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 
 use rewind_train::config::RunConfig;
+use rewind_train::progress::EpochRow;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::cell::{Done, Metric, NAME, Run, Series};
 use crate::spread::Spread;
+use crate::table::{self, Number};
 use crate::training::Trained;
 use crate::training::diverged::DIVERGED;
 
@@ -82,19 +85,21 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
         let both = [metric, Metric::Best];
         for metric in &both[..if metric == Metric::Best { 1 } else { 2 }] {
             let title = format!("{}: test error in %, {}", first.scheme, metric.description());
-            table(&mut text, done, &title, &main, |series| by_depth(done, series, |trained| Some(metric.of(trained))));
+            over_depth(&mut text, done, &title, &main, |series| {
+                by_depth(done, series, |trained| Some(metric.of(trained)))
+            });
         }
         let inexact: Vec<Series> = main.iter().copied().filter(|series| *series != series.exact()).collect();
         if inexact.len() < main.len() && !inexact.is_empty() {
             let title = format!("{}: test error minus that of backprop with the same seed, in points", first.scheme);
-            table(&mut text, done, &title, &inexact, |series| gaps(done, series, series.exact(), metric));
+            over_depth(&mut text, done, &title, &inexact, |series| gaps(done, series, series.exact(), metric));
         }
     }
     for (saved, batch) in statistics(done) {
         let title = format!("{}, {}: test error in %, by the statistics of the reverse step", saved.scheme, saved.mode);
-        table(&mut text, done, &title, &[saved, batch], |series| by_depth(done, series, error));
+        over_depth(&mut text, done, &title, &[saved, batch], |series| by_depth(done, series, error));
         let title = "what saved statistics cost: test error minus that with the batch's, same seed, in points";
-        table(&mut text, done, title, &[saved], |series| gaps(done, series, batch, metric));
+        over_depth(&mut text, done, title, &[saved], |series| gaps(done, series, batch, metric));
     }
     // writing to a string cannot fail
     let _ = writeln!(text, "\nmean over seeds [quartiles] of as many runs as in brackets");
@@ -109,7 +114,7 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
     text
 }
 
-fn table(
+fn over_depth(
     text: &mut String,
     done: &Done<'_>,
     title: &str,
@@ -142,52 +147,55 @@ fn table(
 }
 
 /// The columns that say which run a line is of.
-const KEYS: &str = "scheme,mode,bn_stats,seed,depth,epochs,lr,batch,channels";
+const KEYS: [&str; 9] = ["scheme", "mode", "bn_stats", "seed", "depth", "epochs", "lr", "batch", "channels"];
 
-fn keys(run: &Run) -> String {
+fn keys(run: &Run) -> impl Serialize + use<> {
     let Series { scheme, mode, bn_stats, .. } = run.label;
-    let RunConfig { seed, depth, epochs, lr, batch, channels, .. } = run.cell.config();
-    let epochs = epochs.unwrap_or(0);
-    format!("{scheme},{mode},{},{seed},{depth},{epochs},{lr:?},{batch},{channels}", bn_stats.name())
-}
-
-fn or_empty<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
-    value.map_or(String::new(), text)
+    let RunConfig { seed, depth, epochs, lr, batch, channels, .. } = *run.cell.config();
+    let series = (scheme.to_string(), mode, bn_stats.name());
+    (series, seed, depth, epochs.unwrap_or(0), Number(lr), batch, channels)
 }
 
 /// A line a run; errors are fractions of the test images.
 pub fn csv(done: &Done<'_>) -> String {
-    let mut csv = format!(
-        "{KEYS},test_error_last,test_error_best,best_epoch,train_loss,train_accuracy,test_loss,drift,diverged_epoch,diverged_step\n"
-    );
-    for (run, trained) in done {
+    let columns = [
+        "test_error_last",
+        "test_error_best",
+        "best_epoch",
+        "train_loss",
+        "train_accuracy",
+        "test_loss",
+        "drift",
+        "diverged_epoch",
+        "diverged_step",
+    ];
+    let row = |(run, trained): &(&Run, Trained)| {
         let (best, epoch) = trained.best_test_error();
-        let _ = write!(csv, "{},{:?},{best:?},{epoch}", keys(run), trained.test_error());
         let last = trained.history.last();
-        for value in [last.map(|row| row.train_loss), last.map(|row| row.train_accuracy), last.map(|row| row.test_loss)]
-        {
-            let _ = write!(csv, ",{}", or_empty(value, |value| format!("{value:?}")));
-        }
-        let _ = write!(csv, ",{}", or_empty(last.and_then(|row| row.drift), |drift| format!("{drift:?}")));
-        let diverged = trained.diverged.as_ref();
-        let epoch = or_empty(diverged, |diverged| diverged.epoch.to_string());
-        let _ = writeln!(csv, ",{epoch},{}", or_empty(diverged, |diverged| diverged.step.to_string()));
-    }
-    csv
+        let of_last = |value: fn(&EpochRow) -> Option<f64>| last.and_then(value).map(Number);
+        (
+            keys(run),
+            (Number(trained.test_error()), Number(best), epoch),
+            of_last(|row| Some(row.train_loss)),
+            of_last(|row| Some(row.train_accuracy)),
+            of_last(|row| Some(row.test_loss)),
+            of_last(|row| row.drift),
+            [trained.diverged.as_ref().map(|at| at.epoch), trained.diverged.as_ref().map(|at| at.step)],
+        )
+    };
+    table::csv(&[&KEYS[..], &columns].concat(), done.iter().map(row))
 }
 
 /// A line a run and epoch.
 pub fn epochs_csv(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},epoch,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,drift\n");
-    for (run, trained) in done {
-        let keys = keys(run);
-        for row in &trained.history {
-            let _ = write!(csv, "{keys},{},{:?},{:?},", row.epoch, row.learning_rate, row.train_loss);
-            let _ = write!(csv, "{:?},{:?},{:?},", row.train_accuracy, row.test_loss, row.test_accuracy);
-            let _ = writeln!(csv, "{}", or_empty(row.drift, |drift| format!("{drift:?}")));
-        }
-    }
-    csv
+    let columns = ["epoch", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "drift"];
+    let row = |run: &Run, row: &EpochRow| {
+        let EpochRow { epoch, learning_rate, train_loss, train_accuracy, test_loss, test_accuracy, drift, .. } = *row;
+        let numbers = [learning_rate, train_loss, train_accuracy, test_loss, test_accuracy].map(Number);
+        (keys(run), epoch, numbers, drift.map(Number))
+    };
+    let rows = done.iter().flat_map(|(run, trained)| trained.history.iter().map(|epoch| row(run, epoch)));
+    table::csv(&[&KEYS[..], &columns].concat(), rows)
 }
 
 /// Everything in per cent of the test images and in points, over the seeds.

@@ -47,14 +47,17 @@ pub(crate) struct Arguments {
     plain: Plain,
     /// Depths N [default: 3,8,32; quick: 3,8].
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
+    #[arg(help_heading = "Network")]
     depths: Vec<usize>,
-    /// Of euler and heun [default: both; quick: euler].
+    /// Schemes, any of euler and heun [default: both; quick: euler].
     #[arg(long, value_name = "SCHEME", value_delimiter = ',', hide_possible_values = true)]
+    #[arg(help_heading = "Network")]
     schemes: Vec<Scheme>,
-    /// Of 1/N and 1.
+    /// Step sizes h, any of 1/N and 1.
     #[arg(long, value_name = "H", value_delimiter = ',', default_value = "1,1/N", hide_possible_values = true)]
+    #[arg(help_heading = "Network")]
     step_sizes: Vec<StepSize>,
-    /// Of plain, paper and smooth.
+    /// Initial weights, any of plain, paper and smooth.
     #[arg(
         long,
         value_name = "INIT",
@@ -62,19 +65,24 @@ pub(crate) struct Arguments {
         default_value = "plain,paper",
         hide_possible_values = true
     )]
+    #[arg(help_heading = "Network")]
     inits: Vec<Init>,
-    /// Of adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3, anchors-1 and anchors-sqrt; backprop is
+    /// Modes, any of adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3, anchors-1 and anchors-sqrt; backprop is
     /// always there [default: all, of the coded ones coded-2].
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
+    #[arg(help_heading = "Gradient")]
     modes: Vec<Method>,
     /// Points of test accuracy that a run may lose against backprop in any epoch and still count as good.
     #[arg(long, value_name = "X", default_value_t = 5.0, allow_negative_numbers = true)]
+    #[arg(help_heading = "Tables and pictures")]
     allowed: f64,
     /// Passes over the training set [default: 30; quick: 4].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     epochs: Option<usize>,
     /// Epochs after which lr falls to a tenth, or none.
     #[arg(long, value_name = "E,E", default_value = "30,60")]
+    #[arg(help_heading = "Training")]
     lr_drop: LrDrop,
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use rewind_train::drift::WINDOW;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::cell::{Done, NAME};
@@ -13,6 +14,7 @@ use super::probe::Probe;
 use super::subject::Subject;
 use crate::distance::MOST;
 use crate::spread::Spread;
+use crate::table::{self, Number};
 use crate::training::diverged::DIVERGED;
 
 /// A table a net, a row a way to the gradient; then the levels.
@@ -112,70 +114,66 @@ pub fn text(done: &Done<'_>, allowed: f64) -> String {
 }
 
 /// The columns that say which run a line is of.
-const KEYS: &str = "depth,scheme,step_size,init,mode,seed";
+const KEYS: [&str; 6] = ["depth", "scheme", "step_size", "init", "mode", "seed"];
 
-fn keys(trial: &Trial) -> String {
+fn keys(trial: &Trial) -> impl Serialize + use<> {
     let config = trial.training.config();
     let subject = Subject::of(config);
     let Subject { depth, scheme, step_size, .. } = subject;
-    format!("{depth},{scheme},{step_size},{},{},{}", subject.init_name(), trial.method, config.seed)
-}
-
-fn or_empty<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
-    value.map_or(String::new(), text)
+    (depth, scheme.to_string(), step_size.to_string(), subject.init_name(), trial.method, config.seed)
 }
 
 /// A line a run; accuracies in per cent.
 pub fn csv(done: &Done<'_>, allowed: f64) -> String {
+    let columns = [
+        "test_accuracy",
+        "lost",
+        "diverged_epoch",
+        "diverged_step",
+        "largest_drift",
+        "level",
+        "first_step_at_level",
+        "gradient_error",
+        "cosine",
+        "local_error",
+    ];
     let levels = levels(done, allowed);
-    let mut csv = format!(
-        "{KEYS},test_accuracy,lost,diverged_epoch,diverged_step,largest_drift,level,first_step_at_level,gradient_error,cosine,local_error\n"
-    );
-    for (trial, outcome) in done {
-        let number = |value: f64| format!("{value:?}");
+    let row = |(trial, outcome): &(&Trial, Outcome)| {
         let level = level_for(&levels, trial.method);
         let diverged = outcome.trained.diverged.as_ref();
         let last = outcome.probes.last();
-        let _ = writeln!(
-            csv,
-            "{},{:?},{},{},{},{},{},{},{},{},{}",
+        (
             keys(trial),
-            outcome.accuracy(),
-            or_empty(lost(done, trial, outcome), number),
-            or_empty(diverged, |diverged| diverged.epoch.to_string()),
-            or_empty(diverged, |diverged| diverged.step.to_string()),
-            or_empty(outcome.largest_drift(), number),
-            or_empty(level, number),
-            or_empty(level.and_then(|level| outcome.passed(level)), |step| step.to_string()),
-            or_empty(last.map(|probe| probe.error), number),
-            or_empty(last.map(|probe| probe.cosine), number),
-            or_empty(outcome.largest_local_error(), number),
-        );
-    }
-    csv
+            Number(outcome.accuracy()),
+            lost(done, trial, outcome).map(Number),
+            [diverged.map(|diverged| diverged.epoch), diverged.map(|diverged| diverged.step)],
+            [outcome.largest_drift(), level].map(|value| value.map(Number)),
+            level.and_then(|level| outcome.passed(level)),
+            [last.map(|probe| probe.error), last.map(|probe| probe.cosine), outcome.largest_local_error()]
+                .map(|value| value.map(Number)),
+        )
+    };
+    table::csv(&[&KEYS[..], &columns].concat(), done.iter().map(row))
 }
 
 /// A line a run and window of steps.
 pub fn drift_csv(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},to_step,mean_drift\n");
-    for (trial, outcome) in done {
-        for (drift, window) in outcome.drifts.iter().zip(1..) {
-            let _ = writeln!(csv, "{},{},{drift:?}", keys(trial), window * WINDOW);
-        }
-    }
-    csv
+    let rows = done.iter().flat_map(|(trial, outcome)| {
+        let windows = outcome.drifts.iter().zip(1..);
+        windows.map(|(drift, window)| (keys(trial), window * WINDOW, Number(*drift)))
+    });
+    table::csv(&[&KEYS[..], &["to_step", "mean_drift"]].concat(), rows)
 }
 
 /// A line a run and comparison of its gradient with backprop's.
 pub fn probes_csv(done: &Done<'_>) -> String {
-    let mut csv = format!("{KEYS},epochs,gradient_error,cosine,drift\n");
-    for (trial, outcome) in done {
-        for probe in &outcome.probes {
+    let rows = done.iter().flat_map(|(trial, outcome)| {
+        outcome.probes.iter().map(|probe| {
             let Probe { epoch, error, cosine, drift } = *probe;
-            let _ = writeln!(csv, "{},{epoch},{error:?},{cosine:?},{drift:?}", keys(trial));
-        }
-    }
-    csv
+            (keys(trial), epoch, [error, cosine, drift].map(Number))
+        })
+    });
+    table::csv(&[&KEYS[..], &["epochs", "gradient_error", "cosine", "drift"]].concat(), rows)
 }
 
 pub fn summary(done: &Done<'_>, allowed: f64) -> Value {

@@ -15,13 +15,15 @@ const QUICK_BATCH: usize = 64;
 const FULL_BATCH: usize = 256;
 
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = NOTES)]
+#[command(after_help = NOTES)]
 pub(crate) struct Arguments {
     /// A run of train_cifar, or its checkpoint: measure that net, at its depth, instead of nets of many depths.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "depth_to", "train_to", "train_epochs", "channels", "metric"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["weights", "depth_to", "compare_to", "train_to", "train_epochs", "channels", "metric"])]
+    #[arg(help_heading = "Network")]
     pub checkpoint: Option<PathBuf>,
-    /// Folder of CIFAR's binary files, or synthetic [default: datasets/, or synthetic; with --checkpoint the run's].
+    /// Folder of the binary files of CIFAR, or synthetic [default: datasets/, or synthetic; with --checkpoint that of the run].
     #[arg(long, value_name = "DIR|synthetic")]
+    #[arg(help_heading = "Data")]
     pub data: Option<String>,
     /// Weights: any of random, smooth, trained (at each depth), resampled (one trained net of depth 32, as in the paper's code).
     #[arg(
@@ -31,36 +33,51 @@ pub(crate) struct Arguments {
         default_value = "random,smooth,trained",
         hide_possible_values = true
     )]
+    #[arg(help_heading = "Network")]
     pub weights: Vec<Weights>,
     /// Images of a batch [default: 256; quick: 64].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     pub batch: Option<usize>,
     /// Deepest net [default: 256].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Network")]
     pub depth_to: Option<usize>,
-    /// Deepest net that is trained [default: 256; quick: 32].
+    /// Deepest net that is trained [default: 256; quick: 16].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     pub train_to: Option<usize>,
     /// Epochs of training [default: 90; quick: 2].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     pub train_epochs: Option<usize>,
-    /// Deepest net in f64, which is slow [default: 64; quick: 32].
+    /// Deepest net that is also measured with other statistics in the sweep, or with the signs of the forward pass [default: 256; quick: 32].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Gradient")]
+    pub compare_to: Option<usize>,
+    /// Deepest net in f64, which is slow [default: 64; quick: 8, with --checkpoint 64].
+    #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Gradient")]
     pub f64_to: Option<usize>,
     /// Channels of every block.
     #[arg(long, value_name = "C", default_value_t = 16)]
+    #[arg(help_heading = "Network")]
     pub channels: usize,
     /// What table and picture show: relative, or the squared of the paper's code.
     #[arg(long, value_name = "METRIC", default_value = "relative", hide_possible_values = true)]
+    #[arg(help_heading = "Tables and pictures")]
     pub metric: Metric,
     /// What computes in f32, and trains: auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(help_heading = "Machine")]
     pub device: DeviceChoice,
-    /// A GPU's products: tf32, fp32 or fp16.
+    /// Products on a GPU: tf32, fp32 or fp16.
     #[arg(long, value_name = "MATH", default_value = "tf32", hide_possible_values = true)]
+    #[arg(help_heading = "Machine")]
     pub math: Math,
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Machine")]
     pub threads: Option<usize>,
 }
 

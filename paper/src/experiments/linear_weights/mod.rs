@@ -37,12 +37,15 @@ const DIM_MAX: usize = 64;
 pub(crate) struct Arguments {
     /// Rows and columns of the weights.
     #[arg(long, value_name = "D", default_value_t = 2)]
+    #[arg(help_heading = "Network")]
     dim: usize,
-    /// Of the target from the identity; the theorem asks for a small loss at the start.
+    /// Distance of the target from the identity; the theorem asks for a small loss at the start.
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
+    #[arg(help_heading = "Flow")]
     distance: f64,
-    /// Of the flow's explicit Euler steps; the paper's code has 1.
+    /// Time of an explicit Euler step of the flow; the code of the paper has 1.
     #[arg(long, value_name = "X", default_value_t = 0.1, allow_negative_numbers = true)]
+    #[arg(help_heading = "Flow")]
     time_step: f64,
 }
 

@@ -8,6 +8,7 @@ use super::cell::{Done, Flow, FlowSpec, FromLimit, NAME};
 use super::start::Start;
 use crate::slope::log_log_slope;
 use crate::spread::Spread;
+use crate::table::{self, Number};
 
 /// What is followed over depth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,36 +114,51 @@ pub fn text(done: &Done<'_>) -> String {
 
 /// A line a cell.
 pub fn csv(done: &Done<'_>) -> String {
-    let mut csv = String::from(
-        "dim,start,seed,depth,distance,time_step,steps,converged,first_loss,last_loss,\
-         first_roughness,last_roughness,most_roughness,weights_from_limit,states_from_limit\n",
-    );
-    for (spec, flow) in done {
-        let FlowSpec { depth, dim, start, seed, distance, time_step, .. } = spec;
-        let limit =
-            |value: fn(&FromLimit) -> f64| flow.limit.as_ref().map_or(String::new(), |l| format!("{:?}", value(l)));
-        let _ =
-            write!(csv, "{dim},{start},{seed},{depth},{distance:?},{time_step:?},{},{},", flow.steps, flow.converged);
-        let _ = write!(csv, "{:?},{:?},{:?},", flow.first_loss, flow.last_loss, flow.first_roughness);
-        let _ = write!(csv, "{:?},{:?},", flow.last_roughness, flow.most_roughness);
-        let _ = writeln!(csv, "{},{}", limit(|from| from.weights), limit(|from| from.states));
-    }
-    csv
+    let header = [
+        "dim",
+        "start",
+        "seed",
+        "depth",
+        "distance",
+        "time_step",
+        "steps",
+        "converged",
+        "first_loss",
+        "last_loss",
+        "first_roughness",
+        "last_roughness",
+        "most_roughness",
+        "weights_from_limit",
+        "states_from_limit",
+    ];
+    let row = |(spec, flow): &(&FlowSpec, Flow)| {
+        let FlowSpec { depth, dim, start, seed, distance, time_step, .. } = **spec;
+        let Flow { first_loss, last_loss, first_roughness, last_roughness, most_roughness, .. } = *flow;
+        let limit = |value: fn(&FromLimit) -> f64| flow.limit.as_ref().map(value).map(Number);
+        (
+            (dim, start.to_string(), seed, depth),
+            [distance, time_step].map(Number),
+            (flow.steps, flow.converged),
+            [first_loss, last_loss, first_roughness, last_roughness, most_roughness].map(Number),
+            [limit(|from| from.weights), limit(|from| from.states)],
+        )
+    };
+    table::csv(&header, done.iter().map(row))
 }
 
 /// A line a layer of the snapshots that the picture shows some of.
 pub fn weights_csv(done: &Done<'_>) -> String {
-    let mut csv = String::from("start,seed,depth,step,loss,layer,weight\n");
-    for (spec, flow) in Start::ALL.into_iter().filter_map(|start| pictured(done, start)) {
-        for snapshot in &flow.snapshots {
-            for (layer, weight) in snapshot.weights.iter().enumerate() {
-                let FlowSpec { start, seed, depth, .. } = spec;
-                let _ =
-                    writeln!(csv, "{start},{seed},{depth},{},{:?},{layer},{weight:?}", snapshot.step, snapshot.loss);
-            }
-        }
-    }
-    csv
+    let header = ["start", "seed", "depth", "step", "loss", "layer", "weight"];
+    let shown = Start::ALL.into_iter().filter_map(|start| pictured(done, start));
+    let snapshots = shown.flat_map(|(spec, flow)| flow.snapshots.iter().map(move |snapshot| (spec, snapshot)));
+    let rows = snapshots.flat_map(|(spec, snapshot)| {
+        let layers = snapshot.weights.iter().enumerate();
+        layers.map(|(layer, weight)| {
+            let flow = (spec.start.to_string(), spec.seed, spec.depth);
+            (flow, snapshot.step, Number(snapshot.loss), layer, Number(*weight))
+        })
+    });
+    table::csv(&header, rows)
 }
 
 /// The flow whose weights are shown, at the depth next to the paper's 100: of the seeds, the one that ends least smooth.

@@ -47,14 +47,17 @@ const SECONDS: f64 = 2.0;
 pub(crate) struct Arguments {
     /// Deepest net that is planned.
     #[arg(long, value_name = "N", default_value_t = 8192)]
+    #[arg(help_heading = "Network")]
     depth_to: usize,
     /// Deepest net that is measured [default: what memory and --step-seconds allow].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Measurement")]
     measure_to: Option<usize>,
     /// Longest step that is measured [default: 15; quick: 1].
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(help_heading = "Measurement")]
     step_seconds: Option<f64>,
-    /// Of euler and heun.
+    /// Schemes, any of euler and heun.
     #[arg(
         long,
         value_name = "SCHEME",
@@ -62,22 +65,28 @@ pub(crate) struct Arguments {
         default_value = "euler,heun",
         hide_possible_values = true
     )]
+    #[arg(help_heading = "Network")]
     schemes: Vec<Scheme>,
-    /// Of backprop, checkpoint, anchors-1, anchors-sqrt, adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
+    /// Modes, any of backprop, checkpoint, anchors-1, anchors-sqrt, adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     #[arg(default_value = "backprop,checkpoint,anchors-sqrt,adjoint,corrected,coded-1,coded-2,coded-4,coded-8,auto")]
+    #[arg(help_heading = "Gradient")]
     modes: Vec<Method>,
     /// Images per step.
     #[arg(long, value_name = "N", default_value_t = RunConfig::default().batch)]
+    #[arg(help_heading = "Training")]
     batch: usize,
     /// Channels of every block.
     #[arg(long, value_name = "C", default_value_t = RunConfig::default().channels)]
+    #[arg(help_heading = "Network")]
     channels: usize,
-    /// auto, cpu, cuda or cuda:1.
+    /// Device: auto, cpu, cuda or cuda:1.
     #[arg(long, value_name = "DEVICE", default_value_t = RunConfig::default().device)]
+    #[arg(help_heading = "Machine")]
     device: DeviceChoice,
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Machine")]
     threads: Option<usize>,
     /// What a process of its own is to measure, as JSON.
     #[arg(long, value_name = "JSON", hide = true)]

@@ -5,13 +5,15 @@ use std::fmt::Write as _;
 use rewind::memory::{Category, human};
 use rewind::scheme::Scheme;
 use rewind::sweep::auto;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::cell::NAME;
+use super::cell::{Measured, NAME};
 use super::growth::Growth;
 use super::rows::{Row, schemes};
 use crate::method::Method;
 use crate::spread::Spread;
+use crate::table::{self, Number};
 
 /// Tables a scheme, a row a depth, a column a mode: activations, everything, seconds; then what grows.
 pub fn text(rows: &[Row], growth: &[Growth]) -> String {
@@ -19,19 +21,19 @@ pub fn text(rows: &[Row], growth: &[Growth]) -> String {
     for scheme in schemes(rows) {
         let of_scheme: Vec<&Row> = rows.iter().filter(|row| row.spec.scheme == scheme).collect();
         let mark = |row: &Row| if row.measured.is_empty() { ' ' } else { '*' };
-        table(&mut text, &format!("{scheme}: activations at their peak, planned"), &of_scheme, |row| {
+        by_depth(&mut text, &format!("{scheme}: activations at their peak, planned"), &of_scheme, |row| {
             Some(format!("{}{}", human(row.planned.activations()), mark(row)))
         });
-        table(&mut text, &format!("{scheme}: everything but the data set, planned"), &of_scheme, |row| {
+        by_depth(&mut text, &format!("{scheme}: everything but the data set, planned"), &of_scheme, |row| {
             Some(format!("{}{}", human(row.planned.total()), mark(row)))
         });
-        table(
+        by_depth(
             &mut text,
             &format!("{scheme}: what the system counts, as the growth of the process"),
             &of_scheme,
             |row| row.counted_bytes().map(|bytes| format!("{} ", human(bytes.mean as u64))),
         );
-        table(&mut text, &format!("{scheme}: milliseconds of a training step"), &of_scheme, |row| {
+        by_depth(&mut text, &format!("{scheme}: milliseconds of a training step"), &of_scheme, |row| {
             row.step_seconds().map(|seconds| format!("{:.1} ", 1e3 * seconds.mean))
         });
         what_grows(&mut text, scheme, growth);
@@ -54,7 +56,7 @@ pub fn text(rows: &[Row], growth: &[Growth]) -> String {
     text
 }
 
-fn table(text: &mut String, title: &str, rows: &[&Row], entry: impl Fn(&Row) -> Option<String>) {
+fn by_depth(text: &mut String, title: &str, rows: &[&Row], entry: impl Fn(&Row) -> Option<String>) {
     if rows.iter().all(|row| entry(row).is_none()) {
         return;
     }
@@ -124,38 +126,53 @@ fn what_grows(text: &mut String, scheme: Scheme, growth: &[Growth]) {
 
 /// A line a net and seed; what was not measured is empty.
 pub fn csv(rows: &[Row]) -> String {
-    let mut csv = String::from("scheme,mode,depth,channels,batch,device");
-    for category in Category::ALL {
-        let _ = write!(csv, ",planned_{category}");
-    }
-    csv.push_str(
-        ",planned_activations,planned_total,seed,measured_activations,measured_total,process_before,process_peak",
-    );
-    csv.push_str(",driver_bytes,timed_steps,step_seconds_median,step_seconds_min,step_seconds_max\n");
-    for Row { spec, planned, measured } in rows {
-        let mut keys = format!("{},{},{},{},{}", spec.scheme, spec.method, spec.depth, spec.channels, spec.batch);
-        // the name of a device has commas
-        let _ = write!(keys, ",\"{}\"", spec.device_name);
-        for category in Category::ALL {
-            let _ = write!(keys, ",{}", planned.of(category));
-        }
-        let _ = write!(keys, ",{},{}", planned.activations(), planned.total());
-        if measured.is_empty() {
-            let _ = writeln!(csv, "{keys},,,,,,,,,,");
-        }
-        for (seed, measured) in measured {
-            let ledger = &measured.ledger;
-            let _ = write!(csv, "{keys},{seed},{},{}", ledger.activations(), ledger.total());
-            for bytes in [measured.process_before_bytes, measured.process_peak_bytes, measured.device_bytes] {
-                let _ = write!(csv, ",{}", bytes.map_or(String::new(), |bytes| bytes.to_string()));
-            }
-            let seconds = &measured.step_seconds;
-            let (min, max) = seconds.iter().fold((f64::INFINITY, 0.0_f64), |(min, max), s| (min.min(*s), max.max(*s)));
-            let median = measured.median_step_seconds().unwrap_or(f64::NAN);
-            let _ = writeln!(csv, ",{},{median:?},{min:?},{max:?}", seconds.len());
-        }
-    }
-    csv
+    let planned = Category::ALL.map(|category| format!("planned_{category}"));
+    let columns = [
+        "planned_activations",
+        "planned_total",
+        "seed",
+        "measured_activations",
+        "measured_total",
+        "process_before",
+        "process_peak",
+        "driver_bytes",
+        "timed_steps",
+        "step_seconds_median",
+        "step_seconds_min",
+        "step_seconds_max",
+    ];
+    let mut header = vec!["scheme", "mode", "depth", "channels", "batch", "device"];
+    header.extend(planned.iter().map(String::as_str));
+    header.extend(columns);
+    let keys = |Row { spec, planned, .. }: &Row| {
+        let net = (spec.scheme.to_string(), spec.method, spec.depth, spec.channels, spec.batch);
+        let bytes = Category::ALL.map(|category| planned.of(category));
+        (net, spec.device_name.clone(), bytes, planned.activations(), planned.total())
+    };
+    let lines = rows.iter().flat_map(|row| {
+        let of_seeds = row.measured.iter().map(|(seed, measured)| (Some(*seed), of_process(Some(measured))));
+        let none = row.measured.is_empty().then(|| (None, of_process(None)));
+        of_seeds.chain(none).map(move |measured| (keys(row), measured))
+    });
+    table::csv(&header, lines)
+}
+
+/// What a process measured: bytes, steps and seconds.
+fn of_process(measured: Option<&Measured>) -> impl Serialize + use<> {
+    let bytes = [
+        measured.map(|measured| measured.ledger.activations()),
+        measured.map(|measured| measured.ledger.total()),
+        measured.and_then(|measured| measured.process_before_bytes),
+        measured.and_then(|measured| measured.process_peak_bytes),
+        measured.and_then(|measured| measured.device_bytes),
+    ];
+    let seconds = measured.map(|measured| {
+        let steps = measured.step_seconds.iter();
+        let (min, max) = steps.fold((f64::INFINITY, 0.0_f64), |(min, max), s| (min.min(*s), max.max(*s)));
+        [measured.median_step_seconds().unwrap_or(f64::NAN), min, max]
+    });
+    let seconds = seconds.map_or([None; 3], |seconds| seconds.map(|seconds| Some(Number(seconds))));
+    (bytes, measured.map(|measured| measured.step_seconds.len()), seconds)
 }
 
 /// Bytes and seconds, spread over the seeds where they were measured.

@@ -38,16 +38,20 @@ pub(crate) struct Arguments {
     staged: Staged,
     /// Residual blocks of each stage, a net each [default: 1,2,4,8,16,32; quick: 1,2,4].
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
+    #[arg(help_heading = "Network")]
     blocks: Vec<usize>,
-    /// Of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
+    /// Modes, any of backprop, checkpoint, adjoint, anchors-1, anchors-sqrt, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     #[arg(default_value = "backprop,corrected,coded-2,auto")]
+    #[arg(help_heading = "Gradient")]
     modes: Vec<Method>,
     /// Passes over the training images [default: 200; quick: 6].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     epochs: Option<usize>,
     /// Learning rate, from which a cosine goes down.
     #[arg(long, value_name = "X", default_value_t = RunConfig::default().lr, allow_negative_numbers = true)]
+    #[arg(help_heading = "Training")]
     lr: f64,
 }
 

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 use rewind::memory::{Category, human};
+use rewind_train::progress::EpochRow;
 use serde_json::{Value, json};
 
 use super::cell::{Done, NAME, Run};
 use crate::method::Method;
 use crate::spread::Spread;
+use crate::table::{self, Number};
 use crate::training::Trained;
 use crate::training::diverged::DIVERGED;
 
@@ -118,22 +120,28 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
 
 /// A line a run and epoch; accuracies are fractions.
 pub fn csv(done: &Done<'_>) -> String {
-    let mut csv = String::from(
-        "blocks_a_stage,mode,seed,epoch,learning_rate,train_loss,test_loss,test_accuracy,drift,diverged_in_epoch\n",
-    );
-    for (run, trained) in done {
-        let diverged = trained.diverged.as_ref().map_or(String::new(), |diverged| diverged.epoch.to_string());
-        for row in &trained.history {
-            let drift = row.drift.map_or(String::new(), |drift| format!("{drift:?}"));
-            let (blocks, method, seed) = (run.label.blocks, run.label.method, run.cell.config().seed);
-            let _ = writeln!(
-                csv,
-                "{blocks},{method},{seed},{},{:?},{:?},{:?},{:?},{drift},{diverged}",
-                row.epoch, row.learning_rate, row.train_loss, row.test_loss, row.test_accuracy
-            );
-        }
-    }
-    csv
+    let header = [
+        "blocks_a_stage",
+        "mode",
+        "seed",
+        "epoch",
+        "learning_rate",
+        "train_loss",
+        "test_loss",
+        "test_accuracy",
+        "drift",
+        "diverged_in_epoch",
+    ];
+    let rows = done.iter().flat_map(|(run, trained)| {
+        let diverged = trained.diverged.as_ref().map(|diverged| diverged.epoch);
+        trained.history.iter().map(move |row| {
+            let EpochRow { epoch, learning_rate, train_loss, test_loss, test_accuracy, drift, .. } = *row;
+            let run = (run.label.blocks, run.label.method, run.cell.config().seed);
+            let numbers = [learning_rate, train_loss, test_loss, test_accuracy].map(Number);
+            (run, epoch, numbers, drift.map(Number), diverged)
+        })
+    });
+    table::csv(&header, rows)
 }
 
 pub fn summary(done: &Done<'_>, about: &str) -> Value {

@@ -48,28 +48,36 @@ pub(crate) struct Arguments {
     staged: Staged,
     /// Residual blocks of each stage [default: 4,4,32,4; quick: 2,2,4].
     #[arg(long, value_name = "N,N")]
+    #[arg(help_heading = "Network")]
     blocks: Option<Sizes>,
     /// The way to the gradient in which the tied net is trained.
     #[arg(long, value_name = "MODE", default_value_t = Method::Corrected, hide_possible_values = true)]
+    #[arg(help_heading = "Gradient")]
     base: Method,
-    /// Ways to fine-tune the untied net: any of those of `tied`.
+    /// Ways to fine-tune the untied net: any of the modes of `tied`.
     #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
     #[arg(default_value = "corrected,coded-2,auto,backprop")]
+    #[arg(help_heading = "Gradient")]
     modes: Vec<Method>,
     /// Passes over the training images before untying [default: 200; quick: 6].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     epochs: Option<usize>,
     /// Learning rate before untying, from which a cosine goes down.
     #[arg(long, value_name = "X", default_value_t = RunConfig::default().lr, allow_negative_numbers = true)]
+    #[arg(help_heading = "Training")]
     lr: f64,
     /// Passes after untying [default: 50; quick: 4].
     #[arg(long, value_name = "N")]
+    #[arg(help_heading = "Training")]
     tune_epochs: Option<usize>,
     /// Learning rate after untying [default: 0.001; quick, which has some 60 times fewer steps: 0.01].
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(help_heading = "Training")]
     tune_lr: Option<f64>,
     /// Epochs after untying after which it falls to a tenth, or none [default: 40; quick: 3].
     #[arg(long, value_name = "E,E")]
+    #[arg(help_heading = "Training")]
     tune_lr_drop: Option<LrDrop>,
 }
 

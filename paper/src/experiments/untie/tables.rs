@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 use rewind_train::config::RunConfig;
+use rewind_train::progress::EpochRow;
 use rewind_train::settings::LrDrop;
 use serde_json::{Value, json};
 
 use super::cell::{Done, Fate, NAME, Run, Tuned};
 use crate::spread::Spread;
+use crate::table::{self, Number};
 use crate::training::diverged::DIVERGED;
 
 /// What became of the tied nets, in the order of the runs.
@@ -104,22 +106,18 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
 
 /// A line a run and epoch, epoch 0 before the first; accuracies are fractions.
 pub fn csv(done: &Done<'_>) -> String {
-    let mut csv = String::from("run,seed,epoch,learning_rate,train_loss,test_loss,test_accuracy,drift\n");
-    for (run, tuned) in done {
-        let (fate, seed) = (run.label, run.cell.training.config().seed);
-        if let Some(before) = tuned.accuracy_before {
-            let _ = writeln!(csv, "{fate},{seed},0,,,,{before:?},");
-        }
-        for row in &tuned.trained.history {
-            let drift = row.drift.map_or(String::new(), |drift| format!("{drift:?}"));
-            let _ = writeln!(
-                csv,
-                "{fate},{seed},{},{:?},{:?},{:?},{:?},{drift}",
-                row.epoch, row.learning_rate, row.train_loss, row.test_loss, row.test_accuracy
-            );
-        }
-    }
-    csv
+    let header = ["run", "seed", "epoch", "learning_rate", "train_loss", "test_loss", "test_accuracy", "drift"];
+    let rows = done.iter().flat_map(|(run, tuned)| {
+        let keys = || (run.label.to_string(), run.cell.training.config().seed);
+        let before = tuned.accuracy_before.map(|before| (keys(), 0, [None, None, None, Some(Number(before)), None]));
+        let epochs = tuned.trained.history.iter().map(move |row| {
+            let EpochRow { epoch, learning_rate, train_loss, test_loss, test_accuracy, drift, .. } = *row;
+            let numbers = [Some(learning_rate), Some(train_loss), Some(test_loss), Some(test_accuracy), drift];
+            (keys(), epoch, numbers.map(|value| value.map(Number)))
+        });
+        before.into_iter().chain(epochs)
+    });
+    table::csv(&header, rows)
 }
 
 pub fn summary(done: &Done<'_>, about: &str) -> Value {
