@@ -25,9 +25,8 @@ pub struct Cli {
 const WIDTH: usize = 100;
 
 const NOTES: &str = "\
-Each experiment leaves tables (CSV), pictures (SVG and PNG) and summary.json in a folder of its own
-under --out. What was computed is kept in cells/ there: the same command goes on where it stopped,
-and does only what is missing.
+Each experiment leaves tables (CSV), pictures (SVG and PNG) and summary.json in a folder of its own under --out. \
+What was computed is kept in cells/ there: the same command goes on where it stopped, and does only what is missing.
 
 Exit codes: 0 done, 1 the experiment failed, 2 the request makes no sense, 130 stopped by Ctrl-C.";
 

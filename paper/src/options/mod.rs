@@ -54,6 +54,9 @@ impl Common {
 }
 
 /// A number of 1 or more, of a list on the command line.
+///
+/// # Errors
+/// A sentence if the text is no such number.
 pub fn positive(text: &str) -> std::result::Result<usize, String> {
     match text.trim().parse() {
         Ok(0) | Err(_) => Err("expected whole numbers of 1 or more, with commas between".into()),

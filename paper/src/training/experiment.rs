@@ -90,6 +90,9 @@ pub trait Experiment {
     ) -> Self::Cell;
 
     /// Writes what the runs so far say together, and gives it as text.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
     fn publish(
         &self,
         images: &Images,
@@ -109,6 +112,9 @@ pub struct Setting<'a> {
 
 impl Setting<'_> {
     /// Trains everything that is planned and not there yet, and publishes it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`](rewind::error::Error::Usage) if a run makes no sense; whatever training or writing reports.
     pub fn conduct<E: Experiment>(
         self,
         experiment: E,

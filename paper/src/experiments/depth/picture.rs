@@ -34,6 +34,9 @@ fn legend_room(curves: usize) -> f64 {
 }
 
 /// The main picture's SVG.
+///
+/// # Errors
+/// What drawing reports.
 pub fn draw(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     let mut svg = String::new();
     by_scheme(&mut svg, done, metric).map_err(|error| error.to_string())?;

@@ -87,9 +87,9 @@ pub(crate) struct Arguments {
 }
 
 const NOTES: &str = "\
-Time on two idle cores with AVX-512: before it had coded modes --quick took
-about 16 minutes; a mode more adds its share. The full form is for a GPU, or for
-days. Ctrl-C keeps every run that was done; one that was under way is begun anew.";
+Time on two idle cores with AVX-512: before it had coded modes --quick took about 16 minutes; a mode more adds its \
+share. The full form is for a GPU, or for days. Ctrl-C keeps every run that was done; one that was under way is \
+begun anew.";
 
 /// Computes the cells that are not there yet, and publishes all.
 ///

@@ -82,11 +82,11 @@ pub(crate) struct Arguments {
 }
 
 const NOTES: &str = "\
-The error of a mode in f32 is its distance from backprop in f32, that in f64 from backprop in f64;
-the distance of backprop in f32 from backprop in f64 is rounding alone. Codes leave the forward pass
-plain, or alter it (--coded-pass of train_cifar): the altered pass's gradient is compared with the
-plain one's too, and with its own exact one, by the same sweep with every state stored. Nets are
-trained with backprop, by the paper's recipe, and kept in runs/ of the experiment's folder.
+The error of a mode in f32 is its distance from backprop in f32, that in f64 from backprop in f64; the distance of \
+backprop in f32 from backprop in f64 is rounding alone. Codes leave the forward pass plain, or alter it \
+(--coded-pass of train_cifar): the altered pass's gradient is compared with the plain one's too, and with its own \
+exact one, by the same sweep with every state stored. Nets are trained with backprop, by the paper's recipe, and \
+kept in runs/ of the experiment's folder.
 
 With --checkpoint the seeds are those of batches, and results go to the folder gradient-error-checkpoint.";
 

@@ -10,7 +10,7 @@ use crate::method::Method;
 /// What one cell gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Of every mode, in the order of [`GradientSpec::modes`](super::cell::GradientSpec::modes); in f64 then [`Method::Backprop`] in f32 against f64, which is
+    /// Of every mode, in the order of `modes` of the cell; in f64 then [`Method::Backprop`] in f32 against f64, which is
     /// rounding alone.
     pub errors: Vec<ModeErrors>,
     /// How far the net was trained, if it was.

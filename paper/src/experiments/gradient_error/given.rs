@@ -38,6 +38,10 @@ const F64_TO: usize = 64;
 /// An error that is small beside what a batch's own choice of images does to the gradient.
 const SMALL: f64 = 0.01;
 
+/// Computes the cells that are not there yet, and publishes all.
+///
+/// # Errors
+/// [`Error::Usage`] if the request makes no sense; whatever reading, computing or writing reports.
 pub fn run(
     path: &Path,
     arguments: &Arguments,

@@ -62,6 +62,10 @@ const FULL: Form = Form {
     compare_to: usize::MAX,
 };
 
+/// Computes the cells that are not there yet, and publishes all.
+///
+/// # Errors
+/// [`Error::Usage`] if the request makes no sense; whatever reading, computing or writing reports.
 pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static AtomicBool) -> anyhow::Result<Ending> {
     let form = if common.quick { QUICK } else { FULL };
     let form = Form {

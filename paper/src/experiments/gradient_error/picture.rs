@@ -39,6 +39,9 @@ const SHOWN: [Method; 8] = [
 ];
 
 /// The error against depth.
+///
+/// # Errors
+/// What drawing reports.
 pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     let value = move |errors: &ModeErrors| Some(metric.of(errors));
     let panels = panels(done, |group| {
@@ -65,6 +68,9 @@ pub fn error(done: &Done<'_>, metric: Metric) -> Result<String, String> {
 }
 
 /// The error of the modes that code, beside that of two that do not.
+///
+/// # Errors
+/// What drawing reports.
 pub fn coded(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     let value = move |errors: &ModeErrors| Some(metric.of(errors));
     let modes = [&Method::CODED[..], &[Method::Adjoint, Method::Corrected]].concat();
@@ -80,6 +86,9 @@ pub fn coded(done: &Done<'_>, metric: Metric) -> Result<String, String> {
 }
 
 /// What the signs of the ReLUs' inputs do to the error: lines with the forward pass's, rings with recomputed ones.
+///
+/// # Errors
+/// What drawing reports.
 pub fn signs(done: &Done<'_>, metric: Metric) -> Result<String, String> {
     const MODES: [Method; 4] = [Method::Adjoint, Method::Corrected, Method::Coded2, Method::Coded4];
     let value = move |errors: &ModeErrors| Some(metric.of(errors));
@@ -109,6 +118,9 @@ pub fn signs(done: &Done<'_>, metric: Metric) -> Result<String, String> {
 }
 
 /// How far the gradient of the pass that codes alter is from the plain pass's.
+///
+/// # Errors
+/// What drawing reports.
 pub fn altered(done: &Done<'_>) -> Result<String, String> {
     let panels = panels(done, |group| {
         let mut curves = over_depth(done, group, &Method::CODED, &|errors| Some(errors.altered?.error));
@@ -144,6 +156,9 @@ fn most(done: &Done<'_>, what: &str, value: &dyn Fn(&ModeErrors) -> Option<f64>)
 }
 
 /// The drift against depth.
+///
+/// # Errors
+/// What drawing reports.
 pub fn drift(done: &Done<'_>) -> Result<String, String> {
     let panels = panels(done, |group| {
         let mut curves = over_depth(done, group, &Method::APPROXIMATE, &|errors| errors.drift);
@@ -167,6 +182,9 @@ pub fn drift(done: &Done<'_>) -> Result<String, String> {
 }
 
 /// The error of each block, at the deepest depth that all panels have.
+///
+/// # Errors
+/// What drawing reports.
 pub fn blocks(done: &Done<'_>) -> Result<String, String> {
     let deepest = |group: &Group| group.depths(done).last().copied();
     let shown = Group::all(done).into_iter().filter(|group| group.precision == Precision::F32);

@@ -16,6 +16,9 @@ const SIZE: (u32, u32) = (1120, 900);
 const SNAPSHOT_COLOURS: [RGBColor; 7] = [BLACK, SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE];
 
 /// The SVG.
+///
+/// # Errors
+/// What drawing reports.
 pub fn draw(done: &Done<'_>) -> Result<String, String> {
     let mut svg = String::new();
     panels(&mut svg, done).map_err(|error| error.to_string())?;

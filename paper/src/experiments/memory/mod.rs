@@ -67,8 +67,9 @@ pub(crate) struct Arguments {
     )]
     #[arg(help_heading = "Network")]
     schemes: Vec<Scheme>,
-    /// Modes, any of backprop, checkpoint, anchors-1, anchors-sqrt, adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3.
-    #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true)]
+    /// Modes, any of backprop, checkpoint, anchors-1, anchors-sqrt, adjoint, corrected, coded-1, -2, -4 and -8, auto, fixed-point-1 to -3
+    /// [default: all but anchors-1 and fixed-point-1 to -3].
+    #[arg(long, value_name = "MODE", value_delimiter = ',', hide_possible_values = true, hide_default_value = true)]
     #[arg(default_value = "backprop,checkpoint,anchors-sqrt,adjoint,corrected,coded-1,coded-2,coded-4,coded-8,auto")]
     #[arg(help_heading = "Gradient")]
     modes: Vec<Method>,
@@ -94,10 +95,9 @@ pub(crate) struct Arguments {
 }
 
 const NOTES: &str = "\
-Every net is measured in a process of its own, some steps of it, once a seed; --seeds repeats all.
-Nets that take more than half of the free memory, or longer than --step-seconds per step, are planned
-only. --quick takes about 12 minutes on two cores. Seconds are this machine's, with whatever else it does
-at the time: measure on an idle one.";
+Every net is measured in a process of its own, some steps of it, once per seed; --seeds repeats all. Nets that take \
+more than half of the free memory, or longer than --step-seconds per step, are planned only. --quick takes about 12 \
+minutes on two cores. Seconds are those of this machine, with whatever else it does at the time: measure on an idle one.";
 
 impl Arguments {
     fn validate(&self) -> Result<()> {

@@ -23,6 +23,9 @@ const TITLES: u32 = 70;
 const BYTES_STEP: f64 = 4.0;
 
 /// The SVG.
+///
+/// # Errors
+/// What drawing reports.
 pub fn draw(rows: &[Row]) -> Result<String, String> {
     let mut svg = String::new();
     panels(&mut svg, rows).map_err(|error| error.to_string())?;

@@ -13,6 +13,9 @@ use crate::training::diverged::{as_guessing, of_diverged};
 const SIZE: (u32, u32) = (820, 560);
 
 /// The SVG.
+///
+/// # Errors
+/// What drawing reports.
 pub fn draw(done: &Done<'_>, about: &str) -> Result<String, String> {
     let mut svg = String::new();
     panel(&mut svg, done, about).map_err(|error| error.to_string())?;

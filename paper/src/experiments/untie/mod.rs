@@ -82,10 +82,9 @@ pub(crate) struct Arguments {
 }
 
 const NOTES: &str = "\
-Time on two idle cores with AVX-512: before it had coded modes --quick took
-about 3 minutes; a mode more adds its share. The full form has the paper's
-stages, epochs and rates, and is for a GPU; the paper fine-tunes the third stage alone, this all of
-the net. Ctrl-C keeps everything: a run that was begun goes on from its last step.";
+Time on two idle cores with AVX-512: before it had coded modes --quick took about 3 minutes; a mode more adds its \
+share. The full form has the paper's stages, epochs and rates, and is for a GPU; the paper fine-tunes the third \
+stage alone, this all of the net. Ctrl-C keeps everything: a run that was begun goes on from its last step.";
 
 /// Computes the cells that are not there yet, and publishes all.
 ///

@@ -22,6 +22,9 @@ const NAMES: u32 = 112;
 const REACH: f64 = 0.32;
 
 /// The SVG.
+///
+/// # Errors
+/// What drawing reports.
 pub fn draw(done: &Done<'_>) -> Result<String, String> {
     let mut svg = String::new();
     panels(&mut svg, done).map_err(|error| error.to_string())?;

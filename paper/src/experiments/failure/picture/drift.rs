@@ -19,6 +19,9 @@ const LEAST: f64 = 1e-6;
 const MOST: f64 = 100.0;
 
 /// The SVG.
+///
+/// # Errors
+/// What drawing reports.
 pub fn draw(done: &Done<'_>, allowed: f64) -> Result<String, String> {
     let mut svg = String::new();
     panels(&mut svg, done, allowed).map_err(|error| error.to_string())?;

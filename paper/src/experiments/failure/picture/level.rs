@@ -18,6 +18,9 @@ const DRIFTS: Range<f64> = 1e-5..10.0;
 const MOST_ERROR: f64 = 100.0;
 
 /// The SVG.
+///
+/// # Errors
+/// What drawing reports.
 pub fn draw(done: &Done<'_>, allowed: f64) -> Result<String, String> {
     let mut svg = String::new();
     panels(&mut svg, done, allowed).map_err(|error| error.to_string())?;
