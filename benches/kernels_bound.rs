@@ -8,8 +8,6 @@
 
 mod bed;
 
-use std::fmt::Write as _;
-
 use bed::Bed;
 use rewind::cuda::Cuda;
 use rewind::device::Math;
@@ -22,6 +20,7 @@ use rewind_emulator::counters::LaunchCounts;
 use rewind_emulator::machine::Options;
 use rewind_emulator::profile::H100_SXM;
 use rewind_emulator::report::{CAVEATS, Resource, bounds};
+use rewind_paper::table::csv;
 
 /// The paper's, and two that do not fit into the cache.
 const SHAPES: [(&str, Shape); 3] = [
@@ -50,19 +49,19 @@ fn main() {
     emulator.set_options(&Options { checks: false, counters: true, ..options }).expect("the emulator answers");
     println!("Lower bounds on {}, not measurements. What they leave out:", H100_SXM.device);
     CAVEATS.iter().for_each(|caveat| println!("  - {caveat}"));
-    let mut csv = String::from(HEADER);
+    let mut rows = Vec::new();
     for (name, map) in SHAPES.into_iter().filter(|(name, _)| wanted(name)) {
         for (form, way) in Form::ALL.into_iter().flat_map(|form| Way::ALL.map(|way| (form, way))) {
             for math in form.maths(map) {
                 let cuda = form.open(*math);
                 if let Some(launches) = block_step(&emulator, &cuda, form, way, map) {
-                    report(name, map, form, way, *math, &launches, &mut csv);
+                    report(name, map, form, way, *math, &launches, &mut rows);
                 }
             }
         }
     }
     if arguments.iter().any(|a| a == "--write") {
-        std::fs::write("benches/kernels_bound.csv", csv).expect("the folder can be written");
+        std::fs::write("benches/kernels_bound.csv", csv(&HEADER, rows)).expect("the folder can be written");
     }
 }
 
@@ -173,8 +172,24 @@ fn block_step(emulator: &Emulator, cuda: &Cuda, form: Form, way: Way, map: Shape
     Some(emulator.launches().expect("the emulator answers"))
 }
 
-const HEADER: &str = "shape,form,way,math,launch,kernel,blocks,threads,tensor_mflop,fp32_mflop,unique_bytes,sectors_per_128_bytes,\
-                      conflict_share,barriers,bound_us,binding\n";
+const HEADER: [&str; 16] = [
+    "shape",
+    "form",
+    "way",
+    "math",
+    "launch",
+    "kernel",
+    "blocks",
+    "threads",
+    "tensor_mflop",
+    "fp32_mflop",
+    "unique_bytes",
+    "sectors_per_128_bytes",
+    "conflict_share",
+    "barriers",
+    "bound_us",
+    "binding",
+];
 
 /// Sectors for every 128 bytes that a warp asked for, on the worst line of a main loop; 4 is the least that whole rows take.
 /// Lines that a single lane runs do not count: they wait at a grid's barrier, as often as it takes.
@@ -185,7 +200,15 @@ fn worst_sectors(counts: &LaunchCounts) -> f64 {
     main.map(|a| 128.0 * a.sectors as f64 / a.bytes as f64).fold(0.0, f64::max)
 }
 
-fn report(name: &str, map: Shape, form: Form, way: Way, math: Math, launches: &[LaunchCounts], csv: &mut String) {
+fn report(
+    name: &str,
+    map: Shape,
+    form: Form,
+    way: Way,
+    math: Math,
+    launches: &[LaunchCounts],
+    rows: &mut Vec<[String; 16]>,
+) {
     let bytes = 4 * map.len() as u64;
     let in_cache = WORKING_SET * bytes <= u64::from(H100_SXM.l2_bytes);
     println!("\n{name} {map}, {}, {}, {math}:", form.name(), way.name());
@@ -217,17 +240,24 @@ fn report(name: &str, map: Shape, form: Form, way: Way, math: Math, launches: &[
             counts.global.unique_bytes as f64 / f64::from(1 << 20),
             100.0 * conflicts,
         );
-        // writing to a string cannot fail
-        let _ = writeln!(
-            csv,
-            "{name},{},{},{math},{i},{kernel},{},{},{tensor:.3},{fp32:.3},{},{sectors:.3},{conflicts:.4},{},{us:.3},{binding}",
-            form.name(),
-            way.name(),
-            counts.launch.blocks(),
-            counts.launch.threads(),
-            counts.global.unique_bytes,
-            counts.barriers,
-        );
+        rows.push([
+            name.into(),
+            form.name().into(),
+            way.name().into(),
+            math.to_string(),
+            i.to_string(),
+            kernel.clone(),
+            counts.launch.blocks().to_string(),
+            counts.launch.threads().to_string(),
+            format!("{tensor:.3}"),
+            format!("{fp32:.3}"),
+            counts.global.unique_bytes.to_string(),
+            format!("{sectors:.3}"),
+            format!("{conflicts:.4}"),
+            counts.barriers.to_string(),
+            format!("{us:.3}"),
+            binding.into(),
+        ]);
     }
     let bandwidth = if in_cache { H100_SXM.l2_bandwidth } else { H100_SXM.dram_bandwidth() };
     let evaluation = 2 * Conv::SAME_3X3.flop(map, map.c());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use criterion::Throughput;
+use rewind_paper::table::csv;
 use serde_json::Value;
 
 use crate::CPU;
@@ -49,8 +50,8 @@ impl Session {
     /// Prints the table and writes it as `blocks.csv` beside the estimates. A run that saved none, such as a test, has none.
     pub fn report(&self, peak: &Peak) {
         let saved = self.saved();
-        let mut csv = String::from("id,median_seconds,rate,unit,fraction_of_peak\n");
-        let mut table = String::new();
+        let header = ["id", "median_seconds", "rate", "unit", "fraction_of_peak"];
+        let (mut rows, mut table) = (Vec::new(), String::new());
         for Ran { id, throughput, device } in &self.ran {
             let Some((_, seconds)) = saved.iter().find(|(saved, _)| saved == id) else { continue };
             let (rate, unit, best) = match throughput {
@@ -64,8 +65,8 @@ impl Session {
             let (micros, giga) = (seconds * 1e6, rate / 1e9);
             // writing to a string cannot fail
             let _ = writeln!(table, "{id:<56} {micros:>13.3} us {giga:>8.1} {unit:<7} {percent:>6}");
-            let fraction = fraction.map_or(String::new(), |f| format!("{f:.4}"));
-            let _ = writeln!(csv, "{id},{seconds:e},{giga:.3},{unit},{fraction}");
+            let fraction = fraction.map(|fraction| format!("{fraction:.4}"));
+            rows.push((id, format!("{seconds:e}"), format!("{giga:.3}"), unit, fraction));
         }
         if table.is_empty() {
             return;
@@ -75,7 +76,7 @@ impl Session {
         );
         println!("{peak}\n\n{table}");
         let file = self.folder.join("blocks.csv");
-        match fs::write(&file, csv) {
+        match fs::write(&file, csv(&header, rows)) {
             Ok(()) => println!("written to {}", file.display()),
             Err(reason) => eprintln!("cannot write {}: {reason}", file.display()),
         }

@@ -3,7 +3,7 @@
 use rewind::device::Device;
 use rewind::memory::Bytes;
 use rewind::scheme::Scheme;
-use rewind_paper::memory::{Measured, MemorySpec};
+use rewind_paper::experiments::memory::cell::{Measured, MemorySpec};
 use rewind_paper::method::Method;
 use rewind_train::config::{DeviceChoice, RunConfig};
 

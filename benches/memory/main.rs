@@ -23,7 +23,7 @@ use rewind::device::Device;
 use rewind::error::Error;
 use rewind::memory::human;
 use rewind::scheme::Scheme;
-use rewind_paper::memory::MemorySpec;
+use rewind_paper::experiments::memory::cell::MemorySpec;
 use rewind_train::cli;
 
 use cell::{Cell, METHODS};

@@ -49,31 +49,22 @@ fn table(text: &mut String, title: &str, cells: &[Cell], entry: impl Fn(&Cell) -
 
 /// A line a cell; what was not measured is empty.
 pub fn csv(cells: &[Cell]) -> String {
-    let mut csv = String::from("scheme,depth,gradient,anchors,channels,batch,threads");
-    for category in Category::ALL {
-        let _ = write!(csv, ",planned_{category}");
-    }
-    csv.push_str(
-        ",planned_activations,planned_total,measured_steps,measured_activations,measured_total,process_peak\n",
-    );
-    for Cell { spec, planned, measured, .. } in cells {
+    let planned = Category::ALL.map(|category| format!("planned_{category}"));
+    let mut header = vec!["scheme", "depth", "gradient", "anchors", "channels", "batch", "threads"];
+    header.extend(planned.iter().map(String::as_str));
+    header.extend(["planned_activations", "planned_total"]);
+    header.extend(["measured_steps", "measured_activations", "measured_total", "process_peak"]);
+    let row = |Cell { spec, planned, measured, .. }: &Cell| {
         let (net, sweep) = (spec.net(), spec.method.sweep(spec.scheme, spec.depth));
-        let _ = write!(csv, "{},{},{},{},", sweep.scheme, spec.depth, sweep.gradient, or_empty(sweep.anchors));
-        let _ = write!(csv, "{},{},{}", net.channels, net.batch, or_empty(spec.threads));
-        for category in Category::ALL {
-            let _ = write!(csv, ",{}", planned.of(category));
-        }
-        let _ = write!(csv, ",{},{},", planned.activations(), planned.total());
-        let steps = measured.as_ref().map(|_| STEPS);
-        let activations = measured.as_ref().map(|measured| measured.ledger.activations());
-        let total = measured.as_ref().map(|measured| measured.ledger.total());
-        let process = measured.as_ref().and_then(|measured| measured.process_peak_bytes);
-        let _ =
-            writeln!(csv, "{},{},{},{}", or_empty(steps), or_empty(activations), or_empty(total), or_empty(process));
-    }
-    csv
-}
-
-fn or_empty<T: ToString>(value: Option<T>) -> String {
-    value.map_or(String::new(), |value| value.to_string())
+        let measured = measured.as_ref();
+        (
+            (sweep.scheme.to_string(), spec.depth, sweep.gradient.to_string(), sweep.anchors),
+            (net.channels, net.batch, spec.threads),
+            Category::ALL.map(|category| planned.of(category)),
+            (planned.activations(), planned.total(), measured.map(|_| STEPS)),
+            [measured.map(|measured| measured.ledger.activations()), measured.map(|measured| measured.ledger.total())],
+            measured.and_then(|measured| measured.process_peak_bytes),
+        )
+    };
+    rewind_paper::table::csv(&header, cells.iter().map(row))
 }

@@ -1,19 +1,51 @@
 //! What the runs gave: the table on the terminal and the CSV files.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rewind::memory::human;
+use rewind_paper::table::csv;
 
 use crate::load::NOTICEABLE;
 use crate::measured::{Measured, extent, median};
 
+const RUNS: [&str; 10] = [
+    "id",
+    "round",
+    "program",
+    "gradient",
+    "setting",
+    "threads",
+    "steps",
+    "step_ms_median",
+    "peak_rss_bytes",
+    "other_cores",
+];
+const SUMMARY: [&str; 13] = [
+    "id",
+    "what",
+    "ours",
+    "peer",
+    "unit",
+    "ours_median",
+    "peer_median",
+    "ratio_median",
+    "ratio_min",
+    "ratio_max",
+    "at_least",
+    "aim",
+    "rounds",
+];
+
+/// The fields of a line of [`RUNS`] and of [`SUMMARY`].
+type Run = [String; 10];
+type Summary = [String; 13];
+
 /// Everything measured so far, and the folder that holds it.
 pub struct Results {
     folder: PathBuf,
-    runs: String,
-    summary: String,
+    runs: Vec<Run>,
+    summary: Vec<Summary>,
     /// Runs during which other programs were busy.
     pub disturbed: usize,
 }
@@ -62,20 +94,8 @@ impl Results {
     /// Makes the folder and leaves the machine's facts in it.
     pub fn new(folder: &Path, facts: &[(&str, String)]) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let mut machine = String::from("key,value\n");
-        for (key, value) in facts {
-            // writing to a string cannot fail, here and below
-            let _ = writeln!(machine, "{key},{}", quoted(value));
-        }
-        let results = Self {
-            folder: folder.into(),
-            runs: "id,round,program,gradient,setting,threads,steps,step_ms_median,peak_rss_bytes,other_cores\n".into(),
-            summary:
-                "id,what,ours,peer,unit,ours_median,peer_median,ratio_median,ratio_min,ratio_max,at_least,aim,rounds\n"
-                    .into(),
-            disturbed: 0,
-        };
-        results.put("peer_machine.csv", &machine)?;
+        let results = Self { folder: folder.into(), runs: Vec::new(), summary: Vec::new(), disturbed: 0 };
+        results.put("peer_machine.csv", &csv(&["key", "value"], facts))?;
         Ok(results)
     }
 
@@ -91,12 +111,19 @@ impl Results {
         let others = other_cores.map_or(String::new(), |cores| format!("{cores:.2}"));
         self.disturbed += usize::from(other_cores.is_some_and(|cores| cores > NOTICEABLE));
         let program = side.name();
-        let _ = writeln!(
-            self.runs,
-            "{id},{round},{program},{gradient},{},{threads},{steps},{step_ms:.3},{rss},{others}",
-            quoted(setting)
-        );
-        self.put("peer_runs.csv", &self.runs)?;
+        self.runs.push([
+            id.into(),
+            round.to_string(),
+            program.into(),
+            gradient.to_string(),
+            setting.to_string(),
+            threads.to_string(),
+            steps.to_string(),
+            format!("{step_ms:.3}"),
+            rss,
+            others,
+        ]);
+        self.put("peer_runs.csv", &csv(&RUNS, &self.runs))?;
         let of = if round == 0 { "setting".into() } else { format!("round {round}") };
         let process = peak_rss_bytes.map_or(String::new(), |bytes| format!(", {} resident at peak", human(bytes)));
         println!(
@@ -113,26 +140,33 @@ impl Results {
         for r in ratios {
             let (middle, (low, high)) = (median(&r.ratios), extent(&r.ratios));
             let (ours, peer) = r.values;
-            let _ = writeln!(
-                self.summary,
-                "{},{},{},{},{},{ours:.3},{peer:.3},{middle:.4},{low:.4},{high:.4},{:.2},{},{}",
-                r.id,
-                r.what.name(),
-                quoted(&r.ours),
-                quoted(&r.peer),
-                r.what.unit(),
-                r.at_least,
-                r.aim,
-                r.ratios.len()
-            );
+            self.summary.push([
+                r.id.clone(),
+                r.what.name().into(),
+                r.ours.clone(),
+                r.peer.clone(),
+                r.what.unit().into(),
+                format!("{ours:.3}"),
+                format!("{peer:.3}"),
+                format!("{middle:.4}"),
+                format!("{low:.4}"),
+                format!("{high:.4}"),
+                format!("{:.2}", r.at_least),
+                r.aim.to_string(),
+                r.ratios.len().to_string(),
+            ]);
         }
-        self.put("peer_summary.csv", &self.summary)
+        self.put("peer_summary.csv", &csv(&SUMMARY, &self.summary))
     }
 
     /// Notes a figure of ours alone: nothing to be compared with.
     pub fn own(&mut self, id: &str, what: &str, unit: &str, value: f64, rounds: usize) -> Result<()> {
-        let _ = writeln!(self.summary, "{id},{what},adjoint,,{unit},{value:.4},,,,,,,{rounds}");
-        self.put("peer_summary.csv", &self.summary)
+        let mut row: Summary = Default::default();
+        let fields = [(0, id.into()), (1, what.into()), (2, "adjoint".into()), (4, unit.into())];
+        let numbers = [(5, format!("{value:.4}")), (12, rounds.to_string())];
+        fields.into_iter().chain(numbers).for_each(|(at, field)| row[at] = field);
+        self.summary.push(row);
+        self.put("peer_summary.csv", &csv(&SUMMARY, &self.summary))
     }
 }
 
@@ -167,9 +201,4 @@ fn verdict(ratio: f64, at_least: f64, aim: f64) -> &'static str {
     } else {
         "missed"
     }
-}
-
-/// A field that may hold a comma.
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }

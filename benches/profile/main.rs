@@ -25,6 +25,7 @@ use rewind::cpu::Cpu;
 use rewind::device::Device;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec};
+use rewind_paper::table::csv;
 
 use crate::grain::Grain;
 use crate::ledger::Ledger;
@@ -85,7 +86,7 @@ fn run(arguments: &Arguments) -> std::result::Result<(), Box<dyn std::error::Err
         [] => PROFILES.to_vec(),
         modes => modes.iter().flat_map(chosen).collect(),
     };
-    let mut csv = String::from(table::CSV_HEADER);
+    let mut rows = Vec::new();
     for (gradient, grain) in profiles {
         if testing && grain == Grain::Whole {
             changes_no_bit(gradient)?;
@@ -93,10 +94,10 @@ fn run(arguments: &Arguments) -> std::result::Result<(), Box<dyn std::error::Err
         let step = median_step(gradient, grain, if testing { 1 } else { STEPS })?;
         println!("\n{gradient}, depth {DEPTH}, {grain}: {:.2} ms per step", step.total.as_secs_f64() * 1e3);
         print!("{}", table::text(&step, &peak));
-        csv.push_str(&table::csv(&format!("{gradient},{grain}"), &step, &peak));
+        rows.extend(table::rows([gradient.to_string(), grain.to_string()], &step, &peak));
     }
     if arguments.write {
-        let file = "benches/results/profile.csv";
+        let (file, csv) = ("benches/results/profile.csv", csv(&table::CSV_HEADER, rows));
         let written = std::fs::create_dir_all("benches/results").and_then(|()| std::fs::write(file, csv));
         written.map_err(|reason| format!("cannot write {file}: {reason}"))?;
         println!("\nwritten to {file}");

@@ -7,8 +7,19 @@ use crate::cost::Cost;
 use crate::ledger::{Ledger, Row};
 use crate::machine::Peak;
 
-pub const CSV_HEADER: &str =
-    "gradient,grain,phase,operation,calls,milliseconds,share,gflop,megabytes,direct_floor_milliseconds,ratio\n";
+pub const CSV_HEADER: [&str; 11] = [
+    "gradient",
+    "grain",
+    "phase",
+    "operation",
+    "calls",
+    "milliseconds",
+    "share",
+    "gflop",
+    "megabytes",
+    "direct_floor_milliseconds",
+    "ratio",
+];
 
 /// Seconds that a cost takes at the peak: products or bytes, whichever take longer.
 fn direct_floor(cost: Cost, peak: &Peak) -> f64 {
@@ -63,23 +74,26 @@ pub fn text(step: &Ledger, peak: &Peak) -> String {
     text
 }
 
-/// A row an operation, and one for the rest, each beginning with `of`.
-pub fn csv(of: &str, step: &Ledger, peak: &Peak) -> String {
+/// A row an operation, and one for the rest, each beginning with `of`, the two words that say which profile it is.
+pub fn rows(of: [String; 2], step: &Ledger, peak: &Peak) -> Vec<[String; 11]> {
     let total = step.total.as_secs_f64();
-    let mut csv = String::new();
-    for Row { phase, operation, calls, time, cost } in &step.rows {
+    let [gradient, grain] = of;
+    let row = |fields: [String; 9]| {
+        let mut all = [gradient.clone(), grain.clone()].into_iter().chain(fields);
+        std::array::from_fn(|_| all.next().expect("two fields and nine"))
+    };
+    let of_operation = |Row { phase, operation, calls, time, cost }: &Row| {
         let (seconds, floor) = (time.as_secs_f64(), direct_floor(*cost, peak));
-        let (gflop, megabytes) = (cost.flop as f64 / 1e9, cost.bytes as f64 / 1e6);
-        let _ = writeln!(
-            csv,
-            "{of},{phase},{operation},{calls},{:.4},{:.4},{gflop:.4},{megabytes:.4},{:.4},{:.3}",
-            seconds * 1e3,
-            seconds / total,
-            floor * 1e3,
-            seconds / floor
-        );
-    }
+        let numbers = [seconds * 1e3, seconds / total, cost.flop as f64 / 1e9, cost.bytes as f64 / 1e6, floor * 1e3];
+        let [milliseconds, share, gflop, megabytes, floor_milliseconds] = numbers.map(|number| format!("{number:.4}"));
+        let (phase, operation, calls) = (phase.to_string(), operation.to_string(), calls.to_string());
+        let ratio = format!("{:.3}", seconds / floor);
+        row([phase, operation, calls, milliseconds, share, gflop, megabytes, floor_milliseconds, ratio])
+    };
+    let mut rows: Vec<_> = step.rows.iter().map(of_operation).collect();
     let seconds = rest(step).as_secs_f64();
-    let _ = writeln!(csv, "{of},between operations,,,{:.4},{:.4},,,,", seconds * 1e3, seconds / total);
-    csv
+    let [milliseconds, share] = [seconds * 1e3, seconds / total].map(|number| format!("{number:.4}"));
+    let none = String::new;
+    rows.push(row(["between operations".into(), none(), none(), milliseconds, share, none(), none(), none(), none()]));
+    rows
 }

@@ -24,6 +24,11 @@ impl Results {
         &self.folder
     }
 
+    /// What an experiment says at the end.
+    pub fn written(&self) -> String {
+        format!("\ntables, pictures and summary.json are in {}\n", self.folder.display())
+    }
+
     /// A CSV, complete with its header.
     ///
     /// # Errors
