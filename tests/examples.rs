@@ -1,5 +1,7 @@
 //! The examples end well.
 
+#[path = "../examples/embed_a_run.rs"]
+mod embed_a_run;
 #[path = "../examples/own_residual_function.rs"]
 mod own_residual_function;
 #[path = "../examples/train_from_slices.rs"]
@@ -11,4 +13,4 @@ macro_rules! runs {
     };
 }
 
-runs!(own_residual_function train_from_slices);
+runs!(embed_a_run own_residual_function train_from_slices);

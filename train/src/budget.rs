@@ -11,6 +11,7 @@ use rewind::plan;
 use rewind::sweep::{Gradient, SweepSpec};
 
 use crate::config::{NetKind, RunConfig};
+use crate::host_memory::Room;
 
 /// The network that a config and a data set ask for.
 ///
@@ -38,11 +39,16 @@ pub fn planned<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Data
     bytes
 }
 
-/// What may be taken: `--memory-limit`, or what the device has left where that is less; and whose limit it is.
-fn limit<D: Device>(d: &D, config: &RunConfig) -> Option<(u64, &'static str)> {
-    let allowed = config.memory_limit.map(|bytes| (bytes, "--memory-limit is"));
-    let available = d.available_bytes().map(|bytes| (bytes, "the free memory is"));
-    allowed.into_iter().chain(available).min_by_key(|(bytes, _)| *bytes)
+/// What the same net would take with stored activations, without the data set.
+pub fn stored_backprop<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Bytes {
+    let sweep = SweepSpec { update: config.sweep.update, ..SweepSpec::new(config.sweep.scheme, Gradient::Backprop) };
+    plan::network::<D, F>(d, &NetSpec { sweep, ..net_spec(config, dataset) })
+}
+
+/// What may be taken: `--memory-limit`, or what there is room for where that is less.
+fn limit(config: &RunConfig, room: Option<Room>) -> Option<Room> {
+    let allowed = config.memory_limit.map(|bytes| Room { bytes, says: "--memory-limit is" });
+    allowed.into_iter().chain(room).min_by_key(|room| room.bytes)
 }
 
 /// Fits the codes of the mode `auto` into what may be taken: room for all blocks at the bits that were asked for, else at the most
@@ -50,7 +56,7 @@ fn limit<D: Device>(d: &D, config: &RunConfig) -> Option<(u64, &'static str)> {
 /// stays. Says in one sentence what became less than was asked for.
 pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset: &Dataset) -> Option<String> {
     let asked = config.sweep;
-    let (limit, whose) = limit(d, config)?;
+    let Room { bytes: limit, says } = limit(config, Room::of(d))?;
     if asked.gradient != Gradient::Auto || asked.code_room.is_some() {
         return None;
     }
@@ -74,15 +80,19 @@ pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset:
             format!("{room} of {deepest} blocks; where more would need it, fixed-point passes take its place")
         }
     };
-    Some(format!("auto: {whose} {}, which leaves room for codes of {bits} bit{plural} for {room}", human(limit)))
+    Some(format!("auto: {says} {}, which leaves room for codes of {bits} bit{plural} for {room}", human(limit)))
 }
 
-/// Refuses a plan that is over `--memory-limit` or over what the device has left.
+/// Refuses a plan that is over `--memory-limit` or over what there is room for, see [`Room::of`].
 ///
 /// # Errors
 /// [`Error::PlanOverLimit`] with the table and the largest depth that would fit.
 pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
-    let Some((limit, source_of_limit)) = limit(d, config) else { return Ok(()) };
+    check_room::<D, F>(d, config, dataset, Room::of(d))
+}
+
+fn check_room<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset, room: Option<Room>) -> Result<()> {
+    let Some(Room { bytes: limit, says: source_of_limit }) = limit(config, room) else { return Ok(()) };
     let bytes = planned::<D, F>(d, config, dataset);
     if bytes.total() <= limit {
         return Ok(());
@@ -97,4 +107,33 @@ pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &
         None => "not even the shallowest net fits; lower --batch or --channels".into(),
     };
     Err(Error::PlanOverLimit { planned: bytes.total(), limit, source_of_limit, advice, table: bytes.table() })
+}
+
+#[cfg(test)]
+mod tests {
+    use rewind::cpu::Cpu;
+    use rewind::field::Basic;
+
+    use super::*;
+    use crate::host_memory::tests::container;
+    use crate::synthetic;
+
+    #[test]
+    fn a_plan_over_the_limit_of_its_container_is_refused_by_its_name() {
+        let (cpu, dataset) = (Cpu::new(Some(1)).unwrap(), synthetic::generate(0));
+        let config = RunConfig::default();
+        let refusal = |limit: &str, config: &RunConfig| {
+            let room = Room::in_groups(container(limit).path());
+            check_room::<_, Basic>(&cpu, config, &dataset, room).err().map(|e| e.to_string())
+        };
+        let text = refusal("12000000", &config).unwrap();
+        let named = "and what the memory limit of its container (cgroup) leaves is 9.5 MiB: not even";
+        assert!(text.contains(named), "{text}");
+        assert_eq!(refusal("max", &config), None);
+        assert_eq!(refusal("1000000000000", &config), None);
+        // whichever is less
+        let given = RunConfig { memory_limit: Some(1 << 20), ..config };
+        let text = refusal("12000000", &given).unwrap();
+        assert!(text.contains("and --memory-limit is 1.0 MiB"), "{text}");
+    }
 }
