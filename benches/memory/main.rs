@@ -19,7 +19,6 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail};
 use clap::Parser;
 use rewind::cpu::Cpu;
-use rewind::device::Device;
 use rewind::error::Error;
 use rewind::memory::human;
 use rewind::scheme::Scheme;
