@@ -226,9 +226,10 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             let smaller = self.train.len(next) < self.config.batch;
             if over || self.flight.is_full() || smaller || self.chooses_after(asked, next == steps) {
                 self.look(listener)?;
-            }
-            if over {
-                break;
+                // the listener may have seen enough
+                if over || self.stop.load(Ordering::Relaxed) {
+                    break;
+                }
             }
             // what reconstruction would be worth in coded blocks is looked at once per epoch
             match self.config.sweep.gradient == Gradient::Auto && next + 1 == steps {
