@@ -4,7 +4,9 @@
 use rewind::cpu::Cpu;
 
 use crate::config::{DeviceChoice, RunConfig};
-use crate::events::{Event, Listener};
+#[cfg(feature = "cuda")]
+use crate::events::Event;
+use crate::events::Listener;
 use crate::log::Log;
 use crate::settings::flagged;
 #[cfg(feature = "cuda")]

@@ -1,8 +1,8 @@
 //! The settings that a user may give: each is a flag of `train_cifar` and, under the same name, a key of a config file.
 //!
-//! All are declared in one table, `table.rs`. A setting that was not given falls back to the next source: flags, then `--config`, then the
-//! defaults of [`RunConfig`](crate::config::RunConfig). A key is its flag without the dashes (`weight-decay = 5e-4`), but for `--no-augment`, whose key is `augment =
-//! false`.
+//! All are declared in one table, `table.rs`. A setting that was not given falls back to the next source: flags, then `--config`, then
+//! the defaults of [`RunConfig`]. A key is its flag without the dashes (`weight-decay = 5e-4`), but for `--no-augment`, whose key is
+//! `augment = false`.
 
 mod declare;
 mod held;
