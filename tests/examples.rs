@@ -4,6 +4,8 @@
 #[allow(dead_code)]
 #[path = "../examples/blocks_in_your_network.rs"]
 mod blocks_in_your_network;
+#[path = "../examples/embed_a_run.rs"]
+mod embed_a_run;
 #[path = "../examples/own_residual_function.rs"]
 mod own_residual_function;
 #[cfg(all(feature = "cuda", target_os = "linux"))]
@@ -18,7 +20,7 @@ macro_rules! runs {
     };
 }
 
-runs!(own_residual_function train_from_slices);
+runs!(embed_a_run own_residual_function train_from_slices);
 
 #[test]
 fn blocks_in_your_network() {

@@ -19,12 +19,12 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail};
 use clap::Parser;
 use rewind::cpu::Cpu;
-use rewind::device::Device;
 use rewind::error::Error;
 use rewind::memory::human;
 use rewind::scheme::Scheme;
 use rewind_paper::experiments::memory::cell::MemorySpec;
 use rewind_train::cli;
+use rewind_train::host_memory::Room;
 
 use cell::{Cell, METHODS};
 
@@ -129,7 +129,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         // before the minutes that it takes to fill it
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
-    let Some(free) = cpu.available_bytes() else { bail!("this system does not tell how much memory is free") };
+    let Some(Room { bytes: free, .. }) = Room::of(&cpu) else {
+        bail!("this system does not tell how much memory is free")
+    };
     let limit = (MEMORY_SHARE * free as f64) as u64;
     eprintln!(
         "measured: nets to depth {measure_to} that take at most {}, {MEMORY_SHARE} of the free memory",

@@ -10,6 +10,7 @@ use rewind::net::{Net, NetSpec, largest_that_fits};
 use rewind::sweep::{Gradient, SweepSpec};
 
 use crate::config::{NetKind, RunConfig};
+use crate::host_memory::Room;
 
 /// The network that a config and a data set ask for.
 ///
@@ -40,11 +41,19 @@ pub fn planned<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Data
     Ok(bytes)
 }
 
-/// What may be taken: `--memory-limit`, or what the device has left where that is less; and whose limit it is.
-fn limit<D: Device>(d: &D, config: &RunConfig) -> Option<(u64, &'static str)> {
-    let allowed = config.memory_limit.map(|bytes| (bytes, "--memory-limit is"));
-    let available = d.available_bytes().map(|bytes| (bytes, "the free memory is"));
-    allowed.into_iter().chain(available).min_by_key(|(bytes, _)| *bytes)
+/// What the same net would take with stored activations, without the data set.
+///
+/// # Errors
+/// As [`Net::plan`].
+pub fn stored_backprop<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<Bytes> {
+    let sweep = SweepSpec { update: config.sweep.update, ..SweepSpec::new(config.sweep.scheme, Gradient::Backprop) };
+    Net::<D, F>::plan(d, &NetSpec { sweep, ..net_spec(config, dataset) })
+}
+
+/// What may be taken: `--memory-limit`, or what there is room for where that is less.
+fn limit(config: &RunConfig, room: Option<Room>) -> Option<Room> {
+    let allowed = config.memory_limit.map(|bytes| Room { bytes, says: "--memory-limit is" });
+    allowed.into_iter().chain(room).min_by_key(|room| room.bytes)
 }
 
 /// Fits the codes of the mode `auto` into what may be taken: room for all blocks at the bits that were asked for, else at the most
@@ -55,7 +64,7 @@ fn limit<D: Device>(d: &D, config: &RunConfig) -> Option<(u64, &'static str)> {
 /// As [`Net::plan`].
 pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset: &Dataset) -> Result<Option<String>> {
     let asked = config.sweep;
-    let Some((limit, whose)) = limit(d, config) else { return Ok(None) };
+    let Some(Room { bytes: limit, says }) = limit(config, Room::of(d)) else { return Ok(None) };
     if asked.gradient != Gradient::Auto || asked.code_room.is_some() {
         return Ok(None);
     }
@@ -91,18 +100,26 @@ pub fn fit_codes<D: Device, F: Field<D>>(d: &D, config: &mut RunConfig, dataset:
         }
     };
     let (limit, codes) = (human(limit), format!("codes of {bits} bit{plural}"));
-    Ok(Some(format!("auto: {whose} {limit}, which leaves room for {codes} for {room}")))
+    Ok(Some(format!("auto: {says} {limit}, which leaves room for {codes} for {room}")))
 }
 
-/// The plan, refused if it is over `--memory-limit` or over what the device has left.
+/// The plan, refused if it is over `--memory-limit` or over what there is room for, see [`Room::of`].
 ///
 /// # Errors
 /// [`Error::PlanOverLimit`] with the table and the largest depth that would fit, and as [`Net::plan`].
 pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<Bytes> {
+    check_room::<D, F>(d, config, dataset, Room::of(d))
+}
+
+fn check_room<D: Device, F: Field<D>>(
+    d: &D,
+    config: &RunConfig,
+    dataset: &Dataset,
+    room: Option<Room>,
+) -> Result<Bytes> {
     let bytes = planned::<D, F>(d, config, dataset)?;
-    let Some((limit, source_of_limit)) = limit(d, config).filter(|(limit, _)| bytes.total() > *limit) else {
-        return Ok(bytes);
-    };
+    let over = limit(config, room).filter(|limit| bytes.total() > limit.bytes);
+    let Some(Room { bytes: limit, says: source_of_limit }) = over else { return Ok(bytes) };
     let spec = net_spec(config, dataset);
     let extra = held_bytes(dataset);
     let advice = match Net::<D, F>::largest_depth(d, &spec, extra, limit)? {
@@ -113,4 +130,33 @@ pub fn check_limit<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &
         None => "not even the shallowest net fits; lower --batch or --channels".into(),
     };
     Err(Error::PlanOverLimit { planned: bytes.total(), limit, source_of_limit, advice, table: bytes.table() })
+}
+
+#[cfg(test)]
+mod tests {
+    use rewind::cpu::Cpu;
+    use rewind::field::Basic;
+
+    use super::*;
+    use crate::host_memory::tests::container;
+    use crate::synthetic;
+
+    #[test]
+    fn a_plan_over_the_limit_of_its_container_is_refused_by_its_name() {
+        let (cpu, dataset) = (Cpu::new(Some(1)).unwrap(), synthetic::generate(0));
+        let config = RunConfig::default();
+        let refusal = |limit: &str, config: &RunConfig| {
+            let room = Room::in_groups(container(limit).path());
+            check_room::<_, Basic>(&cpu, config, &dataset, room).err().map(|e| e.to_string())
+        };
+        let text = refusal("12000000", &config).unwrap();
+        let named = "and what the memory limit of its container (cgroup) leaves is 9.5 MiB: not even";
+        assert!(text.contains(named), "{text}");
+        assert_eq!(refusal("max", &config), None);
+        assert_eq!(refusal("1000000000000", &config), None);
+        // whichever is less
+        let given = RunConfig { memory_limit: Some(1 << 20), ..config };
+        let text = refusal("12000000", &given).unwrap();
+        assert!(text.contains("and --memory-limit is 1.0 MiB"), "{text}");
+    }
 }

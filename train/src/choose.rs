@@ -4,19 +4,21 @@
 use rewind::cpu::Cpu;
 
 use crate::config::{DeviceChoice, RunConfig};
+#[cfg(feature = "cuda")]
+use crate::events::Event;
+use crate::events::Listener;
 use crate::log::Log;
 use crate::settings::flagged;
 #[cfg(feature = "cuda")]
 use rewind::cuda::Cuda;
 use rewind::device::Device;
 use rewind::device::Math;
-#[cfg(not(feature = "cuda"))]
 use rewind::error::Error;
 #[cfg(feature = "cuda")]
 use std::{sync::mpsc::RecvTimeoutError, time::Duration};
 
-/// What is done on a device, once it is open.
-pub trait Job {
+/// What is done on a device, once it is open; told to a listener `L`, failing with an `E`.
+pub trait Job<L = Log, E = anyhow::Error> {
     /// What it gives.
     type Output;
 
@@ -24,8 +26,7 @@ pub trait Job {
     ///
     /// # Errors
     /// Whatever the job reports.
-    fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, log: &mut Log)
-    -> anyhow::Result<Self::Output>;
+    fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, listener: &mut L) -> Result<Self::Output, E>;
 }
 
 /// What was asked for.
@@ -48,31 +49,43 @@ impl Wanted {
     }
 }
 
-/// Has `job` done on the chosen device. Where the choice is open, that is a GPU if there is a usable one; the log is told which, and
-/// why.
+/// Has `job` done on the chosen device. Where the choice is open, that is a GPU if there is a usable one; the listener is told which,
+/// and why.
 ///
 /// # Errors
 /// If the device cannot be opened, and whatever the job reports.
-pub fn on_device<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
+pub fn on_device<L: Listener + Send, E: From<Error>, J: Job<L, E>>(
+    wanted: Wanted,
+    listener: &mut L,
+    job: J,
+) -> Result<J::Output, E> {
     match wanted.device {
-        DeviceChoice::Cpu => job.on(&Cpu::new(wanted.threads).map_err(flagged)?, DeviceChoice::Cpu, log),
-        _ => on_gpu(wanted, log, job),
+        DeviceChoice::Cpu => job.on(&Cpu::new(wanted.threads).map_err(flagged)?, DeviceChoice::Cpu, listener),
+        _ => on_gpu(wanted, listener, job),
     }
 }
 
 #[cfg(feature = "cuda")]
-fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
+fn on_gpu<L: Listener + Send, E: From<Error>, J: Job<L, E>>(
+    wanted: Wanted,
+    listener: &mut L,
+    job: J,
+) -> Result<J::Output, E> {
     let Wanted { device, math, threads, eager } = wanted;
     let ordinal = if let DeviceChoice::Cuda(ordinal) = device { ordinal } else { 0 };
-    match patiently(log, || Cuda::open(ordinal, math)) {
+    match patiently(listener, || Cuda::open(ordinal, math)) {
         Ok(mut gpu) => {
             gpu.set_eager(eager);
-            log.note(&format!("GPU kernels: {} (embedded: {})", gpu.kernel_form(), rewind::cuda::ORIGIN));
-            job.on(&gpu, DeviceChoice::Cuda(ordinal), log)
+            listener.hear(&Event::Device(&format!(
+                "GPU kernels: {} (embedded: {})",
+                gpu.kernel_form(),
+                rewind::cuda::ORIGIN
+            )));
+            job.on(&gpu, DeviceChoice::Cuda(ordinal), listener)
         }
         Err(reason) if device == DeviceChoice::Auto => {
-            log.note(&format!("on the CPU ({reason})"));
-            job.on(&Cpu::new(threads).map_err(flagged)?, DeviceChoice::Cpu, log)
+            listener.hear(&Event::Device(&format!("on the CPU ({reason})")));
+            job.on(&Cpu::new(threads).map_err(flagged)?, DeviceChoice::Cpu, listener)
         }
         Err(reason) => Err(reason.into()),
     }
@@ -81,13 +94,14 @@ fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Ou
 /// Opens the GPU; where that takes long, says why. The driver compiles PTX that it has not seen yet, which took 17 s for these
 /// kernels on an H200, and keeps the result.
 #[cfg(feature = "cuda")]
-fn patiently<T>(log: &mut Log, open: impl FnOnce() -> T) -> T {
+fn patiently<T>(listener: &mut (impl Listener + Send), open: impl FnOnce() -> T) -> T {
     let (opened, wait) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         // the GPU is opened on this thread, which is the one that uses it
         scope.spawn(move || {
             if wait.recv_timeout(Duration::from_secs(2)) == Err(RecvTimeoutError::Timeout) {
-                log.note("the driver compiles the kernels, once for this GPU: some twenty seconds");
+                listener
+                    .hear(&Event::Device("the driver compiles the kernels, once for this GPU: some twenty seconds"));
             }
         });
         let result = open();
@@ -97,9 +111,13 @@ fn patiently<T>(log: &mut Log, open: impl FnOnce() -> T) -> T {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn on_gpu<J: Job>(wanted: Wanted, log: &mut Log, job: J) -> anyhow::Result<J::Output> {
+fn on_gpu<L: Listener + Send, E: From<Error>, J: Job<L, E>>(
+    wanted: Wanted,
+    listener: &mut L,
+    job: J,
+) -> Result<J::Output, E> {
     match wanted.device {
-        DeviceChoice::Auto => job.on(&Cpu::new(wanted.threads).map_err(flagged)?, DeviceChoice::Cpu, log),
+        DeviceChoice::Auto => job.on(&Cpu::new(wanted.threads).map_err(flagged)?, DeviceChoice::Cpu, listener),
         _ => {
             let sentence = "this build has no CUDA device: build with the feature cuda, or give --device cpu";
             Err(Error::Usage(sentence.into()).into())

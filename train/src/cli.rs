@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rewind::error::{Error, Result};
 
 use crate::config::RunConfig;
-use crate::settings::Settings;
+use crate::settings::{Resume, SETTINGS, Settings, as_typed};
 
 /// Trains a deep residual network on CIFAR without storing its activations.
 #[derive(Clone, Debug, Default, clap::Parser)]
@@ -84,14 +84,10 @@ pub enum DownloadSet {
     Cifar100,
 }
 
-/// Settings that `--resume` may change: where and for how long a run goes on, not what it computed so far.
-const RESUMABLE: [&str; 6] = ["data", "epochs", "max-steps", "device", "threads", "memory-limit"];
-
 /// The run that was asked for: flags over `--config` over the defaults, validated.
 ///
 /// With `checkpoint`, the config found in the checkpoint of `--resume`, that config takes the place of file and defaults;
-/// flags may repeat it, and may change data, epochs, max-steps, device, threads and memory-limit. A checkpoint's `max-steps` is
-/// spent, so it is not kept.
+/// flags may repeat it, and may change the settings that are [`Resume::Free`]. A checkpoint's `max-steps` is spent, so it is not kept.
 ///
 /// # Errors
 /// [`Error::Usage`] naming a flag that makes no sense or contradicts the checkpoint, or the config file's bad line.
@@ -105,7 +101,7 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
         (None, None) => RunConfig::default(),
     };
     let config = cli.settings.clone().over(base);
-    cli.settings.check_meaning(config.net, config.lr_schedule, config.sweep.gradient)?;
+    cli.settings.check_meaning(&config)?;
     config.validate()?;
     Ok(config)
 }
@@ -120,16 +116,13 @@ pub fn sentence(error: &clap::Error) -> String {
 }
 
 fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
-    let table = |settings: &Settings| {
-        toml::Table::try_from(settings).map_err(|e| Error::Usage(format!("a flag's value cannot be kept: {e}")))
-    };
-    let (given, held) = (table(given)?, table(&Settings::from(held))?);
-    for (key, value) in &given {
-        if RESUMABLE.contains(&key.as_str()) || held.get(key) == Some(value) {
+    let (values, held) = (table(given)?, table(&Settings::from(held))?);
+    for setting in SETTINGS.iter().filter(|setting| setting.resume == Resume::Fixed && (setting.given)(given)) {
+        let key = setting.key();
+        if held.get(&key) == values.get(&key) {
             continue;
         }
-        let flag = as_flag(key, Some(value));
-        let trained = as_flag(key, held.get(key));
+        let (flag, trained) = (as_flag(&key, values.get(&key))?, as_flag(&key, held.get(&key))?);
         return Err(Error::Usage(format!(
             "{flag} contradicts the checkpoint, which was trained {trained}: leave it out, or start a new run with --out"
         )));
@@ -137,22 +130,23 @@ fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
     Ok(())
 }
 
-/// `--depth 8` from a key and its value; `with --anchors 2` and `without --anchors` read well after "trained".
-fn as_flag(key: &str, value: Option<&toml::Value>) -> String {
-    match (key, value) {
-        ("augment", Some(toml::Value::Boolean(false))) => "--no-augment".into(),
-        ("augment", _) => "without --no-augment".into(),
-        ("tied", Some(toml::Value::Boolean(true))) => "--tied".into(),
-        ("tied", _) => "without --tied".into(),
-        (_, None) => format!("without --{key}"),
-        (_, Some(toml::Value::String(text))) => format!("--{key} {text}"),
-        (_, Some(toml::Value::Array(items))) if items.is_empty() => format!("--{key} none"),
-        (_, Some(toml::Value::Array(items))) => {
-            let items: Vec<String> = items.iter().map(toml::Value::to_string).collect();
-            format!("--{key} {}", items.join(","))
+fn table(settings: &Settings) -> Result<toml::Table> {
+    toml::Table::try_from(settings).map_err(|e| Error::Usage(format!("a flag's value cannot be kept: {e}")))
+}
+
+/// `--depth 8` from a key and its value; `with --anchors 2` and `without --anchors` read well after "trained". A switch says the
+/// opposite of its default.
+fn as_flag(key: &str, value: Option<&toml::Value>) -> Result<String> {
+    let defaults = table(&Settings::from(&RunConfig::default()))?;
+    Ok(match (defaults.get(key), value) {
+        (Some(toml::Value::Boolean(default)), value) => {
+            let flag = if *default { format!("--no-{key}") } else { format!("--{key}") };
+            let on = value.is_some_and(|value| value.as_bool() == Some(!default));
+            if on { flag } else { format!("without {flag}") }
         }
-        (_, Some(value)) => format!("--{key} {value}"),
-    }
+        (_, None) => format!("without --{key}"),
+        (_, Some(value)) => format!("--{key} {}", as_typed(value)),
+    })
 }
 
 #[cfg(test)]

@@ -2,21 +2,14 @@
 
 mod net;
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-pub use self::net::{Block, NetKind, listed};
-use crate::schedule::Schedule;
-use crate::settings::Settings;
 pub use rewind::device::Math;
 use rewind::error::{Error, Result};
-use rewind::init::Init;
-use rewind::net::Stem;
-use rewind::scheme::{Scheme, StepSize};
-use rewind::sweep::{Gradient, SweepSpec};
+
+pub use crate::settings::RunConfig;
+use crate::settings::Settings;
+pub use crate::values::{Block, DeviceChoice, NetKind, listed};
 
 /// The name by which the user asks for the built-in data set.
 pub const SYNTHETIC: &str = "synthetic";
@@ -27,149 +20,6 @@ pub const SYNTHETIC_EPOCHS: usize = 5;
 
 /// A bound far above any machine, so that no wait is endless.
 const THREADS_MAX: usize = 1024;
-
-/// Which device computes: `auto`, `cpu`, `cuda` or `cuda:1`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub enum DeviceChoice {
-    /// A GPU where there is a usable one, else the processor.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// The GPU of this number.
-    Cuda(usize),
-}
-
-impl fmt::Display for DeviceChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DeviceChoice::Auto => f.pad("auto"),
-            DeviceChoice::Cpu => f.pad("cpu"),
-            DeviceChoice::Cuda(ordinal) => f.pad(&format!("cuda:{ordinal}")),
-        }
-    }
-}
-
-impl FromStr for DeviceChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        match (text, text.strip_prefix("cuda:").map(str::parse)) {
-            ("auto", _) => Ok(DeviceChoice::Auto),
-            ("cpu", _) => Ok(DeviceChoice::Cpu),
-            ("cuda", _) => Ok(DeviceChoice::Cuda(0)),
-            (_, Some(Ok(ordinal))) => Ok(DeviceChoice::Cuda(ordinal)),
-            _ => Err(format!("`{text}` is no device: give auto, cpu, cuda, or cuda:1 for the second GPU")),
-        }
-    }
-}
-
-impl From<DeviceChoice> for String {
-    fn from(choice: DeviceChoice) -> String {
-        choice.to_string()
-    }
-}
-
-impl TryFrom<String> for DeviceChoice {
-    type Error = String;
-
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        text.parse()
-    }
-}
-
-/// A run's settings, all of them. The defaults are the paper's recipe at depth 8.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunConfig {
-    /// A folder of data, or [`SYNTHETIC`]; none until the default folder has been looked at.
-    pub data: Option<String>,
-    /// Random crops and flips of the training images.
-    pub augment: bool,
-    /// Which net is trained.
-    pub net: NetKind,
-    /// Residual functions N of the tiny net.
-    pub depth: usize,
-    /// Channels of its blocks.
-    pub channels: usize,
-    /// The convolution before them.
-    pub stem: Stem,
-    /// Residual blocks of each stage of a staged net, the first block not counted.
-    pub blocks: Vec<usize>,
-    /// Channels of each stage.
-    pub widths: Vec<usize>,
-    /// The residual function.
-    pub block: Block,
-    /// Whether all residual blocks of a stage have one theta.
-    pub tied: bool,
-    /// The step size.
-    pub step_size: StepSize,
-    /// Scheme and gradient mode.
-    pub sweep: SweepSpec,
-    /// How the weights start.
-    pub init: Init,
-    /// The checkpoint whose weights and running statistics the run starts from, in place of drawn ones.
-    pub init_from: Option<String>,
-    /// Passes over the training set; none until the data set is known.
-    pub epochs: Option<usize>,
-    /// Images per step.
-    pub batch: usize,
-    /// Learning rate before any drop.
-    pub lr: f64,
-    /// Momentum of SGD.
-    pub momentum: f64,
-    /// Weight decay, on all parameters.
-    pub weight_decay: f64,
-    /// How the learning rate goes down.
-    pub lr_schedule: Schedule,
-    /// Epochs after which the learning rate falls to a tenth, if it falls in steps.
-    pub lr_drop: Vec<usize>,
-    /// Seeds weights, order, augmentation and synthetic data.
-    pub seed: u64,
-    /// Stop after this many steps in all, earlier sessions of a resumed run included.
-    pub max_steps: Option<u64>,
-    /// Which device computes.
-    pub device: DeviceChoice,
-    /// How a GPU multiplies.
-    pub math: Math,
-    /// Threads that compute; none means one per core.
-    pub threads: Option<usize>,
-    /// Bytes that the memory plan may not exceed.
-    pub memory_limit: Option<u64>,
-}
-
-impl Default for RunConfig {
-    fn default() -> Self {
-        Self {
-            data: None,
-            augment: true,
-            net: NetKind::Tiny,
-            depth: 8,
-            channels: 16,
-            stem: Stem::Strided5x5,
-            blocks: vec![4, 4, 4],
-            widths: vec![16, 32, 64],
-            block: Block::Basic,
-            tied: false,
-            step_size: StepSize::OverDepth,
-            sweep: SweepSpec::new(Scheme::Euler, Gradient::Auto),
-            init: Init::Paper,
-            init_from: None,
-            epochs: None,
-            batch: 256,
-            lr: 0.1,
-            momentum: 0.9,
-            weight_decay: 5e-4,
-            lr_schedule: Schedule::Step,
-            lr_drop: vec![30, 60],
-            seed: 0,
-            max_steps: None,
-            device: DeviceChoice::Auto,
-            math: Math::Tf32,
-            threads: None,
-            memory_limit: None,
-        }
-    }
-}
 
 impl RunConfig {
     /// Refuses what makes no sense, before anything is read or written.
@@ -248,10 +98,9 @@ impl RunConfig {
     /// [`Error::Usage`] naming the origin, the line, and what was expected there.
     pub fn from_toml(text: &str, origin: &Path) -> Result<Self> {
         let settings = settings_from_toml(text, origin)?;
-        let (net, schedule) = (settings.net.unwrap_or(NetKind::Tiny), settings.lr_schedule.unwrap_or_default());
-        let default = Self::default();
-        settings.check_meaning(net, schedule, settings.gradient.unwrap_or(default.sweep.gradient))?;
-        Ok(settings.over(default))
+        let config = settings.clone().over(Self::default());
+        settings.check_meaning(&config)?;
+        Ok(config)
     }
 
     /// Reads a config file, such as the `config.toml` of a run.
@@ -276,8 +125,13 @@ fn settings_from_toml(text: &str, origin: &Path) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rewind::init::Init;
+    use rewind::net::Stem;
+    use rewind::scheme::StepSize;
     use rewind::sweep::Update;
+
+    use super::*;
+    use crate::schedule::Schedule;
 
     fn sentence(config: &RunConfig) -> String {
         config.validate().expect_err("the config makes no sense").to_string()

@@ -3,8 +3,6 @@
 use rewind::sweep::SweepSpec;
 use serde::{Deserialize, Serialize};
 
-use super::progress::exact;
-
 /// Steps whose mean drift is judged: that of one batch alone varies.
 pub const WINDOW: u64 = 10;
 
@@ -23,10 +21,10 @@ pub struct DriftWarning {
     /// Steps that the run had done at the window's end.
     pub step: u64,
     /// The mean over the window.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub drift: f64,
     /// What it passed.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub level: f64,
 }
 
@@ -51,7 +49,7 @@ impl DriftWarning {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DriftWatch {
     /// Sum over the steps of the unfinished window.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     sum: f64,
     /// The first time that it passed the level.
     pub warning: Option<DriftWarning>,

@@ -1,11 +1,14 @@
 //! Training runs: what `train_cifar` does, as a library.
 //!
-//! A run's settings in [`settings`] and [`config`], by flags in [`cli`] or a file; what it takes in [`budget`], its loop in [`run`], and the
-//! files of its folder: [`folder`] claims it, [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and restores
-//! a run's [`progress`], [`drift`] warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and
-//! [`curves`] how it went. [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], or the built-in [`synthetic`] set); [`terminal`] is what the binaries share in talking
-//! to their user, [`chart`] draws panels of curves.
+//! [`training`] is a run inside another program: [`training::Training`] is given a config, tells what happens, and stops when asked. Of what it is
+//! made: settings in [`settings`] (one table) and [`config`], by flags in [`cli`] or a file; what a run takes in [`budget`] and what
+//! there is room for in [`host_memory`]; its loop in [`run`], which tells [`events`]; and the files of its folder: [`folder`] claims it,
+//! [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and restores a run's [`progress`], [`drift`]
+//! warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went.
+//! [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], or the built-in [`synthetic`] set); [`terminal`] is
+//! what the binaries share in talking to their user, [`chart`] draws panels of curves.
 #![warn(missing_docs)]
+#![warn(clippy::missing_errors_doc)]
 
 pub mod atomic;
 pub mod budget;
@@ -19,8 +22,11 @@ pub mod curves;
 #[cfg(feature = "download")]
 pub mod download;
 pub mod drift;
+pub mod events;
+mod exact;
 mod flight;
 pub mod folder;
+pub mod host_memory;
 pub mod log;
 pub mod pace;
 pub mod progress;
@@ -32,3 +38,5 @@ pub mod source;
 mod start;
 pub mod synthetic;
 pub mod terminal;
+pub mod training;
+pub mod values;

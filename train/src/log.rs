@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::events::{EpochExtent, Event, Listener, StepsReport};
 use super::pace::{Pace, TimeLeft};
 use super::progress::EpochRow;
 
@@ -38,42 +39,6 @@ impl LogKind {
             (false, false) => Self::Lines,
         }
     }
-}
-
-/// What an epoch consists of, told when it starts or, resumed, goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EpochExtent {
-    /// The epoch, counted from 1.
-    pub epoch: usize,
-    /// Epochs of the run.
-    pub epochs: usize,
-    /// Steps of the epoch that an earlier session did.
-    pub done: usize,
-    /// Steps of the epoch.
-    pub steps: usize,
-    /// Steps of the run after this epoch.
-    pub steps_after: u64,
-}
-
-/// The steps since the last report, for the log.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepsReport {
-    /// The last of them in its epoch, counted from 1.
-    pub step: usize,
-    /// How many there are.
-    pub steps: usize,
-    /// Images of them.
-    pub images: usize,
-    /// Mean loss of the epoch so far.
-    pub loss: f64,
-    /// Fraction classified correctly in the epoch so far.
-    pub accuracy: f64,
-    /// Drift of the last step; none in modes that reconstruct nothing.
-    pub drift: Option<f64>,
-    /// Largest local error of a block that the last of them reconstructed; none where nobody looked.
-    pub local_error: Option<f64>,
-    /// Peak bytes of state, scratch and saved.
-    pub activation_peak_bytes: u64,
 }
 
 /// Where progress goes. What cannot be written is dropped: a closed pipe does not end a training run.
@@ -211,6 +176,18 @@ impl Log {
             Some(bar) => bar.suspend(write),
             None => write(),
         };
+    }
+}
+
+impl Listener for Log {
+    fn hear(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Device(text) | Event::Note(text) | Event::Drift { sentence: text, .. } => self.note(text),
+            Event::EpochStart(extent) => self.epoch_start(*extent),
+            Event::Steps(report) => self.steps(report),
+            Event::Epoch(row) => self.epoch_end(row),
+            Event::Planned { .. } | Event::Checkpoint(_) => {}
+        }
     }
 }
 

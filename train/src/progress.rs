@@ -42,16 +42,16 @@ pub struct EpochSums {
     /// Images classified correctly.
     pub correct: u64,
     /// Each image's loss, added up.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub loss: f64,
     /// The drift of each step whose sweep was sound, added up; stays 0 in modes that reconstruct nothing.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub drift: f64,
     /// Steps whose sweep met a block whose reconstruction was worth nothing.
     #[serde(default)]
     pub failed: u64,
     /// Seconds spent, over all sessions.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub seconds: f64,
 }
 
@@ -95,31 +95,31 @@ pub struct EpochRow {
     /// The epoch, counted from 1.
     pub epoch: usize,
     /// Mean loss over the epoch's training images, as they were trained on.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub train_loss: f64,
     /// Fraction of them classified correctly.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub train_accuracy: f64,
     /// Mean loss over the test images, after the epoch.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub test_loss: f64,
     /// Fraction of the test images classified correctly.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub test_accuracy: f64,
     /// The epoch's learning rate.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub learning_rate: f64,
     /// Seconds of training, without the test.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub epoch_seconds: f64,
     /// Training images a second.
-    #[serde(with = "exact")]
+    #[serde(with = "crate::exact")]
     pub images_per_second: f64,
     /// Mean drift `|x~_0 - x_0| / |x_0|` of the epoch's steps; none in modes that reconstruct nothing.
-    #[serde(with = "exact_option")]
+    #[serde(with = "crate::exact::option")]
     pub drift: Option<f64>,
     /// The largest local error of a block that the epoch's last sweep reconstructed; none where it measured none.
-    #[serde(with = "exact_option", default)]
+    #[serde(with = "crate::exact::option", default)]
     pub local_error: Option<f64>,
     /// Peak bytes of state, scratch and saved.
     pub activation_peak_bytes: u64,
@@ -130,39 +130,6 @@ pub struct EpochRow {
 /// The epoch with the best test accuracy, the first of equals.
 pub fn best_epoch(history: &[EpochRow]) -> Option<&EpochRow> {
     history.iter().reduce(|best, row| if row.test_accuracy > best.test_accuracy { row } else { best })
-}
-
-/// Floats as the shortest decimal that reads back to the same bits, in a string: JSON's own numbers know no infinity, and
-/// their reader may be off by a bit.
-pub(super) mod exact {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(|_| de::Error::custom(format!("{text:?} is not a number")))
-    }
-}
-
-/// As [`exact`], with null for none.
-mod exact_option {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => serializer.collect_str(value),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        let parse = |t: String| t.parse().map_err(|_| de::Error::custom(format!("{t:?} is not a number")));
-        text.map(parse).transpose()
-    }
 }
 
 #[cfg(test)]

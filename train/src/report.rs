@@ -1,7 +1,7 @@
 //! What a run says when it is over, and after each epoch: metrics.csv, summary.json, and the final table.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use rewind::device::DeviceMemory;
@@ -16,34 +16,34 @@ use super::drift::DriftWarning;
 use super::pace::Clock;
 use super::progress::EpochRow;
 
-/// The first line of metrics.csv.
-const COLUMNS: &str = "epoch,train_loss,train_accuracy,test_loss,test_accuracy,learning_rate,epoch_seconds,\
-                       images_per_second,drift,local_error,activation_peak_bytes,peak_bytes";
+/// The first line of metrics.csv: the fields of [`EpochRow`].
+const COLUMNS: [&str; 12] = [
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "learning_rate",
+    "epoch_seconds",
+    "images_per_second",
+    "drift",
+    "local_error",
+    "activation_peak_bytes",
+    "peak_bytes",
+];
 
 /// Writes metrics.csv anew from all rows, so that a resumed run leaves each epoch once. A drift or a local error that a mode has not is empty.
 ///
 /// # Errors
 /// [`Error::Io`]; the former file is then as it was.
 pub fn write_metrics(path: &Path, history: &[EpochRow]) -> Result<()> {
-    write_atomically(path, |w| {
-        writeln!(w, "{COLUMNS}")?;
-        history.iter().try_for_each(|row| write_row(w, row))
+    write_atomically(path, |file| {
+        // the header is there before the first row is
+        let mut table = csv::WriterBuilder::new().has_headers(false).from_writer(file);
+        table.write_record(COLUMNS)?;
+        history.iter().try_for_each(|row| table.serialize(row))?;
+        table.flush()
     })
-}
-
-fn write_row(w: &mut impl Write, row: &EpochRow) -> io::Result<()> {
-    let EpochRow { epoch, train_loss, train_accuracy, test_loss, test_accuracy, learning_rate, .. } = row;
-    let EpochRow { epoch_seconds, images_per_second, drift, local_error, .. } = row;
-    let EpochRow { activation_peak_bytes, peak_bytes, .. } = row;
-    write!(w, "{epoch},{train_loss},{train_accuracy},{test_loss},{test_accuracy},{learning_rate},")?;
-    write!(w, "{epoch_seconds},{images_per_second},")?;
-    for measured in [drift, local_error] {
-        if let Some(measured) = measured {
-            write!(w, "{measured}")?;
-        }
-        write!(w, ",")?;
-    }
-    writeln!(w, "{activation_peak_bytes},{peak_bytes}")
 }
 
 /// summary.json: what a run was and how it ended. What was not measured is null.
@@ -303,12 +303,30 @@ mod tests {
             let text = std::fs::read_to_string(&path).unwrap();
             let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split(',').collect()).collect();
             assert_eq!(lines.len(), 1 + history.len());
-            assert_eq!(lines[0].join(","), COLUMNS);
+            assert_eq!(lines[0], COLUMNS);
             assert!(lines.iter().all(|l| l.len() == 12), "{text}");
             assert_eq!(lines[1][1].parse::<f64>().unwrap().to_bits(), (0.1_f64 + 0.2).to_bits());
             assert_eq!(lines[1][8], "0.0001");
             assert_eq!(lines.get(2).map_or("", |l| l[8]), "");
         }
+        let bytes = |rows: &[EpochRow]| {
+            write_metrics(&path, rows).unwrap();
+            std::fs::read_to_string(&path).unwrap()
+        };
+        let header = "epoch,train_loss,train_accuracy,test_loss,test_accuracy,learning_rate,epoch_seconds,images_per_second,drift,\
+                      local_error,activation_peak_bytes,peak_bytes\n";
+        assert_eq!(bytes(&[]), header);
+        let odd = EpochRow { test_loss: f64::NAN, train_loss: 2.0, learning_rate: 1e-7, drift: Some(1e21), ..row(1) };
+        let line = "1,2,0.09999999999999998,NaN,0.09999999999999998,0.0000001,21.5,2325.6,1000000000000000000000,0.001,31457280,62914560\n";
+        assert_eq!(bytes(&[odd]), format!("{header}{line}"));
+    }
+
+    #[test]
+    fn the_columns_are_the_fields_of_a_row() {
+        let json = serde_json::to_string(&row(1)).unwrap();
+        let places = COLUMNS.map(|name| json.find(&format!("\"{name}\":")).expect(name));
+        assert!(places.is_sorted(), "{json}");
+        assert_eq!(json.matches(':').count(), COLUMNS.len(), "{json}");
     }
 
     #[test]

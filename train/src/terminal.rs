@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use clap::builder::styling::{AnsiColor, Styles};
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
 use rewind::error::Error;
@@ -13,6 +14,13 @@ use crate::{cli, settings};
 
 /// The shell's convention for a program that Ctrl-C stopped.
 pub const INTERRUPTED: u8 = 130;
+
+/// The colours of a program's help, on a terminal that has them; none in a pipe or where NO_COLOR is set.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
 
 /// Parses the command line and starts. What fails is one sentence on standard error; a request that makes no sense exits with
 /// 2, what failed later with 1.
@@ -30,7 +38,9 @@ pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> Exi
             }
         };
     }
-    let cli = match C::try_parse() {
+    let mut command = C::command().styles(STYLES);
+    let parsed = command.try_get_matches_from_mut(std::env::args_os());
+    let cli = match parsed.and_then(|matches| C::from_arg_matches(&matches).map_err(|e| e.format(&mut command))) {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let _ = explain(&Error::Usage(cli::sentence(&error)).into());
@@ -79,7 +89,7 @@ fn generated<C: CommandFactory>(words: &[String]) -> Option<anyhow::Result<Strin
 /// One sentence on standard error; before it the table of a plan that is too large.
 fn explain(error: &anyhow::Error) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
-    match error.downcast_ref::<Error>() {
+    let sentence = match error.downcast_ref::<Error>() {
         // the library's sentences hold their cause already
         Some(own) => {
             if let Error::PlanOverLimit { table, .. } = own {
@@ -87,14 +97,16 @@ fn explain(error: &anyhow::Error) -> io::Result<()> {
             }
             match own {
                 Error::OutOfMemory { .. } | Error::NotFinite { .. } | Error::Hopeless { .. } | Error::Device { .. } => {
-                    writeln!(stderr, "error: {}", settings::with_flags(&own.to_string()))
+                    settings::with_flags(&own.to_string())
                 }
                 // in the flags' words already, or of paths, which are the user's
-                _ => writeln!(stderr, "error: {own}"),
+                _ => own.to_string(),
             }
         }
-        None => writeln!(stderr, "error: {error:#}"),
-    }
+        None => format!("{error:#}"),
+    };
+    // plain in a pipe and where NO_COLOR is set
+    writeln!(stderr, "{} {sentence}", console::style("error:").red().bold().for_stderr())
 }
 
 /// Prints results. A reader that closed the pipe has seen enough.

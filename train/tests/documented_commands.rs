@@ -64,3 +64,21 @@ fn completions_and_the_manual_page_are_printed() {
     assert_eq!(refused.code, Some(2), "{refused}");
     assert!(refused.stderr.contains("zsh"), "{refused}");
 }
+
+#[test]
+fn help_and_errors_have_colour_where_it_is_wanted() {
+    let place = Place::new();
+    let run = |line: &str, variable: &str| {
+        let mut command = place.command(line);
+        command.env(variable, "1");
+        cli::Ended::of(line, command.spawn().expect("it starts"))
+    };
+    let escape = '\u{1b}';
+    for (line, text) in [("--help", "Gradient:"), ("--depth 0", "error:")] {
+        let printed = |ended: cli::Ended| ended.stdout + &ended.stderr;
+        let (forced, piped) = (printed(run(line, "CLICOLOR_FORCE")), printed(run(line, "NO_COLOR")));
+        assert!(forced.contains(escape) && forced.contains(text), "{forced}");
+        assert!(!piped.contains(escape) && piped.contains(text), "{piped}");
+        assert!(!printed(place.run(line)).contains(escape), "a pipe has no colour");
+    }
+}

@@ -1,29 +1,24 @@
 //! Trains a deep residual network on CIFAR without storing its activations.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rewind::cpu::Cpu;
-use rewind::data::Dataset;
 use rewind::device::Device;
-use rewind::error::Error;
-use rewind::field::{Basic, Bottleneck, Field};
-use rewind::memory::{Bytes, human};
-use rewind::net::{Net, NetSpec};
-use rewind::sweep::{Gradient, SweepSpec};
-use rewind_train::budget;
+use rewind::memory::human;
 use rewind_train::checkpoint::Checkpoint;
-use rewind_train::choose::{self, Wanted};
 use rewind_train::cli::{self, Cli};
-use rewind_train::config::{Block, DeviceChoice, RunConfig};
-use rewind_train::folder::{RunFolder, run_name};
+use rewind_train::config::RunConfig;
+use rewind_train::events::{Event, Listener};
+use rewind_train::folder::RunFolder;
 use rewind_train::log::{Log, LogKind};
-use rewind_train::progress::{Progress, best_epoch};
+use rewind_train::progress::best_epoch;
 use rewind_train::report::FinalTable;
-use rewind_train::run::{Ending, Run};
-use rewind_train::source::{self, Source};
+use rewind_train::run::{Ending, Test};
+#[cfg(feature = "download")]
+use rewind_train::source;
 use rewind_train::terminal::{self, INTERRUPTED, say};
+use rewind_train::training::{Plan, Trained, Training};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -44,22 +39,50 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let held = resumed.as_ref().map(|(_, checkpoint)| &checkpoint.state().config);
+    // without the feature `download` nothing changes it
+    #[cfg_attr(not(feature = "download"), allow(unused_mut))]
     let mut config = cli::resolve(cli, held)?;
     #[cfg(feature = "download")]
     download(cli, &mut config)?;
 
+    let training = Training::new(config).eager(cli.eager).stop(&STOP);
+    let training = match (resumed, &cli.out) {
+        (Some((folder, checkpoint)), _) => training.resume(folder, checkpoint),
+        (None, Some(path)) => training.folder(path),
+        (None, None) => training.named_folder(),
+    };
     let mut log = Log::new(LogKind::detect(cli.quiet));
-    let Source { dataset, origin, notice } = source::open(config.data.as_deref(), config.seed)?;
-    config.settle(&origin);
-    config.validate_for_data(dataset.train.len())?;
-    if let Some(notice) = notice {
-        log.note(&notice);
+    let training = training.on(|event| match event {
+        // a plan is all that --plan prints
+        Event::Device(_) if cli.plan => {}
+        Event::Planned { .. } => {
+            if let Err(error) = terminal::watch_for_interrupt(&STOP) {
+                log.note(&format!("{error:#}"));
+            }
+        }
+        event => log.hear(event),
+    });
+    if cli.plan {
+        say(&plan_text(&training.plan()?))?;
+        return Ok(ExitCode::SUCCESS);
     }
-
-    let wanted = Wanted { device: config.device, math: config.math, threads: config.threads, eager: cli.eager };
-    // a plan is all that --plan prints
-    let mut opening = Log::new(LogKind::detect(cli.quiet || cli.plan));
-    choose::on_device(wanted, &mut opening, Job { cli, config, dataset: Arc::new(dataset), resumed, log })
+    if cli.eval_only {
+        let Some(Test { loss, accuracy, images }) = training.test()? else { return Ok(ExitCode::from(INTERRUPTED)) };
+        say(&format!("test loss {loss:.4}, accuracy {:.2} % on {images} images\n", 100.0 * accuracy))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Trained { ending, summary, progress, folder, stored } = training.train()?;
+    log.finish();
+    let seconds = progress.sums.seconds + progress.history.iter().map(|row| row.epoch_seconds).sum::<f64>();
+    let best_epoch = best_epoch(&progress.history).map(|row| row.epoch);
+    say(&FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored }.to_string())?;
+    if ending == Ending::Interrupted {
+        if let Some(folder) = folder {
+            log.note(&format!("stopped; continue with --resume {}", folder.path().display()));
+        }
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What was found of this machine, a line each.
@@ -76,123 +99,16 @@ fn doctor() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything that is settled before the device is opened.
-struct Job<'a> {
-    cli: &'a Cli,
-    config: RunConfig,
-    dataset: Arc<Dataset>,
-    resumed: Option<(RunFolder, Checkpoint)>,
-    log: Log,
-}
-
-impl choose::Job for Job<'_> {
-    type Output = ExitCode;
-
-    fn on<D: Device<Real = f32>>(self, device: &D, _: DeviceChoice, _: &mut Log) -> anyhow::Result<ExitCode> {
-        match self.config.block {
-            Block::Basic => self.of::<D, Basic>(device),
-            Block::Bottleneck => self.of::<D, Bottleneck>(device),
-        }
-    }
-}
-
-impl Job<'_> {
-    fn of<D: Device<Real = f32>, F: Field<D>>(self, device: &D) -> anyhow::Result<ExitCode> {
-        let Job { cli, mut config, dataset, resumed, mut log } = self;
-        // a resumed run has what it was begun with
-        if resumed.is_none()
-            && let Some(less) = budget::fit_codes::<D, F>(device, &mut config, &dataset)?
-        {
-            log.note(&less);
-        }
-        let planned = budget::check_limit::<D, F>(device, &config, &dataset)?;
-        let stored = stored_backprop::<D, F>(device, &config, &dataset)?;
-        if cli.plan {
-            say(&plan_text(&config, &planned, &stored))?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        if let Some((_, checkpoint)) = resumed.as_ref().filter(|_| !cli.eval_only)
-            && !left_to_train(&config, &checkpoint.state().progress)?
-        {
-            log.note("this run has done what was asked for; give more with --epochs");
-        }
-
-        terminal::watch_for_interrupt(&STOP)?;
-        let checkpoint = resumed.as_ref().map(|(_, checkpoint)| checkpoint);
-        log.note(&format!(
-            "{} on {}: {}, {}, gradient {}; activations {} (backprop: {})",
-            dataset.name,
-            device.name(),
-            config.net_name(),
-            config.sweep.scheme,
-            config.sweep.gradient,
-            human(planned.activations()),
-            human(stored.activations()),
-        ));
-        let name = run_name(&dataset.name, &config);
-        let mut run = Run::<D, F>::build(device, config.clone(), dataset, checkpoint, &STOP)?;
-        if cli.eval_only {
-            let Some(test) = device.install(|| run.test())? else { return Ok(ExitCode::from(INTERRUPTED)) };
-            let (loss, percent, images) = (test.loss, 100.0 * test.accuracy, test.images);
-            say(&format!("test loss {loss:.4}, accuracy {percent:.2} % on {images} images\n"))?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let folder = match resumed {
-            Some((folder, _)) => folder,
-            None => RunFolder::claim(cli.out.as_deref(), &name)?,
-        };
-        log.note(&format!("results go to {}", folder.path().display()));
-        let trained = device.install(|| run.train(&folder, &mut log));
-        if trained.is_err() {
-            folder.remove_if_left_empty();
-        }
-        let (ending, summary) = trained?;
-        log.finish();
-        let progress = run.progress();
-        let seconds = progress.sums.seconds + progress.history.iter().map(|row| row.epoch_seconds).sum::<f64>();
-        let best_epoch = best_epoch(&progress.history).map(|row| row.epoch);
-        say(&FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored }.to_string())?;
-        if ending == Ending::Interrupted {
-            log.note(&format!("stopped; continue with --resume {}", folder.path().display()));
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
-        Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// What the same net would take with stored activations.
-fn stored_backprop<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<Bytes, Error> {
-    let sweep = SweepSpec { update: config.sweep.update, ..SweepSpec::new(config.sweep.scheme, Gradient::Backprop) };
-    Net::<D, F>::plan(d, &NetSpec { sweep, ..budget::net_spec(config, dataset) })
-}
-
-fn plan_text(config: &RunConfig, planned: &Bytes, stored: &Bytes) -> String {
-    let (net, batch) = (config.net_name(), config.batch);
+fn plan_text(plan: &Plan) -> String {
+    let Plan { config, planned, stored } = plan;
+    let RunConfig { batch, sweep, .. } = config;
     format!(
-        "memory plan: {net}, batch {batch}, gradient {}\n{}  \
-         stored backprop would take {} of activations at this depth\n",
-        config.sweep.gradient,
+        "memory plan: {}, batch {batch}, gradient {}\n{}  stored backprop would take {} of activations at this depth\n",
+        config.net_name(),
+        sweep.gradient,
         planned.table(),
         human(stored.activations())
     )
-}
-
-/// Whether a resumed run has steps to do.
-///
-/// # Errors
-/// [`Error::Usage`] if it has done more than was asked for.
-fn left_to_train(config: &RunConfig, done: &Progress) -> Result<bool, Error> {
-    let (epochs, steps) = (config.epochs.unwrap_or(0), config.max_steps.unwrap_or(u64::MAX));
-    let less = |flag: &str, wanted: u64, done: u64, what: &str| {
-        Err(Error::Usage(format!("{flag} {wanted} is less than the {done} {what} that this run has done: give more")))
-    };
-    if done.epoch > epochs {
-        return less("--epochs", epochs as u64, done.epoch as u64, "epochs");
-    }
-    if done.global_step > steps {
-        return less("--max-steps", steps, done.global_step, "steps");
-    }
-    Ok(done.epoch < epochs && done.global_step < steps)
 }
 
 /// `--download`: fetches the data set and makes it the run's.

@@ -1,58 +1,16 @@
 //! What a run's settings say of its net: which of the two it is, whether its sizes make sense, and how it is named.
 
-use std::fmt;
-
 use rewind::error::{Error, Result};
 use rewind::field::bottleneck::EXPANSION;
 use rewind::net::{Body, Stages};
 use rewind::scheme::Scheme;
-use serde::{Deserialize, Serialize};
 
-use super::RunConfig;
-use crate::settings::flagged;
+use crate::settings::{RunConfig, flagged};
+use crate::values::{Block, NetKind, listed};
 
 /// Bounds far above any machine, so that no size overflows.
 const DEPTH_MAX: usize = 1_000_000;
 const CHANNELS_MAX: usize = 65_536;
-
-/// Which net is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum NetKind {
-    /// The paper's CIFAR net: stem, one residual stack, head.
-    Tiny,
-    /// Several stages, each with a plain block that changes the map and a residual stack.
-    Staged,
-}
-
-impl fmt::Display for NetKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            NetKind::Tiny => "tiny",
-            NetKind::Staged => "staged",
-        })
-    }
-}
-
-/// The residual function of all blocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Block {
-    /// [`rewind::field::Basic`], the paper's.
-    #[default]
-    Basic,
-    /// [`rewind::field::Bottleneck`].
-    Bottleneck,
-}
-
-impl fmt::Display for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Basic => "basic",
-            Self::Bottleneck => "bottleneck",
-        })
-    }
-}
 
 impl RunConfig {
     pub(super) fn validate_net(&self) -> Result<()> {
@@ -160,10 +118,4 @@ impl RunConfig {
         };
         (self.depths().iter().sum(), channels)
     }
-}
-
-/// `4,4,4`.
-pub fn listed(values: &[usize]) -> String {
-    let values: Vec<String> = values.iter().map(usize::to_string).collect();
-    values.join(",")
 }

@@ -9,6 +9,7 @@ use super::{Run, Test};
 use crate::checkpoint::{self, RunState, saved_shape};
 use crate::config::RunConfig;
 use crate::curves::write_curves;
+use crate::events::{Event, Listener};
 use crate::folder::RunFolder;
 use crate::progress::{EpochRow, Progress, best_epoch};
 use crate::report::{self, BlockReport, Summary, write_metrics};
@@ -33,7 +34,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
     }
 
     /// Writes the checkpoint, unless it holds what is not finite: the former one is then worth more.
-    pub(super) fn save(&self, folder: &RunFolder) -> Result<()> {
+    pub(super) fn save(&self, folder: &RunFolder, listener: &mut dyn Listener) -> Result<()> {
         let auto = self.config.sweep.gradient == Gradient::Auto;
         let ways = if auto { self.net.ways().map(<[Way]>::to_vec).collect() } else { Vec::new() };
         let progress = Progress { ways, ..self.progress.clone() };
@@ -45,7 +46,9 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
                     if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(self.not_finite_in(name)) }
                 })
             })
-        })
+        })?;
+        listener.hear(&Event::Checkpoint(&folder.checkpoint()));
+        Ok(())
     }
 
     /// Writes the table and the picture of all epochs so far, whatever an earlier session left there.

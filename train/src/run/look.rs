@@ -10,7 +10,7 @@ use rewind::sweep::{Gradient, Way};
 
 use super::Run;
 use crate::drift::LEVEL;
-use crate::log::{Log, StepsReport};
+use crate::events::{Event, Listener, StepsReport};
 use crate::progress::Progress;
 
 /// Steps between two choices of `auto` on a device that is asked for steps ahead: a choice waits for it.
@@ -20,7 +20,7 @@ const FAILED_MOST: u64 = 20;
 
 impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
     /// Says, in the mode `auto`, how many blocks are coded, where that is new.
-    pub(super) fn tell_choice(&mut self, log: &mut Log) {
+    pub(super) fn tell_choice(&mut self, listener: &mut dyn Listener) {
         if self.config.sweep.gradient != Gradient::Auto {
             return;
         }
@@ -43,7 +43,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
                  to code them"
             ),
         };
-        log.note(&text);
+        listener.hear(&Event::Note(&text));
         self.told = Some([coded, refined]);
     }
 
@@ -54,8 +54,8 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         self.config.sweep.gradient == Gradient::Auto && step > 0 && (epoch_ends || step.is_multiple_of(every))
     }
 
-    /// Waits for the steps in flight and takes in their results, in order. Allocates nothing, unless the log draws.
-    pub(super) fn look(&mut self, log: &mut Log) -> Result<()> {
+    /// Waits for the steps in flight and takes in their results, in order. Allocates nothing, unless the listener does.
+    pub(super) fn look(&mut self, listener: &mut dyn Listener) -> Result<()> {
         let (first, count) = (self.progress.step_in_epoch, self.flight.steps());
         if count == 0 {
             return Ok(());
@@ -86,7 +86,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
                 if self.config.sweep.gradient != Gradient::Auto
                     && let Some(warning) = progress.drift.add(progress.global_step, drift, LEVEL)
                 {
-                    log.note(&warning.sentence(&self.config.sweep));
+                    listener.hear(&Event::Drift { warning, sentence: &warning.sentence(&self.config.sweep) });
                 }
             }
             images += n;
@@ -100,7 +100,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         }
         self.look_at_errors()?;
         let Progress { step_in_epoch, sums, .. } = &self.progress;
-        log.steps(&StepsReport {
+        listener.hear(&Event::Steps(&StepsReport {
             step: *step_in_epoch,
             steps: count,
             images,
@@ -109,7 +109,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
             drift: last_drift,
             local_error: self.local_error,
             activation_peak_bytes: self.memory.activations(),
-        });
+        }));
         Ok(())
     }
 

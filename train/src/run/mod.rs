@@ -19,9 +19,9 @@ use rewind::sweep::Gradient;
 use super::atomic::write_atomically;
 use super::budget::{net_spec, planned};
 use super::checkpoint::{Checkpoint, DatasetId, saved_shape};
+use super::events::{EpochExtent, Event, Listener};
 use super::flight::Flight;
 use super::folder::RunFolder;
-use super::log::{EpochExtent, Log};
 use super::progress::{EpochSums, Progress};
 use super::report::Summary;
 use super::start::start_from;
@@ -142,54 +142,75 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         })
     }
 
-    /// Trains to the end and keeps the run folder up to date.
+    /// Trains to the end, keeps the run folder up to date if there is one, and tells `listener` what happens.
     ///
     /// # Errors
     /// [`rewind::Error::NotFinite`] if the loss leaves the finite numbers, [`rewind::Error::Io`] if a file cannot be written; the last
     /// checkpoint stays whole.
-    pub fn train(&mut self, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
-        self.train_to(self.config.epochs.unwrap_or(0), folder, log)
+    pub fn train<'f>(
+        &mut self,
+        folder: impl Into<Option<&'f RunFolder>>,
+        listener: &mut dyn Listener,
+    ) -> Result<(Ending, Summary)> {
+        self.train_to(self.config.epochs.unwrap_or(0), folder, listener)
     }
 
     /// As [`Run::train`], but stops as if done when the run has done `epochs` epochs.
     ///
     /// # Errors
     /// As for [`Run::train`].
-    pub fn train_to(&mut self, epochs: usize, folder: &RunFolder, log: &mut Log) -> Result<(Ending, Summary)> {
-        // The checkpoint comes first: a folder with any file of a run in it can be resumed, whenever the machine stops.
-        self.save(folder)?;
-        write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
-        self.write_tables(folder)?;
-        self.tell_choice(log);
+    pub fn train_to<'f>(
+        &mut self,
+        epochs: usize,
+        folder: impl Into<Option<&'f RunFolder>>,
+        listener: &mut dyn Listener,
+    ) -> Result<(Ending, Summary)> {
+        let folder = folder.into();
+        if let Some(folder) = folder {
+            // The checkpoint comes first: a folder with any file of a run in it can be resumed, whenever the machine stops.
+            self.save(folder, listener)?;
+            write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
+            self.write_tables(folder)?;
+        }
+        self.tell_choice(listener);
         while self.progress.epoch < epochs.min(self.config.epochs.unwrap_or(0)) {
-            if !self.train_epoch(log)? {
-                self.save(folder)?;
+            if !self.train_epoch(listener)? {
+                if let Some(folder) = folder {
+                    self.save(folder, listener)?;
+                }
                 // at the end of an epoch its row has the test
                 let test = if self.progress.step_in_epoch > 0 { self.test()? } else { None };
                 let interrupted = self.stop.load(Ordering::Relaxed);
                 let summary = self.summary(test);
-                summary.write(&folder.summary())?;
+                if let Some(folder) = folder {
+                    summary.write(&folder.summary())?;
+                }
                 return Ok((if interrupted { Ending::Interrupted } else { Ending::Done }, summary));
             }
-            self.save(folder)?;
-            self.write_tables(folder)?;
-            self.summary(None).write(&folder.summary())?;
+            if let Some(folder) = folder {
+                self.save(folder, listener)?;
+                self.write_tables(folder)?;
+                self.summary(None).write(&folder.summary())?;
+            }
         }
         let summary = self.summary(None);
         // a session that trained nothing has no pace to tell: the summary of the one that did knows more
-        if !self.step_seconds.is_empty() || !folder.summary().exists() {
+        if let Some(folder) = folder
+            && (!self.step_seconds.is_empty() || !folder.summary().exists())
+        {
             summary.write(&folder.summary())?;
         }
         Ok((Ending::Done, summary))
     }
 
     /// Trains what is left of the current epoch and tests; false if the run was stopped before the epoch was done.
-    fn train_epoch(&mut self, log: &mut Log) -> Result<bool> {
+    fn train_epoch(&mut self, listener: &mut dyn Listener) -> Result<bool> {
         let Progress { epoch, step_in_epoch, .. } = self.progress;
         let (epochs, steps) = (self.config.epochs.unwrap_or(0), self.train.count());
         let number = epoch + 1;
         let steps_after = ((epochs - number) * steps) as u64;
-        log.epoch_start(EpochExtent { epoch: number, epochs, done: step_in_epoch, steps, steps_after });
+        let extent = EpochExtent { epoch: number, epochs, done: step_in_epoch, steps, steps_after };
+        listener.hear(&Event::EpochStart(extent));
         let sgd = self.sgd();
         self.draw(number)?;
         self.net.set_learning_rate(self.device, sgd.lr)?;
@@ -204,10 +225,11 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             // A step of fewer images might pass where the one before it failed, and then be taken for that one.
             let smaller = self.train.len(next) < self.config.batch;
             if over || self.flight.is_full() || smaller || self.chooses_after(asked, next == steps) {
-                self.look(log)?;
-            }
-            if over {
-                break;
+                self.look(listener)?;
+                // the listener may have seen enough
+                if over || self.stop.load(Ordering::Relaxed) {
+                    break;
+                }
             }
             // what reconstruction would be worth in coded blocks is looked at once per epoch
             match self.config.sweep.gradient == Gradient::Auto && next + 1 == steps {
@@ -229,8 +251,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         self.progress.epoch = number;
         self.progress.step_in_epoch = 0;
         self.progress.sums = EpochSums::default();
-        log.epoch_end(&row);
-        self.tell_choice(log);
+        listener.hear(&Event::Epoch(&row));
+        self.tell_choice(listener);
         Ok(true)
     }
 

@@ -14,6 +14,7 @@ use rewind::net::Net;
 use rewind::reference::Reference;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_train::config::Block;
+use rewind_train::host_memory::Room;
 
 use super::cell::{GradientSpec, Precision};
 use super::errors::{Altered, Measured, ModeErrors, TrainedTo, compare};
@@ -129,11 +130,11 @@ impl Batch<'_> {
     fn gradients<D: Device, F: Field<D>>(&self, d: &D, sweep: SweepSpec) -> Result<Gradients> {
         let spec = self.spec.net(sweep, self.classes);
         let planned = Net::<D, F>::plan(d, &spec)?.total();
-        if let Some(available) = d.available_bytes().filter(|available| planned > *available) {
-            let (planned, available) = (human(planned), human(available));
+        if let Some(Room { bytes, says }) = Room::of(d).filter(|room| planned > room.bytes) {
+            let (planned, available) = (human(planned), human(bytes));
             let (depth, gradient) = (self.spec.depth, sweep.gradient);
             return Err(Error::Usage(format!(
-                "gradients of {gradient} at depth {depth} need {planned} and the free memory is {available}: lower --batch"
+                "gradients of {gradient} at depth {depth} need {planned} and {says} {available}: lower --batch"
             )));
         }
         let mut net = self.origin.net::<D, F>(d, spec)?;

@@ -16,6 +16,7 @@ use rewind::memory::human;
 use rewind::scheme::Scheme;
 use rewind_train::choose::{self, Job, Wanted};
 use rewind_train::config::{DeviceChoice, RunConfig};
+use rewind_train::host_memory::Room;
 use rewind_train::log::Log;
 use rewind_train::terminal::say;
 
@@ -162,7 +163,7 @@ impl Job for Experiment<'_> {
 
     fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, log: &mut Log) -> anyhow::Result<Ending> {
         let Self { arguments, common, ref seeds, stop } = self;
-        let free = device.available_bytes().context("this system does not tell how much memory is free")?;
+        let Room { bytes: free, .. } = Room::of(device).context("this system does not tell how much memory is free")?;
         let limit = (MEMORY_SHARE * free as f64) as u64;
         let rows = self.rows(device, opened)?;
         let growth = Growth::all(device, &rows)?;

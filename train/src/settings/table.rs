@@ -1,0 +1,216 @@
+//! The settings.
+
+use rewind::code::{Bits, CodedPass};
+use rewind::device::Math;
+use rewind::error::{Error, Result};
+use rewind::init::Init;
+use rewind::net::Stem;
+use rewind::scheme::{Scheme, StepSize};
+use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
+use serde::{Deserialize, Serialize};
+
+use super::declare::settings;
+use super::held::{Held, described};
+use crate::schedule::Schedule;
+use crate::values::{Block, ByteSize, DeviceChoice, LrDrop, NetKind, Sizes};
+
+settings! {
+    /// How states and gradients are computed.
+    sweep: SweepSpec = SweepSpec::new(Scheme::Euler, Gradient::Auto);
+
+    "Data" {
+        /// Folder of CIFAR's binary files, or synthetic.
+        data("DIR|synthetic"): String as Option<String> = None => "see above", Free;
+        /// Random crops and flips of the training images.
+        #[arg(long = "no-augment", num_args = 0, default_missing_value = "false")]
+        #[arg(help = "Train on the images as they are: no crop, no flip")]
+        augment: bool as bool = true, Fixed;
+    }
+    "Network" {
+        /// tiny (the paper's: stem, blocks, head) or staged.
+        net("NET"): NetKind as NetKind = NetKind::Tiny, Fixed;
+        /// Residual blocks.
+        depth("N"): usize as usize = 8, Fixed, of Tiny;
+        /// Channels of every block.
+        channels("C"): usize as usize = 16, Fixed, of Tiny;
+        /// Stem: 5x5 (stride 3: 10 x 10 maps) or 3x3 (32 x 32 maps).
+        stem("STEM"): Stem as Stem = Stem::Strided5x5, Fixed, of Tiny;
+        /// Residual blocks of each stage of a staged net.
+        blocks("N,N"): Sizes as Vec<usize> = vec![4, 4, 4], Fixed, of Staged;
+        /// Channels of each stage.
+        widths("C,C"): Sizes as Vec<usize> = vec![16, 32, 64], Fixed, of Staged;
+        /// Residual function: basic or bottleneck.
+        block("BLOCK"): Block as Block = Block::Basic, Fixed;
+        /// One set of weights for all residual blocks of a stage.
+        #[arg(num_args = 0, default_missing_value = "true")]
+        tied: bool as bool = false, Fixed;
+        /// How blocks step: euler (ResNet) or heun (HeunNet).
+        scheme in sweep("SCHEME"): Scheme, Fixed;
+        /// Step size: 1/N, or 1 (a plain ResNet, close to no ODE).
+        step_size("H"): StepSize as StepSize = StepSize::OverDepth, Fixed;
+        /// Initial weights: paper, smooth (equal blocks) or plain.
+        init("INIT"): Init as Init = Init::Paper, Fixed;
+        /// Start from the weights of this checkpoint, untied where it is tied.
+        init_from("FILE"): String as Option<String> = None, Fixed;
+    }
+    "Gradient" {
+        /// auto, coded, corrected, adjoint, checkpoint, backprop.
+        gradient in sweep("MODE"): Gradient, Fixed;
+        /// Bits per element of a code: 1, 2, 4 or 8.
+        bits in sweep("B"): Bits, Fixed, of Codes;
+        /// Forward pass beside codes: plain or altered.
+        coded_pass in sweep("PASS"): CodedPass, Fixed, of Codes;
+        /// Blocks of a stage that auto has room to code.
+        code_room in sweep("N"): usize => "all that fit", Fixed;
+        /// Extra passes of the reverse step.
+        fixed_point in sweep("R"): usize, Fixed;
+        /// Keep the true state every K blocks, restart there.
+        anchors in sweep("K"): usize => "none", Fixed;
+        /// Blocks between stored states of checkpoint.
+        checkpoint_every in sweep("K"): usize => "sqrt of depth", Fixed;
+        /// Statistics of the reverse step: saved, batch, hybrid.
+        bn_stats in sweep("WHICH"): BnStatistics, Fixed;
+        /// Signs at ReLUs: recomputed, or saved.
+        masks in sweep("WHICH"): Masks, Fixed, of Reconstruction;
+        /// Apply SGD in-sweep or after it, to the same bits.
+        update in sweep("WHEN"): Update, Fixed;
+    }
+    "Training" {
+        /// Passes over the training set.
+        epochs("N"): usize as Option<usize> = None => "90; synthetic: 5", Free;
+        /// Images per step.
+        batch("N"): usize as usize = 256, Fixed;
+        /// Learning rate.
+        #[arg(allow_negative_numbers = true)]
+        lr("X"): f64 as f64 = 0.1, Fixed;
+        /// Momentum of SGD.
+        #[arg(allow_negative_numbers = true)]
+        momentum("X"): f64 as f64 = 0.9, Fixed;
+        /// Weight decay, on all parameters.
+        #[arg(allow_negative_numbers = true)]
+        weight_decay("X"): f64 as f64 = 5e-4, Fixed;
+        /// How lr goes down: step, or cosine over all epochs.
+        lr_schedule("HOW"): Schedule as Schedule = Schedule::Step, Fixed;
+        /// Epochs after which step lets lr fall to a tenth, or none.
+        lr_drop("E,E"): LrDrop as Vec<usize> = vec![30, 60], Fixed, of Steps;
+        /// Seed of weights, order, augmentation and synthetic data.
+        seed("S"): u64 as u64 = 0, Fixed;
+        /// Stop after this many steps in all.
+        max_steps("N"): u64 as Option<u64> = None => "no limit", Free;
+    }
+    "Machine" {
+        /// auto, cpu, cuda or cuda:1.
+        device("DEVICE"): DeviceChoice as DeviceChoice = DeviceChoice::Auto, Free;
+        /// A GPU's products: tf32, fp32 or fp16.
+        math("MATH"): Math as Math = Math::Tf32, Fixed;
+        /// Threads that compute.
+        threads("N"): usize as Option<usize> = None => "one per core", Free;
+        /// Refuse a run that plans more, e.g. 512MiB.
+        memory_limit("SIZE"): ByteSize as Option<u64> = None => "no limit", Free;
+    }
+}
+
+impl Settings {
+    /// `base`, with what is given here put over it.
+    pub fn over(self, base: RunConfig) -> RunConfig {
+        let mut config = base;
+        self.put(&mut config);
+        if config.lr_schedule == Schedule::Cosine {
+            // a cosine has no drops
+            config.lr_drop.clear();
+        }
+        config
+    }
+
+    /// Refuses settings that mean nothing in the run that they belong to, which has `config`: those of the other net, epochs of steps
+    /// where lr goes down on a cosine, bits where nothing is coded.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the first.
+    pub fn check_meaning(&self, config: &RunConfig) -> Result<()> {
+        for setting in SETTINGS.iter().filter(|setting| (setting.given)(self)) {
+            // `--lr-drop none` says what a cosine does
+            if setting.name == "lr_drop" && self.lr_drop.as_ref().is_some_and(|drops| drops.0.is_empty()) {
+                continue;
+            }
+            let foreign = setting.owner.iter().filter(|owner| !owner.has(config));
+            if let Some(sentence) = foreign.filter_map(|owner| owner.refusal(&setting.key(), config)).next() {
+                return Err(Error::Usage(sentence));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A setting, by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// The name of its field.
+    pub name: &'static str,
+    /// Whether a resume may change it.
+    pub resume: Resume,
+    /// Where alone it means something; empty where that is everywhere.
+    pub owner: &'static [Owner],
+    /// Whether it was given.
+    pub given: fn(&Settings) -> bool,
+}
+
+impl Setting {
+    /// Its key in a config file, and, but for switches, its flag without the dashes.
+    pub fn key(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+/// Whether a resume may change a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// No: the checkpoint was computed with it.
+    Fixed,
+    /// Yes: it says where and for how long a run goes on.
+    Free,
+}
+
+/// What a setting belongs to, where it does not mean something in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The tiny net.
+    Tiny,
+    /// Staged nets.
+    Staged,
+    /// Gradient modes that have codes.
+    Codes,
+    /// Gradient modes that rebuild states.
+    Reconstruction,
+    /// A learning rate that falls in steps.
+    Steps,
+}
+
+impl Owner {
+    /// Whether the run of `config` is one of those.
+    pub fn has(self, config: &RunConfig) -> bool {
+        match self {
+            Self::Tiny => config.net == NetKind::Tiny,
+            Self::Staged => config.net == NetKind::Staged,
+            Self::Codes => config.sweep.gradient.codes(),
+            Self::Reconstruction => config.sweep.gradient.reconstructs(),
+            Self::Steps => config.lr_schedule == Schedule::Step,
+        }
+    }
+
+    /// What to say where `--key` is given in another run.
+    fn refusal(self, key: &str, config: &RunConfig) -> Option<String> {
+        Some(match self {
+            Self::Tiny => format!("--{key} belongs to --net tiny: give --blocks and --widths"),
+            Self::Staged => {
+                format!("--{key} belongs to --net staged: give --net staged too, or --depth and --channels")
+            }
+            Self::Codes => format!("--{key} goes with --gradient coded or auto, not {}", config.sweep.gradient),
+            // the engine knows which of its values mean something
+            Self::Reconstruction => return None,
+            Self::Steps => {
+                format!("--{key} belongs to --lr-schedule step: a cosine goes down in every epoch, so leave one out")
+            }
+        })
+    }
+}

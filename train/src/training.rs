@@ -1,0 +1,354 @@
+//! A training run as another program starts it: from a config to the trained net, with a function that is told what happens.
+//!
+//! ```no_run
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//!
+//! use rewind_train::config::RunConfig;
+//! use rewind_train::events::Event;
+//! use rewind_train::training::Training;
+//!
+//! let stop = AtomicBool::new(false);
+//! let config = RunConfig { depth: 64, epochs: Some(2), ..RunConfig::default() };
+//! let trained = Training::new(config)
+//!     .stop(&stop)
+//!     .on(|event| {
+//!         if let Event::Epoch(row) = event {
+//!             println!("epoch {}: {:.1} % of the test images", row.epoch, 100.0 * row.test_accuracy);
+//!             stop.store(row.test_accuracy > 0.9, Ordering::Relaxed);
+//!         }
+//!     })
+//!     .train()?;
+//! println!("{:?} after {} steps", trained.ending, trained.summary.steps);
+//! # rewind::Result::Ok(())
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use rewind::data::Dataset;
+use rewind::device::Device;
+use rewind::error::{Error, Result};
+use rewind::field::{Basic, Bottleneck, Field};
+use rewind::memory::{Bytes, human};
+
+use crate::budget;
+use crate::checkpoint::Checkpoint;
+use crate::choose::{self, Wanted};
+use crate::config::{Block, CIFAR_EPOCHS, DeviceChoice, RunConfig};
+use crate::events::{Event, Listener};
+use crate::folder::{RunFolder, run_name};
+use crate::progress::Progress;
+use crate::report::Summary;
+use crate::run::{Ending, Run, Test};
+use crate::source::{self, Source};
+
+/// Who is told, kept with the run.
+type Hear<'a> = Box<dyn FnMut(&Event<'_>) + Send + 'a>;
+
+/// A run that nobody stops.
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+/// A run that is about to start. Without more it reads the data that its config names, opens the device that its config names, and leaves
+/// no file.
+pub struct Training<'a> {
+    config: RunConfig,
+    dataset: Option<Arc<Dataset>>,
+    place: Place,
+    checkpoint: Option<Checkpoint>,
+    eager: bool,
+    stop: &'a AtomicBool,
+    listener: Hear<'a>,
+}
+
+/// Where a run leaves its files.
+enum Place {
+    Nowhere,
+    New(PathBuf),
+    Named,
+    Resumed(RunFolder),
+}
+
+impl<'a> Training<'a> {
+    /// A run of `config`.
+    pub fn new(config: RunConfig) -> Self {
+        let listener = Box::new(|_: &Event<'_>| {});
+        Self { config, dataset: None, place: Place::Nowhere, checkpoint: None, eager: false, stop: &NEVER, listener }
+    }
+
+    /// Trains on these images in place of those that the config names.
+    pub fn dataset(self, dataset: Arc<Dataset>) -> Self {
+        Self { dataset: Some(dataset), ..self }
+    }
+
+    /// Leaves checkpoint, tables and pictures in this folder, which is made if need be and may hold no other run.
+    pub fn folder(self, path: impl Into<PathBuf>) -> Self {
+        Self { place: Place::New(path.into()), ..self }
+    }
+
+    /// Leaves them in a new folder under `runs/`, named after the settings.
+    pub fn named_folder(self) -> Self {
+        Self { place: Place::Named, ..self }
+    }
+
+    /// Goes on with the run in this folder from its checkpoint, and leaves the files there. The config is then the checkpoint's, but for
+    /// the settings that are [free](crate::settings::Resume::Free).
+    pub fn resume(self, folder: RunFolder, checkpoint: Checkpoint) -> Self {
+        Self { place: Place::Resumed(folder), checkpoint: Some(checkpoint), ..self }
+    }
+
+    /// Tells `listener` what happens, in the thread that trains.
+    pub fn on(self, listener: impl FnMut(&Event<'_>) + Send + 'a) -> Self {
+        Self { listener: Box::new(listener), ..self }
+    }
+
+    /// Ends the run, with a checkpoint if it has a folder, after the step in which `stop` turns true. Another thread may set it, or the
+    /// listener.
+    pub fn stop(self, stop: &'a AtomicBool) -> Self {
+        Self { stop, ..self }
+    }
+
+    /// Launches the kernels of a GPU one by one in place of replaying recorded steps: for profilers.
+    pub fn eager(self, eager: bool) -> Self {
+        Self { eager, ..self }
+    }
+
+    /// What the run would take. Nothing is taken.
+    ///
+    /// # Errors
+    /// As for [`Training::train`], up to the plan.
+    pub fn plan(self) -> Result<Plan> {
+        self.start(ToPlan)
+    }
+
+    /// Mean loss and accuracy over the test images, of the checkpoint of [`Training::resume`] or else of the weights that the run would
+    /// start from; none if it was stopped before the last image.
+    ///
+    /// # Errors
+    /// As for [`Training::train`]; no file is written.
+    pub fn test(self) -> Result<Option<Test>> {
+        self.start(ToTest)
+    }
+
+    /// Trains to the end.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the config makes no sense or contradicts what the resumed run has done, [`Error::Data`] if the data set is not
+    /// what it should be, [`Error::PlanOverLimit`] if there is no room, [`Error::Checkpoint`] if a checkpoint is of another net or of other
+    /// data, [`Error::NotFinite`] or [`Error::Hopeless`] if training fails, [`Error::Io`] if a file cannot be written, and whatever the
+    /// device reports.
+    pub fn train(self) -> Result<Trained> {
+        self.start(ToTrain)
+    }
+
+    fn start<T: Task>(mut self, task: T) -> Result<T::Output> {
+        self.config.validate()?;
+        let dataset = match self.dataset.take() {
+            Some(dataset) => {
+                self.config.epochs.get_or_insert(CIFAR_EPOCHS);
+                self.config.validate_for_data(dataset.train.len())?;
+                dataset
+            }
+            None => {
+                let Source { dataset, origin, notice } = source::open(self.config.data.as_deref(), self.config.seed)?;
+                self.config.settle(&origin);
+                self.config.validate_for_data(dataset.train.len())?;
+                if let Some(notice) = notice {
+                    self.listener.hear(&Event::Note(&notice));
+                }
+                Arc::new(dataset)
+            }
+        };
+        let RunConfig { device, math, threads, .. } = self.config;
+        let wanted = Wanted { device, math, threads, eager: self.eager };
+        let Self { config, place, checkpoint, stop, mut listener, .. } = self;
+        let start = Start { config, dataset, place, checkpoint, stop };
+        choose::on_device(wanted, &mut listener, Job { start, task })
+    }
+}
+
+/// What a run would take, see [`Training::plan`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The settings, with what was open until the data and the device were known.
+    pub config: RunConfig,
+    /// Bytes that it takes.
+    pub planned: Bytes,
+    /// Bytes that the same net would take with stored activations.
+    pub stored: Bytes,
+}
+
+/// A run that came to its end, see [`Training::train`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// How.
+    pub ending: Ending,
+    /// What it was and how it went.
+    pub summary: Summary,
+    /// How far it came, with a row per epoch.
+    pub progress: Progress,
+    /// Where its files are, if it leaves any.
+    pub folder: Option<RunFolder>,
+    /// Bytes that the same net would take with stored activations.
+    pub stored: Bytes,
+}
+
+/// Everything that is settled before the device is opened.
+struct Start<'a> {
+    config: RunConfig,
+    dataset: Arc<Dataset>,
+    place: Place,
+    checkpoint: Option<Checkpoint>,
+    stop: &'a AtomicBool,
+}
+
+/// What is done with it.
+trait Task {
+    type Output;
+
+    fn on<D: Device<Real = f32>, F: Field<D>>(
+        self,
+        device: &D,
+        start: Start<'_>,
+        plan: Plan,
+        listener: &mut Hear<'_>,
+    ) -> Result<Self::Output>;
+}
+
+struct Job<'a, T> {
+    start: Start<'a>,
+    task: T,
+}
+
+impl<'h, T: Task> choose::Job<Hear<'h>, Error> for Job<'_, T> {
+    type Output = T::Output;
+
+    fn on<D: Device<Real = f32>>(self, device: &D, _: DeviceChoice, listener: &mut Hear<'h>) -> Result<Self::Output> {
+        match self.start.config.block {
+            Block::Basic => self.of::<D, Basic>(device, listener),
+            Block::Bottleneck => self.of::<D, Bottleneck>(device, listener),
+        }
+    }
+}
+
+impl<T: Task> Job<'_, T> {
+    /// With the residual functions known: refuses what has no room.
+    fn of<D: Device<Real = f32>, F: Field<D>>(self, device: &D, listener: &mut Hear<'_>) -> Result<T::Output> {
+        let Self { mut start, task } = self;
+        // a resumed run has what it was begun with
+        if start.checkpoint.is_none()
+            && let Some(less) = budget::fit_codes::<D, F>(device, &mut start.config, &start.dataset)?
+        {
+            listener.hear(&Event::Note(&less));
+        }
+        let Start { config, dataset, .. } = &start;
+        let planned = budget::check_limit::<D, F>(device, config, dataset)?;
+        let stored = budget::stored_backprop::<D, F>(device, config, dataset)?;
+        let plan = Plan { config: config.clone(), planned, stored };
+        task.on::<D, F>(device, start, plan, listener)
+    }
+}
+
+struct ToPlan;
+
+impl Task for ToPlan {
+    type Output = Plan;
+
+    fn on<D: Device<Real = f32>, F: Field<D>>(self, _: &D, _: Start<'_>, plan: Plan, _: &mut Hear<'_>) -> Result<Plan> {
+        Ok(plan)
+    }
+}
+
+struct ToTest;
+
+impl Task for ToTest {
+    type Output = Option<Test>;
+
+    fn on<D: Device<Real = f32>, F: Field<D>>(
+        self,
+        device: &D,
+        start: Start<'_>,
+        plan: Plan,
+        listener: &mut Hear<'_>,
+    ) -> Result<Option<Test>> {
+        let mut run = build::<D, F>(device, &start, &plan, listener)?;
+        device.install(|| run.test())
+    }
+}
+
+struct ToTrain;
+
+impl Task for ToTrain {
+    type Output = Trained;
+
+    fn on<D: Device<Real = f32>, F: Field<D>>(
+        self,
+        device: &D,
+        start: Start<'_>,
+        plan: Plan,
+        listener: &mut Hear<'_>,
+    ) -> Result<Trained> {
+        if let Some(checkpoint) = &start.checkpoint
+            && !left_to_train(&start.config, &checkpoint.state().progress)?
+        {
+            listener.hear(&Event::Note("this run has done what was asked for; give more with --epochs"));
+        }
+        let mut run = build::<D, F>(device, &start, &plan, listener)?;
+        let named = |out: Option<&Path>| RunFolder::claim(out, &run_name(&start.dataset.name, &start.config)).map(Some);
+        let folder = match &start.place {
+            Place::Nowhere => None,
+            Place::New(path) => named(Some(path))?,
+            Place::Named => named(None)?,
+            Place::Resumed(folder) => Some(folder.clone()),
+        };
+        if let Some(folder) = &folder {
+            listener.hear(&Event::Note(&format!("results go to {}", folder.path().display())));
+        }
+        let trained = device.install(|| run.train(folder.as_ref(), listener));
+        if let (Err(_), Some(folder)) = (&trained, &folder) {
+            folder.remove_if_left_empty();
+        }
+        let (ending, summary) = trained?;
+        Ok(Trained { ending, summary, progress: run.progress().clone(), folder, stored: plan.stored })
+    }
+}
+
+/// Takes the memory of a run, and says what it is.
+fn build<'d, D: Device<Real = f32>, F: Field<D>>(
+    device: &'d D,
+    start: &Start<'d>,
+    plan: &Plan,
+    listener: &mut Hear<'_>,
+) -> Result<Run<'d, D, F>> {
+    let Start { config, dataset, checkpoint, stop, .. } = start;
+    listener.hear(&Event::Planned { planned: &plan.planned, stored: &plan.stored });
+    listener.hear(&Event::Note(&format!(
+        "{} on {}: {}, {}, gradient {}; activations {} (backprop: {})",
+        dataset.name,
+        device.name(),
+        config.net_name(),
+        config.sweep.scheme,
+        config.sweep.gradient,
+        human(plan.planned.activations()),
+        human(plan.stored.activations()),
+    )));
+    Run::build(device, config.clone(), dataset.clone(), checkpoint.as_ref(), stop)
+}
+
+/// Whether a resumed run has steps to do.
+///
+/// # Errors
+/// [`Error::Usage`] if it has done more than was asked for.
+fn left_to_train(config: &RunConfig, done: &Progress) -> Result<bool> {
+    let (epochs, steps) = (config.epochs.unwrap_or(0), config.max_steps.unwrap_or(u64::MAX));
+    let less = |flag: &str, wanted: u64, done: u64, what: &str| {
+        Err(Error::Usage(format!("{flag} {wanted} is less than the {done} {what} that this run has done: give more")))
+    };
+    if done.epoch > epochs {
+        return less("--epochs", epochs as u64, done.epoch as u64, "epochs");
+    }
+    if done.global_step > steps {
+        return less("--max-steps", steps, done.global_step, "steps");
+    }
+    Ok(done.epoch < epochs && done.global_step < steps)
+}

@@ -1,0 +1,123 @@
+//! The table of settings: each is a flag and a key of a config file, and a resume either may change it or is refused.
+//!
+//! That no field of a config is left out follows from how it is made: `RunConfig` is declared by the table, but for the engine's `SweepSpec`, whose
+//! fields are compared with the table here.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use clap::{CommandFactory, Parser};
+use rewind::scheme::Scheme;
+use rewind::sweep::{Gradient, Masks, SweepSpec};
+use rewind_train::cli::{Cli, resolve};
+use rewind_train::config::RunConfig;
+use rewind_train::settings::{Resume, SETTINGS};
+
+/// Of each setting: flags beside which it means something, and its own flag with another value than the default.
+const OTHER: [(&str, &str, &str); 37] = [
+    ("data", "", "--data synthetic"),
+    ("augment", "", "--no-augment"),
+    ("net", "", "--net staged"),
+    ("depth", "", "--depth 9"),
+    ("channels", "", "--channels 8"),
+    ("stem", "", "--stem 3x3"),
+    ("blocks", "--net staged", "--blocks 1,2,3"),
+    ("widths", "--net staged", "--widths 8,8,8"),
+    ("block", "", "--block bottleneck"),
+    ("tied", "", "--tied"),
+    ("scheme", "", "--scheme heun"),
+    ("step_size", "", "--step-size 1"),
+    ("init", "", "--init plain"),
+    ("init_from", "", "--init-from a/checkpoint.safetensors"),
+    ("gradient", "", "--gradient adjoint"),
+    ("bits", "", "--bits 2"),
+    ("coded_pass", "", "--coded-pass altered"),
+    ("code_room", "", "--code-room 3"),
+    ("fixed_point", "--gradient corrected", "--fixed-point 2"),
+    ("anchors", "--gradient corrected", "--anchors 3"),
+    ("checkpoint_every", "--gradient checkpoint", "--checkpoint-every 2"),
+    ("bn_stats", "", "--bn-stats batch"),
+    ("masks", "", "--masks saved"),
+    ("update", "", "--update after"),
+    ("epochs", "", "--epochs 3"),
+    ("batch", "", "--batch 64"),
+    ("lr", "", "--lr 0.05"),
+    ("momentum", "", "--momentum 0.5"),
+    ("weight_decay", "", "--weight-decay 0.25"),
+    ("lr_schedule", "", "--lr-schedule cosine"),
+    ("lr_drop", "", "--lr-drop 5,7"),
+    ("seed", "", "--seed 1"),
+    ("max_steps", "", "--max-steps 10"),
+    ("device", "", "--device cpu"),
+    ("math", "", "--math fp32"),
+    ("threads", "", "--threads 2"),
+    ("memory_limit", "", "--memory-limit 512MiB"),
+];
+
+fn resolved(line: &str, checkpoint: Option<&RunConfig>) -> rewind::Result<RunConfig> {
+    let cli = Cli::try_parse_from(std::iter::once("train_cifar").chain(line.split_whitespace())).expect(line);
+    resolve(&cli, checkpoint)
+}
+
+#[test]
+fn every_setting_is_a_flag_and_a_key() {
+    assert!(SETTINGS.iter().map(|setting| setting.name).eq(OTHER.iter().map(|(name, ..)| *name)));
+    for (setting, (_, context, flag)) in SETTINGS.iter().zip(OTHER) {
+        let base = resolved(context, None).expect(context);
+        let changed = resolved(&format!("{context} {flag}"), None).expect(flag);
+        assert_ne!(base, changed, "{flag}");
+        // the file of the one with the key of the other is the other
+        let table = |config: &RunConfig| config.to_toml().parse::<toml::Table>().expect("TOML");
+        let value =
+            table(&changed).remove(&setting.key()).unwrap_or_else(|| panic!("no {} in the file", setting.key()));
+        let mut with = table(&base);
+        with.insert(setting.key(), value);
+        // but for what means nothing beside it: sizes of the other net, bits of a mode without codes
+        with.retain(|key, _| table(&changed).contains_key(key));
+        assert_eq!(RunConfig::from_toml(&with.to_string(), Path::new("config.toml")).expect(flag), changed, "{flag}");
+    }
+}
+
+#[test]
+fn a_resume_changes_what_is_free_and_refuses_the_rest() {
+    for (setting, (_, context, flag)) in SETTINGS.iter().zip(OTHER) {
+        let held = resolved(context, None).expect(context);
+        let line = format!("--resume runs/x {context} {flag}");
+        match (setting.resume, resolved(&line, Some(&held))) {
+            (Resume::Free, Ok(config)) => {
+                assert_eq!(config, resolved(&format!("{context} {flag}"), None).expect(flag), "{flag}");
+            }
+            (Resume::Fixed, Err(error)) => {
+                let text = error.to_string();
+                assert!(text.starts_with(&format!("{flag} contradicts the checkpoint")), "{text}");
+                assert_eq!(error.exit_code(), 2);
+            }
+            (resume, outcome) => panic!("{flag} is {resume:?}: {outcome:?}"),
+        }
+        // what the checkpoint has may be repeated
+        let changed = resolved(&format!("{context} {flag}"), None).expect(flag);
+        assert_eq!(resolved(&line, Some(&changed)).expect(flag), changed, "{flag}");
+    }
+}
+
+#[test]
+fn every_field_of_the_engines_spec_is_a_setting() {
+    // masks are written where they are not the default
+    let spec = SweepSpec { masks: Masks::Saved, ..SweepSpec::new(Scheme::Euler, Gradient::Auto) };
+    let fields = serde_json::to_value(spec).expect("JSON");
+    let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+    for field in fields.as_object().expect("a struct").keys() {
+        assert!(names.contains(field.as_str()), "{field} is no setting");
+    }
+}
+
+#[test]
+fn every_flag_has_its_settings_name() {
+    let command = Cli::command();
+    for (setting, (_, _, flag)) in SETTINGS.iter().zip(OTHER) {
+        let argument = command.get_arguments().find(|argument| argument.get_id() == setting.name).expect(setting.name);
+        let long = argument.get_long().expect("a long flag");
+        assert_eq!(flag.split_whitespace().next(), Some(format!("--{long}").as_str()));
+        assert!([setting.key(), format!("no-{}", setting.key())].contains(&long.to_string()), "{long}");
+    }
+}
