@@ -54,7 +54,7 @@
 //! | module | |
 //! | --- | --- |
 //! | [`field`] | residual functions f: chains of links, the paper's block, a bottleneck, a linear one; [`fn@check`] tries yours |
-//! | [`device`], [`operands`], [`mod@check`] | the vocabulary of operations, a trait per noun; what they take; what fits what |
+//! | [`device`], [`operands`], [`residual`], [`mod@check`] | the vocabulary of operations, a trait per noun; what they take, functions included; what fits what |
 //! | [`memory`], [`tensor`], [`shape`], [`mask`], [`host`], [`error`] | what everything stands on |
 #![warn(missing_docs)]
 
@@ -76,6 +76,7 @@ pub mod net;
 pub mod operands;
 pub mod plan;
 pub mod reference;
+pub mod residual;
 pub mod scheme;
 pub mod shape;
 pub mod sweep;

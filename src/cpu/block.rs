@@ -11,9 +11,10 @@ use super::pixelwise::{self, BnApply, Identity, Map, Norm, NormRelu, NormStep, O
 use super::{Buffer, Cpu, Tensor};
 use crate::check;
 use crate::code::{Code, CodedPass, Coder};
-use crate::device::{Coding, Elementwise, ResidualBlock, fused};
+use crate::device::{Basic, Coding, Elementwise, ResidualBlock};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
+use crate::residual::{Normalise, Residual};
 use crate::shape::{Conv, Shape};
 
 impl ResidualBlock for Cpu {
@@ -157,7 +158,7 @@ impl ResidualBlock for Cpu {
     ) -> Result<()> {
         check::equal("code_step", x.shape(), carry.shape())?;
         check::code::<f32, _>("code_step", x.shape(), coder, code)?;
-        fused::evaluate(self, theta, stats, running, x, cache, scratch)?;
+        Basic::eval(self, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
         self.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
         let (norm, c, z2) = (Norm::new(&stats.bn2, &theta.bn2), x.shape().c(), cache.z2.values());
         let plain = coder.pass == CodedPass::Plain;
@@ -175,7 +176,7 @@ impl ResidualBlock for Cpu {
         &self,
         h: f64,
         theta: &BasicTheta<Buffer>,
-        stats: &BasicStats<Buffer>,
+        stats: &mut BasicStats<Buffer>,
         coder: &Coder<Buffer>,
         code: &Code<Buffer>,
         x: &mut Tensor,
@@ -202,7 +203,7 @@ impl ResidualBlock for Cpu {
         h: f64,
         carry: Carry,
         theta: &BasicTheta<Buffer>,
-        stats: &BasicStats<Buffer>,
+        stats: &mut BasicStats<Buffer>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
         (errors, at): (&mut Tensor, usize),

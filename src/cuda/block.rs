@@ -10,9 +10,10 @@ use super::shaped::Shaped;
 use super::{Cuda, Tensor, at, batch_norm, code, conv, part, small_block};
 use crate::check;
 use crate::code::{Code, Coder};
-use crate::device::{BatchNorm, Coding, Convolution, Elementwise, ResidualBlock, fused};
+use crate::device::{Basic, BatchNorm, Coding, Convolution, Elementwise, ResidualBlock, fused, whole};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
+use crate::residual::{Normalise, Residual};
 use crate::shape::{Conv, Shape};
 
 /// [`crate::device::ResidualBlock::inverse_vjp`] in seven launches.
@@ -283,7 +284,7 @@ impl ResidualBlock for Cuda {
             let workspace = scratch.workspace.address();
             return small_block::euler_step(self, form, h, theta, stats, running, at(x), workspace);
         }
-        fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
+        whole::euler_step::<Self, Basic>(self, h, theta, stats, running, x, cache, scratch)
     }
 
     fn code_step(
@@ -308,9 +309,11 @@ impl ResidualBlock for Cuda {
             return small_block::code_step(self, form, h, theta, stats, running, coder, code, x, carry, workspace);
         }
         if map.c() > code::MOST_CHANNELS {
-            return fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch);
+            return whole::code_step::<Self, Basic>(
+                self, h, theta, stats, running, coder, code, x, carry, cache, scratch,
+            );
         }
-        fused::evaluate(self, theta, stats, running, x, cache, scratch)?;
+        Basic::eval(self, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
         let norm = Norm::new(&stats.bn2, &theta.bn2);
         code::norm_encode(self, h, &cache.z2, norm, coder, code, x, carry, scratch.workspace.address())
     }
@@ -319,7 +322,7 @@ impl ResidualBlock for Cuda {
         &self,
         h: f64,
         theta: &BasicTheta<CudaBuffer>,
-        stats: &BasicStats<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
         coder: &Coder<CudaBuffer>,
         code: &Code<CudaBuffer>,
         x: &mut Tensor,
@@ -339,7 +342,9 @@ impl ResidualBlock for Cuda {
         check::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
         match conv::fused_tile(x.shape().c()) {
             Some(tile) => decode_vjp(self, tile, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch),
-            None => fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch),
+            None => whole::decode_vjp::<Self, Basic>(
+                self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch,
+            ),
         }
     }
 
@@ -348,7 +353,7 @@ impl ResidualBlock for Cuda {
         h: f64,
         carry: Carry,
         theta: &BasicTheta<CudaBuffer>,
-        stats: &BasicStats<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
         errors: (&mut Tensor, usize),
@@ -375,9 +380,9 @@ impl ResidualBlock for Cuda {
             Some(tile) => {
                 inverse_vjp(self, tile, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
             }
-            None => {
-                fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
-            }
+            None => whole::inverse_vjp::<Self, Basic>(
+                self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
+            ),
         }
     }
 }

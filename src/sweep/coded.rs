@@ -10,7 +10,7 @@
 use super::work::At;
 use super::{Sweep, Way, Work, errors};
 use crate::code::CodedPass;
-use crate::device::{Device, Sgd};
+use crate::device::{Device, Sgd, whole};
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Idle, Normalise};
 use crate::scheme::{Evaluation, Statistics, Step};
@@ -85,7 +85,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         if coder.pass == CodedPass::Plain {
             step.advance_acc(*d, 1.0, &caches[0], x, scratch)?;
         }
-        F::code_carry(*d, step.weight(), &thetas, coder, code, x, carry, scratch)
+        whole::code_carry::<D, F>(*d, step.weight(), &thetas, coder, code, x, carry, scratch)
     }
 
     /// The way back through step n. In a sweep that probes, the reverse step is taken too, and its local error measured.
