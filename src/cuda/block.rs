@@ -163,9 +163,7 @@ impl ResidualBlock for Cuda {
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
         check::conv("conv", x.shape(), w.shape(), conv, z.shape())?;
-        if let Some(measure) = &measure {
-            check::equal("conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
-        }
+        check::measured("conv_stats", w.shape().c(), measure.as_ref())?;
         let (x, w) = ((at(x), x.shape()), (at(w), w.shape().c()));
         conv::forward(self, x, w, conv, at(z), measure, workspace.address())
     }
@@ -185,9 +183,7 @@ impl ResidualBlock for Cuda {
         let (Some(tile), true) = (conv::fused_tile(z1.shape().c()), z1.shape() == z2.shape()) else {
             return fused::norm_relu_conv_stats(self, z1, stats1, affine1, w, z2, measure, scratch);
         };
-        if let Some(measure) = &measure {
-            check::equal("norm_relu_conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
-        }
+        check::measured("norm_relu_conv_stats", w.shape().c(), measure.as_ref())?;
         let (z1, w) = ((at(z1), z1.shape()), (at(w), w.shape().c()));
         let norm = Norm::new(stats1, affine1);
         conv::norm_relu_forward(self, tile, z1, norm, w, at(z2), measure, scratch.workspace.address())
@@ -235,8 +231,7 @@ impl ResidualBlock for Cuda {
         affine: &Affine<CudaBuffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check::equal("norm_relu", z.shape(), y.shape())?;
-        check::norm("norm_relu", z.shape().c(), stats, affine)?;
+        check::normed("norm_relu", z.shape(), &[y.shape()], stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.norm_relu);
         launch!(self, "norm_relu", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
@@ -251,8 +246,7 @@ impl ResidualBlock for Cuda {
         affine: &Affine<CudaBuffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check::equal("norm_step", z.shape(), x.shape())?;
-        check::equal("norm_step", z.shape(), y.shape())?;
+        check::normed("norm_step", z.shape(), &[x.shape(), y.shape()], stats, affine)?;
         self.step(at(x), h, z, stats, affine, at(y))
     }
 
@@ -265,7 +259,7 @@ impl ResidualBlock for Cuda {
         x_acc: &mut Tensor,
         _: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        check::equal("norm_step_acc", z.shape(), x_acc.shape())?;
+        check::normed("norm_step_acc", z.shape(), &[x_acc.shape()], stats, affine)?;
         self.step(at(x_acc), h, z, stats, affine, at(x_acc))
     }
 
