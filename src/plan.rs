@@ -9,7 +9,7 @@ use crate::field::Field;
 use crate::memory::{Bytes, Category, padded_bytes};
 use crate::net::first::FirstLinks;
 use crate::net::{FirstSpec, NetSpec, StageSpec};
-use crate::scheme::{Scheme, StackSpec};
+use crate::scheme::StackSpec;
 use crate::shape::Shape;
 use crate::sweep::{Gradient, SweepSpec, Update};
 
@@ -69,21 +69,18 @@ pub(crate) fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &
     let bytes = |shape: Shape| padded_bytes::<D::Real>(shape.len());
     let (depth, thetas) = (stack.depth as u64, stack.thetas() as u64);
     let steps = sweep.scheme.steps(stack.depth) as u64;
-    let stages = sweep.scheme.stages() as u64;
+    let (stages, span) = (sweep.scheme.stages() as u64, sweep.scheme.span() as u64);
     let (field, map) = (F::bytes(stack.map), bytes(stack.map));
 
     // of one theta for all blocks, a step's gradients and their sum
     let gradients = match (stack.tied, sweep.update) {
-        (true, _) => stages + 1,
-        (false, Update::InSweep) => stages,
+        (true, _) => span + 1,
+        (false, Update::InSweep) => span,
         (false, Update::After) => depth,
     };
     let saved_steps = if sweep.keeps_statistics() { steps } else { 0 };
-    // what every evaluation leaves, and Heun's y
-    let cache = match sweep.scheme {
-        Scheme::Euler => field.cache,
-        Scheme::Heun => 2 * field.cache + map,
-    };
+    // what every evaluation leaves, and where all but the first were made
+    let cache = stages * field.cache + (stages - 1) * map;
     let caches = sweep.stored_caches(stack.depth) as u64 * cache;
     let states = sweep.stored_states(stack.depth) as u64;
     let segment = match sweep.gradient {
@@ -93,8 +90,8 @@ pub(crate) fn residual_stack<D: Device, F: Field<D>>(stack: &StackSpec, sweep: &
     let reconstructs = sweep.gradient.reconstructs();
     let (caches_scratch, caches_saved) = if reconstructs { (caches, 0) } else { (0, caches) };
     let anchors = if reconstructs { states } else { 0 };
-    // x, g; x~, which is the carry on the way there; Heun's two cotangents
-    let state_maps = 2 + u64::from(reconstructs) + if sweep.scheme == Scheme::Heun { 2 } else { 0 };
+    // x, g; x~, which is the carry on the way there; the cotangents inside a step of several stages
+    let state_maps = 2 + u64::from(reconstructs) + if stages > 1 { stages } else { 0 };
 
     plan.charge(Category::Parameters, thetas * field.theta);
     plan.charge(Category::Gradients, gradients * field.theta);
@@ -140,5 +137,5 @@ pub fn workspace<D: Device, F: Field<D>>(d: &D, spec: &NetSpec, s: usize) -> usi
 /// taken elsewhere; none if not even the shallowest fits.
 pub fn largest_depth<D: Device, F: Field<D>>(d: &D, spec: &NetSpec, extra: u64, limit: u64) -> Option<usize> {
     let fits = |depth: usize| network::<D, F>(d, &spec.at_most(depth)).total() + extra <= limit;
-    (spec.sweep.scheme.stages()..=spec.deepest()).rev().find(|depth| fits(*depth))
+    (1..=spec.deepest()).rev().filter(|depth| spec.sweep.scheme.takes(*depth)).find(|depth| fits(*depth))
 }

@@ -37,7 +37,7 @@ pub struct Idle<'a, D: Memory> {
 }
 
 /// Where an evaluation's batch-norm statistics come from. `R` holds one residual function's running statistics.
-pub enum Normalise<'a, R> {
+pub enum Normalise<'a, R: ?Sized> {
     /// Measured on this batch, and written to the stage's statistics; the forward pass of training also hands in the running
     /// statistics to move.
     Batch(Option<&'a mut R>),
@@ -45,12 +45,12 @@ pub enum Normalise<'a, R> {
     Given,
 }
 
-impl<R> Normalise<'_, R> {
-    /// The same for another evaluation.
-    pub fn again(&mut self) -> Normalise<'_, R> {
+impl<R> Normalise<'_, [R]> {
+    /// Of several residual functions, those of number `i`.
+    pub fn of(&mut self, i: usize) -> Normalise<'_, R> {
         match self {
             Self::Given => Normalise::Given,
-            Self::Batch(running) => Normalise::Batch(running.as_deref_mut()),
+            Self::Batch(running) => Normalise::Batch(running.as_deref_mut().map(|running| &mut running[i])),
         }
     }
 }

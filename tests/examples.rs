@@ -1,5 +1,7 @@
 //! The examples end well.
 
+#[path = "../examples/own_integrator.rs"]
+mod own_integrator;
 #[path = "../examples/own_residual_function.rs"]
 mod own_residual_function;
 #[path = "../examples/train_from_slices.rs"]
@@ -11,4 +13,4 @@ macro_rules! runs {
     };
 }
 
-runs!(own_residual_function train_from_slices);
+runs!(own_integrator own_residual_function train_from_slices);

@@ -19,7 +19,7 @@ use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, Gradient, Sweep, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
-use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, read, uniform, write};
+use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, fitting, read, uniform, write};
 
 const D: &Reference = &Reference;
 /// Room for any of these nets.
@@ -49,6 +49,7 @@ struct Bed<D: Device, F: Field<D>> {
 
 impl<D: Device, F: Field<D>> Bed<D, F> {
     fn new(d: &D, sweep: SweepSpec, depth: usize) -> Self {
+        let depth = fitting(sweep.scheme, depth);
         let arena = &mut Arena::new(d, ARENA).expect("arena");
         let workspace = F::workspace(d, MAP).max(d.squared_distance_workspace(MAP));
         let spec = stack(sweep, depth);
@@ -290,7 +291,8 @@ fn memory_is_what_the_formulas_say<F: Field<Reference>>() {
     for sweep in all_sweeps() {
         let bytes = |depth: usize| {
             let arena = &mut Arena::new(D, ARENA).expect("arena");
-            Work::<Reference, F>::new(arena, &sweep, stack(sweep, depth), workspace).expect("work");
+            Work::<Reference, F>::new(arena, &sweep, stack(sweep, fitting(sweep.scheme, depth)), workspace)
+                .expect("work");
             arena.ledger().activations()
         };
         let coded = sweep.stored_codes(64) > sweep.stored_codes(8);

@@ -55,7 +55,7 @@ pub struct Settings {
     /// One set of weights for all residual blocks of a stage.
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Network")]
     pub tied: Option<bool>,
-    /// How blocks step: euler (ResNet) or heun (HeunNet) [default: euler].
+    /// How blocks step: euler (ResNet), heun (HeunNet) or rk4 [default: euler].
     #[arg(long, value_name = "SCHEME", hide_possible_values = true, help_heading = "Network")]
     pub scheme: Option<Scheme>,
     /// Step size: 1/N, or 1 (a plain ResNet, close to no ODE) [default: 1/N].

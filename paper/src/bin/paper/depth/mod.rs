@@ -42,7 +42,7 @@ pub struct Arguments {
     /// Depths N [default: 2,4,8,16,32,64; quick: 2,8,32].
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     depths: Vec<usize>,
-    /// Of euler and heun.
+    /// Of euler, heun and rk4.
     #[arg(
         long,
         value_name = "SCHEME",

@@ -45,7 +45,7 @@ pub struct Arguments {
     /// Depths N [default: 3,8,32; quick: 3,8].
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     depths: Vec<usize>,
-    /// Of euler and heun [default: both; quick: euler].
+    /// Of euler, heun and rk4 [default: euler and heun; quick: euler].
     #[arg(long, value_name = "SCHEME", value_delimiter = ',', hide_possible_values = true)]
     schemes: Vec<Scheme>,
     /// Of 1/N and 1.

@@ -54,7 +54,7 @@ pub struct Arguments {
     /// Longest step that is measured [default: 15; quick: 1].
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     step_seconds: Option<f64>,
-    /// Of euler and heun.
+    /// Of euler, heun and rk4.
     #[arg(
         long,
         value_name = "SCHEME",
