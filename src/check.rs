@@ -10,7 +10,7 @@ use crate::code::{Code, Coder, code_len};
 use crate::data::{CHANNELS, IMAGE};
 use crate::error::{Error, Result};
 use crate::mask::relu_mask_shape;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Scratch};
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Measure, Scratch};
 use crate::shape::{Conv, Shape};
 
 /// Refuses `found` unless it equals `expected`.
@@ -49,15 +49,39 @@ pub fn norm<B>(op: &'static str, c: usize, stats: &BnStats<B>, affine: &Affine<B
     vectors.into_iter().try_for_each(|found| equal(op, Shape::vector(c), found.shape()))
 }
 
+/// What is measured of a map of `c` channels, if anything is.
+pub fn measured<B>(op: &'static str, c: usize, measure: Option<&Measure<'_, B>>) -> Result<()> {
+    measure.map_or(Ok(()), |measure| equal(op, Shape::vector(c), measure.stats.mean.shape()))
+}
+
+/// A map, other maps of its shape, and a batch norm of it.
+pub fn normed<B>(op: &'static str, z: Shape, others: &[Shape], stats: &BnStats<B>, affine: &Affine<B>) -> Result<()> {
+    others.iter().try_for_each(|found| equal(op, z, *found))?;
+    norm(op, z.c(), stats, affine)
+}
+
+/// Two tensors of one shape, and where the two sums of their distance go.
+pub fn distance(op: &'static str, x: Shape, y: Shape, out: Shape, at: usize) -> Result<()> {
+    equal(op, x, y)?;
+    part(op, at..at + 2, out)
+}
+
+/// Weights, their gradient and their velocity.
+pub fn descent(op: &'static str, theta: Shape, grad: Shape, velocity: Shape) -> Result<()> {
+    equal(op, theta, grad)?;
+    equal(op, theta, velocity)
+}
+
 /// A map and the means of its windows.
 pub fn avg_pool(op: &'static str, x: Shape, size: usize, y: Shape) -> Result<()> {
     equal(op, x.pooled(size), y)
 }
 
-/// A linear layer's input, weights and output, or their gradients.
-pub fn linear(op: &'static str, x: Shape, w: Shape, y: Shape) -> Result<()> {
+/// A linear layer's input, weights, biases and output, or their gradients.
+pub fn linear(op: &'static str, x: Shape, w: Shape, b: Option<Shape>, y: Shape) -> Result<()> {
     equal(op, Shape([1, 1, x.image_len(), w.c()]), w)?;
-    equal(op, Shape::map(x.n(), 1, 1, w.c()), y)
+    equal(op, Shape::map(x.n(), 1, 1, w.c()), y)?;
+    b.map_or(Ok(()), |found| equal(op, Shape::vector(w.c()), found))
 }
 
 /// A batch of images and their classes.

@@ -28,6 +28,8 @@
 //!                   x_{n+1} = x_n + h/2 (k1 + k2)                                            n = 0 .. N-2
 //! ```
 //!
+//! or by any explicit Runge-Kutta method, RK4 among them: see [`scheme`].
+//!
 //! Backpropagation needs every x_n. Instead of storing them, the sweep starts from x_N and rebuilds each from the next by the
 //! same step with -h and its stages mirrored, `x~_n = x_{n+1} - h f(x_{n+1}, theta_n)`, takes the exact VJP of the forward
 //! step there, and moves on (Sander, Ablin and Peyré, "Do Residual Neural Networks discretize Neural Ordinary Differential
@@ -46,7 +48,7 @@
 //! | --- | --- |
 //! | [`net`], [`init`] | stem, stages and head, and the plan of every byte; initial weights |
 //! | [`cpu`], `cuda`, [`reference`](mod@reference) | f32 with SIMD and threads; GPUs; f64 in plain loops, the oracle |
-//! | [`sweep`], [`scheme`], [`code`] | the gradient modes; Euler and Heun; codes of a few bits, which make the way back exact |
+//! | [`sweep`], [`scheme`], [`code`] | the gradient modes; Euler, Heun, RK4 and your own; codes of a few bits, which make the way back exact |
 //! | [`data`] | the data sets, their augmentation, the epochs' order |
 //!
 //! To extend:
@@ -54,7 +56,7 @@
 //! | module | |
 //! | --- | --- |
 //! | [`field`] | residual functions f: chains of links, the paper's block, a bottleneck, a linear one; [`fn@check`] tries yours |
-//! | [`device`], [`operands`], [`mod@check`] | the vocabulary of operations, a trait per noun; what they take; what fits what |
+//! | [`device`], [`operands`], [`residual`], [`mod@check`] | the vocabulary of operations, a trait per noun; what they take, functions included; what fits what |
 //! | [`memory`], [`tensor`], [`shape`], [`mask`], [`host`], [`error`] | what everything stands on |
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
@@ -75,6 +77,7 @@ pub mod memory;
 pub mod net;
 pub mod operands;
 pub mod reference;
+pub mod residual;
 pub mod scheme;
 pub mod shape;
 pub mod sweep;

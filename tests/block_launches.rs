@@ -95,7 +95,7 @@ fn launches(math: Math, map: Shape) -> [Vec<LaunchCounts>; 2] {
         0.1,
         carry,
         &theta,
-        &stats,
+        &mut stats,
         &mut x,
         &mut x_rec,
         errors,

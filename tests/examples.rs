@@ -6,6 +6,8 @@
 mod blocks_in_your_network;
 #[path = "../examples/embed_a_run.rs"]
 mod embed_a_run;
+#[path = "../examples/own_integrator.rs"]
+mod own_integrator;
 #[path = "../examples/own_residual_function.rs"]
 mod own_residual_function;
 #[cfg(all(feature = "cuda", target_os = "linux"))]
@@ -20,7 +22,7 @@ macro_rules! runs {
     };
 }
 
-runs!(embed_a_run own_residual_function train_from_slices);
+runs!(embed_a_run own_integrator own_residual_function train_from_slices);
 
 #[test]
 fn blocks_in_your_network() {

@@ -19,7 +19,7 @@ use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, Gradient, Sweep, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
-use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, read, uniform, write};
+use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, fitting, read, uniform, write};
 
 const D: &Reference = &Reference;
 /// Room for any of these nets.
@@ -49,6 +49,7 @@ struct Bed<D: Device, F: Field<D>> {
 
 impl<D: Device, F: Field<D>> Bed<D, F> {
     fn new(d: &D, sweep: SweepSpec, depth: usize) -> Self {
+        let depth = fitting(sweep.scheme, depth);
         let arena = &mut Arena::new(d, ARENA).expect("arena");
         let spec = stack(sweep, depth);
         let mut stack = Stack::<D, F>::new(arena, spec).expect("stack");
@@ -296,7 +297,8 @@ fn memory_is_what_the_tensors_add_up_to<F: Field<Reference>>() {
     assert_eq!(heun, 2 * of_cache + padded_bytes::<f64>(MAP.len()));
     for sweep in all_sweeps() {
         let activations = |depth: usize| {
-            let work = dry_run(D, |a| Work::<Reference, F>::new(a, &sweep, stack(sweep, depth), 5));
+            let stack = stack(sweep, fitting(sweep.scheme, depth));
+            let work = dry_run(D, |a| Work::<Reference, F>::new(a, &sweep, stack, 5));
             work.expect("a plan").activations()
         };
         let coded = sweep.stored_codes(64) > sweep.stored_codes(8);

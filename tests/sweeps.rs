@@ -176,11 +176,14 @@ fn masks_at_the_true_states_change_nothing() {
 }
 
 #[test]
-fn heun_adjoint_and_corrected_are_of_second_order_at_least() {
-    for gradient in [Gradient::Adjoint, Gradient::Corrected] {
-        for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
-            let (error, drift) = orders(SweepSpec { bn_stats, ..SweepSpec::new(Scheme::Heun, gradient) });
-            assert!(error > 2.0 - SLACK && drift > 2.0 - SLACK, "{gradient} {bn_stats:?}: {error:.2}, {drift:.2}");
+fn heun_and_rk4_are_of_second_order_at_least() {
+    for scheme in [Scheme::Heun, Scheme::Rk4] {
+        for gradient in [Gradient::Adjoint, Gradient::Corrected] {
+            for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
+                let (error, drift) = orders(SweepSpec { bn_stats, ..SweepSpec::new(scheme, gradient) });
+                let what = format!("{scheme} {gradient} {bn_stats:?}");
+                assert!(error > 2.0 - SLACK && drift > 2.0 - SLACK, "{what}: {error:.2}, {drift:.2}");
+            }
         }
     }
 }

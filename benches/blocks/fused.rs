@@ -1,8 +1,8 @@
 //! The fused operations, each beside its definition in primitives.
 
 use rewind::device::Sgd;
-use rewind::device::fused;
 use rewind::device::prelude::*;
+use rewind::device::{Basic, fused, whole};
 use rewind::operands::{BasicCache, Carry, Measure};
 use rewind::shape::Conv;
 
@@ -64,7 +64,7 @@ fn forward<D: Device>(bench: &mut Bench<'_, D>) {
     });
     bench.on_maps("euler_step", "_primitives", Work::Convolutions(2), |d, b| {
         let Bed { x, theta, stats, running, cache, scratch, .. } = b;
-        fused::euler_step(d, 1e-9, theta, stats, Some(running), x, cache, scratch)
+        whole::euler_step::<_, Basic>(d, 1e-9, theta, stats, Some(running), x, cache, scratch)
     });
     bench.on_maps("code_step", "", Work::Convolutions(2), |d, b| {
         let Bed { x, theta, stats, running, cache, scratch, coder, code, carry, .. } = b;
@@ -72,7 +72,7 @@ fn forward<D: Device>(bench: &mut Bench<'_, D>) {
     });
     bench.on_maps("code_step", "_primitives", Work::Convolutions(2), |d, b| {
         let Bed { x, theta, stats, running, cache, scratch, coder, code, carry, .. } = b;
-        fused::code_step(d, 1e-9, theta, stats, Some(running), coder, code, x, carry, cache, scratch)
+        whole::code_step::<_, Basic>(d, 1e-9, theta, stats, Some(running), coder, code, x, carry, cache, scratch)
     });
 }
 
@@ -101,7 +101,7 @@ fn backward<D: Device>(bench: &mut Bench<'_, D>) {
     bench.on_maps("inverse_vjp", "_primitives", Work::Convolutions(8), |d, b| {
         let Bed { x, x_rec, grad, theta, stats, cache, grad_theta, scratch, errors, .. } = b;
         let (carry, errors) = (Carry::Correction, (errors, 0));
-        fused::inverse_vjp(d, 1e-9, carry, theta, stats, x, x_rec, errors, cache, grad, grad_theta, scratch)
+        whole::inverse_vjp::<_, Basic>(d, 1e-9, carry, theta, stats, x, x_rec, errors, cache, grad, grad_theta, scratch)
     });
     // the way back by a code that moves nothing
     bench.on_maps("decode_vjp", "", Work::Convolutions(6), |d, b| {
@@ -110,7 +110,7 @@ fn backward<D: Device>(bench: &mut Bench<'_, D>) {
     });
     bench.on_maps("decode_vjp", "_primitives", Work::Convolutions(6), |d, b| {
         let Bed { x, grad, theta, stats, cache, grad_theta, scratch, coder, code, .. } = b;
-        fused::decode_vjp(d, 1e-9, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)
+        whole::decode_vjp::<_, Basic>(d, 1e-9, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)
     });
     bench.on_maps("sgd_block", "", Work::Weights(5), |d, b| {
         let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };
@@ -118,6 +118,6 @@ fn backward<D: Device>(bench: &mut Bench<'_, D>) {
     });
     bench.on_maps("sgd_block", "_primitives", Work::Weights(5), |d, b| {
         let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };
-        fused::sgd_block(d, step, &b.grad_theta, &mut b.velocity, &mut b.theta)
+        whole::sgd_block(d, step, &b.grad_theta, &mut b.velocity, &mut b.theta)
     });
 }

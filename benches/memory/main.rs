@@ -45,7 +45,7 @@ struct Arguments {
     /// Deepest net that is run; deeper ones are planned only.
     #[arg(long, value_name = "N", default_value_t = *DEPTHS.end())]
     measure_to: usize,
-    /// euler or heun.
+    /// euler, heun or rk4.
     #[arg(long, value_name = "SCHEME", default_value_t = Scheme::Euler, hide_possible_values = true)]
     scheme: Scheme,
     /// Threads that compute [default: one per core]; each has some scratch.

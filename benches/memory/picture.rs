@@ -2,7 +2,6 @@
 
 use plotters::prelude::*;
 use rewind::memory::human;
-use rewind::scheme::Scheme;
 use rewind_train::chart::{
     BLUE, Curve, Drawn, GREEN, ORANGE, PURPLE, Panel, SKY, VERMILLION, powers_around, powers_in,
 };
@@ -77,10 +76,7 @@ fn subtitle(cells: &[Cell]) -> String {
     let net = cell.spec.net();
     let map = net.stem_map();
     let (h, w, channels, batch) = (map.h(), map.w(), net.channels, net.batch);
-    let net_name = match cell.spec.scheme {
-        Scheme::Euler => "ResNet (Euler)",
-        Scheme::Heun => "HeunNet (Heun)",
-    };
+    let net_name = cell.spec.scheme.tableau().net;
     format!(
         "{net_name}, {channels} channels, {h} x {w} maps, batch {batch}; {}; every dot is two real steps in a process of its own",
         cell.spec.device_name

@@ -8,8 +8,8 @@ use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
 use rewind::data::{Dataset, Held, Part, Place};
 use rewind::device::{
-    Activation, BatchNorm, Coding, Convolution, Device, Elementwise, Feed, Head, Optimiser, PassPosition, ReluMask,
-    ResidualBlock, Sgd, fused,
+    Activation, Basic, BatchNorm, Coding, Convolution, Device, Elementwise, Feed, Head, Optimiser, PassPosition,
+    ReluMask, ResidualBlock, Sgd, fused, whole,
 };
 use rewind::host::{HostBuffer, HostRegion};
 use rewind::memory::Memory;
@@ -71,7 +71,20 @@ impl Memory for Timed {
     }
 }
 
-/// Operations under the clock, each with what it costs: `name(operands) = cost`. Behind `by_definition if GRAIN`, an operation's
+/// The definition of an operation, of those of whole blocks the basic function's.
+macro_rules! definition {
+    (fused $name:ident) => {
+        fused::$name
+    };
+    (whole $name:ident) => {
+        whole::$name
+    };
+    (block $name:ident) => {
+        whole::$name::<Timed, Basic>
+    };
+}
+
+/// Operations under the clock, each with what it costs: `name(operands) = cost`. Behind `by KIND if GRAIN`, an operation's
 /// definition goes in its place where the grain says so.
 macro_rules! timed {
     ($($name:ident($($operand:ident: $type:ty),* $(,)?) = $cost:expr;)*) => {$(
@@ -80,10 +93,10 @@ macro_rules! timed {
             self.time(stringify!($name), cost, |cpu| cpu.$name($($operand),*))
         }
     )*};
-    (by_definition if $parts:ident: $($name:ident($($operand:ident: $type:ty),* $(,)?) = $cost:expr;)*) => {$(
+    (by $of:ident if $parts:ident: $($name:ident($($operand:ident: $type:ty),* $(,)?) = $cost:expr;)*) => {$(
         fn $name(&self, $($operand: $type),*) -> Result<()> {
             if self.grain.$parts() {
-                return fused::$name(self, $($operand),*);
+                return definition!($of $name)(self, $($operand),*);
             }
             let cost = $cost;
             self.time(stringify!($name), cost, |cpu| cpu.$name($($operand),*))
@@ -233,7 +246,7 @@ impl Optimiser for Timed {
         sgd(step: Sgd<'_, B>, grad: &Map, velocity: &mut Map, theta: &mut Map) = sgd_cost(theta.shape());
     }
 
-    timed! { by_definition if parts_all:
+    timed! { by whole if parts_all:
         sgd_block(step: Sgd<'_, B>, grad: &BasicTheta<B>, velocity: &mut BasicTheta<B>, theta: &mut
             BasicTheta<B>)
             = Cost { flop: 0, bytes: theta.named().map(|(_, tensor)| sgd_cost(tensor.shape()).bytes).into_iter().sum() };
@@ -267,7 +280,7 @@ impl ResidualBlock for Timed {
         block_workspace(map: Shape) -> usize;
     }
 
-    timed! { by_definition if parts_all:
+    timed! { by fused if parts_all:
         conv_stats(x: &Map, w: &Map, conv: Conv, z: &mut Map, to: Option<Measure<'_, B>>, workspace: &mut B)
             = conv_cost(conv, x.shape(), w.shape(), &[x.shape(), w.shape(), z.shape()]);
         norm_relu_conv_stats(z1: &Map, stats1: &BnStats<B>, affine1: &Affine<B>, w: &Map, z2: &mut Map, to:
@@ -293,7 +306,7 @@ impl ResidualBlock for Timed {
             };
     }
 
-    timed! { by_definition if parts_blocks:
+    timed! { by block if parts_blocks:
         euler_step(h: f64, theta: &BasicTheta<B>, stats: &mut BasicStats<B>, running: Option<&mut
             BasicRunning<B>>, x: &mut Map, cache: &mut BasicCache<B>, scratch: &mut Scratch<B>)
             = {
@@ -307,14 +320,14 @@ impl ResidualBlock for Timed {
                 let (map, w) = (x.shape(), theta.conv1.shape());
                 block_cost(2, map, w, &[map, map, map, map, w, w, code.packed.shape()])
             };
-        decode_vjp(h: f64, theta: &BasicTheta<B>, stats: &BasicStats<B>, coder: &Coder<B>, code: &Code<B>, x:
+        decode_vjp(h: f64, theta: &BasicTheta<B>, stats: &mut BasicStats<B>, coder: &Coder<B>, code: &Code<B>, x:
             &mut Map, cache: &mut BasicCache<B>, grad_x: &mut Map, grad_theta: &mut BasicTheta<B>, scratch: &mut
             Scratch<B>)
             = {
                 let (map, w) = (x.shape(), theta.conv1.shape());
                 block_cost(6, map, w, &[map, map, map, map, w, w, w, w, code.packed.shape()])
             };
-        inverse_vjp(h: f64, carry: Carry, theta: &BasicTheta<B>, stats: &BasicStats<B>, x: &mut Map, x_rec: &mut
+        inverse_vjp(h: f64, carry: Carry, theta: &BasicTheta<B>, stats: &mut BasicStats<B>, x: &mut Map, x_rec: &mut
             Map, errors: (&mut Map, usize), cache: &mut BasicCache<B>, grad_x: &mut Map, grad_theta: &mut
             BasicTheta<B>, scratch: &mut Scratch<B>)
             = {

@@ -151,7 +151,7 @@ pub fn merge_grad_sums(partials: &[f32], scale: f64, sums: &mut Affine<Buffer>) 
 
 impl BatchNorm for Cpu {
     fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Buffer>, workspace: &mut Buffer) -> Result<()> {
-        check::equal("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+        check::measured("bn_stats", z.shape().c(), Some(&measure))?;
         stats(self, z.values(), z.shape(), measure, workspace);
         Ok(())
     }
@@ -164,8 +164,7 @@ impl BatchNorm for Cpu {
     }
 
     fn bn_apply(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
-        check::equal("bn_apply", z.shape(), y.shape())?;
-        check::norm("bn_apply", z.shape().c(), stats, affine)?;
+        check::normed("bn_apply", z.shape(), &[y.shape()], stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: 1.0 };
         pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
@@ -181,8 +180,7 @@ impl BatchNorm for Cpu {
         sums: &mut Affine<Buffer>,
         workspace: &mut Buffer,
     ) -> Result<()> {
-        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
-        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        check::normed("bn_grad_sums", z.shape(), &[grad_y.shape()], stats, sums)?;
         grad_sums(self, grad_y.values(), scale, z.values(), z.shape(), stats, sums, workspace);
         Ok(())
     }
@@ -197,9 +195,7 @@ impl BatchNorm for Cpu {
         sums: &Affine<Buffer>,
         grad_z: &mut Tensor,
     ) -> Result<()> {
-        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
-        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
-        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::normed("bn_grad_z", z.shape(), &[grad_y.shape(), grad_z.shape()], stats, affine)?;
         check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let norm = Norm::new(stats, affine);
         let sums = [sums.gamma.values(), sums.beta.values()];

@@ -11,9 +11,10 @@ use super::pixelwise::{self, BnApply, Identity, Map, Norm, NormRelu, NormStep, O
 use super::{Buffer, Cpu, Tensor};
 use crate::check;
 use crate::code::{Code, CodedPass, Coder};
-use crate::device::{Coding, Elementwise, ResidualBlock, fused};
+use crate::device::{Basic, Coding, Elementwise, ResidualBlock};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
+use crate::residual::{Normalise, Residual};
 use crate::shape::{Conv, Shape};
 
 impl ResidualBlock for Cpu {
@@ -32,9 +33,7 @@ impl ResidualBlock for Cpu {
     ) -> Result<()> {
         let (shape, c_out) = (x.shape(), w.shape().c());
         check::conv("conv", shape, w.shape(), conv, z.shape())?;
-        if let Some(measure) = &measure {
-            check::equal("conv_stats", Shape::vector(c_out), measure.stats.mean.shape())?;
-        }
+        check::measured("conv_stats", c_out, measure.as_ref())?;
         let batch = ConvBatch::forward(shape, conv, c_out);
         conv::convolve(self, batch, x.values(), Identity, w.values(), z.values_mut(), measure, workspace);
         Ok(())
@@ -53,6 +52,7 @@ impl ResidualBlock for Cpu {
         let (shape, c_out) = (z1.shape(), w.shape().c());
         check::conv("norm_relu_conv_stats", shape, w.shape(), Conv::SAME_3X3, z2.shape())?;
         check::norm("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
+        check::measured("norm_relu_conv_stats", c_out, measure.as_ref())?;
         let norm = Norm::new(stats1, affine1);
         let batch = ConvBatch::forward(shape, Conv::SAME_3X3, c_out);
         let of = |z| NormRelu { z, norm };
@@ -62,8 +62,7 @@ impl ResidualBlock for Cpu {
     }
 
     fn norm_relu(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
-        check::equal("norm_relu", z.shape(), y.shape())?;
-        check::norm("norm_relu", z.shape().c(), stats, affine)?;
+        check::normed("norm_relu", z.shape(), &[y.shape()], stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| NormRelu { z: &z.values()[at], norm };
         pixelwise::map_batch(self, z.shape(), of, Output::Overwrite, y.values_mut());
@@ -79,9 +78,7 @@ impl ResidualBlock for Cpu {
         affine: &Affine<Buffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check::equal("norm_step", z.shape(), x.shape())?;
-        check::equal("norm_step", z.shape(), y.shape())?;
-        check::norm("norm_step", z.shape().c(), stats, affine)?;
+        check::normed("norm_step", z.shape(), &[x.shape(), y.shape()], stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at: Range<usize>| {
             let (x, z) = (&x.values()[at.clone()], &z.values()[at]);
@@ -100,8 +97,7 @@ impl ResidualBlock for Cpu {
         x_acc: &mut Tensor,
         _: &mut Scratch<Buffer>,
     ) -> Result<()> {
-        check::equal("norm_step_acc", z.shape(), x_acc.shape())?;
-        check::norm("norm_step_acc", z.shape().c(), stats, affine)?;
+        check::normed("norm_step_acc", z.shape(), &[x_acc.shape()], stats, affine)?;
         let norm = Norm::new(stats, affine);
         let of = |at| BnApply { z: &z.values()[at], norm, scale: h as f32 };
         pixelwise::map_batch(self, z.shape(), of, Output::Accumulate, x_acc.values_mut());
@@ -157,7 +153,7 @@ impl ResidualBlock for Cpu {
     ) -> Result<()> {
         check::equal("code_step", x.shape(), carry.shape())?;
         check::code::<f32, _>("code_step", x.shape(), coder, code)?;
-        fused::evaluate(self, theta, stats, running, x, cache, scratch)?;
+        Basic::eval(self, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
         self.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
         let (norm, c, z2) = (Norm::new(&stats.bn2, &theta.bn2), x.shape().c(), cache.z2.values());
         let plain = coder.pass == CodedPass::Plain;
@@ -175,7 +171,7 @@ impl ResidualBlock for Cpu {
         &self,
         h: f64,
         theta: &BasicTheta<Buffer>,
-        stats: &BasicStats<Buffer>,
+        stats: &mut BasicStats<Buffer>,
         coder: &Coder<Buffer>,
         code: &Code<Buffer>,
         x: &mut Tensor,
@@ -202,7 +198,7 @@ impl ResidualBlock for Cpu {
         h: f64,
         carry: Carry,
         theta: &BasicTheta<Buffer>,
-        stats: &BasicStats<Buffer>,
+        stats: &mut BasicStats<Buffer>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
         (errors, at): (&mut Tensor, usize),

@@ -229,8 +229,7 @@ impl Elementwise for Cpu {
         at: usize,
         workspace: &mut Buffer,
     ) -> Result<()> {
-        check::equal("squared_distance", x.shape(), y.shape())?;
-        check::part("squared_distance", at..at + 2, out.shape())?;
+        check::distance("squared_distance", x.shape(), y.shape(), out.shape(), at)?;
         let sums = squared_distance(self, x.values(), y.values(), workspace);
         out.values_mut()[at..at + 2].copy_from_slice(&sums.map(|v| v as f32));
         Ok(())

@@ -53,8 +53,7 @@ impl Kernel for Sgd<'_> {
 
 impl Optimiser for Cpu {
     fn sgd(&self, step: Step<'_, Buffer>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
-        check::equal("sgd", theta.shape(), grad.shape())?;
-        check::equal("sgd", theta.shape(), velocity.shape())?;
+        check::descent("sgd", theta.shape(), grad.shape(), velocity.shape())?;
         sgd(self, step, grad.values(), velocity.values_mut(), theta.values_mut());
         Ok(())
     }

@@ -114,7 +114,7 @@ pub fn grad_sums(
 
 impl BatchNorm for Cuda {
     fn bn_stats(&self, z: &Tensor, measure: Measure<'_, CudaBuffer>, workspace: &mut CudaBuffer) -> Result<()> {
-        check::equal("bn_stats", Shape::vector(z.shape().c()), measure.stats.mean.shape())?;
+        check::measured("bn_stats", z.shape().c(), Some(&measure))?;
         stats(self, at(z), z.shape(), measure, workspace.address())
     }
 
@@ -144,8 +144,7 @@ impl BatchNorm for Cuda {
         affine: &Affine<CudaBuffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check::equal("bn_apply", z.shape(), y.shape())?;
-        check::norm("bn_apply", z.shape().c(), stats, affine)?;
+        check::normed("bn_apply", z.shape(), &[y.shape()], stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.bn_apply);
         launch!(self, "bn_apply", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
@@ -160,8 +159,7 @@ impl BatchNorm for Cuda {
         sums: &mut Affine<CudaBuffer>,
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
-        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
-        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        check::normed("bn_grad_sums", z.shape(), &[grad_y.shape()], stats, sums)?;
         grad_sums(self, at(grad_y), scale, at(z), z.shape(), stats, sums, Peaks::NONE, workspace.address())
     }
 
@@ -175,9 +173,7 @@ impl BatchNorm for Cuda {
         sums: &Affine<CudaBuffer>,
         grad_z: &mut Tensor,
     ) -> Result<()> {
-        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
-        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
-        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::normed("bn_grad_z", z.shape(), &[grad_y.shape(), grad_z.shape()], stats, affine)?;
         check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let (Norm { mean, rstd, gamma, .. }, len) = (Norm::new(stats, affine), z.shape().len());
         let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));

@@ -10,9 +10,10 @@ use super::shaped::Shaped;
 use super::{Cuda, Tensor, at, batch_norm, code, conv, part, small_block};
 use crate::check;
 use crate::code::{Code, Coder};
-use crate::device::{BatchNorm, Coding, Convolution, Elementwise, ResidualBlock, fused};
+use crate::device::{Basic, BatchNorm, Coding, Convolution, Elementwise, ResidualBlock, fused, whole};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
+use crate::residual::{Normalise, Residual};
 use crate::shape::{Conv, Shape};
 
 /// [`crate::device::ResidualBlock::inverse_vjp`] in seven launches.
@@ -162,9 +163,7 @@ impl ResidualBlock for Cuda {
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
         check::conv("conv", x.shape(), w.shape(), conv, z.shape())?;
-        if let Some(measure) = &measure {
-            check::equal("conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
-        }
+        check::measured("conv_stats", w.shape().c(), measure.as_ref())?;
         let (x, w) = ((at(x), x.shape()), (at(w), w.shape().c()));
         conv::forward(self, x, w, conv, at(z), measure, workspace.address())
     }
@@ -184,9 +183,7 @@ impl ResidualBlock for Cuda {
         let (Some(tile), true) = (conv::fused_tile(z1.shape().c()), z1.shape() == z2.shape()) else {
             return fused::norm_relu_conv_stats(self, z1, stats1, affine1, w, z2, measure, scratch);
         };
-        if let Some(measure) = &measure {
-            check::equal("norm_relu_conv_stats", Shape::vector(w.shape().c()), measure.stats.mean.shape())?;
-        }
+        check::measured("norm_relu_conv_stats", w.shape().c(), measure.as_ref())?;
         let (z1, w) = ((at(z1), z1.shape()), (at(w), w.shape().c()));
         let norm = Norm::new(stats1, affine1);
         conv::norm_relu_forward(self, tile, z1, norm, w, at(z2), measure, scratch.workspace.address())
@@ -234,8 +231,7 @@ impl ResidualBlock for Cuda {
         affine: &Affine<CudaBuffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check::equal("norm_relu", z.shape(), y.shape())?;
-        check::norm("norm_relu", z.shape().c(), stats, affine)?;
+        check::normed("norm_relu", z.shape(), &[y.shape()], stats, affine)?;
         let (Norm { mean, rstd, gamma, beta }, len) = (Norm::new(stats, affine), z.shape().len());
         let (c, kernel) = (z.shape().c() as u32, &self.kernels.norm_relu);
         launch!(self, "norm_relu", kernel, over_fours(len), at(y), at(z), mean, rstd, gamma, beta, len as u64, c)
@@ -250,8 +246,7 @@ impl ResidualBlock for Cuda {
         affine: &Affine<CudaBuffer>,
         y: &mut Tensor,
     ) -> Result<()> {
-        check::equal("norm_step", z.shape(), x.shape())?;
-        check::equal("norm_step", z.shape(), y.shape())?;
+        check::normed("norm_step", z.shape(), &[x.shape(), y.shape()], stats, affine)?;
         self.step(at(x), h, z, stats, affine, at(y))
     }
 
@@ -264,7 +259,7 @@ impl ResidualBlock for Cuda {
         x_acc: &mut Tensor,
         _: &mut Scratch<CudaBuffer>,
     ) -> Result<()> {
-        check::equal("norm_step_acc", z.shape(), x_acc.shape())?;
+        check::normed("norm_step_acc", z.shape(), &[x_acc.shape()], stats, affine)?;
         self.step(at(x_acc), h, z, stats, affine, at(x_acc))
     }
 
@@ -283,7 +278,7 @@ impl ResidualBlock for Cuda {
             let workspace = scratch.workspace.address();
             return small_block::euler_step(self, form, h, theta, stats, running, at(x), workspace);
         }
-        fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
+        whole::euler_step::<Self, Basic>(self, h, theta, stats, running, x, cache, scratch)
     }
 
     fn code_step(
@@ -308,9 +303,11 @@ impl ResidualBlock for Cuda {
             return small_block::code_step(self, form, h, theta, stats, running, coder, code, x, carry, workspace);
         }
         if map.c() > code::MOST_CHANNELS {
-            return fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch);
+            return whole::code_step::<Self, Basic>(
+                self, h, theta, stats, running, coder, code, x, carry, cache, scratch,
+            );
         }
-        fused::evaluate(self, theta, stats, running, x, cache, scratch)?;
+        Basic::eval(self, x, theta, stats, Normalise::Batch(running), cache, scratch)?;
         let norm = Norm::new(&stats.bn2, &theta.bn2);
         code::norm_encode(self, h, &cache.z2, norm, coder, code, x, carry, scratch.workspace.address())
     }
@@ -319,7 +316,7 @@ impl ResidualBlock for Cuda {
         &self,
         h: f64,
         theta: &BasicTheta<CudaBuffer>,
-        stats: &BasicStats<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
         coder: &Coder<CudaBuffer>,
         code: &Code<CudaBuffer>,
         x: &mut Tensor,
@@ -339,7 +336,9 @@ impl ResidualBlock for Cuda {
         check::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
         match conv::fused_tile(x.shape().c()) {
             Some(tile) => decode_vjp(self, tile, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch),
-            None => fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch),
+            None => whole::decode_vjp::<Self, Basic>(
+                self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch,
+            ),
         }
     }
 
@@ -348,7 +347,7 @@ impl ResidualBlock for Cuda {
         h: f64,
         carry: Carry,
         theta: &BasicTheta<CudaBuffer>,
-        stats: &BasicStats<CudaBuffer>,
+        stats: &mut BasicStats<CudaBuffer>,
         x: &mut Tensor,
         x_rec: &mut Tensor,
         errors: (&mut Tensor, usize),
@@ -375,9 +374,9 @@ impl ResidualBlock for Cuda {
             Some(tile) => {
                 inverse_vjp(self, tile, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
             }
-            None => {
-                fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
-            }
+            None => whole::inverse_vjp::<Self, Basic>(
+                self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
+            ),
         }
     }
 }

@@ -73,8 +73,7 @@ impl Elementwise for Cuda {
         offset: usize,
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
-        check::equal("squared_distance", x.shape(), y.shape())?;
-        check::part("squared_distance", offset..offset + 2, out.shape())?;
+        check::distance("squared_distance", x.shape(), y.shape(), out.shape(), offset)?;
         let (len, partial) = (x.shape().len(), workspace.address());
         let blocks = distance_blocks(len);
         let kernel = &self.kernels.squared_distance_partial;

@@ -5,7 +5,6 @@ use super::{Cuda, Tensor, at};
 use crate::check;
 use crate::device::Head;
 use crate::error::Result;
-use crate::shape::Shape;
 
 impl Head for Cuda {
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
@@ -34,8 +33,7 @@ impl Head for Cuda {
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
-        check::linear("linear", x.shape(), w.shape(), y.shape())?;
-        check::equal("linear", Shape::vector(w.shape().c()), b.shape())?;
+        check::linear("linear", x.shape(), w.shape(), Some(b.shape()), y.shape())?;
         let (n, features, classes) = (x.shape().n(), x.shape().image_len(), w.shape().c());
         let config = warps(n * classes);
         let (n, f, k) = (n as u32, features as u32, classes as u32);
@@ -43,7 +41,7 @@ impl Head for Cuda {
     }
 
     fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
-        check::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        check::linear("linear_grad_x", grad_x.shape(), w.shape(), None, grad_y.shape())?;
         let (len, f, k) = (grad_x.shape().len(), grad_x.shape().image_len() as u32, w.shape().c() as u32);
         let kernel = &self.kernels.linear_grad_x;
         launch!(self, "linear_grad_x", kernel, over(len), at(grad_x), at(grad_y), at(w), f, k, len as u64)
@@ -56,8 +54,7 @@ impl Head for Cuda {
         grad_w_acc: &mut Tensor,
         grad_b_acc: &mut Tensor,
     ) -> Result<()> {
-        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
-        check::equal("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), Some(grad_b_acc.shape()), grad_y.shape())?;
         let (n, f, k) = (x.shape().n(), x.shape().image_len(), grad_y.shape().c());
         let (config, kernel) = (warps((f + 1) * k), &self.kernels.linear_grad_w);
         let (grad_w, grad_b) = (at(grad_w_acc), at(grad_b_acc));

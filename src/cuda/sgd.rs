@@ -33,8 +33,7 @@ struct SgdBlock([SgdTensor; 6]);
 unsafe impl DeviceRepr for SgdBlock {}
 
 fn operands(grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<SgdTensor> {
-    check::equal("sgd", theta.shape(), grad.shape())?;
-    check::equal("sgd", theta.shape(), velocity.shape())?;
+    check::descent("sgd", theta.shape(), grad.shape(), velocity.shape())?;
     Ok(SgdTensor { theta: at(theta), velocity: at(velocity), grad: at(grad), len: theta.shape().len() as u64 })
 }
 

@@ -1,14 +1,14 @@
 //! Residual blocks, fused.
 
-use super::{BatchNorm, Coding, Convolution, Elementwise, ReluMask, fused};
+use super::{Basic, BatchNorm, Coding, Convolution, Elementwise, ReluMask, fused, whole};
 use crate::code::{Code, Coder};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape};
 use crate::tensor::Tensor;
 
-/// The fused operations of residual blocks. A default body is the definition in primitives, from [`super::fused`]; a device overrides one only
-/// where that is measurably faster.
+/// The fused operations of residual blocks. A default body is the definition in smaller operations, from [`super::fused`] and
+/// [`super::whole`]; a device overrides one only where that is measurably faster.
 pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Coding {
     /// Workspace of every fused operation on blocks of this map: at least that of the primitives that define them.
     fn block_workspace(&self, map: Shape) -> usize {
@@ -91,7 +91,7 @@ pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Codi
         cache: &mut BasicCache<Self::Buffer>,
         scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
-        fused::euler_step(self, h, theta, stats, running, x, cache, scratch)
+        whole::euler_step::<Self, Basic>(self, h, theta, stats, running, x, cache, scratch)
     }
 
     /// One coded Euler step of training's forward pass, in place: [`super::Coding::encode`] of the increment `h f(x)` on top of the
@@ -110,7 +110,7 @@ pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Codi
         cache: &mut BasicCache<Self::Buffer>,
         scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
-        fused::code_step(self, h, theta, stats, running, coder, code, x, carry, cache, scratch)
+        whole::code_step::<Self, Basic>(self, h, theta, stats, running, coder, code, x, carry, cache, scratch)
     }
 
     /// The way back through one coded block with saved statistics: from `x = x_{n+1}` and `grad_x = dL/dx_{n+1}` to `x = x_n`
@@ -119,7 +119,7 @@ pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Codi
         &self,
         h: f64,
         theta: &BasicTheta<Self::Buffer>,
-        stats: &BasicStats<Self::Buffer>,
+        stats: &mut BasicStats<Self::Buffer>,
         coder: &Coder<Self::Buffer>,
         code: &Code<Self::Buffer>,
         x: &mut Tensor<Self::Buffer>,
@@ -128,7 +128,7 @@ pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Codi
         grad_theta: &mut BasicTheta<Self::Buffer>,
         scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
-        fused::decode_vjp(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
+        whole::decode_vjp::<Self, Basic>(self, h, theta, stats, coder, code, x, cache, grad_x, grad_theta, scratch)
     }
 
     /// Through the second half of a block: from the cotangent of `bn2(z2)`, scaled, to the cotangent `grad_u` of the inner
@@ -170,7 +170,7 @@ pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Codi
         h: f64,
         carry: Carry,
         theta: &BasicTheta<Self::Buffer>,
-        stats: &BasicStats<Self::Buffer>,
+        stats: &mut BasicStats<Self::Buffer>,
         x: &mut Tensor<Self::Buffer>,
         x_rec: &mut Tensor<Self::Buffer>,
         errors: (&mut Tensor<Self::Buffer>, usize),
@@ -179,6 +179,8 @@ pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Codi
         grad_theta: &mut BasicTheta<Self::Buffer>,
         scratch: &mut Scratch<Self::Buffer>,
     ) -> Result<()> {
-        fused::inverse_vjp(self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
+        whole::inverse_vjp::<Self, Basic>(
+            self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
+        )
     }
 }

@@ -1,27 +1,11 @@
-//! The fused operations' definitions in primitives: the default bodies of the provided methods, and the oracle of
-//! every override.
+//! The smaller fused operations' definitions in primitives: the default bodies of the provided methods, and the oracle of
+//! every override. Those of whole blocks are in [`super::whole`].
 
-use super::{Optimiser, ResidualBlock, Sgd};
-use crate::code::{Code, CodedPass, Coder};
+use super::ResidualBlock;
 use crate::error::Result;
-use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Measure, Scratch};
 use crate::shape::Conv;
 use crate::tensor::Tensor;
-
-/// Defines [`super::Optimiser::sgd_block`].
-pub fn sgd_block<D: Optimiser>(
-    d: &D,
-    step: Sgd<'_, D::Buffer>,
-    grad: &BasicTheta<D::Buffer>,
-    velocity: &mut BasicTheta<D::Buffer>,
-    theta: &mut BasicTheta<D::Buffer>,
-) -> Result<()> {
-    let moved = velocity.named_mut().into_iter().zip(theta.named_mut());
-    for ((_, grad), ((_, velocity), (_, theta))) in grad.named().into_iter().zip(moved) {
-        d.sgd(step, grad, velocity, theta)?;
-    }
-    Ok(())
-}
 
 /// Defines [`super::ResidualBlock::conv_stats`].
 pub fn conv_stats<D: ResidualBlock>(
@@ -94,39 +78,6 @@ pub fn norm_step_acc<D: ResidualBlock>(
     d.axpby(h, f, 1.0, x_acc)
 }
 
-/// Defines [`super::ResidualBlock::euler_step`].
-pub fn euler_step<D: ResidualBlock>(
-    d: &D,
-    h: f64,
-    theta: &BasicTheta<D::Buffer>,
-    stats: &mut BasicStats<D::Buffer>,
-    running: Option<&mut BasicRunning<D::Buffer>>,
-    x: &mut Tensor<D::Buffer>,
-    cache: &mut BasicCache<D::Buffer>,
-    scratch: &mut Scratch<D::Buffer>,
-) -> Result<()> {
-    evaluate(d, theta, stats, running, x, cache, scratch)?;
-    d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)
-}
-
-/// The forward pass's evaluation of a residual function: measures its statistics and fills the cache, so that `f = bn2(z2)`.
-pub fn evaluate<D: ResidualBlock>(
-    d: &D,
-    theta: &BasicTheta<D::Buffer>,
-    stats: &mut BasicStats<D::Buffer>,
-    running: Option<&mut BasicRunning<D::Buffer>>,
-    x: &Tensor<D::Buffer>,
-    cache: &mut BasicCache<D::Buffer>,
-    scratch: &mut Scratch<D::Buffer>,
-) -> Result<()> {
-    let BasicCache { z1, z2 } = cache;
-    let (running1, running2) = running.map_or((None, None), |r| (Some(&mut r.bn1), Some(&mut r.bn2)));
-    let measure1 = Some(Measure { stats: &mut stats.bn1, running: running1 });
-    d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, measure1, &mut scratch.workspace)?;
-    let measure2 = Some(Measure { stats: &mut stats.bn2, running: running2 });
-    d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, measure2, scratch)
-}
-
 /// Defines [`super::ResidualBlock::basic_vjp_outer`].
 pub fn basic_vjp_outer<D: ResidualBlock>(
     d: &D,
@@ -170,92 +121,4 @@ pub fn basic_vjp_inner<D: ResidualBlock>(
     d.conv_grad_w(x, grad_z1, Conv::SAME_3X3, &mut grad_theta_acc.conv1, workspace)?;
     d.conv_grad_x(grad_z1, &theta.conv1, Conv::SAME_3X3, grad_x, workspace)?;
     d.axpby(1.0, grad_x, 1.0, grad_x_acc)
-}
-
-/// Evaluates one residual function with given statistics: fills the cache, so that `f = bn2(z2)`.
-pub fn basic_eval_saved<D: ResidualBlock>(
-    d: &D,
-    x: &Tensor<D::Buffer>,
-    theta: &BasicTheta<D::Buffer>,
-    stats: &BasicStats<D::Buffer>,
-    cache: &mut BasicCache<D::Buffer>,
-    scratch: &mut Scratch<D::Buffer>,
-) -> Result<()> {
-    let BasicCache { z1, z2 } = cache;
-    d.conv_stats(x, &theta.conv1, Conv::SAME_3X3, z1, None, &mut scratch.workspace)?;
-    d.norm_relu_conv_stats(z1, &stats.bn1, &theta.bn1, &theta.conv2, z2, None, scratch)
-}
-
-/// Defines [`super::ResidualBlock::inverse_vjp`].
-pub fn inverse_vjp<D: ResidualBlock>(
-    d: &D,
-    h: f64,
-    carry: Carry,
-    theta: &BasicTheta<D::Buffer>,
-    stats: &BasicStats<D::Buffer>,
-    x: &mut Tensor<D::Buffer>,
-    x_rec: &mut Tensor<D::Buffer>,
-    (errors, at): (&mut Tensor<D::Buffer>, usize),
-    cache: &mut BasicCache<D::Buffer>,
-    grad_x: &mut Tensor<D::Buffer>,
-    grad_theta: &mut BasicTheta<D::Buffer>,
-    scratch: &mut Scratch<D::Buffer>,
-) -> Result<()> {
-    grad_theta.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
-    basic_eval_saved(d, x, theta, stats, cache, scratch)?;
-    d.norm_step(x, -h, &cache.z2, &stats.bn2, &theta.bn2, x_rec)?;
-    d.squared_distance(x_rec, x, errors, at, &mut scratch.workspace)?;
-    basic_eval_saved(d, x_rec, theta, stats, cache, scratch)?;
-    d.norm_step_acc(-h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)?;
-    d.squared_distance(x_rec, x, errors, at + 2, &mut scratch.workspace)?;
-    if carry == Carry::Reconstruction {
-        d.copy(x_rec, x)?;
-    }
-    d.basic_vjp_outer(grad_x, h, theta, stats, cache, grad_theta, scratch)?;
-    d.basic_vjp_inner(x_rec, theta, stats, cache, grad_theta, grad_x, scratch)
-}
-
-/// Defines [`super::ResidualBlock::code_step`].
-pub fn code_step<D: ResidualBlock>(
-    d: &D,
-    h: f64,
-    theta: &BasicTheta<D::Buffer>,
-    stats: &mut BasicStats<D::Buffer>,
-    running: Option<&mut BasicRunning<D::Buffer>>,
-    coder: &mut Coder<D::Buffer>,
-    code: &mut Code<D::Buffer>,
-    x: &mut Tensor<D::Buffer>,
-    carry: &mut Tensor<D::Buffer>,
-    cache: &mut BasicCache<D::Buffer>,
-    scratch: &mut Scratch<D::Buffer>,
-) -> Result<()> {
-    evaluate(d, theta, stats, running, x, cache, scratch)?;
-    d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, carry, scratch)?;
-    if coder.pass == CodedPass::Plain {
-        d.norm_step_acc(h, &cache.z2, &stats.bn2, &theta.bn2, x, scratch)?;
-    }
-    d.code_scale(h, &[&theta.bn2], &coder.rest, &mut code.scale)?;
-    let moved = (coder.pass == CodedPass::Altered).then_some(x);
-    d.encode(coder, carry, moved, code, &mut scratch.workspace)
-}
-
-/// Defines [`super::ResidualBlock::decode_vjp`].
-pub fn decode_vjp<D: ResidualBlock>(
-    d: &D,
-    h: f64,
-    theta: &BasicTheta<D::Buffer>,
-    stats: &BasicStats<D::Buffer>,
-    coder: &Coder<D::Buffer>,
-    code: &Code<D::Buffer>,
-    x: &mut Tensor<D::Buffer>,
-    cache: &mut BasicCache<D::Buffer>,
-    grad_x: &mut Tensor<D::Buffer>,
-    grad_theta: &mut BasicTheta<D::Buffer>,
-    scratch: &mut Scratch<D::Buffer>,
-) -> Result<()> {
-    grad_theta.named_mut().into_iter().try_for_each(|(_, grad)| d.fill(0.0, grad))?;
-    d.decode(coder, code, x, &mut scratch.workspace)?;
-    basic_eval_saved(d, x, theta, stats, cache, scratch)?;
-    d.basic_vjp_outer(grad_x, h, theta, stats, cache, grad_theta, scratch)?;
-    d.basic_vjp_inner(x, theta, stats, cache, grad_theta, grad_x, scratch)
 }

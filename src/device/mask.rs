@@ -26,3 +26,16 @@ pub trait ReluMask: Memory {
         z_acc: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
 }
+
+/// What an evaluation does with a ReLU's mask before it reads `z`: keeps it where statistics are measured, replays it where they
+/// are given.
+pub(crate) fn apply_mask<D: ReluMask>(
+    d: &D,
+    given: bool,
+    mask: &mut Tensor<D::Buffer>,
+    stats: &BnStats<D::Buffer>,
+    affine: &Affine<D::Buffer>,
+    z: &mut Tensor<D::Buffer>,
+) -> Result<()> {
+    if given { d.relu_replay(mask, stats, affine, z) } else { d.relu_mask(z, stats, affine, mask) }
+}

@@ -1,6 +1,6 @@
 //! The vocabulary of operations that a device speaks.
 //!
-//! Primitives are required methods. A fused operation is a provided method whose default body, in [`fused`], is its
+//! Primitives are required methods. A fused operation is a provided method whose default body, in [`fused`] or in [`whole`], is its
 //! definition in primitives; a device overrides one only when that is measurably faster. A device knows nothing of depth.
 //!
 //! Conventions: outputs overwrite unless their name ends in `_acc`; scalars come as `f64` and are rounded to the device's
@@ -12,6 +12,7 @@
 //! reports.
 #![allow(clippy::missing_errors_doc, reason = "the section above holds for every operation")]
 
+mod basic;
 mod batch_norm;
 mod block;
 mod code;
@@ -22,7 +23,9 @@ pub mod fused;
 mod head;
 mod mask;
 mod sgd;
+pub mod whole;
 
+pub use basic::Basic;
 pub use batch_norm::{BN_EPS, BN_MOMENTUM, BatchNorm};
 pub use block::ResidualBlock;
 pub use code::Coding;
@@ -31,6 +34,7 @@ pub use elementwise::{Activation, Elementwise};
 pub use feed::{Feed, PassPosition};
 pub use head::Head;
 pub use mask::ReluMask;
+pub(crate) use mask::apply_mask;
 pub use sgd::{Optimiser, Sgd, SgdStep};
 
 /// All traits of the vocabulary, for code that names a device's type: `use rewind::device::prelude::*`.

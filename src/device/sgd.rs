@@ -1,6 +1,6 @@
 //! The optimiser.
 
-use super::fused;
+use super::whole;
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::operands::BasicTheta;
@@ -56,6 +56,6 @@ pub trait Optimiser: Memory {
         velocity: &mut BasicTheta<Self::Buffer>,
         theta: &mut BasicTheta<Self::Buffer>,
     ) -> Result<()> {
-        fused::sgd_block(self, step, grad, velocity, theta)
+        whole::sgd_block(self, step, grad, velocity, theta)
     }
 }

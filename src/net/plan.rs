@@ -23,7 +23,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// As [`Net::plan`].
     pub fn largest_depth(d: &D, spec: &NetSpec, extra: u64, limit: u64) -> Result<Option<usize>> {
         let fits = |depth: usize| Ok(Self::plan(d, &spec.at_most(depth))?.total() + extra <= limit);
-        largest_that_fits(spec.sweep.scheme.stages(), spec.deepest(), fits)
+        let largest = largest_that_fits(1, spec.deepest(), fits)?;
+        Ok(largest.and_then(|largest| (1..=largest).rev().find(|depth| spec.sweep.scheme.takes(*depth))))
     }
 }
 

@@ -81,7 +81,7 @@ pub fn grad_z(
 impl BatchNorm for Reference {
     fn bn_stats(&self, z: &Tensor, measure: Measure<'_, Buffer>, _: &mut Buffer) -> Result<()> {
         let c = z.shape().c();
-        check::equal("bn_stats", Shape::vector(c), measure.stats.mean.shape())?;
+        check::measured("bn_stats", c, Some(&measure))?;
         let BnStats { mean, rstd } = measure.stats;
         let running = measure.running.map(|r| (r.mean.values_mut(), r.var.values_mut()));
         stats(z.values(), c, mean.values_mut(), rstd.values_mut(), running);
@@ -96,8 +96,7 @@ impl BatchNorm for Reference {
     }
 
     fn bn_apply(&self, z: &Tensor, stats: &BnStats<Buffer>, affine: &Affine<Buffer>, y: &mut Tensor) -> Result<()> {
-        check::equal("bn_apply", z.shape(), y.shape())?;
-        check::norm("bn_apply", z.shape().c(), stats, affine)?;
+        check::normed("bn_apply", z.shape(), &[y.shape()], stats, affine)?;
         apply(z.values(), &view(stats), affine.gamma.values(), affine.beta.values(), y.values_mut());
         Ok(())
     }
@@ -111,8 +110,7 @@ impl BatchNorm for Reference {
         sums: &mut Affine<Buffer>,
         _: &mut Buffer,
     ) -> Result<()> {
-        check::equal("bn_grad_sums", z.shape(), grad_y.shape())?;
-        check::norm("bn_grad_sums", z.shape().c(), stats, sums)?;
+        check::normed("bn_grad_sums", z.shape(), &[grad_y.shape()], stats, sums)?;
         let Affine { gamma, beta } = sums;
         let out = (gamma.values_mut(), beta.values_mut());
         grad_sums(grad_y.values(), scale, z.values(), &view(stats), out);
@@ -129,9 +127,7 @@ impl BatchNorm for Reference {
         sums: &Affine<Buffer>,
         grad_z: &mut Tensor,
     ) -> Result<()> {
-        check::equal("bn_grad_z", z.shape(), grad_y.shape())?;
-        check::equal("bn_grad_z", z.shape(), grad_z.shape())?;
-        check::norm("bn_grad_z", z.shape().c(), stats, affine)?;
+        check::normed("bn_grad_z", z.shape(), &[grad_y.shape(), grad_z.shape()], stats, affine)?;
         check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
         let sums = (sums.gamma.values(), sums.beta.values());
         let gamma = affine.gamma.values();

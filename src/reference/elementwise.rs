@@ -125,8 +125,7 @@ impl Elementwise for Reference {
     }
 
     fn squared_distance(&self, x: &Tensor, y: &Tensor, out: &mut Tensor, at: usize, _: &mut Buffer) -> Result<()> {
-        check::equal("squared_distance", x.shape(), y.shape())?;
-        check::part("squared_distance", at..at + 2, out.shape())?;
+        check::distance("squared_distance", x.shape(), y.shape(), out.shape(), at)?;
         let sums = squared_distance(x.values(), y.values());
         out.values_mut()[at..at + 2].copy_from_slice(&sums);
         Ok(())

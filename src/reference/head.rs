@@ -4,7 +4,6 @@ use super::{Reference, Tensor, linear, loss, pool};
 use crate::check;
 use crate::device::Head;
 use crate::error::Result;
-use crate::shape::Shape;
 
 impl Head for Reference {
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
@@ -21,14 +20,13 @@ impl Head for Reference {
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
-        check::linear("linear", x.shape(), w.shape(), y.shape())?;
-        check::equal("linear", Shape::vector(w.shape().c()), b.shape())?;
+        check::linear("linear", x.shape(), w.shape(), Some(b.shape()), y.shape())?;
         linear::linear(x.values(), w.values(), b.values(), y.values_mut());
         Ok(())
     }
 
     fn linear_grad_x(&self, grad_y: &Tensor, w: &Tensor, grad_x: &mut Tensor) -> Result<()> {
-        check::linear("linear_grad_x", grad_x.shape(), w.shape(), grad_y.shape())?;
+        check::linear("linear_grad_x", grad_x.shape(), w.shape(), None, grad_y.shape())?;
         linear::linear_grad_x(grad_y.values(), w.values(), w.shape().c(), grad_x.values_mut());
         Ok(())
     }
@@ -40,8 +38,7 @@ impl Head for Reference {
         grad_w_acc: &mut Tensor,
         grad_b_acc: &mut Tensor,
     ) -> Result<()> {
-        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), grad_y.shape())?;
-        check::equal("linear_grad_w", Shape::vector(grad_y.shape().c()), grad_b_acc.shape())?;
+        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), Some(grad_b_acc.shape()), grad_y.shape())?;
         linear::linear_grad_w(x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
         Ok(())
     }

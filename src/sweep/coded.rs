@@ -10,10 +10,10 @@
 use super::work::At;
 use super::{Sweep, Way, Work, errors};
 use crate::code::CodedPass;
-use crate::device::{Device, Sgd};
+use crate::device::{Device, Sgd, whole};
 use crate::error::Result;
-use crate::field::{Field, FieldScratch, Idle, Normalise};
-use crate::scheme::{Evaluation, Statistics, Step};
+use crate::field::{Field, FieldScratch, Idle};
+use crate::scheme::{SingleStage, Statistics};
 
 const CARRY: &str = "a mode that codes has a carry";
 const CODER: &str = "a mode that codes has a coder";
@@ -75,17 +75,17 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         let (carry, coder, code) = (carry.as_mut().expect(CARRY), coder.as_mut().expect(CODER), &mut codes[slot]);
         let mut step = stack.step(*d, n, Statistics::MeasureAndRun, spare)?;
         if spec.fuses() {
-            let Step { h, first: Evaluation { theta, stats, normalise }, .. } = step;
-            let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
-            return F::code_step(*d, h, theta, stats, running, coder, code, x, carry, &mut caches[0].first, scratch);
+            let SingleStage { h, theta, stats, running } = step.single();
+            let cache = caches[0].first_mut();
+            return F::code_step(*d, h, theta, stats, running, coder, code, x, carry, cache, scratch);
         }
         step.evaluate(*d, x, &mut caches[0], scratch)?;
         step.advance_acc(*d, 1.0, &caches[0], carry, scratch)?;
-        let thetas = [Some(step.first.theta), step.second.as_ref().map(|stage| stage.theta)];
         if coder.pass == CodedPass::Plain {
             step.advance_acc(*d, 1.0, &caches[0], x, scratch)?;
         }
-        F::code_carry(*d, step.weight(), &thetas, coder, code, x, carry, scratch)
+        let (h, thetas) = step.known();
+        whole::code_carry::<D, F>(*d, h, &thetas, coder, code, x, carry, scratch)
     }
 
     /// The way back through step n. In a sweep that probes, the reverse step is taken too, and its local error measured.
@@ -97,10 +97,10 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         let Self { d, spec, stack, work } = self;
         if !work.probes && spec.fuses() && recompute == Statistics::Saved {
             let Work { x, grad, caches, spare, grads, scratch, coder, codes, verdict, .. } = &mut **work;
-            let Step { h, first, .. } = stack.step(*d, n, Statistics::Saved, spare)?;
+            let SingleStage { h, theta, stats, .. } = stack.step(*d, n, Statistics::Saved, spare)?.single();
             let (coder, code, at) = (coder.as_ref().expect(CODER), &codes[slot], n % grads.slots.len());
-            let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[at]);
-            F::decode_vjp(*d, h, first.theta, first.stats, coder, code, x, cache, grad, grad_theta, scratch)?;
+            let (cache, grad_theta) = (caches[0].first_mut(), &mut grads.slots[at]);
+            F::decode_vjp(*d, h, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)?;
             return grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd });
         }
         let Work { x, x_rec, caches, spare, scratch, coder, codes, errors, probes, .. } = &mut **work;

@@ -7,7 +7,7 @@ use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
-use crate::scheme::{Statistics, Step};
+use crate::scheme::{SingleStage, Statistics};
 
 impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// One step of the sweep, with `passes` fixed-point passes.
@@ -33,11 +33,11 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         let Work { x, x_rec, grad, caches, spare, grads, scratch, errors, verdict, .. } = &mut **work;
         let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
         let errors = errors.as_mut().expect(errors::MEASURED);
-        let Step { h, first, .. } = stack.step(*d, n, Statistics::Saved, spare)?;
+        let SingleStage { h, theta, stats, .. } = stack.step(*d, n, Statistics::Saved, spare)?.single();
         let slot = n % grads.slots.len();
-        let (cache, grad_theta) = (&mut caches[0].first, &mut grads.slots[slot]);
+        let (cache, grad_theta) = (caches[0].first_mut(), &mut grads.slots[slot]);
         let local = (&mut *errors, errors::row(n));
-        F::inverse_vjp(*d, h, carry, first.theta, first.stats, x, x_rec, local, cache, grad, grad_theta, scratch)?;
+        F::inverse_vjp(*d, h, carry, theta, stats, x, x_rec, local, cache, grad, grad_theta, scratch)?;
         d.judge(errors, errors::row(n), verdict)?;
         grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd })
     }

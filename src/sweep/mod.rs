@@ -208,10 +208,10 @@ impl SweepSpec {
         self.masks == Masks::Saved && self.gradient.reconstructs()
     }
 
-    /// Whether a block of the forward pass and of the sweep may be one operation of the field: an Euler step between whose two
-    /// halves nothing has to come.
+    /// Whether a block of the forward pass and of the sweep may be one operation of the field: a step of one stage between whose
+    /// two halves nothing has to come.
     fn fuses(&self) -> bool {
-        self.scheme == Scheme::Euler && !self.keeps_masks()
+        self.scheme.stages() == 1 && !self.keeps_masks()
     }
 
     /// Whether the forward pass's statistics are kept, one set a step. The exact modes need them for their VJPs.
@@ -222,7 +222,7 @@ impl SweepSpec {
     /// Steps between two stored states of `checkpoint`: the given number, or the square root of the number of steps.
     pub fn segment_steps(&self, depth: usize) -> usize {
         let steps = self.scheme.steps(depth);
-        // in this order, as a single Heun block has no step: 1 then, and validation refuses it in words
+        // in this order, as too few blocks for a step make none: 1 then, and validation refuses them in words
         self.checkpoint_every.unwrap_or_else(|| (steps as f64).sqrt().round() as usize).min(steps).max(1)
     }
 
@@ -266,9 +266,7 @@ impl SweepSpec {
         if depth == 0 {
             return refuse("`depth` 0 leaves no residual block: give 1 or more".into());
         }
-        if self.scheme == Scheme::Heun && depth < 2 {
-            return refuse("`scheme` heun pairs neighbouring blocks and needs `depth` 2 or more".into());
-        }
+        self.scheme.check(depth)?;
         if self.anchors == Some(0) {
             return refuse("`anchors` 0 would store no state ever: give 1 or more blocks, or leave it out".into());
         }

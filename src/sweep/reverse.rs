@@ -4,8 +4,8 @@
 use super::{Sweep, SweepSpec, Work, errors};
 use crate::device::Device;
 use crate::error::Result;
-use crate::field::{Field, FieldScratch, Normalise};
-use crate::scheme::{Evaluation, Statistics, Step};
+use crate::field::{Field, FieldScratch};
+use crate::scheme::{SingleStage, Statistics};
 
 /// The stored state that is x_n, if there is one. x_0 is not stored: the stem knows it, and nothing is reconstructed from it.
 fn anchor_of(spec: &SweepSpec, n: usize) -> Option<usize> {
@@ -26,10 +26,8 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         }
         let Self { d, stack, work, .. } = self;
         let Work { x, caches, spare, scratch, .. } = &mut **work;
-        let Step { h, first: Evaluation { theta, stats, normalise }, .. } =
-            stack.step(*d, n, Statistics::MeasureAndRun, spare)?;
-        let Normalise::Batch(running) = normalise else { unreachable!("the forward pass measures") };
-        F::euler_step(*d, h, theta, stats, running, x, &mut caches[0].first, scratch)
+        let SingleStage { h, theta, stats, running } = stack.step(*d, n, Statistics::MeasureAndRun, spare)?.single();
+        F::euler_step(*d, h, theta, stats, running, x, caches[0].first_mut(), scratch)
     }
 
     /// Replaces `work.x`, the reconstruction of x_{n+1}, by the true state where one is stored, and measures how far apart they
@@ -43,7 +41,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         d.copy(&states[anchor], x)
     }
 
-    /// `x_rec = x~_n` by the reverse step from `x`: the forward step with -h and its stages mirrored.
+    /// `x_rec = x~_n` by the reverse step from `x`: the forward step with -h and its stages' residual functions in reverse order.
     pub(super) fn reverse_step(&mut self, n: usize) -> Result<()> {
         let Self { d, spec, stack, work } = self;
         let Work { x, x_rec, caches, spare, scratch, errors, .. } = &mut **work;

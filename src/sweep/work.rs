@@ -5,7 +5,7 @@ use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Basic, Field, Maps, Tensors};
 use crate::memory::{Arena, Category};
-use crate::scheme::{HeunCotangents, Scheme, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
+use crate::scheme::{Cotangents, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
 use crate::sweep::errors::SUMS;
 use crate::sweep::{Gradient, LocalError, Sweep, SweepSpec, Update, Way};
@@ -38,8 +38,8 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
     pub(crate) verdict: Tensor<D::Buffer>,
     /// The cotangent g = dL/dx_n.
     pub grad: Tensor<D::Buffer>,
-    /// Heun's inner cotangents.
-    pub(super) cotangents: Option<HeunCotangents<D>>,
+    /// The cotangents inside a step.
+    pub(super) cotangents: Cotangents<D>,
     /// What evaluations leave for pullbacks: as many as the mode stores, at least one.
     pub(super) caches: Vec<StepCache<D, F>>,
     /// Stored states: backprop's inputs of every step, checkpoint's inputs of every segment, or anchors.
@@ -72,10 +72,6 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         let mut tensor = |category| arena.tensor(category, map);
         let (x, grad) = (tensor(state)?, tensor(state)?);
         let x_rec = reconstructs.then(|| tensor(state)).transpose()?;
-        let cotangents = match spec.scheme {
-            Scheme::Euler => None,
-            Scheme::Heun => Some(HeunCotangents { a_y: tensor(state)?, a_1: tensor(state)? }),
-        };
         let states = (0..stored).map(|_| tensor(Category::Saved)).collect::<Result<_>>()?;
         let segment = (0..segment).map(|_| tensor(Category::Saved)).collect::<Result<_>>()?;
         let anchors = if reconstructs { stored } else { 0 };
@@ -100,7 +96,7 @@ impl<D: Device, F: Field<D>> Work<D, F> {
             measured: vec![None; spec.scheme.steps(depth)],
             verdict: arena.tensor(Category::Scratch, Shape::vector(2))?,
             grad,
-            cotangents,
+            cotangents: Cotangents::new(arena, spec.scheme, map)?,
             states,
             segment,
             caches: (0..spec.stored_caches(depth))
@@ -170,10 +166,10 @@ impl<D: Device, F: Field<D>> Work<D, F> {
     pub fn set_batch(&mut self, n: usize) -> Result<()> {
         let single = [&mut self.x, &mut self.grad].into_iter();
         let optional = self.x_rec.iter_mut().chain(self.codes.iter_mut().map(|code| &mut code.packed));
-        let heun = self.cotangents.iter_mut().flat_map(|c| [&mut c.a_y, &mut c.a_1]);
+        let inner = self.cotangents.maps_mut();
         let stored = self.states.iter_mut().chain(&mut self.segment).chain(self.scratch.maps_mut());
         let caches = self.caches.iter_mut().flat_map(StepCache::maps_mut);
-        single.chain(optional).chain(heun).chain(stored).chain(caches).try_for_each(|map| map.set_batch(n))
+        single.chain(optional).chain(inner).chain(stored).chain(caches).try_for_each(|map| map.set_batch(n))
     }
 }
 
@@ -197,9 +193,9 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             At::State(i) => &states[i],
             At::Segment(i) => &segment[i],
         };
-        let stages = stack.scheme.stages();
+        let slots = StepGrads { first: stack.scheme.first(n), slots: &mut grads.slots };
         let step = stack.step(*d, n, statistics, spare)?;
-        step.pull(*d, x, &caches[cache], grad, grads.of_step(n, stages), cotangents.as_mut(), scratch)?;
+        step.pull(*d, x, &caches[cache], grad, slots, cotangents, scratch)?;
         grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd })
     }
 }
@@ -230,8 +226,8 @@ pub struct Grads<D: Device, F: Field<D> = Basic> {
 impl<D: Device, F: Field<D>> Grads<D, F> {
     fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, stack: StackSpec) -> Result<Self> {
         let slots = match spec.update {
-            Update::InSweep => spec.scheme.stages(),
-            Update::After if stack.tied => spec.scheme.stages(),
+            Update::InSweep => spec.scheme.span(),
+            Update::After if stack.tied => spec.scheme.span(),
             Update::After => stack.depth,
         };
         let mut new = || F::theta(arena, Category::Gradients, stack.map);
@@ -256,22 +252,12 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
         self.sum.iter_mut().flat_map(|sum| sum.named_mut()).try_for_each(|(_, sum)| d.fill(0.0, sum))
     }
 
-    /// The slots of step n.
-    fn of_step(&mut self, n: usize, stages: usize) -> StepGrads<'_, D, F> {
-        let len = self.slots.len();
-        if stages == 1 {
-            return StepGrads { first: &mut self.slots[n % len], second: None };
-        }
-        let [first, second] =
-            self.slots.get_disjoint_mut([n % len, (n + 1) % len]).expect("neighbours have different slots");
-        StepGrads { first, second: Some(second) }
-    }
-
     /// Zeroes the slots that step n is the first to add to.
     pub(super) fn begin(&mut self, d: &D, stack: &Stack<D, F>, n: usize) -> Result<()> {
         let len = self.slots.len();
+        let (first, next) = (stack.scheme.first(n), stack.scheme.first(n + 1));
         let last = n + 1 == stack.steps();
-        let layers = if last { n..n + stack.scheme.stages() } else { n..n + 1 };
+        let layers = if last { first..first + stack.scheme.span() } else { first..next };
         for layer in layers {
             for (_, grad) in self.slots[layer % len].named_mut() {
                 d.fill(0.0, grad)?;
@@ -283,8 +269,9 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
     /// Takes in the gradients that step n completed: updates their blocks, if updates are in the sweep, none of whose later
     /// steps uses them. One theta for all blocks is used to the end, so that its update comes after the sweep's last step.
     pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D, F>, n: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
-        let stages = stack.scheme.stages();
-        let complete = if n == 0 { 0..stages } else { n + stages - 1..n + stages };
+        // up to the last block that the step before this one uses too
+        let used = |n: usize| stack.scheme.first(n) + stack.scheme.span();
+        let complete = if n == 0 { 0..used(0) } else { used(n - 1)..used(n) };
         if let Some(sum) = &mut self.sum {
             // the sweep goes down, so that the order of the sum is that of the sweep
             for layer in complete.rev() {

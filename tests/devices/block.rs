@@ -2,8 +2,8 @@
 
 use rewind::code::{Bits, Code, CodedPass, Coder};
 use rewind::device::Sgd;
-use rewind::device::fused;
 use rewind::device::prelude::*;
+use rewind::device::{Basic, fused, whole};
 use rewind::memory::take;
 use rewind::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
 use rewind::reference::Reference;
@@ -118,7 +118,7 @@ pub fn euler_step<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
     for moved in [Some(&mut running), None] {
         match body {
             Body::Own => d.euler_step(0.125, theta, stats, moved, x, cache, scratch),
-            Body::Definition => fused::euler_step(d, 0.125, theta, stats, moved, x, cache, scratch),
+            Body::Definition => whole::euler_step::<_, Basic>(d, 0.125, theta, stats, moved, x, cache, scratch),
         }
         .expect("euler_step");
     }
@@ -137,7 +137,7 @@ fn sgd_block<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
     let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
     match body {
         Body::Own => d.sgd_block(step, &grad, &mut velocity, &mut theta),
-        Body::Definition => fused::sgd_block(d, step, &grad, &mut velocity, &mut theta),
+        Body::Definition => whole::sgd_block(d, step, &grad, &mut velocity, &mut theta),
     }
     .expect("sgd_block");
     let all = velocity.named().into_iter().chain(theta.named());
@@ -152,9 +152,9 @@ pub fn inverse_vjp<D: Device>(d: &D, map: Shape, carry: Carry, body: Body) -> Ou
     let at = (&mut errors, 2);
     match body {
         Body::Own => d.inverse_vjp(0.125, carry, theta, stats, x, x_rec, at, cache, grad, grad_theta, scratch),
-        Body::Definition => {
-            fused::inverse_vjp(d, 0.125, carry, theta, stats, x, x_rec, at, cache, grad, grad_theta, scratch)
-        }
+        Body::Definition => whole::inverse_vjp::<_, Basic>(
+            d, 0.125, carry, theta, stats, x, x_rec, at, cache, grad, grad_theta, scratch,
+        ),
     }
     .expect("inverse_vjp");
     let mut outputs = b.outputs(&bed);
@@ -186,9 +186,9 @@ fn coded<D: Device>(d: &D, map: Shape, step: CodedStep, body: Body) -> [Outputs;
     d.code_start(x, &mut coder.grid, &mut scratch.workspace).expect("code_start");
     match body {
         Body::Own => d.code_step(0.125, theta, stats, None, &mut coder, &mut code, x, &mut carry, cache, scratch),
-        Body::Definition => {
-            fused::code_step(d, 0.125, theta, stats, None, &mut coder, &mut code, x, &mut carry, cache, scratch)
-        }
+        Body::Definition => whole::code_step::<_, Basic>(
+            d, 0.125, theta, stats, None, &mut coder, &mut code, x, &mut carry, cache, scratch,
+        ),
     }
     .expect("code_step");
     let (moved, left) = (bed.read(x), bed.read(&carry));
@@ -201,7 +201,7 @@ fn coded<D: Device>(d: &D, map: Shape, step: CodedStep, body: Body) -> [Outputs;
     match body {
         Body::Own => d.decode_vjp(0.125, theta, stats, &coder, &code, x, cache, grad, grad_theta, scratch),
         Body::Definition => {
-            fused::decode_vjp(d, 0.125, theta, stats, &coder, &code, x, cache, grad, grad_theta, scratch)
+            whole::decode_vjp::<_, Basic>(d, 0.125, theta, stats, &coder, &code, x, cache, grad, grad_theta, scratch)
         }
     }
     .expect("decode_vjp");

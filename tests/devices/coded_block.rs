@@ -4,8 +4,8 @@
 use rewind::code::{Bits, COMPANDING, Code, CodedPass, Coder, THRESHOLD_2};
 use rewind::cpu::Cpu;
 use rewind::cuda::{Cuda, CudaBuffer};
-use rewind::device::fused;
 use rewind::device::prelude::*;
+use rewind::device::{Basic, whole};
 use rewind::memory::take;
 use rewind::operands::{BasicCache, BasicStats, BasicTheta, Scratch};
 use rewind::shape::Shape;
@@ -148,14 +148,16 @@ fn stepped(cuda: &Cuda, map: Shape, bits: Bits, body: Body) -> Outcome {
     let Block { x, carry, grad, theta, grad_theta, stats, cache, scratch, coder, code } = &mut block;
     match body {
         Body::Own => cuda.code_step(0.125, theta, stats, None, coder, code, x, carry, cache, scratch),
-        Body::Definition => fused::code_step(cuda, 0.125, theta, stats, None, coder, code, x, carry, cache, scratch),
+        Body::Definition => {
+            whole::code_step::<_, Basic>(cuda, 0.125, theta, stats, None, coder, code, x, carry, cache, scratch)
+        }
     }
     .expect("code_step");
     let (after, left, packed) = (bed.read(x), bed.read(carry), words(cuda, &code.packed));
     match body {
         Body::Own => cuda.decode_vjp(0.125, theta, stats, coder, code, x, cache, grad, grad_theta, scratch),
         Body::Definition => {
-            fused::decode_vjp(cuda, 0.125, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)
+            whole::decode_vjp::<_, Basic>(cuda, 0.125, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)
         }
     }
     .expect("decode_vjp");

@@ -1,7 +1,7 @@
 //! Operands that do not fit together are refused by name, on every device, before anything is written.
 
 use rewind::data::Part;
-use rewind::device::{Device, PassPosition, Sgd};
+use rewind::device::{Device, PassPosition, ResidualBlock, Sgd};
 use rewind::error::{Error, Result};
 use rewind::operands::Measure;
 use rewind::reference::Reference;
@@ -66,4 +66,18 @@ fn misfits<D: Device>(d: &D) {
 fn operands_that_do_not_fit_are_refused() {
     misfits(&Reference);
     cpus().iter().for_each(misfits);
+}
+
+#[test]
+fn statistics_of_another_width_are_refused_by_a_fused_convolution() {
+    for cpu in cpus() {
+        let bed = &mut Bed::new(cpu);
+        let map = Shape::map(2, 5, 6, 3);
+        let (z1, mut z2, w) = (bed.empty(map), bed.empty(map), bed.empty(Shape::weight(3, 3, 3)));
+        let (stats, affine) = (&bed.stats(3, &[0.0; 3], &[1.0; 3]), &bed.affine(3, &[1.0; 3], &[0.0; 3]));
+        let (mut narrow, mut scratch) = (bed.stats(2, &[0.0; 2], &[1.0; 2]), bed.scratch(map));
+        let measure = Some(Measure { stats: &mut narrow, running: None });
+        let op = cpu.norm_relu_conv_stats(&z1, stats, affine, &w, &mut z2, measure, &mut scratch);
+        refused("norm_relu_conv_stats", op);
+    }
 }

@@ -12,7 +12,7 @@ use rewind::code::{Bits, CodedPass};
 use rewind::data::{Dataset, IMAGE_LEN, Split};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
-use rewind::net::{Body, Net, NetSpec, Stem};
+use rewind::net::{Body, Net, NetSpec, Stages, Stem};
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
 use rewind::tensor::{Real, Tensor};
@@ -72,16 +72,28 @@ pub fn rounded<D: Device>(values: &[f64]) -> Vec<D::Real> {
     values.iter().map(|v| D::Real::from_f64(*v)).collect()
 }
 
-/// A small net on 32 x 32 x 3 images with 10 classes, its gradients kept.
+/// The next depth from this one on that steps of the scheme take.
+pub fn fitting(scheme: Scheme, depth: usize) -> usize {
+    (depth..).find(|depth| scheme.takes(*depth)).expect("a scheme takes some depths")
+}
+
+/// A small net on 32 x 32 x 3 images with 10 classes, its gradients kept. It has the next depth that the scheme takes.
 pub fn small(sweep: SweepSpec, depth: usize, channels: usize, batch: usize) -> NetSpec {
-    let sweep = SweepSpec { update: Update::After, ..sweep };
+    let (sweep, depth) = (SweepSpec { update: Update::After, ..sweep }, fitting(sweep.scheme, depth));
     let (stem, image, step_size, body) = (Stem::Strided5x5, 32, StepSize::OverDepth, Body::default());
     NetSpec { depth, channels, batch, stem, image, image_channels: 3, classes: 10, step_size, sweep, body }
 }
 
-/// A small net with this body on images of 11 x 11: maps of odd extents. `depth` is that of a net of one stack.
+/// A small net with this body on images of 11 x 11: maps of odd extents. `depth` is that of a net of one stack. Every stack has the next
+/// depth that the scheme takes.
 pub fn staged(body: Body, sweep: SweepSpec, depth: usize, batch: usize) -> NetSpec {
     let stem = Stem::Same3x3;
+    let stages = body.stages.map(|stages| {
+        let (blocks, widths): (Vec<_>, Vec<_>) = stages.each().unzip();
+        let blocks: Vec<_> = blocks.into_iter().map(|blocks| fitting(sweep.scheme, blocks)).collect();
+        Stages::new(&blocks, &widths).expect("as many as before")
+    });
+    let body = Body { stages, ..body };
     NetSpec { body, stem, image: 11, ..small(sweep, depth, 8, batch) }
 }
 
@@ -152,8 +164,8 @@ pub fn block_error(a: &[(String, Vec<f64>)], b: &[(String, Vec<f64>)]) -> f64 {
     (distance / norm).sqrt()
 }
 
-/// Both schemes.
-pub const SCHEMES: [Scheme; 2] = [Scheme::Euler, Scheme::Heun];
+/// All schemes.
+pub const SCHEMES: [Scheme; 3] = Scheme::NAMED;
 /// All gradient modes.
 pub const GRADIENTS: [Gradient; 6] =
     [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint, Gradient::Corrected, Gradient::Coded, Gradient::Auto];

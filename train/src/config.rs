@@ -189,7 +189,7 @@ mod tests {
     fn a_bad_config_file_is_refused_with_file_and_line() {
         for (text, expected) in [
             ("depth = 8\n\ndepht = 9\n", "x.toml, line 3: unknown field `depht`"),
-            ("scheme = \"rk4\"\n", "x.toml, line 1: unknown variant `rk4`, expected `euler` or `heun`"),
+            ("scheme = \"rk5\"\n", "x.toml, line 1: unknown variant `rk5`, expected one of `euler`, `heun`, `rk4`"),
             ("# fine\ndepth = \"eight\"", "x.toml, line 2: invalid type"),
             ("depth = -1", "x.toml, line 1: "),
             ("depth 8", "x.toml, line 1: "),

@@ -32,6 +32,8 @@ fn threads_do_not_change_a_bit() {
         ("heun", "coded", 6),
         ("euler", "corrected", 20),
         ("heun", "adjoint", 6),
+        ("rk4", "auto", 6),
+        ("rk4", "corrected", 6),
         ("euler", "backprop", 6),
     ] {
         let run = format!(

@@ -65,6 +65,7 @@ fn what_makes_no_sense_is_refused_in_a_sentence() {
         ("--net staged --blocks 4,x,4", 2, "such as 4,4,4"),
         ("--net staged --blocks 4,0,4", 2, "--blocks 4,0,4 leaves a stage without a residual block"),
         ("--net staged --blocks 4,1,4 --scheme heun", 2, "--blocks 4,1,4 must be 2 or more each"),
+        ("--net staged --blocks 5,4,3 --scheme rk4", 2, "--blocks 5,4,3 must be 3, 5, 7 and so on each"),
         ("--net staged --widths 4,0,4", 2, "--widths 4,0,4 leaves nothing to compute"),
         ("--net staged --block bottleneck --widths 4,6,8", 2, "--widths 4,6,8 must be multiples of 4"),
         ("--block bottleneck --channels 6", 2, "--channels 6 must be multiples of 4"),

@@ -25,7 +25,7 @@ use std::marker::PhantomData;
 
 pub use self::link::{Layout, Link};
 use self::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
-use super::{Evaluated, Field, FieldScratch, Idle, Maps, Normalise};
+use super::{Evaluated, Field, FieldScratch, Idle, Maps, Normalise, Residual};
 use crate::device::Device;
 use crate::error::Result;
 use crate::init::{BlockPlace, Draw, Init};
@@ -103,61 +103,12 @@ impl<D: Device> FieldScratch<D> for FieldChainScratch<D> {
     }
 }
 
-impl<D: Device, L: Links> Field<D> for Chain<L> {
+impl<D: Device, L: Links> Residual<D> for Chain<L> {
     type Theta = ChainTheta<D>;
     type Stats = ChainStats<D>;
     type Running = ChainRunning<D>;
     type Cache = ChainCache<D>;
     type Scratch = FieldChainScratch<D>;
-
-    fn first_links(channels: usize, stride: usize) -> Vec<Link> {
-        L::first_links(channels, stride)
-    }
-
-    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainTheta<D>> {
-        ChainTheta::new(arena, category, Self::layout(map)?)
-    }
-
-    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<ChainStats<D>> {
-        ChainStats::new(arena, category, &Self::layout(map)?, masks)
-    }
-
-    fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<ChainRunning<D>> {
-        ChainRunning::new(arena, &Self::layout(map)?)
-    }
-
-    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainCache<D>> {
-        ChainCache::new(arena, category, &Self::layout(map)?)
-    }
-
-    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<FieldChainScratch<D>> {
-        let layout = Self::layout(map)?;
-        let workspace = workspace.max(passes::workspace(arena.device(), &layout));
-        let has_one_conv = layout.layers.len() == 1;
-        let ends_in_norm = layout.between[layout.layers.len()].norm;
-        Ok(FieldChainScratch {
-            chain: ChainScratch::new(arena, &layout)?,
-            grad_x: has_one_conv.then(|| arena.tensor(Category::Scratch, map)).transpose()?,
-            sums: (!ends_in_norm).then(|| Affine::new(arena, Category::Scratch, map.c())).transpose()?,
-            workspace: arena.tensor(Category::Scratch, Shape::vector(workspace))?.buffer,
-        })
-    }
-
-    fn initialise(
-        d: &D,
-        init: Init,
-        seed: u64,
-        at: BlockPlace,
-        theta: &mut ChainTheta<D>,
-        running: &mut ChainRunning<D>,
-    ) -> Result<()> {
-        let drawn = at.drawn_by(init);
-        passes::initialise(d, seed, |conv| Draw::Block(drawn, conv), init.last_gamma(), theta, running)
-    }
-
-    fn running_stats(d: &D, running: &ChainRunning<D>, stats: &mut ChainStats<D>) -> Result<()> {
-        passes::running_stats(d, running, stats)
-    }
 
     fn eval(
         d: &D,
@@ -221,5 +172,56 @@ impl<D: Device, L: Links> Field<D> for Chain<L> {
         passes::vjp_input(d, x, theta, stats, grad_theta_acc, chain, grad_x.as_mut(), workspace)?;
         let grad_x = grad_x.as_ref().or(chain.grad_z.last()).expect("a chain has a convolution");
         d.axpby(1.0, grad_x, 1.0, grad_x_acc)
+    }
+}
+
+impl<D: Device, L: Links> Field<D> for Chain<L> {
+    fn first_links(channels: usize, stride: usize) -> Vec<Link> {
+        L::first_links(channels, stride)
+    }
+
+    fn theta(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainTheta<D>> {
+        ChainTheta::new(arena, category, Self::layout(map)?)
+    }
+
+    fn stats(arena: &mut Arena<'_, D>, category: Category, map: Shape, masks: bool) -> Result<ChainStats<D>> {
+        ChainStats::new(arena, category, &Self::layout(map)?, masks)
+    }
+
+    fn running(arena: &mut Arena<'_, D>, map: Shape) -> Result<ChainRunning<D>> {
+        ChainRunning::new(arena, &Self::layout(map)?)
+    }
+
+    fn cache(arena: &mut Arena<'_, D>, category: Category, map: Shape) -> Result<ChainCache<D>> {
+        ChainCache::new(arena, category, &Self::layout(map)?)
+    }
+
+    fn scratch(arena: &mut Arena<'_, D>, map: Shape, workspace: usize) -> Result<FieldChainScratch<D>> {
+        let layout = Self::layout(map)?;
+        let workspace = workspace.max(passes::workspace(arena.device(), &layout));
+        let has_one_conv = layout.layers.len() == 1;
+        let ends_in_norm = layout.between[layout.layers.len()].norm;
+        Ok(FieldChainScratch {
+            chain: ChainScratch::new(arena, &layout)?,
+            grad_x: has_one_conv.then(|| arena.tensor(Category::Scratch, map)).transpose()?,
+            sums: (!ends_in_norm).then(|| Affine::new(arena, Category::Scratch, map.c())).transpose()?,
+            workspace: arena.tensor(Category::Scratch, Shape::vector(workspace))?.buffer,
+        })
+    }
+
+    fn initialise(
+        d: &D,
+        init: Init,
+        seed: u64,
+        at: BlockPlace,
+        theta: &mut ChainTheta<D>,
+        running: &mut ChainRunning<D>,
+    ) -> Result<()> {
+        let drawn = at.drawn_by(init);
+        passes::initialise(d, seed, |conv| Draw::Block(drawn, conv), init.last_gamma(), theta, running)
+    }
+
+    fn running_stats(d: &D, running: &ChainRunning<D>, stats: &mut ChainStats<D>) -> Result<()> {
+        passes::running_stats(d, running, stats)
     }
 }

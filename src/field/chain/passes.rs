@@ -6,9 +6,9 @@
 
 use super::link::{Between, Layout};
 use super::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
-use crate::device::{Activation, Device};
+use crate::device::{Activation, Device, apply_mask};
 use crate::error::Result;
-use crate::field::{Normalise, apply_mask};
+use crate::field::Normalise;
 use crate::init::{self, Draw};
 use crate::operands::{Affine, BnStats, Measure};
 use crate::shape::Conv;

@@ -3,7 +3,6 @@
 use rewind::error::{Error, Result};
 use rewind::field::bottleneck::EXPANSION;
 use rewind::net::{Body, Stages};
-use rewind::scheme::Scheme;
 
 use crate::settings::{RunConfig, flagged};
 use crate::values::{Block, NetKind, listed};
@@ -30,9 +29,11 @@ impl RunConfig {
                     "{depth_flag} {of_depth} leaves a stage without a residual block: give 1 or more"
                 ));
             }
-            if self.sweep.scheme == Scheme::Heun && depths.contains(&1) {
+            let scheme = self.sweep.scheme;
+            if !depths.iter().all(|depth| scheme.takes(*depth)) {
+                let (span, taken) = (scheme.span(), scheme.depths());
                 return refuse(format!(
-                    "--scheme heun pairs neighbouring blocks: {depth_flag} {of_depth} must be 2 or more each"
+                    "--scheme {scheme} uses {span} neighbouring blocks per step: {depth_flag} {of_depth} must be {taken} each"
                 ));
             }
         }

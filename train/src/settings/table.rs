@@ -44,7 +44,7 @@ settings! {
         /// One set of weights for all residual blocks of a stage.
         #[arg(num_args = 0, default_missing_value = "true")]
         tied: bool as bool = false, Fixed;
-        /// How blocks step: euler (ResNet) or heun (HeunNet).
+        /// How blocks step: euler (ResNet), heun (HeunNet) or rk4.
         scheme in sweep("SCHEME"): Scheme, Fixed;
         /// Step size: 1/N, or 1 (a plain ResNet, close to no ODE).
         step_size("H"): StepSize as StepSize = StepSize::OverDepth, Fixed;

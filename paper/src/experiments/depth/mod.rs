@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     #[arg(help_heading = "Network")]
     depths: Vec<usize>,
-    /// Schemes, any of euler and heun.
+    /// Schemes, any of euler, heun and rk4.
     #[arg(
         long,
         value_name = "SCHEME",

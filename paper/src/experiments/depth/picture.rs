@@ -85,11 +85,11 @@ fn by_scheme<'a>(svg: &'a mut String, done: &Done<'_>, metric: Metric) -> Drawn<
         let scheme = of_scheme[0].scheme;
         let epoch =
             if metric == Metric::Last { "last epoch; rings: best, chosen on test data" } else { metric.description() };
-        let caption = format!("{}: {epoch}", net_name(scheme));
+        let caption = format!("{}: {epoch}", scheme.tableau().net);
         let y = (Axis::Error, "test error, %", error_range.clone());
         panel(&areas[column], &caption, y, &errors[column], Some(SeriesLabelPosition::UpperRight))?;
         if !gaps[column].is_empty() {
-            let caption = format!("{}: difference from backprop, same seed", net_name(scheme));
+            let caption = format!("{}: difference from backprop, same seed", scheme.tableau().net);
             let y = (Axis::Gap, "test error minus backprop's, points", gap_range.clone());
             panel(&areas[columns + column], &caption, y, &gaps[column], None)?;
         }
@@ -127,7 +127,7 @@ fn by_statistics<'a>(
     };
     let gaps: Vec<Curve> = compared.iter().map(gap).collect();
     let y = (Axis::Error, "test error, %", Axis::Error.range(errors.iter(), legend_room(errors.len())));
-    let caption = format!("{}: {}", net_name(scheme), metric.description());
+    let caption = format!("{}: {}", scheme.tableau().net, metric.description());
     panel(&areas[0], &caption, y, &errors, Some(SeriesLabelPosition::UpperRight))?;
     let y = (Axis::Gap, "test error: saved minus batch, points", Axis::Gap.range(gaps.iter(), legend_room(gaps.len())));
     panel(&areas[1], "What saved ones cost, same seed", y, &gaps, Some(SeriesLabelPosition::UpperRight))?;
@@ -147,13 +147,6 @@ fn canvas<'a>(
     root.fill(&WHITE)?;
     let root = root.titled(title, ("sans-serif", 24))?;
     root.titled(subtitle, ("sans-serif", 15))
-}
-
-const fn net_name(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Euler => "ResNet (Euler)",
-        Scheme::Heun => "HeunNet (Heun)",
-    }
 }
 
 /// What all runs have in common.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use rewind::scheme::Scheme;
 use rewind_train::config::RunConfig;
 use rewind_train::progress::EpochRow;
 use serde::Serialize;
@@ -22,7 +23,7 @@ pub fn series(done: &Done<'_>) -> Vec<Series> {
         }
     }
     // those of a scheme together, whatever the order of training
-    all.sort_by_key(|series| (series.scheme as usize, series.aside));
+    all.sort_by_key(|series| (Scheme::NAMED.iter().position(|scheme| *scheme == series.scheme), series.aside));
     all
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = positive)]
     #[arg(help_heading = "Network")]
     depths: Vec<usize>,
-    /// Schemes, any of euler and heun [default: both; quick: euler].
+    /// Schemes, any of euler, heun and rk4 [default: euler and heun; quick: euler].
     #[arg(long, value_name = "SCHEME", value_delimiter = ',', hide_possible_values = true)]
     #[arg(help_heading = "Network")]
     schemes: Vec<Scheme>,

@@ -58,7 +58,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     #[arg(help_heading = "Measurement")]
     step_seconds: Option<f64>,
-    /// Schemes, any of euler and heun.
+    /// Schemes, any of euler, heun and rk4.
     #[arg(
         long,
         value_name = "SCHEME",

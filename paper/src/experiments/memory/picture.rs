@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use plotters::prelude::*;
 use rewind::memory::human;
-use rewind::scheme::Scheme;
 use rewind_train::chart::{self, Curve, Drawn, Panel, powers_around, powers_in};
 
 use super::rows::{Row, schemes};
@@ -67,7 +66,7 @@ fn panels<'a>(svg: &'a mut String, rows: &[Row]) -> Drawn<'a> {
     let x = || x_of(&depths);
     let y = || bytes.clone().log_scale().with_key_points(powers_in(&bytes, BYTES_STEP));
     for (column, scheme) in schemes.iter().enumerate() {
-        let name = net_name(*scheme);
+        let name = scheme.tableau().net;
         // the last depth's label is wider than the panel's own margin
         let area = |row: usize| areas[row * columns + column].margin(0, 0, 0, 12);
         let panel = |caption, y_desc, y_label, legend| Panel {
@@ -105,13 +104,6 @@ fn panels<'a>(svg: &'a mut String, rows: &[Row]) -> Drawn<'a> {
         chart::legend(&lower, of_scheme, NAMES)?;
     }
     root.present()
-}
-
-const fn net_name(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Euler => "ResNet (Euler)",
-        Scheme::Heun => "HeunNet (Heun)",
-    }
 }
 
 /// What all nets have in common.

@@ -8,6 +8,7 @@ mod tables;
 use std::sync::atomic::AtomicBool;
 
 use rewind::error::Result;
+use rewind::memory::Bytes;
 use rewind::scheme::Scheme;
 use rewind_train::config::RunConfig;
 use rewind_train::log::Log;
