@@ -88,6 +88,10 @@ backprop in f32 from backprop in f64 is rounding alone. Codes leave the forward 
 exact one, by the same sweep with every state stored. Nets are trained with backprop, by the paper's recipe, and \
 kept in runs/ of the experiment's folder.
 
+--quick has 112 cells of one seed and takes about 10 minutes of processor time, some 5 minutes on two idle cores: all \
+modes to N = 256 by saved statistics, and less deep what else --compare-to, --train-to and --f64-to tell of. The full \
+form is for a GPU, or for days.
+
 With --checkpoint the seeds are those of batches, and results go to the folder gradient-error-checkpoint.";
 
 /// A measure of a gradient's distance.
