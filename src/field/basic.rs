@@ -1,7 +1,7 @@
 //! The paper's residual function as a field: its memory, its start, and whole blocks by the device's own operations.
 
-use super::chain::{Link, Links};
 use super::Field;
+use super::chain::{Link, Links};
 use crate::code::{Code, Coder};
 pub use crate::device::Basic;
 use crate::device::{Device, Sgd};
