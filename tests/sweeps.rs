@@ -407,11 +407,13 @@ fn corrected_is_closer_than_adjoint_where_weights_are_rough() {
 #[test]
 fn fixed_point_passes_converge_to_backprop() {
     for scheme in SCHEMES {
-        let (exact, _) = block_gradients(SweepSpec::new(scheme, Gradient::Backprop), 6, false);
+        // of steps of one length, as far as depths go
+        let depth = 6 * scheme.tableau().stride;
+        let (exact, _) = block_gradients(SweepSpec::new(scheme, Gradient::Backprop), depth, false);
         for gradient in [Gradient::Adjoint, Gradient::Corrected] {
             let error = |fixed_point| {
                 let sweep = SweepSpec { fixed_point, ..SweepSpec::new(scheme, gradient) };
-                block_error(&block_gradients(sweep, 6, false).0, &exact)
+                block_error(&block_gradients(sweep, depth, false).0, &exact)
             };
             let (none, one, many) = (error(0), error(1), error(60));
             println!("{scheme} {gradient}: {none:.2e}, one pass {one:.2e}, sixty {many:.2e}");
@@ -464,7 +466,9 @@ fn step_size_1_is_the_second_norm_in_other_units() {
         });
         (loss, drift, unscaled.collect::<Vec<_>>())
     };
-    for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::After) {
+    // of RK4's depths none is a power of two
+    let after = |sweep: &SweepSpec| sweep.update == Update::After && sweep.scheme.takes(4);
+    for sweep in all_sweeps().into_iter().filter(after) {
         // a quarter more or less in the exponent changes no digit
         assert!(swept(StepSize::One, 0.25, sweep) == swept(StepSize::OverDepth, 1.0, sweep), "{sweep:?}");
     }

@@ -233,7 +233,7 @@ impl SweepSpec {
         match self.gradient {
             Gradient::Backprop => steps,
             Gradient::Checkpoint => steps.div_ceil(self.segment_steps(depth)),
-            _ => self.anchors.map_or(0, |every| (steps - 1) / every),
+            _ => self.anchors.map_or(0, |every| steps.saturating_sub(1) / every),
         }
     }
 
