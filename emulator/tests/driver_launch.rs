@@ -349,7 +349,7 @@ fn modules_that_cannot_run_are_refused_with_the_codes_of_hardware() {
     let refused = |source: &str| code(context.load_module(Ptx::from_src(source)));
     assert_eq!(refused("not PTX at all"), CUresult::CUDA_ERROR_INVALID_PTX);
     assert_eq!(refused(&text("", "frobnicate.u32;")), CUresult::CUDA_ERROR_INVALID_PTX);
-    let newer = text("", "").replace("9.0", "9.1");
+    let newer = text("", "").replace("9.0", "9.5");
     assert_eq!(refused(&newer), CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
     let above = text("", "").replace("sm_80", "sm_100");
     assert_eq!(refused(&above), CUresult::CUDA_ERROR_INVALID_PTX);

@@ -9,9 +9,7 @@ use super::foreign::Image;
 use super::state::{Driver, Find, Handle, in_context};
 use crate::exec::{Kernel, Loaded};
 use crate::machine::LoadError;
-
-/// The newest PTX that this driver's version knows.
-const NEWEST: (u32, u32) = (9, 0);
+use crate::ptx::parser::NEWEST;
 
 /// A loaded module.
 #[derive(Debug)]

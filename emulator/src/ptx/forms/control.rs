@@ -6,8 +6,10 @@ use super::super::opcode::Opcode::*;
 use super::super::types::ScalarType;
 use super::words::*;
 
+const ANY: Slot = Slot::Word(&["any"]);
+const ALL: Slot = Slot::Word(&["all"]);
 const UNI: Slot = Slot::Maybe(&[flag(Flag::Uni)]);
-const ALIGNED: Slot = Slot::Maybe(&[flag(Flag::Aligned)]);
+const MAYBE_ALIGNED: Slot = Slot::Maybe(&[flag(Flag::Aligned)]);
 const AND_OR: Slot = Slot::One(&[Modifier::Barrier(BarrierOp::And), Modifier::Barrier(BarrierOp::Or)]);
 const POPC: Slot = Slot::One(&[Modifier::Barrier(BarrierOp::Popc)]);
 const TO_PRED: Slot = Slot::One(&[PRED]);
@@ -35,7 +37,7 @@ pub const FORMS: &[Form] = &[
     form(Trap, &[], &[]),
     form(Brkpt, &[], &[]),
     form(Pmevent, &[], &[Expect::UpTo(15)]),
-    form(Nanosleep, &[TO_U32], &[A32]),
+    form(Nanosleep, &[TO_U32], &[A32]).since(70),
     form(BarSync, &[], &[A32]),
     form(BarSync, &[], &[A32, A32]),
     form(BarArrive, &[], &[A32, A32]),
@@ -44,21 +46,21 @@ pub const FORMS: &[Form] = &[
     form(BarRed, &[POPC, TO_U32], &[D32, A32, Q]),
     form(BarRed, &[POPC, TO_U32], &[D32, A32, A32, Q]),
     form(BarWarpSync, &[], &[A32]),
-    form(BarrierSync, &[ALIGNED], &[A32]),
-    form(BarrierSync, &[ALIGNED], &[A32, A32]),
-    form(BarrierArrive, &[ALIGNED], &[A32, A32]),
-    form(BarrierRed, &[AND_OR, ALIGNED, TO_PRED], &[P, A32, Q]),
-    form(BarrierRed, &[AND_OR, ALIGNED, TO_PRED], &[P, A32, A32, Q]),
-    form(BarrierRed, &[POPC, ALIGNED, TO_U32], &[D32, A32, Q]),
-    form(BarrierRed, &[POPC, ALIGNED, TO_U32], &[D32, A32, A32, Q]),
+    form(BarrierSync, &[SYNC, MAYBE_ALIGNED], &[A32]),
+    form(BarrierSync, &[SYNC, MAYBE_ALIGNED], &[A32, A32]),
+    form(BarrierArrive, &[MAYBE_ALIGNED], &[A32, A32]),
+    form(BarrierRed, &[AND_OR, MAYBE_ALIGNED, TO_PRED], &[P, A32, Q]),
+    form(BarrierRed, &[AND_OR, MAYBE_ALIGNED, TO_PRED], &[P, A32, A32, Q]),
+    form(BarrierRed, &[POPC, MAYBE_ALIGNED, TO_U32], &[D32, A32, Q]),
+    form(BarrierRed, &[POPC, MAYBE_ALIGNED, TO_U32], &[D32, A32, A32, Q]),
     form(Membar, &[LEVEL], &[]),
-    form(Fence, &[ORDER, FENCED], &[]),
+    form(Fence, &[ORDER, FENCED], &[]).since(70),
     form(Activemask, &[BITS32], &[D]),
-    form(Shfl, &[SHUFFLE, BITS32], &[Expect::WritePair(Ty::First), A, A32, A32, A32]),
-    form(Vote, &[VOTE, TO_PRED], &[P, Q, A32]),
-    form(Vote, &[BALLOT, BITS32], &[D, Q, A32]),
-    form(MatchAny, &[BITS32_64], &[D32, A, A32]),
-    form(MatchAll, &[BITS32_64], &[PAIR32, A, A32]),
-    form(Redux, &[SUMMED, INTEGERS32], &[D, A, A32]),
-    form(Redux, &[LOGIC, BITS32], &[D, A, A32]),
+    form(Shfl, &[SYNC, SHUFFLE, BITS32], &[Expect::WritePair(Ty::First), A, A32, A32, A32]),
+    form(Vote, &[SYNC, VOTE, TO_PRED], &[P, Q, A32]),
+    form(Vote, &[SYNC, BALLOT, BITS32], &[D, Q, A32]),
+    form(MatchAny, &[ANY, SYNC, BITS32_64], &[D32, A, A32]).since(70),
+    form(MatchAll, &[ALL, SYNC, BITS32_64], &[PAIR32, A, A32]).since(70),
+    form(Redux, &[SYNC, SUMMED, INTEGERS32], &[D, A, A32]).since(80),
+    form(Redux, &[SYNC, LOGIC, BITS32], &[D, A, A32]).since(80),
 ];
