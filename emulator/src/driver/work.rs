@@ -157,6 +157,7 @@ impl Driver {
             Work::Kernel { ref kernel, ref launch, ref parameters } => {
                 statistics.launches += 1;
                 let result = self.machine.launch(kernel, launch, parameters);
+                self.machine.take_notes().iter().for_each(|note| say("note", note));
                 result.map_err(|fault| {
                     say("fault", &fault);
                     let code = Code::from(fault.kind);

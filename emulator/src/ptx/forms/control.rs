@@ -25,6 +25,15 @@ const SUMMED: Slot =
     Slot::One(&[Modifier::Atomic(AtomicOp::Add), Modifier::Atomic(AtomicOp::Min), Modifier::Atomic(AtomicOp::Max)]);
 const LOGIC: Slot =
     Slot::One(&[Modifier::Atomic(AtomicOp::And), Modifier::Atomic(AtomicOp::Or), Modifier::Atomic(AtomicOp::Xor)]);
+const INC: Slot = Slot::Word(&["inc"]);
+const DEC: Slot = Slot::Word(&["dec"]);
+const RELEASE: Slot = Slot::Word(&["release"]);
+const CLUSTER: Slot = Slot::Word(&["cluster"]);
+/// Registers of a thread come in eights.
+const REGISTERS: Expect = Expect::Constant(&[
+    24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208, 216,
+    224, 232, 240, 248, 256,
+]);
 const Q: Expect = Expect::Predicate;
 const PAIR32: Expect = Expect::WritePair(Ty::Is(ScalarType::B32));
 
@@ -55,6 +64,10 @@ pub const FORMS: &[Form] = &[
     form(BarrierRed, &[POPC, MAYBE_ALIGNED, TO_U32], &[D32, A32, A32, Q]),
     form(Membar, &[LEVEL], &[]),
     form(Fence, &[ORDER, FENCED], &[]).since(70),
+    form(FenceMbarrierInit, &[RELEASE, CLUSTER], &[]).since(90),
+    form(Setmaxnreg, &[INC, SYNC, ALIGNED, TO_U32], &[REGISTERS]).since(90),
+    form(Setmaxnreg, &[DEC, SYNC, ALIGNED, TO_U32], &[REGISTERS]).since(90),
+    form(ElectSync, &[SYNC], &[PAIR32, A32]).since(90),
     form(Activemask, &[BITS32], &[D]),
     form(Shfl, &[SYNC, SHUFFLE, BITS32], &[Expect::WritePair(Ty::First), A, A32, A32, A32]),
     form(Vote, &[SYNC, VOTE, TO_PRED], &[P, Q, A32]),
