@@ -14,7 +14,7 @@ const ROWS: u32 = 64;
 const ALL: [u32; WARPS as usize] = [0, 1, 2, 3, 4, 5, 6, 7];
 
 fn access(warp: u32, kind: Kind) -> Access {
-    Access { warp, mask: u32::MAX, bytes: 4, kind, strong: false, line: 100 }
+    Access { warp, mask: u32::MAX, bytes: 4, kind, strong: false, warp_only: false, line: 100 }
 }
 
 fn shared(c: &mut Criterion) {

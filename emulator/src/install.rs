@@ -60,8 +60,9 @@ pub struct Emulator {
 /// when the emulator is a dependency; the variable `REWIND_EMULATOR_LIB` names another file.
 ///
 /// How it runs is taken from the environment, unless [`Emulator::set_options`] says otherwise: `REWIND_EMULATOR_GPU`
-/// (a profile: `h100-sxm`, `a100-sxm`, `rtx-4090`), `REWIND_EMULATOR_CHECKS` and `REWIND_EMULATOR_COUNTERS` (0 or 1, both on
-/// from the start), `REWIND_EMULATOR_SHUFFLE` (a seed for the order of warps and blocks), `REWIND_EMULATOR_THREADS`.
+/// (a profile: `h100-sxm`, `a100-sxm`, `rtx-4090`, `rtx-5090`, `t4`), `REWIND_EMULATOR_CHECKS` and
+/// `REWIND_EMULATOR_COUNTERS` (0 or 1, both on from the start), `REWIND_EMULATOR_SHUFFLE` (a seed for the order of warps and
+/// blocks), `REWIND_EMULATOR_THREADS`, `REWIND_EMULATOR_PTXAS` (a file with what `ptxas -v` printed).
 ///
 /// # Errors
 /// [`InstallError`]

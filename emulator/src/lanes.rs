@@ -64,6 +64,16 @@ impl Slot {
         Slot(self.0 | Self::NEGATED)
     }
 
+    /// Whether it is a constant.
+    pub const fn is_constant(self) -> bool {
+        self.0 & Self::CONSTANT != 0
+    }
+
+    /// The number that it was made with.
+    pub const fn number(self) -> u32 {
+        self.0 & Self::INDEX
+    }
+
     const fn index(self) -> usize {
         (self.0 & Self::INDEX) as usize
     }

@@ -1,6 +1,6 @@
 //! The emulated GPU, without the driver's handles and rules around it: memory, loaded modules, launches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::counters::LaunchCounts;
@@ -25,6 +25,9 @@ pub struct Machine {
     launches: u64,
     counts: Vec<LaunchCounts>,
     printed: String,
+    notes: Vec<String>,
+    /// Kernels and lines that a note was taken of.
+    noted: HashSet<(String, (u32, u32))>,
     workspace: Option<u64>,
 }
 
@@ -32,7 +35,8 @@ impl Machine {
     /// A GPU with empty memory.
     pub fn new(profile: &'static Profile, options: Options) -> Machine {
         let memory = GlobalMemory::new(profile.memory_bytes, options.checks);
-        Machine { profile, options, memory, launches: 0, counts: Vec::new(), printed: String::new(), workspace: None }
+        let (counts, printed, notes, noted) = (Vec::new(), String::new(), Vec::new(), HashSet::new());
+        Machine { profile, options, memory, launches: 0, counts, printed, notes, noted, workspace: None }
     }
 
     /// Loads PTX: text up to the first zero byte or the end. Global and constant variables are placed and filled.
@@ -109,6 +113,11 @@ impl Machine {
             print!("{}", done.printed);
             self.printed.push_str(&done.printed);
         }
+        for (lines, what) in done.notes {
+            if self.noted.insert((kernel.name.clone(), lines)) {
+                self.notes.push(format!("kernel {}: {what}", kernel.name));
+            }
+        }
         self.counts.extend(done.counts);
         done.fault.map_or(Ok(()), Err)
     }
@@ -121,6 +130,11 @@ impl Machine {
     /// Forgets the counts.
     pub fn reset_counts(&mut self) {
         self.counts.clear();
+    }
+
+    /// What the checks noted since the last call, once for each kernel and line: legal, and yet perhaps not meant.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// What kernels have printed since the last call.

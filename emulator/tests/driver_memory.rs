@@ -245,3 +245,94 @@ fn a_context_frees_its_leaks() {
     assert_eq!(code(unsafe { result::free_sync(address) }), INVALID_VALUE);
     assert_eq!(turn.emulator.statistics().unwrap().frees, 1);
 }
+
+/// A rectangle of `[width, height]` from (x, y) of one side to (x, y) of the other.
+fn rectangle(
+    from: (sys::CUmemorytype, u64, [usize; 3]),
+    to: (sys::CUmemorytype, u64, [usize; 3]),
+    size: [usize; 2],
+) -> CUresult {
+    let ((from_kind, from, [from_x, from_y, from_pitch]), (to_kind, to, [to_x, to_y, to_pitch])) = (from, to);
+    let rectangle = sys::CUDA_MEMCPY2D {
+        srcXInBytes: from_x,
+        srcY: from_y,
+        srcMemoryType: from_kind,
+        srcHost: from as *const _,
+        srcDevice: from,
+        srcArray: std::ptr::null_mut(),
+        srcPitch: from_pitch,
+        dstXInBytes: to_x,
+        dstY: to_y,
+        dstMemoryType: to_kind,
+        dstHost: to as *mut _,
+        dstDevice: to,
+        dstArray: std::ptr::null_mut(),
+        dstPitch: to_pitch,
+        WidthInBytes: size[0],
+        Height: size[1],
+    };
+    // SAFETY: the rows lie within what the caller names, or the emulator refuses them.
+    unsafe { sys::cuMemcpy2D_v2(&rectangle) }
+}
+
+#[test]
+fn rectangles_are_copied_row_by_row() {
+    use sys::CUmemorytype::{CU_MEMORYTYPE_ARRAY, CU_MEMORYTYPE_DEVICE, CU_MEMORYTYPE_HOST, CU_MEMORYTYPE_UNIFIED};
+    let turn = turn();
+    let stream = context().default_stream();
+    // 4 rows of 5 bytes on the host, rows of 8 on the device; 3 x 2 bytes from (1, 1) go to (2, 1) and back to (0, 2).
+    let data: Vec<u8> = (0..20).collect();
+    let mut back = [0xff_u8; 20];
+    let there = stream.alloc_zeros::<u8>(32).unwrap();
+    let (address, guard) = there.device_ptr(&stream);
+    let host = |pointer: *const u8, place| (CU_MEMORYTYPE_HOST, pointer as u64, place);
+    let device = |place| (CU_MEMORYTYPE_DEVICE, address, place);
+    assert_eq!(rectangle(host(data.as_ptr(), [1, 1, 5]), device([2, 1, 8]), [3, 2]), OK);
+    assert_eq!(rectangle(device([2, 1, 8]), host(back.as_mut_ptr(), [0, 2, 5]), [3, 2]), OK);
+    let mut expected = [0xff; 20];
+    for row in 0..2 {
+        for column in 0..3 {
+            expected[(2 + row) * 5 + column] = data[(1 + row) * 5 + 1 + column];
+        }
+    }
+    assert_eq!(back, expected);
+    // Within the device, addresses sorted out by themselves.
+    let unified = |place| (CU_MEMORYTYPE_UNIFIED, address, place);
+    assert_eq!(rectangle(unified([2, 1, 8]), unified([0, 3, 8]), [3, 1]), OK);
+    // Rows that run into each other, past the end, and from an array.
+    assert_eq!(rectangle(device([2, 1, 4]), device([0, 0, 8]), [3, 2]), INVALID_VALUE);
+    assert_eq!(rectangle(device([0, 0, 8]), host(back.as_mut_ptr(), [0, 0, 8]), [8, 5]), INVALID_VALUE);
+    let array = (CU_MEMORYTYPE_ARRAY, address, [0, 0, 8]);
+    assert_eq!(rectangle(array, device([0, 0, 8]), [3, 1]), CUresult::CUDA_ERROR_NOT_SUPPORTED);
+    drop(guard);
+    let found = stream.clone_dtoh(&there).unwrap();
+    assert_eq!((&found[10..13], &found[18..21], &found[24..27]), (&data[6..9], &data[11..14], &data[6..9]));
+    assert!(turn.emulator.take_faults().unwrap().is_empty());
+}
+
+#[test]
+fn a_pool_is_its_own_devices() {
+    let _turn = turn();
+    let context = context();
+    context.bind_to_thread().unwrap();
+    let entry = |id, flags| sys::CUmemAccessDesc {
+        location: sys::CUmemLocation { type_: sys::CUmemLocationType::CU_MEM_LOCATION_TYPE_DEVICE, id },
+        flags,
+    };
+    use sys::CUmemAccess_flags::{CU_MEM_ACCESS_FLAGS_PROT_NONE, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+    // SAFETY: pointers to values that live as long as the calls.
+    unsafe {
+        let mut pool = std::ptr::null_mut();
+        assert_eq!(sys::cuDeviceGetDefaultMemPool(&mut pool, 0), OK);
+        let set = |entry| sys::cuMemPoolSetAccess(pool, &entry, 1);
+        assert_eq!(set(entry(0, CU_MEM_ACCESS_FLAGS_PROT_READWRITE)), OK);
+        assert_eq!(set(entry(0, CU_MEM_ACCESS_FLAGS_PROT_NONE)), INVALID_VALUE, "its device cannot be locked out");
+        assert_eq!(set(entry(1, CU_MEM_ACCESS_FLAGS_PROT_READWRITE)), CUresult::CUDA_ERROR_INVALID_DEVICE);
+        let mut flags = CU_MEM_ACCESS_FLAGS_PROT_NONE;
+        let mut location = entry(0, flags).location;
+        assert_eq!(sys::cuMemPoolGetAccess(&mut flags, pool, &mut location), OK);
+        assert_eq!(flags, CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+        let mut properties = std::mem::MaybeUninit::uninit();
+        assert_eq!(sys::cuMemGetAllocationPropertiesFromHandle(properties.as_mut_ptr(), 1), INVALID_VALUE);
+    }
+}

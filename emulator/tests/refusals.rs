@@ -12,8 +12,8 @@ fn instructions_that_are_not_supported_say_what_is_wrong() {
         ("tex.2d.v4.f32.s32 {%f1,%f2,%f3,%f4}, [x, {%r1,%r2}];", "the instruction `tex` is not supported"),
         ("add.rna.f32 %f1, %f2, %f3;", "the modifier `.rna` is not supported here"),
         ("add.ftz.f64 %g1, %g2, %g3;", "the modifier `.f64` is not supported here"),
-        ("fma.f32 %f1, %f2, %f3, %f1;", "the modifier `.f32` is not supported here"),
-        ("add %r1, %r2, %r3;", "a modifier is missing, for instance the type"),
+        ("fma.f32 %f1, %f2, %f3, %f1;", "a modifier is missing, for instance the type or the rounding"),
+        ("add %r1, %r2, %r3;", "a modifier is missing, for instance the type or the rounding"),
         ("ld.global.v8.f32 %f1, [%d1];", "the modifier `.v8` is not supported here"),
         ("add.s32 %r1, %r2;", "has 2 operands where 3 are expected"),
         ("bar.sync;", "has 0 operands where 1 or 2 are expected"),
@@ -56,6 +56,17 @@ fn an_instruction_newer_than_the_target_is_refused() {
     let sentence =
         "kernel k, PTX line 5: needs the target sm_90 and the module is for sm_86, in `add.bf16 %h1, %h2, %h3;`";
     assert_eq!(e, sentence);
+    for (arch, code) in [
+        (75, "redux.sync.add.s32 %r1, %r2, %r3;"),
+        (75, "cp.async.wait_all;"),
+        (75, "mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%r1,%r2}, {%r1,%r2,%r3,%r4}, {%r5,%r6}, {%r1,%r2};"),
+        (70, "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r1}, [tile];"),
+        (61, "fence.acq_rel.gpu;"),
+    ] {
+        let next = [61, 70, 75, 80].into_iter().find(|&next| next > arch).unwrap();
+        assert!(Module::parse(&kernel_for(next, code)).is_ok(), "{code}");
+        assert!(Module::parse(&kernel_for(arch, code)).is_err(), "{code}");
+    }
 }
 
 #[test]
@@ -64,20 +75,34 @@ fn versions_and_targets_outside_the_range_are_refused() {
         let text = format!(".version {version}\n.target {target}\n.address_size {size}\n.entry k() {{ ret; }}");
         Module::parse(&text).map_err(|e| e.to_string())
     };
-    for version in ["7.0", "7.8", "8.5", "9.0"] {
+    for version in ["6.0", "6.5", "7.0", "7.8", "8.5", "9.0", "9.4"] {
         assert!(with(version, "sm_80", "64").is_ok(), "{version}");
     }
-    for target in ["sm_80", "sm_86", "sm_87", "sm_89", "sm_90", "sm_90a", "sm_80, debug"] {
+    for target in [
+        "sm_50",
+        "sm_61",
+        "sm_70",
+        "sm_75",
+        "sm_80",
+        "sm_86",
+        "sm_100",
+        "sm_120a",
+        "sm_121",
+        "sm_87",
+        "sm_89",
+        "sm_90",
+        "sm_90a",
+        "sm_80, debug",
+    ] {
         assert!(with("9.0", target, "64").is_ok(), "{target}");
     }
     assert_eq!(
-        with("9.1", "sm_80", "64").unwrap_err(),
-        "PTX line 1: PTX version 9.1 is not supported; versions 7.0 to 9.0 are"
+        with("9.5", "sm_80", "64").unwrap_err(),
+        "PTX line 1: PTX version 9.5 is not supported; versions 6.0 to 9.4 are"
     );
-    assert!(with("6.5", "sm_80", "64").unwrap_err().contains("version 6.5"));
-    for target in ["sm_75", "sm_100", "sm_120a", "compute_80", "sm_", "sm_90x"] {
-        let sentence =
-            format!("PTX line 2: the target `{target}` is not supported; sm_80 to sm_90 are (compile for compute_80)");
+    assert!(with("5.0", "sm_80", "64").unwrap_err().contains("version 5.0"));
+    for target in ["sm_35", "sm_130", "compute_80", "sm_", "sm_90x"] {
+        let sentence = format!("PTX line 2: the target `{target}` is not supported; sm_50 to sm_121 are");
         assert_eq!(with("9.0", target, "64").unwrap_err(), sentence);
     }
     assert!(with("9.0", "sm_80", "32").unwrap_err().contains("addresses of 32 bits"));

@@ -31,7 +31,7 @@ fn prints_a_table_for_counters_from_a_file() {
     let code: [Class; 0] = [];
     let counts: Vec<LaunchCounts> = vec![Counters::new(0).summary(&code, &launch)];
     let path = file("counters.json", &serde_json::to_string(&counts).unwrap());
-    for gpu in ["h100-sxm", "a100-sxm", "rtx-4090"] {
+    for gpu in ["h100-sxm", "a100-sxm", "rtx-4090", "rtx-5090", "t4"] {
         let output = report(&[path.to_str().unwrap(), "--gpu", gpu]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success());
@@ -50,7 +50,7 @@ fn refuses_bad_input_in_one_sentence() {
     refused(&[good, good, "--gpu", "h100-sxm"], "Usage");
     refused(&[good, "--gpu", "h100-sxm", "--gpu", "h100-sxm"], "Usage");
     refused(&[good, "--json"], "Usage");
-    refused(&[good, "--gpu", "h200"], "no GPU profile \"h200\", only h100-sxm, a100-sxm, rtx-4090");
+    refused(&[good, "--gpu", "h200"], "no GPU profile \"h200\", only h100-sxm, a100-sxm, rtx-4090, rtx-5090, t4");
     refused(&["no/such/file.json", "--gpu", "h100-sxm"], "Cannot read");
     for (name, content) in [("text.json", "counters"), ("object.json", "{}"), ("field.json", "[{\"launch\": 1}]")] {
         let path = file(name, content);

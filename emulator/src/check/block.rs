@@ -57,12 +57,25 @@ impl BlockChecks {
     /// # Errors
     /// It races, reads what nobody wrote, or touches a copy under way.
     pub fn shared(&mut self, access: &Access, offsets: &[u32; WARP]) -> Result<(), Finding> {
+        self.shared_store(access, offsets, &|_| false)
+    }
+
+    /// The same, of a store that knows for which lanes memory holds already what they write.
+    ///
+    /// # Errors
+    /// As [`BlockChecks::shared`].
+    pub fn shared_store(
+        &mut self,
+        access: &Access,
+        offsets: &[u32; WARP],
+        held: &dyn Fn(u32) -> bool,
+    ) -> Result<(), Finding> {
         if is_strong(access) {
             self.pass_on(access, |lane| SHARED_PLACE | u64::from(offsets[lane]) >> PLACE_SHIFT);
         }
         let warp = &self.warps[access.warp as usize];
         self.shared
-            .access(&row(access, offsets, Stamp::new(access, warp.epoch)), &warp.within())
+            .access(&RowAccess { held, ..row(access, offsets, Stamp::new(access, warp.epoch)) }, &warp.within())
             .map_err(|clash| Finding::new(access, clash, 0, What::SharedRace, |&tag| (self.block, tag)))
     }
 
@@ -71,13 +84,28 @@ impl BlockChecks {
     /// # Errors
     /// It races.
     pub fn global(&mut self, access: &Access, addresses: &[u64; WARP]) -> Result<(), Finding> {
+        self.global_store(access, addresses, &|_| false)
+    }
+
+    /// The same, of a store that knows for which lanes memory holds already what they write.
+    ///
+    /// # Errors
+    /// As [`BlockChecks::global`].
+    pub fn global_store(
+        &mut self,
+        access: &Access,
+        addresses: &[u64; WARP],
+        held: &dyn Fn(u32) -> bool,
+    ) -> Result<(), Finding> {
+        // Only shared memory has barriers enough for volatile reads to be asked for order.
+        let access = &Access { warp_only: false, ..*access };
         if is_strong(access) {
             self.pass_on(access, |lane| addresses[lane] >> PLACE_SHIFT);
         }
         let warp = &self.warps[access.warp as usize];
         let tag = GridStamp::new(Stamp::new(access, warp.epoch), self.block);
         let order = Across { within: warp.within(), others: &warp.others };
-        let mut twice = Ok(());
+        let mut told: Result<(), Finding> = Ok(());
         let mut rest = access.mask;
         while rest != 0 {
             let number = addresses[rest.trailing_zeros() as usize] / PAGE;
@@ -89,16 +117,22 @@ impl BlockChecks {
             rest &= !mask;
             let offsets = addresses.map(|address| (address % PAGE) as u32);
             let page = cached(&mut self.pages, &self.launch, number);
-            let row = RowAccess { mask, ..row(access, &offsets, tag) };
+            let row = RowAccess { mask, held, ..row(access, &offsets, tag) };
             let result = lock(page).access(&row, &order).map_err(|clash| {
                 Finding::new(access, clash, number * PAGE, What::GlobalRace, |tag| (tag.block, tag.stamp()))
             });
             match result {
-                Err(finding) if finding.what == What::SameInstructionWrite => twice = twice.and(Err(finding)),
+                Err(finding) if finding.what == What::SameInstructionWrite => told = Err(finding),
+                Err(finding) if finding.what == What::SameValueWrite => told = told.and(Err(finding)),
                 other => other?,
             }
         }
-        twice
+        told
+    }
+
+    /// Whether some of these bytes of shared memory was never written.
+    pub fn shared_unwritten(&self, offset: u32, bytes: u32) -> bool {
+        self.shared.is_unwritten(offset, bytes)
     }
 
     /// `bar.warp.sync`, or another way for the lanes of the mask to meet: called once, when all of them have come.
@@ -149,7 +183,7 @@ impl BlockChecks {
     /// # Errors
     /// The destination is still in use by another thread, or by a copy under way.
     pub fn cp_async(&mut self, access: &Access, offsets: &[u32; WARP]) -> Result<(), Finding> {
-        let access = Access { kind: Kind::Write, strong: false, ..*access };
+        let access = Access { kind: Kind::Write, strong: false, warp_only: false, ..*access };
         self.shared(&access, offsets)?;
         let warp = &mut self.warps[access.warp as usize];
         let tag = Stamp::new(&access, warp.epoch).unfinished();
@@ -172,7 +206,7 @@ impl BlockChecks {
     pub fn cp_async_wait(&mut self, warp: u32, mask: u32, pending: Option<u32>) {
         let Warp { index, epoch, copies, .. } = &mut self.warps[warp as usize];
         copies.wait(mask, pending, |lane, offset, bytes, line| {
-            let access = Access { warp: *index, mask, bytes, kind: Kind::Write, strong: false, line };
+            let access = Access { warp: *index, mask, bytes, kind: Kind::Write, strong: false, warp_only: false, line };
             self.shared.overwrite(offset, bytes, Stamp::new(&access, *epoch).at(lane));
         });
     }
@@ -229,7 +263,7 @@ fn is_strong(access: &Access) -> bool {
 }
 
 fn row<'a, T>(access: &Access, offsets: &'a [u32; WARP], tag: T) -> RowAccess<'a, T> {
-    RowAccess { kind: access.kind, bytes: access.bytes, mask: access.mask, offsets, tag }
+    RowAccess { kind: access.kind, bytes: access.bytes, mask: access.mask, offsets, tag, held: &|_| false }
 }
 
 fn cached<'a>(pages: &'a mut PageCache, launch: &LaunchChecks, number: u64) -> &'a Arc<Page> {

@@ -14,7 +14,10 @@ pub enum What {
     /// Two lanes write the same byte in one instruction; which value stays is undefined. The rest of the row was
     /// checked as well, so that a caller who sees the same value in both may go on.
     SameInstructionWrite,
-    /// Reads shared memory that nobody wrote in this block.
+    /// Not ordered with another thread's write, and writes the same value: whichever comes last, the outcome is the same. The
+    /// rest of the row was checked as well.
+    SameValueWrite,
+    /// Reads shared memory that nobody wrote in this block. The rest of the row was checked as well, if it is no atomic.
     UninitialisedShared,
     /// Touches the destination of a `cp.async` before its thread waited for it.
     AsyncCopyNotWaited,
@@ -87,6 +90,7 @@ impl Finding {
         let (what, other) = match clash.conflict {
             Conflict::Unwritten => (What::UninitialisedShared, None),
             Conflict::Twice(tag) => (What::SameInstructionWrite, Some((locate(&tag), Kind::Write))),
+            Conflict::Same(tag) => (What::SameValueWrite, Some((locate(&tag), Kind::Write))),
             Conflict::Read(tag) => (race, Some((locate(&tag), Kind::Read))),
             Conflict::Write(tag) => {
                 let unfinished = locate(&tag).1.is_unfinished();
@@ -120,6 +124,7 @@ fn describe(what: What, access: &Access, lane: u32, address: u64, other: Option<
         What::SharedRace => format!("data race in shared memory: {me} is not ordered after the {other}"),
         What::GlobalRace => format!("data race in global memory: {me} is not ordered after the {other}"),
         What::SameInstructionWrite => format!("two lanes write one place in one instruction: {me}, and the {other}"),
+        What::SameValueWrite => format!("several threads write the same value: {me}, and the {other}"),
         What::UninitialisedShared => format!("uninitialised shared memory: {me}, which nobody wrote in this block"),
         What::AsyncCopyNotWaited => {
             format!("asynchronous copy not waited for: {me} touches the destination of the cp.async {other}")

@@ -16,6 +16,8 @@
 //!
 //! - What one lane acquires through a fence or a block barrier its whole warp knows, and what one lane releases
 //!   includes all that its warp did. Only `bar.warp.sync` is tracked for each lane.
+//! - Volatile reads of shared memory from which a predicate is computed count as strong, be they data or flags.
+//! - Writes of the value that is there already are told ([`What::SameValueWrite`]), not as a race.
 //! - A block barrier acquires what strong reads before it took up, without a fence of the reader, and lets every
 //!   participant release what any of them had fenced. Programs rely on both.
 //! - A strong write adds to what earlier writes to the same eight bytes released, as if it had read them. What is
@@ -69,6 +71,9 @@ pub struct Access {
     pub kind: Kind,
     /// Volatile, relaxed, acquire or release (PTX ISA section 8.4); atomics are in any case.
     pub strong: bool,
+    /// A volatile read that no thread waits with: strong towards its own warp, where old code relies on lockstep, and weak
+    /// towards the other warps of the block, which only a barrier puts in order.
+    pub warp_only: bool,
     /// Line of the PTX file.
     pub line: u32,
 }

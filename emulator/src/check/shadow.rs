@@ -23,6 +23,8 @@ pub(super) enum Conflict<T> {
     Read(T),
     /// Writes what this lane writes in the same instruction.
     Twice(T),
+    /// Writes the value that this write left there.
+    Same(T),
 }
 
 /// A conflict, and where.
@@ -42,6 +44,8 @@ pub(super) struct RowAccess<'a, T> {
     pub offsets: &'a [u32; WARP],
     /// What lane 0 leaves behind.
     pub tag: T,
+    /// Whether memory holds what a lane writes, asked only where that matters.
+    pub held: &'a dyn Fn(u32) -> bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -55,6 +59,7 @@ struct Cell<T> {
 impl<T: Tag> Cell<T> {
     #[inline(always)]
     fn read<O: Order<T>>(&mut self, me: T, order: &O) -> Result<(), Conflict<T>> {
+        // Not remembered: whether it matters depends on what becomes of the value.
         if O::INITIALISED && self.write.stamp().is_none() {
             return Err(Conflict::Unwritten);
         }
@@ -79,6 +84,11 @@ impl<T: Tag> Cell<T> {
         if !order.before(self.write, me) && !both_strong(self.write, me) {
             return Err(Conflict::Write(self.write));
         }
+        self.replace(me, order)
+    }
+
+    /// Writes behind the readers.
+    fn replace<O: Order<T>>(&mut self, me: T, order: &O) -> Result<(), Conflict<T>> {
         for read in &mut self.reads {
             if order.before(*read, me) {
                 *read = T::default();
@@ -93,7 +103,8 @@ impl<T: Tag> Cell<T> {
 
 #[inline(always)]
 fn both_strong<T: Tag>(a: T, b: T) -> bool {
-    a.stamp().is_strong() && b.stamp().is_strong()
+    let (one, other) = (a.stamp(), b.stamp());
+    one.is_strong() && other.is_strong() || a.same_warp(b) && one.is_strong_in_warp() && other.is_strong_in_warp()
 }
 
 /// The history of a stretch of memory, in cells as small as the smallest access so far: an access always covers whole
@@ -123,27 +134,39 @@ impl<T: Tag> Shadow<T> {
         start.min(end)..end
     }
 
-    /// Checks a row and takes it into the history. [`Conflict::Twice`] comes back only after the whole row was taken
-    /// in, so that the caller may go on; any other conflict at once.
+    /// Checks a row and takes it into the history. [`Conflict::Unwritten`] of a read, [`Conflict::Twice`] and
+    /// [`Conflict::Same`] come back only after the whole row was taken in, so that the caller may go on; any other
+    /// conflict at once.
     pub fn access<O: Order<T>>(&mut self, row: &RowAccess<T>, order: &O) -> Result<(), Clash<T>> {
         if row.bytes < 1 << self.shift {
             self.refine(row.bytes.max(1).ilog2());
         }
         match row.kind {
             Kind::Read if let Some(cells) = self.consecutive(row) => {
+                let mut unwritten = Ok(());
                 for (lane, cell) in cells.iter_mut().enumerate() {
                     let me = row.tag.at(lane as u32);
-                    cell.read(me, order).map_err(|conflict| row.clash(conflict, lane))?;
+                    match cell.read(me, order) {
+                        Ok(()) => {}
+                        Err(Conflict::Unwritten) => {
+                            unwritten = unwritten.and(Err(row.clash(Conflict::Unwritten, lane)))
+                        }
+                        Err(conflict) => return Err(row.clash(conflict, lane)),
+                    }
                 }
-                Ok(())
+                unwritten
             }
             // No two lanes write the same here.
             Kind::Write if let Some(cells) = self.consecutive(row) => {
+                let mut same = Ok(());
                 for (lane, cell) in cells.iter_mut().enumerate() {
                     let me = row.tag.at(lane as u32);
-                    cell.write(me, Kind::Write, order).map_err(|conflict| row.clash(conflict, lane))?;
+                    if let Err(conflict) = cell.write(me, Kind::Write, order) {
+                        let told = row.forgiven(cell, conflict, me, order).map_err(|c| row.clash(c, lane))?;
+                        same = same.and(Err(row.clash(told, lane)));
+                    }
                 }
-                Ok(())
+                same
             }
             Kind::Read => self.read(row, order),
             Kind::Write | Kind::Atomic => self.write(row, order),
@@ -165,6 +188,7 @@ impl<T: Tag> Shadow<T> {
     }
 
     fn read<O: Order<T>>(&mut self, row: &RowAccess<T>, order: &O) -> Result<(), Clash<T>> {
+        let mut unwritten = Ok(());
         let mut mask = row.mask;
         while mask != 0 {
             let lane = mask.trailing_zeros();
@@ -184,15 +208,19 @@ impl<T: Tag> Shadow<T> {
             let me = row.tag.at(lane);
             for (at, cell) in self.cells[range].iter_mut().enumerate() {
                 if let Err(conflict) = cell.read(me, order) {
-                    return Err(Clash { conflict, lane, offset: offset.max(((start + at) << shift) as u32) });
+                    let clash = Err(Clash { conflict, lane, offset: offset.max(((start + at) << shift) as u32) });
+                    if !matches!(conflict, Conflict::Unwritten) {
+                        return clash;
+                    }
+                    unwritten = unwritten.and(clash);
                 }
             }
         }
-        Ok(())
+        unwritten
     }
 
     fn write<O: Order<T>>(&mut self, row: &RowAccess<T>, order: &O) -> Result<(), Clash<T>> {
-        let mut twice = Ok(());
+        let (mut twice, mut same) = (Ok(()), Ok(()));
         let mut mask = row.mask;
         while mask != 0 {
             let lane = mask.trailing_zeros();
@@ -209,12 +237,21 @@ impl<T: Tag> Shadow<T> {
                             twice = twice.and(Err(Clash { conflict: Conflict::Twice(other), lane, offset }));
                             cell.write = me;
                         }
-                        _ => return Err(Clash { conflict, lane, offset }),
+                        _ => {
+                            let told = row.forgiven(cell, conflict, me, order);
+                            let conflict = told.map_err(|conflict| Clash { conflict, lane, offset })?;
+                            same = same.and(Err(Clash { conflict, lane, offset }));
+                        }
                     }
                 }
             }
         }
-        twice
+        twice.and(same)
+    }
+
+    /// Whether some byte of these was never written.
+    pub fn is_unwritten(&self, offset: u32, bytes: u32) -> bool {
+        self.cells[self.range(offset, bytes)].iter().any(|cell| cell.write.stamp().is_none())
     }
 
     /// Puts a write into the history unchecked.
@@ -228,6 +265,31 @@ impl<T: Tag> RowAccess<'_, T> {
     #[cold]
     fn clash(&self, conflict: Conflict<T>, lane: usize) -> Clash<T> {
         Clash { conflict, lane: lane as u32, offset: self.offsets[lane] }
+    }
+
+    /// Takes a write into the history that comes after another by chance, if it leaves the same value; gives what to
+    /// tell.
+    #[cold]
+    fn forgiven<O: Order<T>>(
+        &self,
+        cell: &mut Cell<T>,
+        conflict: Conflict<T>,
+        me: T,
+        order: &O,
+    ) -> Result<Conflict<T>, Conflict<T>> {
+        match conflict {
+            Conflict::Write(other)
+                if self.kind == Kind::Write
+                    && !other.stamp().is_unfinished()
+                    && !other.stamp().is_strong_in_warp()
+                    && !me.stamp().is_strong_in_warp()
+                    && (self.held)(me.stamp().lane()) =>
+            {
+                cell.replace(me, order)?;
+                Ok(Conflict::Same(other))
+            }
+            other => Err(other),
+        }
     }
 
     /// Whether `other` is this very row's write of an earlier lane.

@@ -31,8 +31,12 @@ impl Stamp {
 
     /// What lane 0 would leave behind; epochs start at 1.
     pub fn new(access: &Access, epoch: u32) -> Stamp {
-        let strong = if access.strong || access.kind == Kind::Atomic { Self::STRONG } else { 0 };
-        let atomic = if access.kind == Kind::Atomic { Self::ATOMIC } else { 0 };
+        let (strong, atomic) = match access {
+            Access { kind: Kind::Atomic, .. } => (Self::STRONG, Self::ATOMIC),
+            // No atomic is weak, which leaves this combination for it.
+            Access { warp_only: true, .. } => (0, Self::ATOMIC),
+            Access { strong, .. } => (if *strong { Self::STRONG } else { 0 }, 0),
+        };
         let line = if u64::from(access.line) > Self::LINE_MAX { 0 } else { u64::from(access.line) };
         let who = u64::from(access.warp) & Self::WARP;
         Stamp(u64::from(epoch) << Self::EPOCH_SHIFT | line << Self::LINE_SHIFT | strong | atomic | who)
@@ -70,7 +74,12 @@ impl Stamp {
     }
 
     pub fn is_atomic(self) -> bool {
-        self.0 & Self::ATOMIC != 0
+        self.0 & (Self::ATOMIC | Self::STRONG) == Self::ATOMIC | Self::STRONG
+    }
+
+    /// Strong, if only towards its own warp.
+    pub fn is_strong_in_warp(self) -> bool {
+        self.0 & (Self::ATOMIC | Self::STRONG) != 0
     }
 
     pub fn is_unfinished(self) -> bool {

@@ -173,7 +173,7 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
         Mma | WmmaMma => match instruction.modifiers.types[1] {
             Some(ScalarType::Tf32) => Category::TensorTf32,
             Some(ScalarType::Bf16) => Category::TensorBf16,
-            Some(ScalarType::S8 | ScalarType::U8) => Category::TensorInteger,
+            Some(ScalarType::S8 | ScalarType::U8 | ScalarType::S4 | ScalarType::U4) => Category::TensorInteger,
             Some(ScalarType::F64) => Category::TensorF64,
             _ => Category::TensorF16,
         },
@@ -192,6 +192,7 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
             Some(Space::Param | Space::Const) => Category::Parameter,
             None => Category::StoreGeneric,
         },
+        Movmatrix => Category::Warp,
         Ldmatrix => Category::LoadShared,
         Stmatrix => Category::StoreShared,
         WmmaLoadA | WmmaLoadB | WmmaLoadC => match space {
@@ -233,9 +234,12 @@ fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {
         | CpAsyncMbarrierArrive
         | CpAsyncCommitGroup
         | CpAsyncWaitAll
-        | CpAsyncWaitGroup => Category::Synchronize,
-        Activemask | Shfl | Vote | MatchAll | MatchAny | Redux => Category::Warp,
-        Bra | BrxIdx | Call | Ret | Exit | Trap | Brkpt | Nanosleep | Pmevent | Prefetch => Category::Control,
+        | CpAsyncWaitGroup
+        | FenceMbarrierInit => Category::Synchronize,
+        Activemask | ElectSync | Shfl | Vote | MatchAll | MatchAny | Redux => Category::Warp,
+        Bra | BrxIdx | Call | Ret | Exit | Trap | Brkpt | Nanosleep | Pmevent | Prefetch | Setmaxnreg => {
+            Category::Control
+        }
     }
 }
 

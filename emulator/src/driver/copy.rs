@@ -15,7 +15,7 @@ impl Driver {
     }
 
     /// A copy whose addresses tell what they are (unified addressing).
-    fn sorted(&self, to: u64, from: u64, bytes: usize) -> Work {
+    pub(super) fn sorted(&self, to: u64, from: u64, bytes: usize) -> Work {
         let device = |address: u64| self.machine.memory.holding(address).is_some() && !self.is_host(address as usize);
         let host = |address: u64| Host(address as usize);
         match (device(to), device(from)) {
@@ -27,11 +27,11 @@ impl Driver {
     }
 }
 
-fn now(call: &str, work: Work) -> Result<()> {
+pub(super) fn now(call: &str, work: Work) -> Result<()> {
     in_context(|d, context| d.at_once(context, call, work))
 }
 
-fn queue(stream: Handle, call: &str, work: Work) -> Result<()> {
+pub(super) fn queue(stream: Handle, call: &str, work: Work) -> Result<()> {
     in_context(|d, _| {
         let place = d.place(stream)?;
         d.submit(place, call, work)

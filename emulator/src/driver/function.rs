@@ -6,7 +6,7 @@ use super::state::{Driver, Find, Handle, driver, in_context};
 use crate::exec::Kernel;
 use crate::profile::{Profile, blocks_per_sm};
 
-/// Registers of a thread: the estimate, within what the launch bounds make ptxas keep to by spilling.
+/// Registers of a thread: what ptxas said, or the estimate within what launch bounds make ptxas keep to by spilling.
 pub fn registers(kernel: &Kernel, profile: &Profile) -> u32 {
     let mut most = profile.max_registers_per_thread;
     if let Some(threads) = most_threads(kernel) {
@@ -19,7 +19,7 @@ pub fn registers(kernel: &Kernel, profile: &Profile) -> u32 {
     if let Some(limit) = kernel.bounds.max_registers {
         most = most.min(limit);
     }
-    kernel.registers.min(most)
+    if kernel.registers_known { kernel.registers } else { kernel.registers.min(most) }
 }
 
 /// The product of `.maxntid` or `.reqntid`.

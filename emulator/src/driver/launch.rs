@@ -62,14 +62,14 @@ impl Arguments {
     }
 }
 
-/// Why a launch is refused: the code, and what the code does not say.
-type Checked = std::result::Result<(), (Code, String)>;
+/// What to warn of, or why a launch is refused: the code, and what the code does not say.
+type Checked = std::result::Result<Option<String>, (Code, String)>;
 
 fn refuse(code: Code, what: String) -> Checked {
     Err((code, what))
 }
 
-/// The launch against the device's limits and the kernel's own.
+/// The launch against the device's limits and the kernel's own. Nothing is refused for registers that are but estimated.
 fn check(profile: &Profile, function: &Function, launch: &Launch) -> Checked {
     let kernel = &*function.kernel;
     let Launch { grid, block, dynamic_shared, cooperative } = *launch;
@@ -105,23 +105,31 @@ fn check(profile: &Profile, function: &Function, launch: &Launch) -> Checked {
     }
     let registers = registers(kernel, profile);
     let fit = blocks_per_sm(profile, threads, registers, shared as u32);
-    if fit.blocks == 0 {
+    let sure = if kernel.registers_known { fit } else { blocks_per_sm(profile, threads, 0, shared as u32) };
+    let too_many = || {
         let most = max_threads(kernel, profile);
-        let what = match fit.limited_by {
-            Limit::Registers => {
-                format!("{threads} threads of about {registers} registers, at most {most} such threads")
-            }
-            _ => format!("no block fits a multiprocessor: {:?}", fit.limited_by),
+        let about = if kernel.registers_known { "" } else { "about " };
+        format!("{threads} threads of {about}{registers} registers, at most {most} such threads")
+    };
+    if sure.blocks == 0 {
+        let what = match sure.limited_by {
+            Limit::Registers => too_many(),
+            _ => format!("no block fits a multiprocessor: {:?}", sure.limited_by),
         };
         return refuse(Code::LAUNCH_OUT_OF_RESOURCES, what);
     }
     let blocks = grid.iter().map(|&n| u128::from(n)).product::<u128>();
-    let resident = u128::from(fit.blocks) * u128::from(profile.sm_count);
-    if cooperative && blocks > resident {
-        let what = format!("a cooperative grid of {blocks} blocks, and {resident} fit at once");
-        return refuse(Code::COOPERATIVE_LAUNCH_TOO_LARGE, what);
+    let resident = |blocks: u32| u128::from(blocks) * u128::from(profile.sm_count);
+    let too_large = |blocks_at_once| format!("a cooperative grid of {blocks} blocks, and {blocks_at_once} fit at once");
+    if cooperative && blocks > resident(sure.blocks) {
+        return refuse(Code::COOPERATIVE_LAUNCH_TOO_LARGE, too_large(resident(sure.blocks)));
     }
-    Ok(())
+    // The estimate may be wrong by half.
+    if fit.blocks == 0 {
+        return Ok(Some(too_many()));
+    }
+    Ok((cooperative && blocks > resident(fit.blocks))
+        .then(|| format!("{}, if a thread takes about {registers} registers", too_large(resident(fit.blocks)))))
 }
 
 impl Driver {
@@ -132,11 +140,16 @@ impl Driver {
         if found.context != place.context() {
             return Err(Code::INVALID_HANDLE);
         }
-        check(self.machine.profile, found, &launch).map_err(|(code, what)| {
-            say(CALL, format_args!("{}: {what}", found.kernel.name));
+        let kernel = found.kernel.clone();
+        let warning = check(self.machine.profile, found, &launch).map_err(|(code, what)| {
+            say(CALL, format_args!("{}: {what}", kernel.name));
             code
         })?;
-        let kernel = found.kernel.clone();
+        if let Some(what) = warning.filter(|_| !found.warned) {
+            let hint = "the number is an estimate: REWIND_EMULATOR_PTXAS can name a file with what `ptxas -v` said";
+            say(CALL, format_args!("a GPU may refuse {}: {what} ({hint})", kernel.name));
+            self.functions.find_mut(function)?.warned = true;
+        }
         let parameters = arguments.block(&kernel)?;
         self.submit(place, CALL, Work::Kernel { kernel, launch, parameters })
     }

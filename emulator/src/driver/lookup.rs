@@ -20,6 +20,7 @@ const TABLES: &[&[(&str, *const ())]] = &[
     super::module::EXPORTS,
     super::occupancy::EXPORTS,
     super::pool::EXPORTS,
+    super::rectangle::EXPORTS,
     super::stream::EXPORTS,
     super::unsupported::EXPORTS,
     super::work::EXPORTS,

@@ -28,6 +28,7 @@ mod memory;
 mod module;
 mod occupancy;
 mod pool;
+mod rectangle;
 mod settings;
 mod state;
 mod statistics;

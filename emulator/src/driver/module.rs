@@ -10,9 +10,7 @@ use super::settings;
 use super::state::{Driver, Find, Handle, in_context};
 use crate::exec::{Kernel, Loaded};
 use crate::machine::LoadError;
-
-/// The newest PTX that this driver's version knows.
-const NEWEST: (u32, u32) = (9, 0);
+use crate::ptx::parser::NEWEST;
 
 /// A loaded module.
 #[derive(Debug)]
@@ -33,6 +31,8 @@ pub struct Function {
     pub max_dynamic: Option<u32>,
     /// Preferred share of shared memory in percent, -1 for none: remembered, without effect.
     pub carveout: i32,
+    /// Whether its user was told that it may need too many registers.
+    pub warned: bool,
     /// The name for `cuFuncGetName`, nul-terminated.
     pub name: Arc<std::ffi::CStr>,
 }
@@ -107,13 +107,18 @@ impl Driver {
                 return Err(Refusal(Code::INVALID_PTX, what));
             }
         }
-        let loaded = self.machine.load(text).map_err(|e| {
+        let mut loaded = self.machine.load(text).map_err(|e| {
             let code = match &e {
                 LoadError::Ptx(_) | LoadError::Refused { .. } => Code::INVALID_PTX,
                 LoadError::Memory(_) => Code::OUT_OF_MEMORY,
             };
             Refusal(code, e.to_string())
         })?;
+        for kernel in loaded.kernels.values_mut() {
+            if let (Some(&count), Some(kernel)) = (self.measured.get(&kernel.name), Arc::get_mut(kernel)) {
+                (kernel.registers, kernel.registers_known) = (count, true);
+            }
+        }
         self.statistics.modules += 1;
         let handle = self.handle();
         self.modules.insert(handle, Module { context, loaded, functions: HashMap::new() });
@@ -148,7 +153,8 @@ impl Driver {
         let context = found.context;
         let handle = self.handle();
         let c_name = std::ffi::CString::new(name).map_err(|_| Code::INVALID_VALUE)?;
-        let function = Function { context, module, kernel, max_dynamic: None, carveout: -1, name: c_name.into() };
+        let function =
+            Function { context, module, kernel, max_dynamic: None, carveout: -1, warned: false, name: c_name.into() };
         self.functions.insert(handle, function);
         self.modules.find_mut(module)?.functions.insert(name.into(), handle);
         Ok(handle)

@@ -135,6 +135,28 @@ exports! {
     fn cuMemPoolTrimTo(pool: Handle, _keep: usize) {
         driver(|d| d.pools.find(pool).map(drop).map_err(|_| Code::INVALID_VALUE))
     }
+    fn cuMemPoolSetAccess(pool: Handle, entries: In<[i32; 3]>, count: usize) {
+        driver(|d| {
+            d.pools.find(pool).map_err(|_| Code::INVALID_VALUE)?;
+            // CUmemAccessDesc: location type (device) and id, and what it may do. The pool is the one device's, which must be
+            // able to read and write it.
+            (0..count).try_for_each(|i| match entries.at(i)? {
+                [1, 0, 3] => Ok(()),
+                [1, 0, _] => Err(Code::INVALID_VALUE),
+                _ => Err(Code::INVALID_DEVICE),
+            })
+        })
+    }
+    fn cuMemPoolGetAccess(out: Out<u32>, pool: Handle, location: In<[i32; 2]>) {
+        driver(|d| {
+            d.pools.find(pool).map_err(|_| Code::INVALID_VALUE)?;
+            if location.get()? == [1, 0] { out.put(3) } else { Err(Code::INVALID_DEVICE) }
+        })
+    }
+    // Nothing here makes such handles: `cuMemCreate` is not supported.
+    fn cuMemGetAllocationPropertiesFromHandle(_properties: Out<u8>, _handle: u64) {
+        driver(|_| Err(Code::INVALID_VALUE))
+    }
     fn cuMemPoolGetAttribute(pool: Handle, attribute: u32, out: Host) {
         driver(|d| match d.pools.find(pool).map_err(|_| Code::INVALID_VALUE)?.attribute(attribute)? {
             Value::Int(value) => {

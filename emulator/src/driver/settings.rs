@@ -1,5 +1,6 @@
 //! What the emulator is told before `cuInit`: which GPU to pose as and how strictly to run, from calls or the environment.
 
+use std::collections::HashMap;
 use std::env;
 use std::sync::{Mutex, PoisonError};
 
@@ -78,6 +79,33 @@ fn altered(profile: &'static Profile) -> Result<&'static Profile> {
     if altered == *profile { Ok(profile) } else { Ok(Box::leak(Box::new(altered))) }
 }
 
+/// What `ptxas -v` said of kernels: their registers by name, from the file that `REWIND_EMULATOR_PTXAS` names.
+pub fn measured_registers() -> Result<HashMap<String, u32>> {
+    variable("REWIND_EMULATOR_PTXAS", HashMap::new(), |path| {
+        let said = registers_said(&std::fs::read_to_string(path).ok()?);
+        Some(said).filter(|said| !said.is_empty())
+    })
+}
+
+/// Reads `Compiling entry function 'k' for 'sm_80'` and, some lines on, `Used 24 registers, ...`.
+fn registers_said(text: &str) -> HashMap<String, u32> {
+    let mut said = HashMap::<String, u32>::new();
+    let mut kernel = None;
+    for line in text.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            kernel = rest.split('\'').next();
+        } else if let Some((_, rest)) = line.split_once("Used ")
+            && let Some(count) = rest.split_once(" registers").and_then(|(count, _)| count.parse().ok())
+            && let Some(name) = kernel.take()
+        {
+            // Of several targets the one that needs most.
+            let known = said.entry(name.to_string()).or_insert(count);
+            *known = count.max(*known);
+        }
+    }
+    said
+}
+
 fn two_numbers(value: &str) -> Option<(u32, u32)> {
     let (major, minor) = value.split_once('.')?;
     Some((major.parse().ok().filter(|&n| n < 1000)?, minor.parse().ok().filter(|&n| n < 10)?))
@@ -109,4 +137,24 @@ fn from_environment() -> Result<Options> {
         threads: variable("REWIND_EMULATOR_THREADS", start.threads, |n| n.parse().ok().filter(|&n| n > 0))?,
         ..start
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_read_from_what_ptxas_prints() {
+        let text = "ptxas info    : 0 bytes gmem\n\
+                    ptxas info    : Compiling entry function 'first' for 'sm_80'\n\
+                    ptxas info    : Function properties for first\n\
+                    \x20   0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads\n\
+                    ptxas info    : Used 24 registers, used 1 barriers, 400 bytes cmem[0]\n\
+                    ptxas info    : Compiling entry function 'first' for 'sm_90'\n\
+                    ptxas info    : Used 32 registers\n\
+                    ptxas info    : Compiling entry function 'second' for 'sm_80'\n\
+                    ptxas info    : Used 255 registers\n";
+        assert_eq!(registers_said(text), HashMap::from([("first".into(), 32), ("second".into(), 255)]));
+        assert!(registers_said("Used 24 registers\nnothing else").is_empty());
+    }
 }

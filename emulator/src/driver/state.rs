@@ -42,6 +42,8 @@ pub struct Driver {
     pub owners: HashMap<u64, (Handle, Option<Handle>)>,
     /// Host memory that the device can reach, by address.
     pub host: HashMap<usize, HostBlock>,
+    /// Registers of kernels as ptxas counted them.
+    pub measured: HashMap<String, u32>,
     pub faults: Vec<Fault>,
     pub statistics: Statistics,
     /// What kernels printed, as far as the machine has handed it over.
@@ -113,6 +115,7 @@ impl Driver {
             current_pool: 0,
             owners: HashMap::new(),
             host: HashMap::new(),
+            measured: settings::measured_registers()?,
             faults: Vec::new(),
             statistics: Statistics::default(),
             printed: String::new(),

@@ -9,12 +9,12 @@ macro_rules! unsupported {
 
 unsupported! {
     cuArrayCreate_v2 cuArrayDestroy cuArray3DCreate_v2 cuTexObjectCreate cuTexObjectDestroy cuSurfObjectCreate
-    cuSurfObjectDestroy cuMipmappedArrayCreate cuMipmappedArrayDestroy cuMemcpy2D_v2 cuMemcpy2DAsync_v2
-    cuMemcpy2DUnaligned_v2 cuMemcpy3D_v2 cuMemcpy3DAsync_v2 cuMemcpyBatchAsync_v2
+    cuSurfObjectDestroy cuMipmappedArrayCreate cuMipmappedArrayDestroy
+    cuMemcpy3D_v2 cuMemcpy3DAsync_v2 cuMemcpyBatchAsync_v2
     cuLinkCreate_v2 cuLinkAddData_v2 cuLinkAddFile_v2 cuLinkComplete cuLinkDestroy
     cuMemCreate cuMemMap cuMemUnmap cuMemRelease cuMemAddressReserve cuMemAddressFree cuMemSetAccess cuMemGetAccess
     cuMemGetAllocationGranularity cuMemExportToShareableHandle cuMemImportFromShareableHandle
-    cuMemPoolSetAccess cuMemPoolGetAccess cuMemPoolExportToShareableHandle cuMemPoolImportFromShareableHandle
+    cuMemPoolExportToShareableHandle cuMemPoolImportFromShareableHandle
     cuMemPoolExportPointer cuMemPoolImportPointer cuMemRangeGetAttribute cuMemRangeGetAttributes
     cuIpcGetEventHandle cuIpcOpenEventHandle cuIpcGetMemHandle cuIpcOpenMemHandle_v2 cuIpcCloseMemHandle
     cuImportExternalMemory cuExternalMemoryGetMappedBuffer cuDestroyExternalMemory cuImportExternalSemaphore

@@ -27,6 +27,8 @@ pub enum Work {
     OnHost { to: Host, from: Host, bytes: usize },
     /// Rows of a repeated pattern of 1, 2 or 4 bytes; `pitch` bytes from row to row.
     Set { to: u64, pattern: Vec<u8>, columns: usize, rows: usize, pitch: usize },
+    /// Rows of a rectangle, each a copy.
+    Rows(Vec<Work>),
     /// An event's time.
     Record(Handle),
     /// A function of the host.
@@ -91,6 +93,7 @@ impl Driver {
                     ),
                 }
             }
+            Work::Rows(ref rows) => rows.iter().try_for_each(|row| self.check(call, row)),
             Work::Kernel { .. } | Work::Record(_) | Work::Call(_) => Ok(()),
         }
     }
@@ -131,6 +134,7 @@ impl Driver {
                 statistics.copies_within_device += 1;
                 memory.copy(to, from, bytes as u64).map_err(gone)
             }
+            Work::Rows(ref rows) => rows.iter().try_for_each(|row| self.perform(row)),
             Work::OnHost { to, from, bytes } => {
                 // By way of a copy, as the two may overlap.
                 let data = from.source(bytes)?.to_vec();
@@ -157,6 +161,7 @@ impl Driver {
             Work::Kernel { ref kernel, ref launch, ref parameters } => {
                 statistics.launches += 1;
                 let result = self.machine.launch(kernel, launch, parameters);
+                self.machine.take_notes().iter().for_each(|note| say("note", note));
                 result.map_err(|fault| {
                     say("fault", &fault);
                     let code = Code::from(fault.kind);

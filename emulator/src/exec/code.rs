@@ -73,6 +73,8 @@ pub enum Action {
         /// The value's width.
         width: Width,
     },
+    /// One lane of those in the mask: its number, the predicate that holds in it, the mask.
+    Elect,
     /// Destination, value, mask.
     Reduce(AtomicOp, ScalarType),
     /// Destination.
@@ -99,6 +101,40 @@ pub enum Action {
     },
     /// `__assertfail`: local addresses of message, file, line and function.
     Assert([u32; 4]),
+}
+
+impl Action {
+    /// Whether it may have to wait for other lanes of the warp, and is then come to again.
+    #[inline(always)]
+    pub fn gathers(&self) -> bool {
+        matches!(
+            self,
+            Action::LoadMatrix(_)
+                | Action::StoreMatrix(_)
+                | Action::Matrix(_)
+                | Action::LoadTile(_)
+                | Action::StoreTile(_)
+                | Action::WarpSync
+                | Action::Shuffle(_)
+                | Action::Vote(_)
+                | Action::Match { .. }
+                | Action::Reduce(..)
+                | Action::Elect
+        )
+    }
+}
+
+/// How a row operation passes values on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flow {
+    /// How many of its slots, from the first on, it writes.
+    pub results: u8,
+    /// Which of its slots are predicates, a bit each.
+    pub predicates: u32,
+    /// Reads or sets the carry flag.
+    pub carries: bool,
+    /// Takes its first source where its third, a predicate, holds, else the second: `selp`.
+    pub selects: bool,
 }
 
 /// How an address is formed from a base's slot.
@@ -155,6 +191,8 @@ pub struct Access {
     pub width: Width,
     /// Volatile, relaxed, acquire or release.
     pub strong: bool,
+    /// A volatile load that no thread waits with.
+    pub warp_only: bool,
     /// Orders memory beyond the access itself: acquire loads, release stores; whether beyond the block.
     pub fence: Option<bool>,
 }
@@ -354,6 +392,8 @@ pub struct Code {
     pub order_dependent: bool,
     /// The SIMD level that the operations were compiled for.
     pub level: crate::row::Level,
+    /// How each operation passes values on, where it is one on rows.
+    pub flows: Vec<Flow>,
     /// What each operation counts as.
     pub classes: Vec<crate::counters::Class>,
     /// The module's text, for reports.
@@ -388,7 +428,7 @@ pub fn local_stride(bytes: u64) -> u64 {
 pub(in crate::exec) fn width_of(ty: ScalarType) -> Width {
     match ty.bits() {
         1 => Width::Pred,
-        8 | 16 => Width::W16,
+        4 | 8 | 16 => Width::W16,
         32 => Width::W32,
         64 => Width::W64,
         _ => Width::W128,

@@ -7,8 +7,8 @@ mod lower;
 mod ops;
 mod run;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::check::LaunchChecks;
 use crate::counters::{self, LaunchCounts};
@@ -41,6 +41,8 @@ pub struct Kernel {
     pub const_bytes: u64,
     /// 32-bit registers a thread would need: an estimate from liveness in the PTX, as ptxas is not here to say.
     pub registers: u32,
+    /// Whether that is no estimate but what ptxas said.
+    pub registers_known: bool,
     /// `.version` of its module, times ten: 90.
     pub ptx_version: u32,
     /// `.target` of its module: 80 for sm_80.
@@ -94,6 +96,7 @@ pub(crate) fn lower_module(
             local_bytes: code.local_bytes,
             const_bytes,
             registers: lower::registers::estimate(module, index as u32),
+            registers_known: false,
             ptx_version: module.version.0 * 10 + module.version.1,
             target: module.target.sm,
             code,
@@ -115,6 +118,8 @@ pub(crate) struct Outcome {
     pub fault: Option<Box<Fault>>,
     pub counts: Option<LaunchCounts>,
     pub printed: String,
+    /// By the two lines concerned.
+    pub notes: BTreeMap<(u32, u32), String>,
 }
 
 impl Run<'_> {
@@ -125,6 +130,7 @@ impl Run<'_> {
                 fault: Some(Box::new(Fault::no_memory(&kernel.name))),
                 counts: None,
                 printed: String::new(),
+                notes: BTreeMap::new(),
             };
         };
         cells.write(0, parameters);
@@ -140,6 +146,7 @@ impl Run<'_> {
             serial: numbers.0,
             workspace: numbers.1,
             printed: Mutex::new(String::new()),
+            notes: Mutex::default(),
         };
         let (fault, counted) = match grid.run() {
             Ok(counted) => (None, counted),
@@ -154,6 +161,8 @@ impl Run<'_> {
             registers: kernel.registers,
         };
         let counts = counted.map(|c| c.summary(&kernel.code.classes, &described));
-        Outcome { fault, counts, printed: grid.printed.into_inner().unwrap_or_else(|e| e.into_inner()) }
+        let printed = grid.printed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let notes = grid.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Outcome { fault, counts, printed, notes }
     }
 }

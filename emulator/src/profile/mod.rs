@@ -3,14 +3,14 @@
 //! Where the figures come from, unless a field says otherwise: limits per compute capability from the CUDA Programming
 //! Guide, "Compute Capabilities", tables "Device and Streaming Multiprocessor Information" and "Memory Information";
 //! operations per clock and multiprocessor from its table "Throughput of Native Arithmetic Instructions"; counts, clocks
-//! and peaks from NVIDIA's architecture whitepapers and data sheets (H100, A100, Ada). Clocks are boost clocks: no chip
+//! and peaks from NVIDIA's architecture whitepapers and data sheets (H100, A100, Ada, Blackwell, T4). Clocks are boost clocks: no chip
 //! runs faster for long, which is what a lower bound of time needs.
 //!
 
 mod named;
 mod occupancy;
 
-pub use named::{A100_SXM, H100_SXM, RTX_4090};
+pub use named::{A100_SXM, H100_SXM, RTX_4090, RTX_5090, T4};
 pub use occupancy::{Limit, Occupancy, blocks_per_sm, max_potential_block_size};
 
 /// How far a rate can be trusted.
@@ -25,7 +25,7 @@ pub enum Basis {
 /// Peak rates of the tensor cores on dense matrices, in FLOP a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TensorPeaks {
-    /// `tf32` inputs, `f32` sums.
+    /// `tf32` inputs, `f32` sums; 0 where there is no such type, as for `bf16`.
     pub tf32: f64,
     /// `bf16` inputs, `f32` sums.
     pub bf16: f64,
@@ -119,9 +119,9 @@ pub struct Profile {
 
 impl Profile {
     /// Every profile there is.
-    pub const ALL: &'static [&'static Profile] = &[&H100_SXM, &A100_SXM, &RTX_4090];
+    pub const ALL: &'static [&'static Profile] = &[&H100_SXM, &A100_SXM, &RTX_4090, &RTX_5090, &T4];
 
-    /// The profile of that name: `h100-sxm`, `a100-sxm` or `rtx-4090`.
+    /// The profile of that name: `h100-sxm`, `a100-sxm`, `rtx-4090`, `rtx-5090` or `t4`.
     pub fn named(name: &str) -> Option<&'static Profile> {
         Self::ALL.iter().copied().find(|p| p.name == name)
     }
@@ -182,26 +182,36 @@ mod tests {
         close(H100_SXM.fp32_peak(), 66.9e12);
         close(A100_SXM.fp32_peak(), 19.5e12);
         close(RTX_4090.fp32_peak(), 82.6e12);
+        close(RTX_5090.fp32_peak(), 104.8e12);
+        // Its data sheet gives two digits.
+        assert!((T4.fp32_peak() / 8.1e12 - 1.0).abs() < 1e-2);
         close(H100_SXM.fp64_peak(), 33.5e12);
         close(A100_SXM.fp64_peak(), 9.7e12);
         close(RTX_4090.fp64_peak(), 1.29e12);
         close(H100_SXM.half_peak(), 133.8e12);
         close(A100_SXM.half_peak(), 78e12);
         close(RTX_4090.half_peak(), 82.6e12);
+        close(RTX_5090.half_peak(), 104.8e12);
+        close(T4.half_peak(), 16.3e12);
         close(H100_SXM.dram_bandwidth(), 3.352e12);
         close(A100_SXM.dram_bandwidth(), 1.555e12);
         close(RTX_4090.dram_bandwidth(), 1.008e12);
+        close(RTX_5090.dram_bandwidth(), 1.792e12);
+        close(T4.dram_bandwidth(), 320e9);
     }
 
     #[test]
     fn every_profile_is_found_by_its_name_and_is_consistent() {
-        assert_eq!(Profile::ALL.len(), 3);
+        assert_eq!(Profile::ALL.len(), 5);
         for &p in Profile::ALL {
             assert_eq!(Profile::named(p.name), Some(p));
             assert!(p.shared_per_block_optin + p.shared_reserved_per_block == p.shared_per_sm, "{}", p.name);
             assert_eq!(p.max_threads_per_sm % p.warp_size, 0);
             assert_eq!(p.registers_per_sm % (p.partitions_per_sm * p.register_unit), 0);
-            assert!(p.tensor.tf32 < p.tensor.bf16 && p.tensor.bf16 <= p.tensor.f16_sum_f16);
+            let newer = p.compute_capability >= (8, 0);
+            assert_eq!(p.tensor.tf32 > 0.0, newer, "{}", p.name);
+            assert_eq!(p.tensor.tf32 < p.tensor.bf16, newer, "{}", p.name);
+            assert!(p.tensor.bf16 <= p.tensor.f16 && p.tensor.f16 <= p.tensor.f16_sum_f16);
         }
         assert_eq!(Profile::named("h100"), None);
     }
@@ -211,5 +221,7 @@ mod tests {
         assert_eq!(H100_SXM.single_to_double_ratio(), 2);
         assert_eq!(A100_SXM.single_to_double_ratio(), 2);
         assert_eq!(RTX_4090.single_to_double_ratio(), 64);
+        assert_eq!(RTX_5090.single_to_double_ratio(), 64);
+        assert_eq!(T4.single_to_double_ratio(), 32);
     }
 }

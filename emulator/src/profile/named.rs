@@ -6,7 +6,7 @@ const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB as u64;
 
-/// What the tables of the programming guide give for 8.0, 8.9 and 9.0 alike.
+/// What the tables of the programming guide give for most compute capabilities alike.
 const COMMON: Profile = Profile {
     name: "",
     device: "",
@@ -120,5 +120,61 @@ pub const RTX_4090: Profile = Profile {
     fp64_per_clock: 2,
     half_per_clock: 128,
     tensor: TensorPeaks { tf32: 82.6e12, bf16: 165.2e12, f16: 165.2e12, f16_sum_f16: 330.3e12 },
+    ..COMMON
+};
+
+/// NVIDIA GeForce RTX 5090: 170 multiprocessors, 32 GB of GDDR7.
+///
+/// The L2 bandwidth is not published; this is what was measured on the RTX 4090, a clock and multiprocessor.
+pub const RTX_5090: Profile = Profile {
+    name: "rtx-5090",
+    device: "NVIDIA GeForce RTX 5090",
+    compute_capability: (12, 0),
+    sm_count: 170,
+    clock_khz: 2_407_000,
+    max_threads_per_sm: 1536,
+    max_blocks_per_sm: 24,
+    shared_per_sm: 100 * KIB,
+    shared_per_block_optin: 99 * KIB,
+    memory_bytes: 32 * GIB,
+    memory_bus_bits: 512,
+    memory_clock_khz: 14_001_000,
+    ecc: false,
+    l2_bytes: 96 * MIB,
+    l2_bandwidth: 5.0e12 * (170.0 * 2.407) / (128.0 * 2.52),
+    l2_basis: Basis::Measured,
+    copy_engines: 2,
+    fp64_per_clock: 2,
+    half_per_clock: 128,
+    tensor: TensorPeaks { tf32: 104.8e12, bf16: 209.5e12, f16: 209.5e12, f16_sum_f16: 419e12 },
+    ..COMMON
+};
+
+/// NVIDIA T4: 40 multiprocessors of 64 FP32 lanes, 16 GB of GDDR6, and tensor cores for halves and integers only.
+///
+/// All of a multiprocessor's shared memory can be one block's: nothing of it is kept back. The L2 bandwidth is not
+/// published; 1.27 TB/s has been measured.
+pub const T4: Profile = Profile {
+    name: "t4",
+    device: "Tesla T4",
+    compute_capability: (7, 5),
+    sm_count: 40,
+    clock_khz: 1_590_000,
+    max_threads_per_sm: 1024,
+    max_blocks_per_sm: 16,
+    shared_per_sm: 64 * KIB,
+    shared_per_block_optin: 64 * KIB,
+    shared_reserved_per_block: 0,
+    shared_unit: 256,
+    memory_bytes: 16 * GIB,
+    memory_bus_bits: 256,
+    memory_clock_khz: 5_001_000,
+    l2_bytes: 4 * MIB,
+    l2_bandwidth: 1.27e12,
+    l2_basis: Basis::Measured,
+    fp32_per_clock: 64,
+    fp64_per_clock: 2,
+    half_per_clock: 128,
+    tensor: TensorPeaks { tf32: 0.0, bf16: 0.0, f16: 65e12, f16_sum_f16: 65e12 },
     ..COMMON
 };

@@ -75,7 +75,7 @@ fn by_shared_memory(profile: &Profile, shared_bytes: u32) -> u32 {
         return 0;
     }
     let taken = (shared_bytes + profile.shared_reserved_per_block).next_multiple_of(profile.shared_unit);
-    profile.shared_per_sm / taken
+    profile.shared_per_sm.checked_div(taken).unwrap_or(profile.max_blocks_per_sm)
 }
 
 /// The block size that keeps most threads resident, the largest of equals, and the grid that then fills the device:
@@ -102,7 +102,7 @@ pub fn max_potential_block_size(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{A100_SXM, H100_SXM, RTX_4090};
+    use super::super::{A100_SXM, H100_SXM, RTX_4090, RTX_5090, T4};
     use super::*;
 
     fn occupancy(profile: &Profile, threads: u32, registers: u32, shared: u32) -> (u32, Limit) {
@@ -146,7 +146,15 @@ mod tests {
         assert_eq!(occupancy(&A100_SXM, 128, 32, 15 * 1024), (10, Limit::SharedMemory));
         assert_eq!(occupancy(&H100_SXM, 128, 32, 227 * 1024), (1, Limit::SharedMemory));
         assert_eq!(occupancy(&H100_SXM, 128, 32, 227 * 1024 + 1), (0, Limit::SharedMemory));
-        assert_eq!(occupancy(&RTX_4090, 128, 32, 99 * 1024), (1, Limit::SharedMemory));
+        for profile in [&RTX_4090, &RTX_5090] {
+            assert_eq!(occupancy(profile, 128, 32, 99 * 1024), (1, Limit::SharedMemory));
+            assert_eq!(occupancy(profile, 128, 32, 99 * 1024 + 1), (0, Limit::SharedMemory));
+        }
+        // 64 KiB, nothing kept back: also of a block that uses none.
+        assert_eq!(occupancy(&T4, 128, 32, 64 * 1024), (1, Limit::SharedMemory));
+        assert_eq!(occupancy(&T4, 128, 32, 32 * 1024), (2, Limit::SharedMemory));
+        assert_eq!(occupancy(&T4, 32, 16, 0), (16, Limit::Blocks));
+        assert_eq!(occupancy(&T4, 1024, 32, 0), (1, Limit::Threads));
     }
 
     /// 65 registers: 2,080 a warp, allocated as 2,304; a partition's 16,384 hold seven warps, the whole 28. At 168

@@ -8,12 +8,11 @@ use super::error::{PtxError, Result};
 use super::expect::{Form, Slot};
 use super::forms;
 use super::instruction::{Guard, Instruction, RegisterClass};
-use super::modifier::{Modifier, Modifiers};
+use super::modifier::Modifiers;
 use super::module::{Body, Function, Module};
 use super::operand::Resolver;
 use super::parser::{RawFunction, RawModule};
 use super::statement::Statement;
-use super::types::Space;
 
 /// Decodes every function of a module; `names` are its functions by name.
 pub(super) fn module(raw: &RawModule<'_>, names: &HashMap<&str, u32>) -> Result<Module> {
@@ -108,7 +107,7 @@ fn decoded(resolver: &Resolver<'_, '_>, statement: &Statement<'_>) -> std::resul
     }
     Err(match statement.words.get(furthest) {
         Some(word) => format!("the modifier `.{}` is not supported here", shortened(word)),
-        None => "a modifier is missing, for instance the type".into(),
+        None => "a modifier is missing, for instance the type or the rounding".into(),
     })
 }
 
@@ -116,48 +115,45 @@ fn module_target(resolver: &Resolver<'_, '_>) -> u32 {
     resolver.module.target.sm
 }
 
-/// Whether `words` go on at `at` with all the words of `spelling`; gives how many those are.
-fn continues(words: &[&str], at: usize, spelling: &str) -> Option<usize> {
-    let mut rest = words[at..].iter();
-    let mut count = 0;
-    for part in spelling.split('.') {
-        if rest.next() != Some(&part) {
-            return None;
-        }
-        count += 1;
-    }
-    Some(count)
+/// The number of words that the spelling of an opcode takes, if these start with it.
+fn opcode_length(words: &[&str], spelling: &str) -> Option<usize> {
+    let count = spelling.split('.').count();
+    let matches = words.len() >= count && spelling.split('.').eq(words[..count].iter().copied());
+    matches.then_some(count)
 }
 
-fn chosen(words: &[&str], at: usize, choices: &[Modifier]) -> Option<(Modifier, usize)> {
-    choices.iter().find_map(|&choice| {
-        let alias = match (choice, words.get(at)) {
-            (Modifier::Space(space), Some(word)) => Space::from_spelling(word) == Some(space),
-            _ => false,
-        };
-        if alias { Some((choice, 1)) } else { continues(words, at, choice.spelling()).map(|n| (choice, n)) }
-    })
-}
-
-/// Reads the words by the form's slots; fails with the index of the first word that does not fit.
+/// Reads the words as the form's modifiers: in any order, each slot at most once, those of one kind from the first slot
+/// to the last. Fails with the index of the first word that does not fit, or the number of words if one is missing.
 fn matched(form: &Form, words: &[&str]) -> std::result::Result<Modifiers, usize> {
-    let mut at = continues(words, 0, form.opcode.spelling()).ok_or(1usize)?;
+    let start = opcode_length(words, form.opcode.spelling()).ok_or(1usize)?;
     let mut modifiers = Modifiers::default();
-    for slot in form.slots {
-        let found = match slot {
-            Slot::Word(all) => {
-                at += all.iter().find_map(|word| continues(words, at, word)).ok_or(at)?;
-                continue;
+    let mut filled = 0u32;
+    for (at, word) in words.iter().enumerate().skip(start) {
+        // Kinds whose next slot this word does not fit, so that no later slot of the kind may take it.
+        let mut passed = Vec::new();
+        let leads = at == start && matches!(form.slots.first(), Some(Slot::First(_)));
+        let fits = |(index, slot): &(usize, &Slot)| {
+            let kind = slot.ordered();
+            if filled >> index & 1 == 1
+                || leads != matches!(slot, Slot::First(_))
+                || kind.is_some_and(|k| passed.contains(&k))
+            {
+                return false;
             }
-            Slot::One(choices) => Some(chosen(words, at, choices).ok_or(at)?),
-            Slot::Maybe(choices) => chosen(words, at, choices),
+            let fits = slot.take(word).is_some();
+            if !fits && slot.is_required() {
+                passed.extend(kind);
+            }
+            fits
         };
-        if let Some((modifier, count)) = found {
-            if !modifiers.add(modifier) {
-                return Err(at);
-            }
-            at += count;
+        let (index, slot) = form.slots.iter().enumerate().find(fits).ok_or(at)?;
+        filled |= 1 << index;
+        if let Some(Some(modifier)) = slot.take(word)
+            && !modifiers.add(modifier)
+        {
+            return Err(at);
         }
     }
-    if at == words.len() { Ok(modifiers) } else { Err(at) }
+    let complete = form.slots.iter().enumerate().all(|(index, slot)| filled >> index & 1 == 1 || !slot.is_required());
+    if complete { Ok(modifiers) } else { Err(words.len()) }
 }

@@ -1,26 +1,66 @@
-//! What the decoder's tables are made of: a form is an opcode with its modifiers in order and what each operand must be.
+//! What the decoder's tables are made of: a form is an opcode with its modifiers and what each operand must be.
 
 use super::modifier::Modifier;
 use super::opcode::Opcode;
-use super::types::ScalarType;
+use super::types::{ScalarType, Space};
 
 /// One row of the tables: a family of instructions that are written alike.
 pub(super) struct Form {
     pub opcode: Opcode,
     pub slots: &'static [Slot],
     pub operands: &'static [Expect],
-    /// The smallest target that has it.
+    /// The smallest target that has it; 0 for all that are supported.
     pub sm: u32,
 }
 
-/// A place among the modifiers.
+/// One of a form's modifiers. As in NVIDIA's assembler, their order is free, but for those of one [`Ordered`] kind.
 pub(super) enum Slot {
-    /// One of these must stand here.
+    /// One of these, right behind the opcode.
+    First(&'static [Modifier]),
+    /// One of these.
     One(&'static [Modifier]),
-    /// One of these, or nothing.
+    /// One of these, or none.
     Maybe(&'static [Modifier]),
-    /// One of these words must stand here, and means nothing further.
+    /// One of these words, which means nothing further.
     Word(&'static [&'static str]),
+}
+
+/// Kinds of which an instruction has several, told apart by their order.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Ordered {
+    Types,
+    Layouts,
+    Spaces,
+}
+
+impl Slot {
+    /// Whether the form needs it.
+    pub fn is_required(&self) -> bool {
+        !matches!(self, Slot::Maybe(_))
+    }
+
+    /// The kind, if order counts among slots of that kind.
+    pub fn ordered(&self) -> Option<Ordered> {
+        match self {
+            Slot::First(all) | Slot::One(all) | Slot::Maybe(all) => match all.first()? {
+                Modifier::Type(_) => Some(Ordered::Types),
+                Modifier::Layout(_) => Some(Ordered::Layouts),
+                Modifier::Space(_) => Some(Ordered::Spaces),
+                _ => None,
+            },
+            Slot::Word(all) => all.iter().any(|w| Space::from_spelling(w).is_some()).then_some(Ordered::Spaces),
+        }
+    }
+
+    /// Whether the word fits; what it means, if that is anything.
+    pub fn take(&self, word: &str) -> Option<Option<Modifier>> {
+        match self {
+            Slot::First(all) | Slot::One(all) | Slot::Maybe(all) => {
+                all.iter().find(|choice| choice.is_spelled(word)).map(|&choice| Some(choice))
+            }
+            Slot::Word(all) => all.contains(&word).then_some(None),
+        }
+    }
 }
 
 /// The type of an operand.
@@ -55,7 +95,7 @@ pub(super) enum Expect {
     ReadParts(Ty),
     /// `p` or `!p`.
     Predicate,
-    /// Data of a load or store: scalar, or as many as `.v2` or `.v4` says.
+    /// Data of a load or store: scalar, perhaps in braces, or as many as `.v2` or `.v4` says.
     WriteData,
     ReadData,
     /// So many registers of this type in braces.
@@ -98,15 +138,17 @@ impl std::fmt::Display for Form {
         f.write_str(self.opcode.spelling())?;
         for slot in self.slots {
             match slot {
-                Slot::One(all @ [_]) => f.write_str(&joined(&mut all.iter().map(|m| m.spelling())))?,
-                Slot::One(all) => write!(f, "({})", joined(&mut all.iter().map(|m| m.spelling())))?,
+                Slot::First(all @ [_]) | Slot::One(all @ [_]) => {
+                    f.write_str(&joined(&mut all.iter().map(|m| m.spelling())))?
+                }
+                Slot::First(all) | Slot::One(all) => write!(f, "({})", joined(&mut all.iter().map(|m| m.spelling())))?,
                 Slot::Maybe(all) => write!(f, "{{{}}}", joined(&mut all.iter().map(|m| m.spelling())))?,
                 Slot::Word(all) => f.write_str(&joined(&mut all.iter().take(1).copied()))?,
             }
         }
         let operands: Vec<String> = self.operands.iter().map(ToString::to_string).collect();
         write!(f, "{}{}", if operands.is_empty() { "" } else { " " }, operands.join(", "))?;
-        if self.sm > 80 { write!(f, "  (sm_{})", self.sm) } else { Ok(()) }
+        if self.sm > 50 { write!(f, "  (sm_{})", self.sm) } else { Ok(()) }
     }
 }
 

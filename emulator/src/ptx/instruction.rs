@@ -49,7 +49,7 @@ impl RegisterClass {
     pub const fn of(ty: ScalarType) -> RegisterClass {
         match ty.bits() {
             1 => RegisterClass::Pred,
-            8 | 16 => RegisterClass::B16,
+            4 | 8 | 16 => RegisterClass::B16,
             32 => RegisterClass::B32,
             64 => RegisterClass::B64,
             _ => RegisterClass::B128,

@@ -71,8 +71,8 @@ spelled! {
 spelled! {
     /// M, N and K of a matrix product (section 9.7.14).
     Shape {
-        M8n8k4 = "m8n8k4", M8n8k16 = "m8n8k16",
-        M16n8k4 = "m16n8k4", M16n8k8 = "m16n8k8", M16n8k16 = "m16n8k16", M16n8k32 = "m16n8k32",
+        M8n8k4 = "m8n8k4", M8n8k16 = "m8n8k16", M8n8k32 = "m8n8k32",
+        M16n8k4 = "m16n8k4", M16n8k8 = "m16n8k8", M16n8k16 = "m16n8k16", M16n8k32 = "m16n8k32", M16n8k64 = "m16n8k64",
         M16n16k8 = "m16n16k8", M16n16k16 = "m16n16k16", M32n8k16 = "m32n8k16", M8n32k16 = "m8n32k16",
     }
 }
@@ -88,7 +88,7 @@ spelled! {
     /// Modifiers that are there or not.
     Flag {
         Ftz = "ftz", Sat = "sat", Approx = "approx", Full = "full", Cc = "cc", Noftz = "noftz", NaN = "NaN",
-        XorsignAbs = "xorsign.abs", Relu = "relu", Satfinite = "satfinite", Uni = "uni", Trans = "trans", Nc = "nc", Shiftamt = "shiftamt",
+        XorsignAbs = "xorsign", Relu = "relu", Satfinite = "satfinite", Uni = "uni", Trans = "trans", Nc = "nc", Shiftamt = "shiftamt",
         Wrap = "wrap", Clamp = "clamp", Left = "l", Right = "r", Aligned = "aligned",
         Up = "up", Down = "down", Bfly = "bfly", Idx = "idx",
         All = "all", Any = "any", Ballot = "ballot",
@@ -141,6 +141,14 @@ pub enum Modifier {
 }
 
 impl Modifier {
+    /// Whether this is how the word spells it; spaces have more than one spelling.
+    pub(super) fn is_spelled(self, word: &str) -> bool {
+        match self {
+            Modifier::Space(space) => Space::from_spelling(word) == Some(space),
+            other => other.spelling() == word,
+        }
+    }
+
     /// How PTX spells it, without the leading dot.
     pub const fn spelling(self) -> &'static str {
         match self {

@@ -63,6 +63,9 @@ impl<'a> Resolver<'_, 'a> {
                 let ty = of(Ty::First)?;
                 fragment(all, width, |s| read(s, ty, true))
             }
+            (Expect::WriteData | Expect::ReadData, RawOperand::Vector(all)) if all.len() == 1 => {
+                self.simple(expect, modifiers, all[0])
+            }
             (Expect::WriteData | Expect::ReadData, RawOperand::Simple(_)) if width > 1 => {
                 Err(format!("needs {width} registers in braces"))
             }

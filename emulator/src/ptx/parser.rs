@@ -13,6 +13,13 @@ use super::types::Space;
 /// Text larger than this is refused before tokens are made of it.
 pub const MAX_TEXT_BYTES: usize = 64 << 20;
 
+/// The versions of PTX that are read.
+const OLDEST: (u32, u32) = (6, 0);
+pub(crate) const NEWEST: (u32, u32) = (9, 4);
+
+/// The targets that are read, newest architectures for what they have in common with sm_90.
+const TARGETS: [u32; 21] = [50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100, 101, 103, 110, 120, 121];
+
 /// A module before its instructions are decoded.
 pub(super) struct RawModule<'a> {
     pub version: (u32, u32),
@@ -57,8 +64,9 @@ fn header(cursor: &mut Cursor<'_, '_>) -> Result<((u32, u32), Target)> {
     let text = &cursor.source[token.start..token.end];
     let numbers = text.split_once('.').and_then(|(a, b)| Some((a.parse::<u32>().ok()?, b.parse::<u32>().ok()?)));
     let Some(version) = numbers else { return cursor.expected(token, "a version such as 9.0") };
-    if !((7, 0)..=(9, 0)).contains(&version) {
-        let what = format!("PTX version {text} is not supported; versions 7.0 to 9.0 are");
+    if !(OLDEST..=NEWEST).contains(&version) {
+        let ((a, b), (c, d)) = (OLDEST, NEWEST);
+        let what = format!("PTX version {text} is not supported; versions {a}.{b} to {c}.{d} are");
         return Err(PtxError::Declaration { line: token.line, what });
     }
     let at = cursor.peek();
@@ -102,9 +110,9 @@ fn target(word: &str, line: u32) -> Result<Target> {
         _ => None,
     };
     match (digits.parse::<u32>(), suffix) {
-        (Ok(sm @ (80 | 86 | 87 | 88 | 89 | 90)), Some(suffix)) => Ok(Target { sm, suffix }),
+        (Ok(sm), Some(suffix)) if TARGETS.contains(&sm) => Ok(Target { sm, suffix }),
         _ => {
-            let what = format!("the target `{word}` is not supported; sm_80 to sm_90 are (compile for compute_80)");
+            let what = format!("the target `{word}` is not supported; sm_50 to sm_121 are");
             Err(PtxError::Declaration { line, what })
         }
     }

@@ -10,6 +10,7 @@ spelled! {
         S8 = "s8", S16 = "s16", S32 = "s32", S64 = "s64",
         F16 = "f16", F16x2 = "f16x2", Bf16 = "bf16", Bf16x2 = "bf16x2", Tf32 = "tf32", F32 = "f32", F64 = "f64",
         U16x2 = "u16x2", S16x2 = "s16x2", E4m3x2 = "e4m3x2", E5m2x2 = "e5m2x2",
+        S4 = "s4", U4 = "u4",
         Pred = "pred",
     }
 }
@@ -29,6 +30,7 @@ impl ScalarType {
         use ScalarType::*;
         match self {
             Pred => 1,
+            S4 | U4 => 4,
             B8 | U8 | S8 => 8,
             B16 | U16 | S16 | F16 | Bf16 | E4m3x2 | E5m2x2 => 16,
             B32 | U32 | S32 | F32 | F16x2 | Bf16x2 | U16x2 | S16x2 | Tf32 => 32,
@@ -48,7 +50,7 @@ impl ScalarType {
             Pred => Nature::Predicate,
             B8 | B16 | B32 | B64 | B128 => Nature::Bits,
             // Packed halves, single halves and tf32 live in registers of bits; the headers also use .u32 for them.
-            F16 | F16x2 | Bf16 | Bf16x2 | Tf32 | U16x2 | S16x2 | E4m3x2 | E5m2x2 => Nature::Bits,
+            F16 | F16x2 | Bf16 | Bf16x2 | Tf32 | U16x2 | S16x2 | E4m3x2 | E5m2x2 | S4 | U4 => Nature::Bits,
             U8 | U16 | U32 | U64 | S8 | S16 | S32 | S64 => Nature::Integer,
             F32 | F64 => Nature::Float,
         }

@@ -151,10 +151,14 @@ pub fn tensor(counts: &LaunchCounts, profile: &Profile) -> f64 {
 /// `sum over types of tensor FLOP / peak of that type`: the same cores do all of them.
 pub fn tensor_published(counts: &LaunchCounts, profile: &Profile) -> f64 {
     let (flop, peak) = (&counts.flop, &profile.tensor);
-    flop.tensor_tf32 as f64 / peak.tf32
-        + flop.tensor_bf16 as f64 / peak.bf16
-        + flop.tensor_f16 as f64 / peak.f16
-        + flop.tensor_f16_sum_f16 as f64 / peak.f16_sum_f16
+    let each = [
+        (flop.tensor_tf32, peak.tf32),
+        (flop.tensor_bf16, peak.bf16),
+        (flop.tensor_f16, peak.f16),
+        (flop.tensor_f16_sum_f16, peak.f16_sum_f16),
+    ];
+    // A type that the GPU has not has no peak, and no operations either.
+    each.iter().filter(|(flop, _)| *flop > 0).map(|&(flop, peak)| flop as f64 / peak).sum()
 }
 
 /// `special functions / (SMs x 16 x clock)`

@@ -19,6 +19,7 @@ mod lift;
 mod logic;
 mod matrix;
 mod moves;
+mod nibbles;
 mod packed;
 mod product;
 mod round;
@@ -81,7 +82,7 @@ pub struct Selected {
 /// Picks the row function of an instruction that only reads and writes registers; `None` for all others.
 pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
     type Family = fn(&Instruction, Level) -> Option<Selected>;
-    const FAMILIES: [Family; 15] = [
+    const FAMILIES: [Family; 16] = [
         integer::select,
         carry::select,
         bits::select,
@@ -97,6 +98,7 @@ pub fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
         convert::select,
         matrix::select,
         product::select,
+        nibbles::select,
     ];
     FAMILIES.iter().find_map(|family| family(instruction, level))
 }

@@ -85,6 +85,20 @@ fn move_predicate(lanes: &mut Lanes, slots: &[Slot], mask: u32) {
     lanes.set_predicate(d, lanes.predicate(a), mask);
 }
 
+/// `movmatrix`: a lane holds two neighbours in a row of eight, and gets two of the transposed matrix (PTX ISA section
+/// 9.7.14.5.17).
+fn transpose(lanes: &mut Lanes, slots: &[Slot], mask: u32) {
+    let &[d, a] = slots else { unreachable!("lowered with two operands") };
+    let from = *lanes.row(a);
+    let element = |row: usize, column: usize| from[4 * row + column / 2] >> (16 * (column % 2)) & 0xffff;
+    let mut out = [0; WARP];
+    for (lane, out) in out.iter_mut().enumerate() {
+        let (row, column) = (lane / 4, 2 * (lane % 4));
+        *out = element(column, row) | element(column + 1, row) << 16;
+    }
+    u32::store(lanes, d, out, mask);
+}
+
 fn split<S: Split>(packs: bool, level: Level) -> Selected {
     let part = if S::BITS == 32 { Width::W32 } else { Width::W16 };
     let (run, mut operands): (RowFn, _) =
@@ -98,8 +112,10 @@ fn split<S: Split>(packs: bool, level: Level) -> Selected {
 
 /// The row function of an instruction of this family.
 pub(super) fn select(instruction: &Instruction, level: Level) -> Option<Selected> {
-    if instruction.opcode != Opcode::Mov {
-        return None;
+    match instruction.opcode {
+        Opcode::Mov => {}
+        Opcode::Movmatrix => return Some(Selected { run: transpose, operands: vec![Width::W32; 2] }),
+        _ => return None,
     }
     let class = RegisterClass::of(instruction.modifiers.first_type()?);
     let (packs, parts) = match &*instruction.operands {

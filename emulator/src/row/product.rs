@@ -13,11 +13,11 @@ use super::{Level, RowFn, Selected};
 use crate::lanes::{Lane, Lanes, Slot, WARP, Width};
 use crate::ptx::{Flag, Instruction, Opcode, ScalarType, Shape};
 
-/// The largest matrix of a fragment: 32 x 16.
-const MOST: usize = 512;
+/// The largest matrix of a fragment: 16 x 64.
+const MOST: usize = 1024;
 
 /// Elements of A or B, and how a register packs them.
-trait Packed {
+pub(super) trait Packed {
     /// What they are multiplied as.
     type Value: Copy + Default;
     /// Elements of a register.
@@ -27,13 +27,13 @@ trait Packed {
 }
 
 /// Elements of C and D.
-trait Summed: Packed {
+pub(super) trait Summed: Packed {
     /// A register of each lane from its elements.
     fn put(lanes: &mut Lanes, slot: Slot, elements: [[Self::Value; WARP]; 2], mask: u32);
 }
 
 /// A step of a sum.
-trait Step: Copy + Default {
+pub(super) trait Step: Copy + Default {
     type Sum: Copy + Default;
     fn step(a: Self, b: Self, sum: Self::Sum) -> Self::Sum;
 }
@@ -161,7 +161,7 @@ impl<const SIGNED: bool> Packed for Bytes<SIGNED> {
     }
 }
 
-struct Word<const SATURATED: bool>;
+pub(super) struct Word<const SATURATED: bool>;
 
 impl<const SATURATED: bool> Packed for Word<SATURATED> {
     type Value = i64;
@@ -188,14 +188,14 @@ impl<const SATURATED: bool> Summed for Word<SATURATED> {
 }
 
 /// Which element of a matrix a lane holds: row-major, by register, element of the register and lane.
-trait Layout {
+pub(super) trait Layout {
     fn a<P: Packed, const M: usize, const K: usize>(register: usize, element: usize, lane: usize) -> usize;
     fn b<P: Packed, const K: usize, const N: usize>(register: usize, element: usize, lane: usize) -> usize;
     fn c<P: Packed, const M: usize, const N: usize>(register: usize, element: usize, lane: usize) -> usize;
 }
 
 /// Registers of A and B that `mma` has: no element stands twice.
-struct Grouped;
+pub(super) struct Grouped;
 
 impl Layout for Grouped {
     /// A register covers 8 rows and four lanes' worth of columns; with 16 rows, registers alternate between the halves.
@@ -257,11 +257,11 @@ fn gather<P: Packed>(lanes: &Lanes, slots: &[Slot], at: impl Fn(usize, usize, us
 }
 
 /// A product with its types, layout and shape.
-trait Product {
+pub(super) trait Product {
     fn run(lanes: &mut Lanes, slots: &[Slot], mask: u32);
 }
 
-struct Of<L, A, B, C, D, const M: usize, const N: usize, const K: usize>(PhantomData<(L, A, B, C, D)>);
+pub(super) struct Of<L, A, B, C, D, const M: usize, const N: usize, const K: usize>(PhantomData<(L, A, B, C, D)>);
 
 impl<L, A, B, C, D, T, const M: usize, const N: usize, const K: usize> Product for Of<L, A, B, C, D, M, N, K>
 where
@@ -304,7 +304,7 @@ where
 }
 
 #[inline(always)]
-fn product_row<P: Product>(lanes: &mut Lanes, slots: &[Slot], mask: u32) {
+pub(super) fn product_row<P: Product>(lanes: &mut Lanes, slots: &[Slot], mask: u32) {
     P::run(lanes, slots, mask);
 }
 
@@ -328,10 +328,12 @@ pub fn sides(shape: Shape) -> [usize; 3] {
     match shape {
         Shape::M8n8k4 => [8, 8, 4],
         Shape::M8n8k16 => [8, 8, 16],
+        Shape::M8n8k32 => [8, 8, 32],
         Shape::M16n8k4 => [16, 8, 4],
         Shape::M16n8k8 => [16, 8, 8],
         Shape::M16n8k16 => [16, 8, 16],
         Shape::M16n8k32 => [16, 8, 32],
+        Shape::M16n8k64 => [16, 8, 64],
         Shape::M16n16k8 => [16, 16, 8],
         Shape::M16n16k16 => [16, 16, 16],
         Shape::M32n8k16 => [32, 8, 16],

@@ -47,7 +47,7 @@ impl Grid {
 
 /// All lanes read four bytes.
 pub fn read(warp: u32) -> Access {
-    Access { warp, mask: FULL, bytes: 4, kind: Kind::Read, strong: false, line: 1 }
+    Access { warp, mask: FULL, bytes: 4, kind: Kind::Read, strong: false, warp_only: false, line: 1 }
 }
 
 /// All lanes write four bytes.

@@ -55,17 +55,20 @@ fn every_thread_comes_to_a_barrier() {
 
 #[test]
 fn every_thread_comes_to_the_same_barrier() {
-    for from in [32, 48] {
-        barriers("elsewhere", 64, &[Empty(256), Is(64)]).gives(0, vec![1; 64]);
-        barriers("elsewhere", 64, &[Empty(256), Is(from)]).finds(&Found {
-            who: &[(0, 0, 0), (0, 1, 0), (0, 1, 16)],
-            says: |f, _| {
-                let other = if f.text.ends_with("// here") { "// there" } else { "// here" };
-                vec!["come to the same barrier 0 at different places".into(), other.into()]
-            },
-            ..MISSED
-        });
+    // Warps may: a barrier is told by its number.
+    for from in [64, 32] {
+        let out = (0..64).map(|i| if i < from { 1 } else { 2 }).collect::<Vec<_>>();
+        barriers("elsewhere", 64, &[Empty(256), Is(from.into())]).gives(0, out);
     }
+    // Threads of one warp may not.
+    barriers("elsewhere", 64, &[Empty(256), Is(48)]).finds(&Found {
+        who: &[(0, 1, 0), (0, 1, 16)],
+        says: |f, _| {
+            let other = if f.text.ends_with("// here") { "// there" } else { "// here" };
+            vec!["come to the same barrier 0 at different places: warp 1".into(), other.into()]
+        },
+        ..MISSED
+    });
     barriers("rounds", 64, &[Empty(256), Is(64)]).gives(0, vec![1; 64]);
     barriers("rounds", 64, &[Empty(256), Is(32)]).finds(&Found {
         who: &[(0, 1, 0)],

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::lanes::Slot;
-use crate::ptx::{Body, Guard, Instruction, Register, RegisterClass};
+use crate::ptx::{Base, Body, Guard, Instruction, Register, RegisterClass};
 
 /// Where one inlined function's names lie.
 #[derive(Clone)]
@@ -19,6 +19,9 @@ pub(in crate::exec) struct Frame<'m> {
     pub results: Vec<u32>,
     /// Registers that the body reads; known only where it has an `atom.exch`.
     pub read: HashSet<Register>,
+    /// What [`super::intent`] finds of loads: those that guess for a swap, and the registers that decide something.
+    pub guesses: Vec<(Register, Base, i64)>,
+    pub deciding: HashSet<Register>,
 }
 
 impl Frame<'_> {

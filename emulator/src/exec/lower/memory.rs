@@ -5,6 +5,7 @@ use crate::exec::code::{
 };
 use crate::exec::lower::frame::Frame;
 use crate::exec::lower::operations::plain;
+use crate::exec::lower::registers::collect;
 use crate::exec::lower::{Lowered, Lowering, sink};
 use crate::lanes::{Slot, Width};
 use crate::ptx::{
@@ -103,10 +104,18 @@ pub(in crate::exec) fn place<'m>(
 ) -> Lowered<Access> {
     let address = address(to, frame, i.modifiers.space, operand, slots)?;
     let signed = matches!(ty, ScalarType::S8 | ScalarType::S16 | ScalarType::S32);
-    let strong = !matches!(i.modifiers.semantics, None | Some(Semantics::Weak));
+    let is_load = i.opcode == Opcode::Ld;
+    let guesses = match i.operands[..] {
+        [Operand::Register(to), Operand::Memory(base, at)] if is_load => frame.guesses.contains(&(to, base, at)),
+        _ => false,
+    };
+    let strong = guesses || !matches!(i.modifiers.semantics, None | Some(Semantics::Weak));
+    let mut decides = false;
+    collect(&i.operands[0], &mut |r, _| decides |= frame.deciding.contains(&r));
+    let warp_only = is_load && i.modifiers.semantics == Some(Semantics::Volatile) && !decides;
     let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release));
     let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
-    Ok(Access { address, bytes: ty.bytes() as u8, signed, count, width, strong, fence })
+    Ok(Access { address, bytes: ty.bytes() as u8, signed, count, width, strong, warp_only, fence })
 }
 
 pub(in crate::exec) fn atomic<'m>(

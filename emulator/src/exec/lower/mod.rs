@@ -6,6 +6,7 @@
 
 mod dependence;
 mod frame;
+mod intent;
 mod memory;
 mod operations;
 pub(in crate::exec) mod registers;
@@ -16,13 +17,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::counters::{Class, class_of};
-use crate::exec::code::{Action, Code, Op};
+use crate::exec::code::{Action, Code, Flow, Op};
 use crate::exec::lower::frame::Frame;
 use crate::lanes::{Row, Slot, WARP, Width};
 use crate::load_error::LoadError;
 use crate::ptx::{
-    AtomicOp, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, RegisterCounts, Space,
-    SpecialRegister, VariableRef,
+    AtomicOp, Flag, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register, RegisterClass,
+    RegisterCounts, Space, SpecialRegister, VariableRef,
 };
 use crate::row::{self, Level};
 
@@ -34,6 +35,8 @@ const SINK_ROWS: u32 = 4;
 /// A predicate that nobody writes; predicate 0 is the sink.
 const NEVER: Slot = Slot::register(1);
 const FIRST_PREDICATE: u32 = 2;
+/// Rows, and predicates, that are no program's.
+pub(in crate::exec) const FREE_SLOTS: [u32; 2] = [SINK_ROWS, FIRST_PREDICATE];
 
 /// A refusal in words; the caller adds kernel, line and text.
 pub(in crate::exec) type Lowered<T> = Result<T, String>;
@@ -46,6 +49,7 @@ pub(in crate::exec) struct Lowering<'m> {
     level: Level,
     ops: Vec<Op>,
     classes: Vec<Class>,
+    flows: Vec<Flow>,
     slots: Vec<Slot>,
     constants: Vec<Row>,
     known_constants: HashMap<(Width, u64), Slot>,
@@ -74,6 +78,7 @@ pub(in crate::exec) fn kernel(
         level,
         ops: Vec::new(),
         classes: Vec::new(),
+        flows: Vec::new(),
         slots: Vec::new(),
         constants: Vec::new(),
         known_constants: HashMap::new(),
@@ -102,6 +107,7 @@ pub(in crate::exec) fn kernel(
         ops: lowering.ops,
         level,
         classes: lowering.classes,
+        flows: lowering.flows,
         slots: lowering.slots,
         constants: lowering.constants.into(),
         rows: lowering.rows as usize,
@@ -161,7 +167,22 @@ impl<'m> Lowering<'m> {
         let exchanges = body.instructions.iter().any(|i| i.modifiers.atomic == Some(AtomicOp::Exch));
         let read =
             if exchanges { crate::exec::lower::dependence::read_registers(&body.instructions) } else { HashSet::new() };
-        let frame = Frame { body, function, is_entry, rows, predicates: free.1, variables, parameters, results, read };
+        let code = &body.instructions;
+        let (guesses, deciding) = (intent::guesses(code), intent::deciding(code));
+        let predicates = free.1;
+        let frame = Frame {
+            body,
+            function,
+            is_entry,
+            rows,
+            predicates,
+            variables,
+            parameters,
+            results,
+            read,
+            guesses,
+            deciding,
+        };
 
         let first = self.ops.len();
         let mut starts = Vec::with_capacity(body.instructions.len() + 1);
@@ -204,6 +225,7 @@ impl<'m> Lowering<'m> {
             let line = body.instructions.last().map_or(declared.line, |i| i.line);
             let at = self.slots.len() as u32;
             self.ops.push(Op { action: Action::Exit, guard: None, slots: (at, at), line });
+            self.flows.push(Flow::default());
             let ret = Instruction {
                 opcode: Opcode::Exit,
                 modifiers: Modifiers::default(),
@@ -257,6 +279,7 @@ impl<'m> Lowering<'m> {
         self.slots.extend_from_slice(slots);
         self.ops.push(Op { action, guard, slots: (start, self.slots.len() as u32), line: from.line });
         self.classes.push(class_of(from));
+        self.flows.push(flow(from));
         self.ops.len() - 1
     }
 
@@ -344,6 +367,36 @@ impl<'m> Lowering<'m> {
     pub fn level(&self) -> Level {
         self.level
     }
+}
+
+/// See [`Flow`].
+fn flow(i: &Instruction) -> Flow {
+    fn slots(operand: &Operand, each: &mut dyn FnMut(bool)) {
+        let is_predicate = |r: &Register| r.class == RegisterClass::Pred;
+        match operand {
+            Operand::Vector(all) => all.iter().for_each(|o| slots(o, each)),
+            Operand::Pair(first, second) => {
+                each(first.as_ref().is_some_and(is_predicate));
+                each(is_predicate(second));
+            }
+            Operand::Register(r) => each(is_predicate(r)),
+            Operand::Predicate(_) => each(true),
+            _ => each(false),
+        }
+    }
+    let carries = i.modifiers.has(Flag::Cc) || matches!(i.opcode, Opcode::Addc | Opcode::Subc | Opcode::Madc);
+    let mut flow = Flow { results: 0, predicates: 0, carries, selects: i.opcode == Opcode::Selp };
+    let (written, mut count) = (registers::destinations(i), 0u8);
+    for (place, operand) in i.operands.iter().enumerate() {
+        slots(operand, &mut |is_predicate| {
+            flow.predicates |= u32::from(is_predicate).checked_shl(count.into()).unwrap_or(0);
+            count += 1;
+        });
+        if place < written {
+            flow.results = count;
+        }
+    }
+    flow
 }
 
 /// A register for results that nobody wants.

@@ -30,7 +30,8 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
         },
         Opcode::Ret | Opcode::Exit => Action::Exit,
         Opcode::Trap | Opcode::Brkpt => Action::Trap,
-        Opcode::Pmevent | Opcode::Prefetch => Action::Nothing,
+        // Registers are as many as a thread needs, whatever it gives back.
+        Opcode::Pmevent | Opcode::Prefetch | Opcode::Setmaxnreg => Action::Nothing,
         Opcode::Nanosleep => Action::Yield,
         Opcode::Ld | Opcode::Ldu => {
             let access = access(i, &i.operands[0])?;
@@ -97,6 +98,8 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
             barrier(to, frame, i, BarrierKind::Reduce(op), &mut slots)?
         }
         Opcode::Membar | Opcode::Fence => Action::Fence { wide: i.modifiers.scope != Some(Scope::Cta) },
+        // Makes `mbarrier.init` known to the cluster, which here is the block.
+        Opcode::FenceMbarrierInit => Action::Fence { wide: false },
         Opcode::BarWarpSync => {
             slots.push(to.operand(frame, &i.operands[0], Width::W32)?);
             Action::WarpSync
@@ -134,6 +137,11 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
             slots.push(to.operand(frame, &i.operands[2], Width::W32)?);
             Action::Match { all: i.opcode == Opcode::MatchAll, width }
         }
+        Opcode::ElectSync => {
+            result_pair(to, frame, &i.operands[0], &mut slots)?;
+            slots.push(to.operand(frame, &i.operands[1], Width::W32)?);
+            Action::Elect
+        }
         Opcode::Redux => {
             plain(to, frame, &i.operands, Width::W32, &mut slots)?;
             let op = i.modifiers.atomic.ok_or("does not say how it reduces")?;
@@ -147,7 +155,11 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
         _ => match to.row(frame, i)? {
             Some((run, operands)) => {
                 slots = operands;
-                if matches!(i.opcode, Opcode::Mma | Opcode::WmmaMma) { Action::Matrix(run) } else { Action::Row(run) }
+                if matches!(i.opcode, Opcode::Mma | Opcode::WmmaMma | Opcode::Movmatrix) {
+                    Action::Matrix(run)
+                } else {
+                    Action::Row(run)
+                }
             }
             None => return Err("cannot be executed by this emulator".into()),
         },

@@ -66,6 +66,8 @@ pub(in crate::exec) fn destinations(i: &Instruction) -> usize {
         | MbarrierCompleteTx
         | CpAsyncMbarrierArrive
         | CpAsyncBulk
+        | FenceMbarrierInit
+        | Setmaxnreg
         | Prefetch => 0,
         _ => 1.min(i.operands.len()),
     }

@@ -6,9 +6,9 @@ use crate::exec::code::{Access, Op};
 use crate::exec::ops::place::{Addresses, Memories, Misplaced, Place, addresses};
 use crate::exec::run::env::{Env, Faulty};
 use crate::exec::run::warp::Warp;
-use crate::fault::FaultKind;
+use crate::fault::{Fault, FaultKind};
 use crate::lanes::{Lane, WARP, Width};
-use crate::memory::{Origin, generic};
+use crate::memory::{Cells, Origin, generic};
 use crate::ptx::Space;
 use crate::row::Level;
 
@@ -34,9 +34,16 @@ pub(in crate::exec) const ATOMIC: Kinds = (AccessKind::Atomic, check::Kind::Atom
 /// An atomic of which only the store matters; it may be the first to write its place.
 pub(in crate::exec) const SETTING: Kinds = (AccessKind::Atomic, check::Kind::Write);
 
-/// Counts an access and looks at it: unwritten bytes, races, pending copies. `values` tells whether lanes that write
-/// one place in the same instruction write the same.
-#[allow(clippy::too_many_arguments)]
+/// What the value that a lane writes is compared with.
+#[derive(Clone, Copy, PartialEq)]
+pub(in crate::exec) enum Against {
+    /// What another lane writes there in the same instruction.
+    Lane(usize),
+    /// What is there already.
+    Memory,
+}
+
+/// As [`look`], where bytes that nobody wrote may not be read.
 #[inline(always)]
 pub(in crate::exec) fn observe(
     warp_index: u32,
@@ -44,9 +51,32 @@ pub(in crate::exec) fn observe(
     op: &Op,
     place: &Place<'_>,
     at: &Addresses,
-    ((counted, kind), bytes, strong, pc): (Kinds, u32, bool, u32),
-    same_value: &dyn Fn(usize, usize) -> bool,
+    (kinds, bytes, strong, pc): (Kinds, u32, bool, u32),
+    same_value: &dyn Fn(usize, Against) -> bool,
 ) -> Faulty<()> {
+    let strength = Strength { strong, warp_only: false };
+    look(warp_index, env, op, place, at, (kinds, bytes, strength, pc), same_value)?.map_or(Ok(()), Err)
+}
+
+/// See [`check::Access`].
+#[derive(Clone, Copy)]
+pub(in crate::exec) struct Strength {
+    pub strong: bool,
+    pub warp_only: bool,
+}
+
+/// Counts an access and looks at it: unwritten bytes, races, pending copies. `same_value` compares what lanes write. Gives
+/// the fault of a load that reads bytes which nobody wrote, for when they are used.
+#[inline(always)]
+pub(in crate::exec) fn look(
+    warp_index: u32,
+    env: &mut Env<'_, '_>,
+    op: &Op,
+    place: &Place<'_>,
+    at: &Addresses,
+    ((counted, kind), bytes, Strength { strong, warp_only }, pc): (Kinds, u32, Strength, u32),
+    same_value: &dyn Fn(usize, Against) -> bool,
+) -> Faulty<Option<Box<Fault>>> {
     if let Some(counters) = &mut env.counters {
         match place.space {
             Space::Global => counters.global(pc, counted, at, place.mask, bytes),
@@ -54,36 +84,36 @@ pub(in crate::exec) fn observe(
             _ => {}
         }
     }
-    let Some(checks) = &mut env.checks else { return Ok(()) };
-    let access = check::Access { warp: warp_index, mask: place.mask, bytes, kind, strong, line: op.line };
+    let Some(checks) = &mut env.checks else { return Ok(None) };
+    let access = check::Access { warp: warp_index, mask: place.mask, bytes, kind, strong, warp_only, line: op.line };
+    let held = |lane: u32| same_value(lane as usize, Against::Memory);
+    let mut unwritten = None;
     let found = match place.space {
         Space::Global => {
             let mut found = Ok(());
             if let Some(allocation) = place.allocation {
+                let mut known = access;
                 if kind != check::Kind::Write && allocation.may_be_unwritten() {
                     for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                         let offset = place.offsets[lane] as usize;
                         if let Some(byte) = allocation.unwritten(offset, bytes as usize) {
+                            // Whether that read matters depends on what becomes of the value.
+                            known.mask &= !(1 << lane);
                             let address = allocation.base + byte as u64;
-                            let what = format!(
-                                "reads {address:#x}, byte {byte} of {}, which nobody has written",
-                                allocation.describe()
-                            );
-                            let kind = FaultKind::Uninitialised;
-                            return Err(env.fault(kind, warp_index, op, 1 << lane, Some(address), what));
+                            unwritten.get_or_insert((1 << lane, address, byte));
                         }
                     }
                 }
                 // Constants and variables that are only read cannot race.
                 if !matches!(allocation.origin, Origin::Constant(_)) {
-                    found = checks.global(&access, at);
+                    found = checks.global_store(&known, at, &held);
                 }
             }
             found
         }
         Space::Shared => {
             let offsets = place.offsets.map(|o| o as u32);
-            match checks.shared(&access, &offsets) {
+            match checks.shared_store(&access, &offsets, &held) {
                 // What the system keeps there was set when the block started.
                 Err(finding)
                     if finding.what == check::What::UninitialisedShared && env.grid.is_reserved(finding.address) =>
@@ -95,16 +125,34 @@ pub(in crate::exec) fn observe(
         }
         _ => Ok(()),
     };
+    if let Some((lanes, address, byte)) = unwritten {
+        let allocation = place.allocation.map(|a| a.describe()).unwrap_or_default();
+        let what = format!("reads {address:#x}, byte {byte} of {allocation}, which nobody has written");
+        let fault = env.fault(FaultKind::Uninitialised, warp_index, op, lanes, Some(address), what);
+        return match (found, kind) {
+            (Ok(()), check::Kind::Read) => Ok(Some(fault)),
+            _ => Err(fault),
+        };
+    }
     match found {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(None),
         Err(finding) => {
-            if finding.what != check::What::SameInstructionWrite {
-                return Err(env.finding(finding, warp_index, op, place));
+            match finding.what {
+                check::What::SameInstructionWrite => {}
+                check::What::UninitialisedShared if kind == check::Kind::Read => {
+                    return Ok(Some(env.finding(finding, warp_index, op, place)));
+                }
+                check::What::SameValueWrite => {
+                    env.note(op.line, finding.other.map_or(0, |o| o.line), finding.text);
+                    return Ok(None);
+                }
+                _ => return Err(env.finding(finding, warp_index, op, place)),
             }
             // The finding names the first two lanes; those may agree and later ones differ from them.
             let lanes = || (0..WARP).filter(|l| place.mask >> l & 1 == 1);
-            let differs =
-                |&lane: &usize, first: usize| place.offsets[lane] == place.offsets[first] && !same_value(lane, first);
+            let differs = |&lane: &usize, first: usize| {
+                place.offsets[lane] == place.offsets[first] && !same_value(lane, Against::Lane(first))
+            };
             for first in lanes() {
                 if let Some(lane) = lanes().filter(|&l| l > first).find(|l| differs(l, first)) {
                     let address = if place.space == Space::Shared { place.offsets[lane] } else { at[lane] };
@@ -112,19 +160,15 @@ pub(in crate::exec) fn observe(
                     return Err(env.finding(finding, warp_index, op, place));
                 }
             }
-            Ok(())
+            let text = env.grid.code.text(op.line).trim();
+            env.note(op.line, op.line, format!("several lanes write the same value at line {} (`{text}`)", op.line));
+            Ok(None)
         }
     }
 }
 
 /// The fault for an address that cannot be accessed.
-pub(in crate::exec) fn misplaced(
-    env: &Env<'_, '_>,
-    warp: u32,
-    op: &Op,
-    found: Misplaced,
-    verb: &str,
-) -> Box<crate::fault::Fault> {
+pub(in crate::exec) fn misplaced(env: &Env<'_, '_>, warp: u32, op: &Op, found: Misplaced, verb: &str) -> Box<Fault> {
     match found {
         Misplaced::Misaligned { lane, address, bytes, space } => {
             let place = match space {
@@ -176,20 +220,16 @@ fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, ex
             Ok(place) => place,
             Err(found) => return Err(misplaced(env, *index, op, found, "loads")),
         };
-        observe(*index, env, op, &place, &at, (LOAD, bytes, access.strong, pc), &|_, _| true)?;
+        let strength = Strength { strong: access.strong, warp_only: access.warp_only };
+        let mut unwritten = look(*index, env, op, &place, &at, (LOAD, bytes, strength, pc), &|_, _| true)?;
         if let (Space::Local, Some(written)) = (place.space, &*local_written) {
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 let offset = place.offsets[lane] as usize;
                 if (offset..offset + bytes as usize).any(|b| written.load8(b) == 0) {
                     let what = format!("reads {bytes} bytes of local memory, not all of which it has written");
-                    return Err(env.fault(
-                        FaultKind::Uninitialised,
-                        *index,
-                        op,
-                        1 << lane,
-                        Some(generic(Space::Local, at[lane])),
-                        what,
-                    ));
+                    let (kind, address) = (FaultKind::Uninitialised, Some(generic(Space::Local, at[lane])));
+                    unwritten = Some(env.fault(kind, *index, op, 1 << lane, address, what));
+                    break;
                 }
             }
         }
@@ -214,12 +254,54 @@ fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, ex
                 *offset += u64::from(access.bytes);
             }
         }
-        rest &= !place.mask;
+        let mask = place.mask;
+        if let Some(fault) = unwritten {
+            let lanes = marked(&place, env, local_written.as_ref(), access);
+            warp.mark(*fault, slots[..count].iter().copied().zip(lanes));
+        }
+        rest &= !mask;
     }
     if let (Some(wide), Some(checks)) = (access.fence, &mut env.checks) {
         checks.fence(warp.index, crate::exec::run::env::scope(wide));
     }
     Ok(())
+}
+
+/// For each element of a load, the lanes of which nobody wrote all its bytes.
+#[cold]
+fn marked(place: &Place<'_>, env: &Env<'_, '_>, local: Option<&Cells>, access: &Access) -> Vec<u32> {
+    let bytes = usize::from(access.bytes);
+    let missing = |at: usize| match (place.space, place.allocation) {
+        (Space::Global, Some(allocation)) => allocation.unwritten(at, bytes).is_some(),
+        (Space::Shared, _) => env.checks.as_ref().is_some_and(|c| c.shared_unwritten(at as u32, bytes as u32)),
+        (Space::Local, _) => local.is_some_and(|written| (at..at + bytes).any(|b| written.load8(b) == 0)),
+        _ => false,
+    };
+    let lanes = |element: usize| {
+        let at = |lane: usize| place.offsets[lane] as usize + element * bytes;
+        (0..WARP).filter(|l| place.mask >> l & 1 == 1 && missing(at(*l))).fold(0, |m, l| m | 1 << l)
+    };
+    (0..access.count.into()).map(lanes).collect()
+}
+
+/// Whether memory holds what a lane is going to store. What blocks on other host threads announced before, they store at
+/// once: it is waited for a little.
+#[cold]
+fn holds(place: &Place<'_>, access: &Access, lane: usize, values: &dyn Fn(usize) -> u64) -> bool {
+    let bytes = usize::from(access.bytes);
+    let there = |element: usize| {
+        let at = place.offsets[lane] as usize + element * bytes;
+        let mut found = [0; 8];
+        place.cells.read(at, &mut found[..bytes]);
+        found[..bytes] == values(element).to_le_bytes()[..bytes]
+    };
+    let all = || (0..access.count.into()).all(there);
+    let patience = if place.space == Space::Global { 200 } else { 0 };
+    all()
+        || (0..patience).any(|_| {
+            std::thread::yield_now();
+            all()
+        })
 }
 
 /// One, two or four bytes, widened.
@@ -259,16 +341,27 @@ fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, e
             let what = format!("stores {bytes} bytes at {:#x}, which lies in {kind}", at[lane]);
             return Err(env.fault(FaultKind::ReadOnly, *index, op, place.mask, Some(at[lane]), what));
         }
-        let same = |a: usize, b: usize| {
-            slots[..count].iter().all(|&slot| match access.width {
-                Width::W64 => lanes.wide(slot)[a] == lanes.wide(slot)[b],
-                _ => lanes.row(slot)[a] == lanes.row(slot)[b],
-            })
+        let value = |lane: usize, element: usize| match access.width {
+            Width::W64 => lanes.wide(slots[element])[lane],
+            _ => lanes.row(slots[element])[lane].into(),
+        };
+        let same = |lane: usize, against: Against| match against {
+            Against::Lane(other) => (0..count).all(|element| value(lane, element) == value(other, element)),
+            Against::Memory => holds(&place, access, lane, &|element| value(lane, element)),
         };
         observe(*index, env, op, &place, &at, (STORE, bytes, access.strong, pc), &same)?;
         if let (Space::Local, Some(written)) = (place.space, local_written) {
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 written.fill(place.offsets[lane] as usize, bytes as usize, 1);
+            }
+            if warp.is_marked() {
+                let size = usize::from(access.bytes);
+                for (element, &slot) in slots[..count].iter().enumerate() {
+                    let lanes = warp.marked(slot) & place.mask;
+                    for lane in (0..WARP).filter(|l| lanes >> l & 1 == 1) {
+                        written.fill(place.offsets[lane] as usize + element * size, size, 0);
+                    }
+                }
             }
         }
         let mut offsets = place.offsets;

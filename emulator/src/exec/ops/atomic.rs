@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::exec::code::{Atomic, Op};
-use crate::exec::ops::access::{ATOMIC, SETTING, memories, misplaced, observe};
+use crate::exec::ops::access::{ATOMIC, Against, SETTING, memories, misplaced, observe};
 use crate::exec::ops::place::{Memories, addresses};
 use crate::exec::run::env::{Env, Faulty, scope};
 use crate::exec::run::warp::Warp;
@@ -51,7 +51,7 @@ pub(in crate::exec) fn run(
             return Err(env.fault(FaultKind::ReadOnly, warp.index, op, place.mask, Some(address), what));
         }
         let kind = if atomic.reads { ATOMIC } else { SETTING };
-        observe(warp.index, env, op, &place, &at, (kind, bytes, true, pc), &|_, _| true)?;
+        observe(warp.index, env, op, &place, &at, (kind, bytes, true, pc), &|_, against| against != Against::Memory)?;
         // Sums of floats lose subnormals in global memory and keep them in shared memory (PTX ISA section 9.7.13.5).
         let flushes = place.space == Space::Global && (atomic.op, atomic.ty) == (AtomicOp::Add, ScalarType::F32);
         for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {

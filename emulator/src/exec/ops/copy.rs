@@ -96,6 +96,7 @@ pub(in crate::exec) fn start(
                 bytes,
                 kind: Kind::Write,
                 strong: false,
+                warp_only: false,
                 line: op.line,
             };
             if let Err(finding) = checks.cp_async(&access, &offsets) {

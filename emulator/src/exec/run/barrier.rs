@@ -67,16 +67,21 @@ impl Barriers {
             ));
         }
         if env.grid.options.checks && count.is_none() {
-            // Without a count the barrier is the block's: all threads must come to the same one (__syncthreads).
+            // Barriers are told apart by their number, not by their place. Warps may meet at several; the threads of one warp
+            // must come together (PTX ISA section 9.7.13.1: `.aligned`).
             let line = |a: &Arrival| code.ops[a.at as usize].line;
-            if let Some(other) = arrivals.iter().find(|a| line(a) != op.line && barrier.aligned) {
+            let elsewhere = || arrivals.iter().filter(|a| line(a) != op.line && barrier.aligned);
+            if let Some(other) = elsewhere().find(|a| a.warp == w).or_else(|| elsewhere().next()) {
                 let what = format!(
                     "threads of one block come to the same barrier {id} at different places: warp {} is at line {} (`{}`)",
                     other.warp,
                     line(other),
                     code.text(line(other)).trim()
                 );
-                return refuse(what);
+                if other.warp == w {
+                    return refuse(what);
+                }
+                env.note(op.line, line(other), format!("{what}, and warp {w} at line {}", op.line));
             }
         }
         arrivals.push(Arrival { warp: w, mask, truth, at });

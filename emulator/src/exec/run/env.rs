@@ -1,7 +1,8 @@
 //! What the operations of a block work with: the launch that all its blocks share, shared memory, checks, counters; and the way a
 //! fault goes out.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::check::{BlockChecks, FenceScope, Finding, LaunchChecks, What};
 use crate::counters::Counters;
@@ -38,6 +39,8 @@ pub(in crate::exec) struct Grid<'a> {
     pub workspace: u64,
     /// What the kernel printed.
     pub printed: Mutex<String>,
+    /// What is worth a note and no fault, by the lines concerned: of each pair of lines the first in order of text.
+    pub notes: Mutex<BTreeMap<(u32, u32), String>>,
 }
 
 impl Grid<'_> {
@@ -109,10 +112,21 @@ impl Env<'_, '_> {
         })
     }
 
+    /// Takes a note about two lines.
+    pub fn note(&self, line: u32, other: u32, what: String) {
+        let lines = (line.min(other), line.max(other));
+        let mut notes = self.grid.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = notes.entry(lines).or_insert_with(|| what.clone());
+        if what < *known {
+            *known = what;
+        }
+    }
+
     /// What the checks found, as a fault.
     pub fn finding(&self, finding: Finding, warp: u32, op: &Op, place: &Place<'_>) -> Box<Fault> {
         let kind = match finding.what {
             What::SharedRace | What::GlobalRace | What::SameInstructionWrite => FaultKind::Race,
+            What::SameValueWrite => FaultKind::Race,
             What::UninitialisedShared => FaultKind::Uninitialised,
             What::AsyncCopyNotWaited => FaultKind::AsyncCopy,
         };

@@ -4,6 +4,7 @@ mod barrier;
 mod block;
 pub(super) mod env;
 pub(super) mod grid;
+mod marks;
 mod order;
 mod step;
 pub(super) mod warp;

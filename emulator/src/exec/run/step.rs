@@ -57,6 +57,9 @@ impl Warp {
             if let Some(counters) = &mut env.counters {
                 counters.executed(pc, exec.count_ones());
             }
+            if self.marks.is_some() && !op.action.gathers() {
+                self.follow(env, op, pc, mask, exec)?;
+            }
             match &op.action {
                 Action::Row(run) => {
                     if exec != 0 {
@@ -173,6 +176,9 @@ impl Warp {
                             let what = "only part of the warp executes an operation that needs all 32 lanes".into();
                             return Err(env.fault(FaultKind::Convergence, self.index, op, exec, None, what));
                         }
+                        if self.marks.is_some() {
+                            self.follow(env, op, pc, mask, exec)?;
+                        }
                         match &op.action {
                             Action::LoadMatrix(m) => matrices::load(self, env, op, m, pc)?,
                             Action::StoreMatrix(m) => matrices::store(self, env, op, m, pc)?,
@@ -184,15 +190,20 @@ impl Warp {
                         }
                     }
                 }
-                Action::WarpSync | Action::Shuffle(_) | Action::Vote(_) | Action::Match { .. } | Action::Reduce(..) => {
+                Action::WarpSync
+                | Action::Shuffle(_)
+                | Action::Vote(_)
+                | Action::Match { .. }
+                | Action::Reduce(..)
+                | Action::Elect => {
                     if exec != 0 {
                         match collective::members(self, env, op, exec)?[..] {
-                            [(members, _)] if exec == members & self.alive => collective::run(self, env, op, exec)?,
+                            [(members, _)] if exec == members & self.alive => collective::run(self, env, op, exec, pc)?,
                             ref parts => {
                                 for &(members, lanes) in parts {
                                     let needed = members & self.alive;
                                     if lanes == needed {
-                                        collective::run(self, env, op, lanes)?;
+                                        collective::run(self, env, op, lanes, pc)?;
                                         self.park(pc + 1, lanes, State::Ready, pc + 1);
                                     } else if !self.gathered(op, env, pc, lanes, needed)? {
                                         self.park(pc, lanes, State::Gather { mask: needed }, pc);
@@ -255,7 +266,7 @@ impl Warp {
             group.state = State::Ready;
             group.pc += 1;
         }
-        collective::run(self, env, op, needed)?;
+        collective::run(self, env, op, needed, pc)?;
         self.park(pc + 1, lanes, State::Ready, pc + 1);
         Ok(true)
     }

@@ -4,6 +4,7 @@
 //! merge: code that the compiler laid out in order reconverges where its branches do. A group that loops while others
 //! wait gives them a turn now and then, so that lanes may wait for each other (PTX ISA section 3.1).
 
+use super::marks::Marks;
 use crate::lanes::{Lanes, WARP};
 use crate::memory::Cells;
 
@@ -55,6 +56,8 @@ pub(in crate::exec) struct Warp {
     pub alive: u32,
     pub ended_at: [u32; WARP],
     pub groups: Vec<Group>,
+    /// Registers whose value is of bytes that nobody wrote, while there are any.
+    pub(super) marks: Option<Box<Marks>>,
     /// Instructions so far: also the clock.
     pub executed: u64,
     pub(super) patience: u32,
@@ -63,7 +66,8 @@ pub(in crate::exec) struct Warp {
 impl Warp {
     pub fn new(index: u32, lanes: Lanes, local: Cells, local_written: Option<Cells>) -> Warp {
         let (ended_at, groups) = ([0; WARP], Vec::with_capacity(4));
-        Warp { index, lanes, local, local_written, alive: 0, ended_at, groups, executed: 0, patience: PATIENCE }
+        let (marks, patience) = (None, PATIENCE);
+        Warp { index, lanes, local, local_written, alive: 0, ended_at, groups, marks, executed: 0, patience }
     }
 
     /// Starts over with these lanes.
@@ -72,6 +76,7 @@ impl Warp {
         self.alive = alive;
         self.executed = 0;
         self.patience = PATIENCE;
+        self.marks = None;
         self.groups.clear();
         self.groups.push(Group { pc: 0, mask: alive, state: State::Ready, at: 0 });
         if let Some(written) = &self.local_written {

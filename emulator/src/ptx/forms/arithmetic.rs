@@ -6,9 +6,9 @@ use super::super::opcode::Opcode::*;
 use super::super::types::ScalarType;
 use super::words::*;
 
-const LO_HI: Slot = Slot::One(&[Modifier::Part(Part::Lo), Modifier::Part(Part::Hi)]);
-const HI: Slot = Slot::One(&[Modifier::Part(Part::Hi)]);
-const WIDE: Slot = Slot::One(&[Modifier::Part(Part::Wide)]);
+const LO_HI: Slot = Slot::First(&[Modifier::Part(Part::Lo), Modifier::Part(Part::Hi)]);
+const HI: Slot = Slot::First(&[Modifier::Part(Part::Hi)]);
+const WIDE: Slot = Slot::First(&[Modifier::Part(Part::Wide)]);
 const CC: Slot = Slot::One(&[flag(Flag::Cc)]);
 const MAYBE_CC: Slot = Slot::Maybe(&[flag(Flag::Cc)]);
 const SATURATED: Slot = Slot::One(&[flag(Flag::Sat)]);
@@ -51,9 +51,6 @@ pub const FORMS: &[Form] = &[
     form(Max, &[INTEGERS], &[D, A, A]),
     form(Min, &[RELU, S32_ONLY], &[D, A, A]).since(90),
     form(Max, &[RELU, S32_ONLY], &[D, A, A]).since(90),
-    // As the headers write it.
-    form(Min, &[S32_ONLY, RELU], &[D, A, A]).since(90),
-    form(Max, &[S32_ONLY, RELU], &[D, A, A]).since(90),
     form(Min, &[PAIRS16], &[D, A, A]).since(90),
     form(Max, &[PAIRS16], &[D, A, A]).since(90),
     // Results are unsigned 32-bit counts whatever the width of the source.
@@ -63,9 +60,9 @@ pub const FORMS: &[Form] = &[
     form(Brev, &[BITS32_64], &[D, A]),
     form(Bfe, &[INTEGERS32_64], &[D, A, A32, A32]),
     form(Bfi, &[BITS32_64], &[D, A, A, A32, A32]),
-    form(Bmsk, &[Slot::One(&[flag(Flag::Clamp), flag(Flag::Wrap)]), Slot::One(&[B32])], &[D, A32, A32]),
+    form(Bmsk, &[Slot::One(&[flag(Flag::Clamp), flag(Flag::Wrap)]), Slot::One(&[B32])], &[D, A32, A32]).since(70),
     form(Fns, &[Slot::One(&[B32])], &[D, A32, A32, Expect::Read(Ty::Is(ScalarType::S32))]),
-    form(Dp4a, &[INTEGERS32, INTEGERS32], &[D2, A2, A2, A2]),
+    form(Dp4a, &[INTEGERS32, INTEGERS32], &[D2, A2, A2, A2]).since(61),
     form(Vabsdiff4, &[INTEGERS32, INTEGERS32, INTEGERS32, SUMMED], &[D2, A2, A2, A2]),
-    form(Dp2a, &[LO_HI, INTEGERS32, INTEGERS32], &[D2, A2, A2, A2]),
+    form(Dp2a, &[LO_HI, INTEGERS32, INTEGERS32], &[D2, A2, A2, A2]).since(61),
 ];

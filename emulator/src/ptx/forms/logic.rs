@@ -117,7 +117,11 @@ pub const FORMS: &[Form] = &[
     form(Shr, &[Slot::One(&[B16, B32, B64, U16, U32, U64, S16, S32, S64])], &[D, A, A32]),
     form(
         Shf,
-        &[Slot::One(&[flag(Flag::Left), flag(Flag::Right)]), Slot::One(&[flag(Flag::Clamp), flag(Flag::Wrap)]), BITS32],
+        &[
+            Slot::First(&[flag(Flag::Left), flag(Flag::Right)]),
+            Slot::One(&[flag(Flag::Clamp), flag(Flag::Wrap)]),
+            BITS32,
+        ],
         &[D, A, A, A32],
     ),
     form(Prmt, &[BITS32, Slot::Maybe(PRMT_MODES)], &[D, A, A, A32]),

@@ -79,24 +79,9 @@ const COUNTED: Slot = Slot::One(&[U32]);
 const SWAPPED: Slot = Slot::One(&[B16, B32, B64]);
 const OLD: Expect = Expect::WriteOrSink(Ty::First);
 
-/// The ISA puts order and scope first; nvcc also writes them behind the space or the operation, so all places are read.
 macro_rules! atomic {
-    ($opcode:ident, [$op:ident, $($rest:ident),+], $operands:expr) => {
-        form(
-            $opcode,
-            &[
-                ATOMIC_ORDER,
-                MAYBE_SCOPE,
-                SHARED_GLOBAL,
-                ATOMIC_ORDER,
-                MAYBE_SCOPE,
-                $op,
-                ATOMIC_ORDER,
-                MAYBE_SCOPE,
-                $($rest),+
-            ],
-            $operands,
-        )
+    ($opcode:ident, [$($slot:ident),+], $operands:expr) => {
+        form($opcode, &[ATOMIC_ORDER, MAYBE_SCOPE, SHARED_GLOBAL, $($slot),+], $operands)
     };
 }
 const ATOM: &[Expect] = &[OLD, Expect::Store, A];
@@ -105,15 +90,15 @@ const RED: &[Expect] = &[Expect::Store, A];
 pub const FORMS: &[Form] = &[
     form(Ld, &[WEAK, READABLE, LOAD_CACHE, EVICTION, L2_LINE, VECTOR, TYPE], &[Expect::WriteData, Expect::Load]),
     form(Ld, &[VOLATILE, READABLE, L2_LINE, VECTOR, TYPE], &[Expect::WriteData, Expect::Load]),
-    form(Ld, &[LOAD_ORDER, SCOPE, SHARED_GLOBAL, L2_LINE, VECTOR, TYPE], &[Expect::WriteData, Expect::Load]),
+    form(Ld, &[LOAD_ORDER, SCOPE, SHARED_GLOBAL, L2_LINE, VECTOR, TYPE], &[Expect::WriteData, Expect::Load]).since(70),
     form(Ld, &[GLOBAL, LOAD_CACHE, NC, EVICTION, L2_LINE, VECTOR, TYPE], &[Expect::WriteData, Expect::Load]),
     form(Ldu, &[Slot::Maybe(&[space(Space::Global)]), VECTOR, TYPE], &[Expect::WriteData, Expect::Load]),
     form(St, &[WEAK, WRITABLE, STORE_CACHE, EVICTION, VECTOR, TYPE], &[Expect::Store, Expect::ReadData]),
     form(St, &[VOLATILE, WRITABLE, VECTOR, TYPE], &[Expect::Store, Expect::ReadData]),
-    form(St, &[STORE_ORDER, SCOPE, SHARED_GLOBAL, VECTOR, TYPE], &[Expect::Store, Expect::ReadData]),
+    form(St, &[STORE_ORDER, SCOPE, SHARED_GLOBAL, VECTOR, TYPE], &[Expect::Store, Expect::ReadData]).since(70),
     form(Prefetch, &[PREFETCHED, LEVEL], &[Expect::Load]),
     atomic!(Atom, [ADD, ADDED], ATOM),
-    atomic!(Atom, [ADD, NOFTZ, HALVES], ATOM),
+    atomic!(Atom, [ADD, NOFTZ, HALVES], ATOM).since(60),
     atomic!(Atom, [ADD, NOFTZ, BRAIN], ATOM).since(90),
     atomic!(Atom, [MIN_MAX, ORDERED], ATOM),
     atomic!(Atom, [INC_DEC, COUNTED], ATOM),
@@ -121,16 +106,16 @@ pub const FORMS: &[Form] = &[
     atomic!(Atom, [EXCH, BITS32_64], ATOM),
     atomic!(Atom, [CAS, SWAPPED], &[OLD, Expect::Store, A, A]),
     atomic!(Red, [ADD, ADDED], RED),
-    atomic!(Red, [ADD, NOFTZ, HALVES], RED),
+    atomic!(Red, [ADD, NOFTZ, HALVES], RED).since(60),
     atomic!(Red, [ADD, NOFTZ, BRAIN], RED).since(90),
     atomic!(Red, [MIN_MAX, ORDERED], RED),
     atomic!(Red, [INC_DEC, COUNTED], RED),
     atomic!(Red, [LOGIC, BITS32_64], RED),
-    form(CpAsync, &[CA, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZES]),
-    form(CpAsync, &[CA, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZES, A32]),
-    form(CpAsync, &[CG, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZE16]),
-    form(CpAsync, &[CG, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZE16, A32]),
-    form(CpAsyncCommitGroup, &[], &[]),
-    form(CpAsyncWaitGroup, &[], &[Expect::UpTo(u32::MAX as u64)]),
-    form(CpAsyncWaitAll, &[], &[]),
+    form(CpAsync, &[CA, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZES]).since(80),
+    form(CpAsync, &[CA, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZES, A32]).since(80),
+    form(CpAsync, &[CG, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZE16]).since(80),
+    form(CpAsync, &[CG, SHARED_WORD, GLOBAL_WORD, L2_LINE], &[TO, FROM, SIZE16, A32]).since(80),
+    form(CpAsyncCommitGroup, &[], &[]).since(80),
+    form(CpAsyncWaitGroup, &[], &[Expect::UpTo(u32::MAX as u64)]).since(80),
+    form(CpAsyncWaitAll, &[], &[]).since(80),
 ];

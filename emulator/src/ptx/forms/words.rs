@@ -43,6 +43,10 @@ pub const DOUBLE: Slot = Slot::One(&[F64]);
 pub const BITS32: Slot = Slot::One(&[B32]);
 pub const BITS32_64: Slot = Slot::One(&[B32, B64]);
 
+pub const SYNC: Slot = Slot::Word(&["sync"]);
+pub const ALIGNED: Slot = Slot::Word(&["aligned"]);
+pub const M8N8: Slot = Slot::Word(&["m8n8"]);
+
 pub const RN: Modifier = Modifier::Rounding(Rounding::Rn);
 pub const IEEE: &[Modifier] =
     &[RN, Modifier::Rounding(Rounding::Rz), Modifier::Rounding(Rounding::Rm), Modifier::Rounding(Rounding::Rp)];
