@@ -32,7 +32,7 @@ fn senseless_settings_exit_2_and_name_the_flag() {
         ("--depth eight", &["eight", "--depth <N>"]),
         ("--scheme heun --depth 1", &["heun", "--depth 2"]),
         ("--scheme rk4", &["--scheme rk4", "--depth 3, 5, 7 and so on, not 8"]),
-        ("--scheme rk4", &["rk4", "--scheme"]),
+        ("--scheme rk5", &["rk5", "--scheme", "heun"]),
         ("--gradient magic", &["magic", "--gradient"]),
         ("--channels 0", &["--channels 0"]),
         ("--channels 99999999999", &["--channels 99999999999", "or less"]),
