@@ -14,6 +14,7 @@ use rewind::init::Init;
 use rewind::memory::Category;
 use rewind::net::{Net, NetSpec, Pass, StepResult};
 use rewind::reference::Reference;
+use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 use support::gpu::{emulator, gpu, no_faults, turn};
 use support::{
@@ -27,7 +28,11 @@ const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
 fn every_sweep_agrees_with_the_reference() {
     let _turn = turn();
     let cuda = gpu(Math::Fp32);
-    for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::After) {
+    // RK4 asks for nothing that Heun does not: one sweep of each mode, which is what the emulator has time for
+    let plain = |sweep: &SweepSpec| SweepSpec { update: Update::After, ..SweepSpec::new(sweep.scheme, sweep.gradient) };
+    let asked =
+        |sweep: &SweepSpec| sweep.update == Update::After && (sweep.scheme != Scheme::Rk4 || *sweep == plain(sweep));
+    for sweep in all_sweeps().into_iter().filter(asked) {
         let expected = swept(&Reference, sweep);
         for ((name, found), (_, expected)) in swept(&cuda, sweep).iter().zip(&expected) {
             // as on the CPU: sums of up to 600 terms through some thirty layers that each may double what came before

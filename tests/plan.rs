@@ -13,7 +13,7 @@ use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::shape::{Conv, Shape};
 use rewind::sweep::{Gradient, SweepSpec, Update};
-use support::{GRADIENTS, all_sweeps, small};
+use support::{GRADIENTS, all_sweeps, fitting, small};
 
 const D: &Reference = &Reference;
 
@@ -46,10 +46,10 @@ fn by_formula(spec: &NetSpec) -> Bytes {
     let theta = 2 * bytes(Shape::weight(Conv::SAME_3X3.kernel, map.c(), map.c())) + 4 * vector;
     let (statistics, cache) = (4 * vector, 2 * bytes(map));
     let steps = sweep.scheme.steps(depth) as u64;
-    let stages = sweep.scheme.stages() as u64;
+    let [stages, span] = [sweep.scheme.stages(), sweep.scheme.span()].map(|n| n as u64);
     let mut plan = Bytes::default();
     plan.charge(Category::Parameters, stem + head + n * theta);
-    let gradients = if sweep.update == Update::After { n } else { stages };
+    let gradients = if sweep.update == Update::After { n } else { span };
     plan.charge(Category::Gradients, stem + head + gradients * theta);
     // and the learning rate
     plan.charge(Category::Optimiser, stem + head + n * theta + number);
@@ -58,14 +58,14 @@ fn by_formula(spec: &NetSpec) -> Bytes {
     let errors = if sweep.gradient.measures_errors() { bytes(Shape::vector(4 * steps as usize)) } else { 0 };
     let sets = n + (saved_steps + 1) * stages;
     plan.charge(Category::Statistics, 4 * vector + sets * statistics + errors);
-    // x, g; x~, which is the carry on the way there; Heun's two cotangents
-    let heun = sweep.scheme == Scheme::Heun;
+    // x, g; x~, which is the carry on the way there; the cotangents inside a step of several stages
     let reconstructs = sweep.gradient.reconstructs();
-    plan.charge(Category::State, (2 + u64::from(reconstructs) + if heun { 2 } else { 0 }) * bytes(map));
+    let inner = if stages > 1 { stages } else { 0 };
+    plan.charge(Category::State, (2 + u64::from(reconstructs) + inner) * bytes(map));
     // what the stem and the head keep
     plan.charge(Category::Saved, bytes(map) + pooled + logits);
-    // what every evaluation leaves, and Heun's y
-    let cache = if heun { 2 * cache + bytes(map) } else { cache };
+    // what every evaluation leaves, and where all but the first were made
+    let cache = stages * cache + (stages - 1) * bytes(map);
     let caches = sweep.stored_caches(depth) as u64 * cache;
     plan.charge(if reconstructs { Category::Scratch } else { Category::Saved }, caches);
     let states = sweep.stored_states(depth) as u64;
@@ -120,14 +120,14 @@ fn activations_are_flat_in_depth_where_the_mode_says_so() {
         let masks = |depth| match sweep.keeps_masks() {
             true => {
                 let mask = bytes(relu_mask_shape::<f64>(small(sweep, 8, 2, 2).stem_map()));
-                (sweep.scheme.steps(depth) * sweep.scheme.stages()) as u64 * mask
+                (sweep.scheme.steps(fitting(sweep.scheme, depth)) * sweep.scheme.stages()) as u64 * mask
             }
             false => 0,
         };
         let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none();
         if sweep.gradient.codes() && sweep.anchors.is_none() {
             let code = code_bytes(small(sweep, 8, 2, 2).stem_map(), sweep.bits);
-            let coded = |depth| sweep.stored_codes(depth) as u64;
+            let coded = |depth| sweep.stored_codes(fitting(sweep.scheme, depth)) as u64;
             for (depth, memory) in [(64, &middle), (512, &deep)] {
                 let grown = memory.activations() - shallow.activations();
                 let codes = (coded(depth) - coded(8)) * code;

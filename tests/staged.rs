@@ -228,13 +228,13 @@ fn the_plan_is_what_is_taken_and_flat_in_the_blocks_of_a_stage() {
             net.memory().activations()
         }
     }
-    // not yet with RK4, whose stages are deeper than asked for
-    for sweep in all_sweeps().into_iter().filter(|sweep| sweep.scheme != Scheme::Rk4) {
+    for sweep in all_sweeps() {
         for ((block, shallow), (_, deep)) in bodies(&[2, 3]).into_iter().zip(bodies(&[9, 30])) {
-            let [few, many] = [(shallow, 4), (deep, 40)]
-                .map(|(body, depth)| with(D, block, NetSpec { sweep, ..staged(body, sweep, depth, 3) }, Memory));
-            // 2 to 4 blocks a stage, and 9 to 40
-            let fewest = shallow.stages.map_or(4, |stages| stages.each().map(|(blocks, _)| blocks).min().unwrap_or(0));
+            // 2 to 5 blocks per stage, and 9 to 41
+            let specs =
+                [(shallow, 4), (deep, 40)].map(|(body, depth)| NetSpec { sweep, ..staged(body, sweep, depth, 3) });
+            let [few, many] = specs.map(|spec| with(D, block, spec, Memory));
+            let fewest = specs[0].stages().iter().map(|stage| stage.stack.depth).min().expect("a net has a stage");
             let coded = sweep.stored_codes(9) > sweep.stored_codes(fewest);
             let flat = sweep.gradient.reconstructs() && sweep.anchors.is_none() && !coded && !sweep.keeps_masks();
             assert_eq!(few == many, flat, "{block} {shallow:?} {sweep:?}");
@@ -339,8 +339,7 @@ fn the_first_place_that_is_not_finite_is_named() {
 #[test]
 fn the_cpu_agrees_with_the_reference() {
     let cpu = Cpu::new(Some(2)).expect("cpu");
-    // not yet with RK4, whose bounds are to be found
-    for scheme in [Scheme::Euler, Scheme::Heun] {
+    for scheme in SCHEMES {
         for gradient in GRADIENTS {
             for (block, body) in bodies(&[3, 4]) {
                 let spec = staged(body, SweepSpec::new(scheme, gradient), 4, 5);

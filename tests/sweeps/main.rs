@@ -1,19 +1,19 @@
 //! The sweeps on the f64 reference: exact modes agree with finite differences and with each other to the bit, approximate
 //! ones have the order that the method promises.
 
+mod blocks;
+mod coded;
+#[path = "../support/mod.rs"]
 mod support;
 
-use rewind::code::{Bits, CodedPass};
+use rewind::code::CodedPass;
 use rewind::device::SgdStep;
 use rewind::device::prelude::*;
 use rewind::init::Init;
-use rewind::memory::{Arena, Category, padded_bytes};
-use rewind::net::{Blocks, BlocksSpec, Net, NetSpec};
+use rewind::net::{Net, NetSpec};
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, StepSize};
-use rewind::shape::Shape;
-use rewind::sweep::auto::TOLERANCE;
-use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update, Way};
+use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
 use support::{
     GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, batch, block_error, gradients, liven, read, small, uniform,
     write,
@@ -188,126 +188,6 @@ fn heun_and_rk4_are_of_second_order_at_least() {
     }
 }
 
-/// `coded` and the same pass with every state stored, which a sweep over it starts from anew at each step.
-fn coded_and_stored(scheme: Scheme, bits: Bits, bn_stats: BnStatistics) -> [SweepSpec; 2] {
-    let coded_pass = CodedPass::Altered;
-    let coded = SweepSpec { bits, bn_stats, coded_pass, ..SweepSpec::new(scheme, Gradient::Coded) };
-    [coded, SweepSpec { anchors: Some(1), ..coded }]
-}
-
-#[test]
-fn coded_gives_the_gradient_of_the_pass_that_ran() {
-    for scheme in SCHEMES {
-        for step_size in [StepSize::OverDepth, StepSize::One] {
-            for bits in Bits::ALL {
-                for bn_stats in [BnStatistics::Saved, BnStatistics::Batch] {
-                    let run = |sweep| {
-                        let mut net =
-                            Net::new(D, NetSpec { step_size, ..small(sweep, 9, 4, 4) }, Init::Paper, 1).expect("net");
-                        liven(D, &mut net, false);
-                        batch(&mut net, D, 4);
-                        net.forward(D).expect("forward");
-                        let drift = net.backward(D, NO_SGD).expect("backward");
-                        (gradients(D, &net), drift)
-                    };
-                    let [coded, stored] = coded_and_stored(scheme, bits, bn_stats);
-                    let ((found, drift), (expected, anchors)) = (run(coded), run(stored));
-                    // on the grid every sum is exact: not one bit, at no step
-                    assert_eq!((drift.stem, anchors.stem), (Some(0.0), Some(0.0)), "{coded:?} {step_size}");
-                    assert_eq!(anchors.anchors, Some(0.0), "{coded:?} {step_size}");
-                    assert!(found == expected, "{coded:?} {step_size}");
-                }
-            }
-        }
-    }
-}
-
-/// Against backprop of the plain pass: what the altered pass differs by, and what the plain pass's way back is off by.
-#[test]
-fn more_bits_come_closer_to_the_plain_passes_gradient() {
-    for scheme in SCHEMES {
-        let (exact, _) = block_gradients(SweepSpec::new(scheme, Gradient::Backprop), 8, false);
-        let errors_of = |coded_pass, masks| {
-            let errors = Bits::ALL.map(|bits| {
-                let sweep = SweepSpec { bits, coded_pass, masks, ..SweepSpec::new(scheme, Gradient::Coded) };
-                block_error(&block_gradients(sweep, 8, false).0, &exact)
-            });
-            println!("{scheme} {coded_pass} {masks:?}: {errors:.4?}");
-            errors
-        };
-        // a bit for signs is worth more than two for levels
-        let (plain, masked) = (CodedPass::Plain, errors_of(CodedPass::Plain, Masks::Saved));
-        assert!(masked[1] < errors_of(plain, Masks::Recomputed)[2], "{scheme}");
-        assert!(masked.is_sorted_by(|more, less| more > less), "{scheme}: {masked:?}");
-        for coded_pass in [plain, CodedPass::Altered] {
-            let errors = errors_of(coded_pass, Masks::Recomputed);
-            assert!(errors.is_sorted_by(|more, less| more > less), "{scheme} {coded_pass}: {errors:?}");
-            // eight bits' levels lie some sixty times closer than one bit's two; by how much the gradient comes closer depends on how
-            // many ReLUs change sides, whose number falls with the distance and whose effect does not
-            assert!(errors[3] < errors[0] / 4.0, "{scheme} {coded_pass}: {errors:?}");
-        }
-    }
-}
-
-#[test]
-fn a_plain_pass_is_not_touched_by_its_codes() {
-    for scheme in SCHEMES {
-        for step_size in [StepSize::OverDepth, StepSize::One] {
-            let run = |gradient| {
-                let sweep = SweepSpec::new(scheme, gradient);
-                let mut net = Net::new(D, NetSpec { step_size, ..small(sweep, 9, 4, 4) }, Init::Paper, 1).expect("net");
-                liven(D, &mut net, false);
-                batch(&mut net, D, 4);
-                let loss = net.forward(D).expect("forward").loss;
-                let output = read(D, net.stages[0].work.output());
-                (loss, output, net.backward(D, NO_SGD).expect("backward").stem)
-            };
-            let ((loss, output, drift), (expected, expected_output, _)) =
-                (run(Gradient::Coded), run(Gradient::Backprop));
-            assert!(loss == expected && output == expected_output, "{scheme} {step_size}");
-            // x_N - c is rounded once and each of nine codes subtracted with half a unit in the last place of the largest state
-            assert!(drift.is_some_and(|drift| drift < 10.0 * f64::EPSILON * 30.0), "{scheme} {step_size}: {drift:?}");
-        }
-    }
-}
-
-#[test]
-fn the_plain_passes_error_does_not_grow_with_depth() {
-    // at h = 1, where reconstruction is lost
-    let error = |depth| {
-        let run = |gradient| {
-            let sweep = SweepSpec::new(Scheme::Euler, gradient);
-            let spec = NetSpec { step_size: StepSize::One, ..small(sweep, depth, 4, 4) };
-            let mut net = Net::new(D, spec, Init::Paper, 1).expect("net");
-            liven(D, &mut net, false);
-            batch(&mut net, D, 4);
-            net.forward(D).expect("forward");
-            net.backward(D, NO_SGD).expect("backward");
-            gradients(D, &net)
-        };
-        block_error(&run(Gradient::Coded), &run(Gradient::Backprop))
-    };
-    let errors = [4, 8, 16, 32].map(error);
-    println!("{errors:.3?}");
-    // a carry that added up would be eight times as large after 32 blocks as after 4, one that walked at random three times
-    assert!(errors[3] < 1.5 * errors[0], "{errors:?}");
-}
-
-#[test]
-fn the_head_sees_every_increment_whole() {
-    // x_N + c = x_0 + the sum of all increments, each at the state that it was taken at
-    for scheme in SCHEMES {
-        let sweep = SweepSpec { coded_pass: CodedPass::Altered, ..SweepSpec::new(scheme, Gradient::Coded) };
-        let mut net = swept(sweep, 6, false);
-        let output = read(D, net.stages[0].work.output());
-        let x_n = read(D, &net.stages[0].work.x);
-        let carried = output.iter().zip(&x_n).map(|(output, x)| (output - x).abs()).fold(0.0, f64::max);
-        assert!(carried > 1e-3, "{scheme}: nothing was carried");
-        net.backward(D, NO_SGD).expect("backward");
-        assert!(read(D, &net.stages[0].work.x) != x_n, "{scheme}: the sweep went nowhere");
-    }
-}
-
 #[test]
 fn a_sweep_that_meets_a_hopeless_block_spares_the_weights_below_it() {
     let sgd = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
@@ -361,33 +241,6 @@ fn local_errors_are_those_of_the_states() {
             assert!(true_error > error.delta / (1.0 + rho) / 1.5, "{scheme} step {n}");
         }
     }
-}
-
-#[test]
-fn auto_codes_what_it_cannot_rebuild_and_a_probe_releases_what_it_can() {
-    let sweep = SweepSpec::new(Scheme::Euler, Gradient::Auto);
-    // deep enough to start with reverse steps
-    let mut net = swept(sweep, 36, false);
-    let ways = |net: &Net<Reference>| net.ways().next().expect("a stage").to_vec();
-    assert_eq!(ways(&net), [Way::Reconstructed; 36]);
-    net.backward(D, NO_SGD).expect("backward");
-    net.look_at_errors(D).expect("errors");
-    let bad: Vec<bool> = net
-        .local_errors()
-        .next()
-        .expect("a stage")
-        .iter()
-        .map(|error| error.is_some_and(|e| e.delta > TOLERANCE))
-        .collect();
-    assert!(bad.contains(&true), "a net whose blocks are all rebuilt well tests nothing");
-    assert!(net.choose_ways());
-    assert_eq!(ways(&net).iter().map(|way| matches!(way, Way::Coded(_))).collect::<Vec<_>>(), bad);
-    // coded blocks are measured by probes alone
-    net.forward(D).expect("forward");
-    net.backward(D, NO_SGD).expect("backward");
-    net.look_at_errors(D).expect("errors");
-    let measured: Vec<bool> = net.local_errors().next().expect("a stage").iter().map(Option::is_some).collect();
-    assert_eq!(measured, bad.iter().map(|bad| !bad).collect::<Vec<_>>());
 }
 
 #[test]
@@ -524,51 +377,4 @@ fn the_first_place_that_is_not_finite_is_named() {
     let (result, _) = net.train_step(D, NO_SGD).expect("step");
     assert!(!result.loss.is_finite());
     assert_eq!(net.first_non_finite(D).expect("diagnosis"), "the state after block 3");
-}
-
-#[test]
-fn blocks_alone_pull_back_what_they_are_given() {
-    let map = Shape::map(3, 5, 4, 4);
-    let blocks = |sweep| {
-        let spec = BlocksSpec { map, depth: 4, step_size: StepSize::OverDepth, tied: false, sweep };
-        // second norms of 1: every gradient is alive
-        let blocks: Blocks<Reference> = Blocks::new(D, spec, Init::Plain, 1).expect("blocks");
-        assert_eq!(*blocks.memory(), Blocks::<Reference>::plan(D, &spec).expect("a plan"));
-        blocks
-    };
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    for scheme in SCHEMES {
-        let [mut backprop, mut checkpoint, mut adjoint] = [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint]
-            .map(|gradient| blocks(SweepSpec::new(scheme, gradient)));
-        let altered = SweepSpec { coded_pass: CodedPass::Altered, ..SweepSpec::new(scheme, Gradient::Coded) };
-        let mut altered = blocks(altered);
-        for n in [3, 2] {
-            let [x, cotangent, direction] = [1, 2, 3].map(|seed| uniform(seed, n * map.image_len()));
-            let mut y = vec![0.0; x.len()];
-            let mut pulled = |blocks: &mut Blocks<Reference>| {
-                let mut grad = cotangent.clone();
-                blocks.forward_slices(D, &x, &mut y).expect("forward");
-                blocks.backward_slice(D, &mut grad, NO_SGD).expect("backward");
-                let mut arena = Arena::new(D, padded_bytes::<f64>(x.len())).expect("memory");
-                let mut state = arena.tensor(Category::State, map.with_batch(n)).expect("a tensor");
-                write(D, &x, &mut state);
-                (grad, blocks.drift(D, &state).expect("drift").stem)
-            };
-            let (exact, none) = pulled(&mut backprop);
-            assert_eq!((pulled(&mut checkpoint), none), ((exact.clone(), None), None), "{scheme}");
-            assert!(pulled(&mut adjoint).1 > Some(0.0), "{scheme}");
-            assert_eq!(pulled(&mut altered).1, Some(0.0), "{scheme}");
-            let delta = 1e-6;
-            let mut loss_at = |sign: f64| {
-                let moved: Vec<f64> = x.iter().zip(&direction).map(|(x, v)| x + sign * delta * v).collect();
-                backprop.forward_slices(D, &moved, &mut y).expect("forward");
-                dot(&y, &cotangent)
-            };
-            let (slope, difference) = (dot(&exact, &direction), (loss_at(1.0) - loss_at(-1.0)) / (2.0 * delta));
-            // as in `backprop_agrees_with_central_differences`
-            assert_close(&format!("{scheme}, {n} images"), &[slope], &[difference], |_| 1e-7 * (1.0 + slope.abs()));
-        }
-        let error = backprop.forward_slices(D, &[0.0; 7], &mut [0.0; 7]).expect_err("no image").to_string();
-        assert!(error.contains("upload"), "{error}");
-    }
 }

@@ -1,0 +1,60 @@
+//! Blocks alone, in a network whose other parts are somebody else's.
+
+use rewind::code::CodedPass;
+use rewind::init::Init;
+use rewind::memory::{Arena, Category, padded_bytes};
+use rewind::net::{Blocks, BlocksSpec};
+use rewind::reference::Reference;
+use rewind::scheme::StepSize;
+use rewind::shape::Shape;
+use rewind::sweep::{Gradient, SweepSpec};
+
+use super::D;
+use super::support::{NO_SGD, SCHEMES, assert_close, uniform, write};
+
+#[test]
+fn blocks_alone_pull_back_what_they_are_given() {
+    let map = Shape::map(3, 5, 4, 4);
+    let blocks = |sweep| {
+        let spec = BlocksSpec { map, depth: 4, step_size: StepSize::OverDepth, tied: false, sweep };
+        // second norms of 1: every gradient is alive
+        let blocks: Blocks<Reference> = Blocks::new(D, spec, Init::Plain, 1).expect("blocks");
+        assert_eq!(*blocks.memory(), Blocks::<Reference>::plan(D, &spec).expect("a plan"));
+        blocks
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for scheme in SCHEMES {
+        let [mut backprop, mut checkpoint, mut adjoint] = [Gradient::Backprop, Gradient::Checkpoint, Gradient::Adjoint]
+            .map(|gradient| blocks(SweepSpec::new(scheme, gradient)));
+        let altered = SweepSpec { coded_pass: CodedPass::Altered, ..SweepSpec::new(scheme, Gradient::Coded) };
+        let mut altered = blocks(altered);
+        for n in [3, 2] {
+            let [x, cotangent, direction] = [1, 2, 3].map(|seed| uniform(seed, n * map.image_len()));
+            let mut y = vec![0.0; x.len()];
+            let mut pulled = |blocks: &mut Blocks<Reference>| {
+                let mut grad = cotangent.clone();
+                blocks.forward_slices(D, &x, &mut y).expect("forward");
+                blocks.backward_slice(D, &mut grad, NO_SGD).expect("backward");
+                let mut arena = Arena::new(D, padded_bytes::<f64>(x.len())).expect("memory");
+                let mut state = arena.tensor(Category::State, map.with_batch(n)).expect("a tensor");
+                write(D, &x, &mut state);
+                (grad, blocks.drift(D, &state).expect("drift").stem)
+            };
+            let (exact, none) = pulled(&mut backprop);
+            assert_eq!((pulled(&mut checkpoint), none), ((exact.clone(), None), None), "{scheme}");
+            assert!(pulled(&mut adjoint).1 > Some(0.0), "{scheme}");
+            assert_eq!(pulled(&mut altered).1, Some(0.0), "{scheme}");
+            let delta = 1e-6;
+            let mut loss_at = |sign: f64| {
+                let moved: Vec<f64> = x.iter().zip(&direction).map(|(x, v)| x + sign * delta * v).collect();
+                backprop.forward_slices(D, &moved, &mut y).expect("forward");
+                dot(&y, &cotangent)
+            };
+            let (slope, difference) = (dot(&exact, &direction), (loss_at(1.0) - loss_at(-1.0)) / (2.0 * delta));
+            // as in `backprop_agrees_with_central_differences`
+            assert_close(&format!("{scheme}, {n} images"), &[slope], &[difference], |_| 1e-7 * (1.0 + slope.abs()));
+        }
+        let error = backprop.forward_slices(D, &[0.0; 7], &mut [0.0; 7]).expect_err("no image").to_string();
+        assert!(error.contains("upload"), "{error}");
+    }
+}
