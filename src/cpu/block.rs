@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::batch_norm::{self};
 use super::code::{self};
-use super::conv::{self, ConvBatch};
+use super::conv;
+use super::conv_batch::ConvBatch;
 use super::passes::{self, ERRORS, decode_pass, inner_pass, outer_pass, reverse_pass};
 use super::pixelwise::{self, BnApply, Identity, Map, Norm, NormRelu, NormStep, Output};
 use super::{Buffer, Cpu, Tensor};

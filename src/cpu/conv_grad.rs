@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Cpu;
-use super::conv::ConvBatch;
+use super::conv_batch::ConvBatch;
 use super::conv_grad_kernel::{GradW3x3, GradWAny};
 use super::padded::Pad;
 use super::pixelwise::{Identity, Map, Output, Pixelwise};

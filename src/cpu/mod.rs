@@ -9,6 +9,7 @@ mod block;
 mod channel_sums;
 mod code;
 mod conv;
+mod conv_batch;
 mod conv_grad;
 mod conv_grad_kernel;
 mod conv_kernel;

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::batch_norm::{self, add_grad_sums, merge_grad_sums};
 use super::code::Quantisers;
-use super::conv::{self, ConvBatch};
+use super::conv;
+use super::conv_batch::ConvBatch;
 use super::conv_grad::{GradBatch, add_partials};
 use super::elementwise::{SquaredDistance, axpby};
 use super::epilogue::{Add, Overwrite, WherePositive};

@@ -49,3 +49,16 @@ impl CudaBuffer {
         self.address
     }
 }
+
+/// A tensor on a GPU.
+pub type Tensor = crate::tensor::Tensor<CudaBuffer>;
+
+/// A tensor's address.
+pub(super) fn at(tensor: &Tensor) -> u64 {
+    tensor.buffer.address()
+}
+
+/// The address of a vector's element.
+pub(super) fn part(vector: &Tensor, offset: usize) -> u64 {
+    at(vector) + (offset * size_of::<f32>()) as u64
+}

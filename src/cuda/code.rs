@@ -3,9 +3,10 @@
 use cudarc::driver::DeviceRepr;
 
 use super::buffer::CudaBuffer;
+use super::geometry::{COUNTERS, counters};
 use super::launch::{THREADS, grid, launch, over, over_fours};
 use super::operand::Norm;
-use super::{Cuda, Tensor, at, conv, part};
+use super::{Cuda, Tensor, at, part};
 use crate::check;
 use crate::code::{Bits, Code, CodedPass, Coder};
 use crate::device::Coding;
@@ -80,7 +81,7 @@ impl Encoding {
 
 /// Blocks whose shares are merged first, so that neither level reads many, and the counters suffice.
 fn group(blocks: usize) -> usize {
-    blocks.div_ceil(blocks.isqrt().clamp(1, conv::COUNTERS - 1))
+    blocks.div_ceil(blocks.isqrt().clamp(1, COUNTERS - 1))
 }
 
 /// Elements of workspace of everything here, for any number of bits.
@@ -94,7 +95,7 @@ pub fn start(d: &Cuda, x: &mut Tensor, grid: &mut Tensor, partial: u64) -> Resul
     let len = x.shape().len();
     let mut config = over_fours(len);
     config.grid_dim.0 = config.grid_dim.0.min(BLOCKS as u32);
-    let (counter, kernel) = (conv::counters(d), &d.kernels.code_start);
+    let (counter, kernel) = (counters(d), &d.kernels.code_start);
     launch!(d, "code_start", kernel, config, at(grid), partial, counter, at(x), len as u64)?;
     round(d, grid, x)
 }
@@ -143,7 +144,7 @@ pub fn encode(
     partial: u64,
 ) -> Result<()> {
     let encoding = Encoding::new(carry.shape(), coder.bits);
-    let rest = Rest { rest: at(&coder.rest), partial, counters: conv::counters(d) };
+    let rest = Rest { rest: at(&coder.rest), partial, counters: counters(d) };
     let (mean, rstd, x) = (at(&code.scale.mean), at(&code.scale.rstd), x.map_or(0, |x| at(x)));
     launch!(
         d,
@@ -177,7 +178,7 @@ pub fn norm_encode(
     partial: u64,
 ) -> Result<()> {
     let encoding = Encoding::new(carry.shape(), coder.bits);
-    let rest = Rest { rest: at(&coder.rest), partial, counters: conv::counters(d) };
+    let rest = Rest { rest: at(&coder.rest), partial, counters: counters(d) };
     let mut config = encoding.config();
     config.shared_mem_bytes = (6 * carry.shape().c() * size_of::<f32>()) as u32;
     let kernel = d.kernels.norm_encode.of(coder.bits);
@@ -269,7 +270,7 @@ mod tests {
                     let (blocks, group) = (tiles * images, cut.group as usize);
                     let taken = (blocks + blocks.div_ceil(group)) * map.c();
                     assert!(taken <= workspace(map), "{map} at {bits} bits");
-                    assert!(blocks.div_ceil(group) < conv::COUNTERS);
+                    assert!(blocks.div_ceil(group) < COUNTERS);
                 }
                 assert!(workspace(map) <= workspace(map.with_batch(n + 1)), "{map}");
             }

@@ -1,8 +1,9 @@
 //! Convolutions: which form of a kernel, how many tiles, how much workspace.
 
-use cudarc::driver::{DevicePtr, DeviceRepr, LaunchConfig};
+use cudarc::driver::LaunchConfig;
 
 use super::buffer::CudaBuffer;
+use super::geometry::{COUNTERS, Geometry, counters, group};
 use super::half::Half;
 use super::kernels::Tile;
 use super::launch::{grid, launch};
@@ -29,40 +30,8 @@ const ANY_TILE: usize = 16;
 const WEIGHT_BLOCKS: usize = 256;
 /// The same for the general form, whose blocks are small and mostly wait.
 const ANY_WEIGHT_BLOCKS: usize = 1024;
-/// Counters of arrived blocks that a reduction may use, all zero between launches. The device keeps one more, for sums over a
-/// whole launch beside it, and behind that the words of half.rs.
-pub const COUNTERS: usize = 16384;
 /// Channels whose parameters fit in shared memory beside the stages (four numbers each, of 48 KiB in all).
 const MOST_FUSED: usize = 1024;
-
-/// The struct of common.cuh.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct Geometry {
-    n: u32,
-    h: u32,
-    w: u32,
-    c_in: u32,
-    oh: u32,
-    ow: u32,
-    c_out: u32,
-    kernel: u32,
-    stride: u32,
-    padding: u32,
-}
-
-// SAFETY: ten u32 in order, as common.cuh asserts; copied by value.
-unsafe impl DeviceRepr for Geometry {}
-const _: () = assert!(size_of::<Geometry>() == 40);
-
-impl Geometry {
-    pub fn new(x: Shape, conv: Conv, c_out: usize) -> Geometry {
-        let [n, h, w, c_in] = x.0.map(|v| v as u32);
-        let (oh, ow) = (conv.out(x.h()) as u32, conv.out(x.w()) as u32);
-        let (kernel, stride, padding) = (conv.kernel as u32, conv.stride as u32, conv.padding as u32);
-        Geometry { n, h, w, c_in, oh, ow, c_out: c_out as u32, kernel, stride, padding }
-    }
-}
 
 /// A tile for a product that sums over `summed` channels and makes `made`, unless only the general form will do.
 fn tile(conv: Conv, summed: usize, made: usize) -> Option<Tile> {
@@ -81,23 +50,10 @@ pub fn tiles(pixels: usize, made: usize, tile: usize, parameters: usize) -> Laun
     config
 }
 
-/// How many tiles of pixels merge their shares first, so that neither level reads many: reduce.cuh's groups.
-pub fn group(tiles: usize, channel_tiles: usize) -> usize {
-    let tiles = tiles.max(1);
-    // each tile of channels takes a counter for each group and one more
-    let most = (COUNTERS / channel_tiles).saturating_sub(1).max(1);
-    tiles.div_ceil(tiles.isqrt().clamp(1, most))
-}
-
 /// A reduction over the tiles of a map.
 pub fn reduction(d: &Cuda, map: Shape, tile: Tile, partial: u64) -> Reduction {
     let group = group(map.pixels().div_ceil(TILE_PIXELS), map.c() / tile.channels());
     Reduction::new(partial, counters(d), group as u32)
-}
-
-/// Where the counters of arrived blocks lie.
-pub fn counters(d: &Cuda) -> u64 {
-    d.counters.device_ptr(&d.stream).0
 }
 
 /// Two sums over a map's elements, into `out`, beside a reduction over its tiles.

@@ -4,7 +4,7 @@ use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
 use cudarc::driver::{CudaContext, CudaFunction, DriverError, LaunchConfig};
 
 use super::buffer::CudaBuffer;
-use super::conv::{self, COUNTERS, Geometry};
+use super::geometry::{COUNTERS, Geometry, counters, group};
 use super::kernels::Kernels;
 use super::launch::{grid, launch, over, over_fours};
 use super::operand::{GradSums, NextPass, Norm, Operand, PairSum, Peaks, Reduction, Statistics, WeightJob};
@@ -75,7 +75,7 @@ pub struct BlockPeaks {
 
 impl BlockPeaks {
     fn at(d: &Cuda) -> BlockPeaks {
-        let word = |i: usize| conv::counters(d) + ((COUNTERS + 1 + i) * size_of::<u32>()) as u64;
+        let word = |i: usize| counters(d) + ((COUNTERS + 1 + i) * size_of::<u32>()) as u64;
         BlockPeaks { outer: Peaks { grad: word(0), zhat: word(1) }, inner: Peaks { grad: word(2), zhat: word(3) } }
     }
 
@@ -146,7 +146,7 @@ impl Half {
 
     fn reduction(d: &Cuda, config: LaunchConfig, partial: u64) -> Reduction {
         let (shares, across, _) = config.grid_dim;
-        Reduction::new(partial, conv::counters(d), conv::group(shares as usize, across as usize) as u32)
+        Reduction::new(partial, counters(d), group(shares as usize, across as usize) as u32)
     }
 
     pub fn forward(

@@ -14,6 +14,7 @@ pub mod doctor;
 mod elementwise;
 mod error;
 mod feed;
+mod geometry;
 mod graph;
 mod half;
 mod head;
@@ -39,6 +40,7 @@ pub use self::feed::CudaData;
 pub use self::graph::Recording;
 pub use self::images::{ORIGIN, VERSION};
 
+use self::buffer::{Tensor, at, part};
 use self::error::driver;
 use self::images::Form;
 use self::kernels::Kernels;
@@ -51,9 +53,6 @@ use crate::error::Result;
 use crate::memory::Memory;
 use crate::operands::{Affine, BnStats};
 use crate::shape::Shape;
-use crate::tensor::Tensor as DeviceTensor;
-
-type Tensor = DeviceTensor<CudaBuffer>;
 
 /// A GPU.
 pub struct Cuda {
@@ -74,16 +73,6 @@ pub struct Cuda {
     /// What the driver told of its memory when the device was opened.
     at_open: DeviceMemory,
     eager: bool,
-}
-
-/// A tensor's address.
-fn at(tensor: &Tensor) -> u64 {
-    tensor.buffer.address()
-}
-
-/// The address of a vector's element.
-fn part(vector: &Tensor, offset: usize) -> u64 {
-    at(vector) + (offset * size_of::<f32>()) as u64
 }
 
 impl Memory for Cuda {

@@ -3,11 +3,12 @@
 use cudarc::driver::{CudaContext, result, sys};
 
 use super::error::{driver, explain};
+use super::geometry::COUNTERS;
 use super::images::{self, Capability, Images, OLDEST};
 use super::kernels::Kernels;
 use super::small_block::Limits;
 use super::version::CudaVersion;
-use super::{Cuda, conv, half};
+use super::{Cuda, half};
 use crate::device::{DeviceMemory, Math};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -99,8 +100,7 @@ impl Cuda {
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
-        let counters =
-            stream.alloc_zeros(conv::COUNTERS + 1 + half::WORDS).map_err(|e| driver("reserving memory", e))?;
+        let counters = stream.alloc_zeros(COUNTERS + 1 + half::WORDS).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
         let (form, eager) = (images.form, false);
         Ok(Self { stream, copies, kernels, limits, half, math, flag, counters, name, form, at_open, eager })

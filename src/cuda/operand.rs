@@ -3,8 +3,7 @@
 
 use cudarc::driver::DeviceRepr;
 
-use super::buffer::CudaBuffer;
-use super::{Tensor, at};
+use super::buffer::{CudaBuffer, Tensor, at};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::operands::{Affine, BnStats, Measure};
 

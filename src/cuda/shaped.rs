@@ -1,7 +1,8 @@
 //! Launches of the fused convolutions on one map and tile.
 
 use super::buffer::CudaBuffer;
-use super::conv::{self, Geometry, grad_w_jobs, reduction, tiles};
+use super::conv::{self, grad_w_jobs, reduction, tiles};
+use super::geometry::Geometry;
 use super::half::{Half, Which};
 use super::kernels::Tile;
 use super::launch::launch;

@@ -7,9 +7,10 @@ use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
 use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 
 use super::buffer::CudaBuffer;
+use super::geometry::counters;
 use super::kernels::{ByChannels, Kernels};
 use super::launch::cooperate;
-use super::{Cuda, Tensor, at, conv};
+use super::{Cuda, Tensor, at};
 use crate::code::{Code, CodedPass, Coder};
 use crate::device::{BN_EPS, BN_MOMENTUM};
 use crate::error::Result;
@@ -190,7 +191,7 @@ impl Norms {
 impl Coded {
     fn new(d: &Cuda, form: Form, coder: &Coder<CudaBuffer>, code: &Code<CudaBuffer>) -> Coded {
         let (words, bits) = (coder.bits.words(form.map.image_len()) as u32, coder.bits.count() as u32);
-        let (mean, rstd, counter) = (at(&code.scale.mean), at(&code.scale.rstd), conv::counters(d));
+        let (mean, rstd, counter) = (at(&code.scale.mean), at(&code.scale.rstd), counters(d));
         Coded {
             packed: at(&code.packed),
             mean,

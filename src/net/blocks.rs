@@ -1,8 +1,9 @@
 //! Residual blocks alone, for a network whose other parts are somebody else's: states and cotangents come and go in the caller's
 //! memory.
 
-use super::Stage;
-use super::spec::StageSpec;
+use super::result::Drift;
+use super::spec::{BlocksSpec, StageSpec};
+use super::stage::Stage;
 use super::step::on_device;
 use crate::check;
 use crate::device::{Device, SgdStep};
@@ -10,35 +11,9 @@ use crate::error::Result;
 use crate::field::{Basic, Field, Tensors};
 use crate::init::Init;
 use crate::memory::{Arena, Bytes, Category, dry_run, take};
-use crate::net::Drift;
-use crate::scheme::{StackSpec, StepSize};
 use crate::shape::Shape;
 use crate::sweep::{Sweep, SweepSpec};
 use crate::tensor::Tensor;
-
-/// What such blocks are made of.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BlocksSpec {
-    /// The state x for the largest batch, `[N, H, W, C]`.
-    pub map: Shape,
-    /// Residual functions N.
-    pub depth: usize,
-    /// The step size of every step.
-    pub step_size: StepSize,
-    /// Whether all blocks have one theta.
-    pub tied: bool,
-    /// How the gradient is computed.
-    pub sweep: SweepSpec,
-}
-
-impl BlocksSpec {
-    /// The residual stack.
-    pub fn stack(&self) -> StackSpec {
-        let Self { map, depth, step_size, tied, sweep } = *self;
-        let (keeps_statistics, keeps_masks) = (sweep.keeps_statistics(), sweep.keeps_masks());
-        StackSpec { scheme: sweep.scheme, depth, step_size, map, keeps_statistics, keeps_masks, tied }
-    }
-}
 
 /// Residual blocks with the memory of their sweep and their optimiser, and nothing around them. Whoever has a loss behind them calls
 /// [`Blocks::forward`], then [`Blocks::backward`] with the loss's cotangent, once each per step.

@@ -1,7 +1,7 @@
 //! The plain ResNet block that begins a stage, `y = relu(F(x) + S(x))`: it may change the map, so that it cannot be a step of an
 //! ODE. Its activations are stored; how many there are does not depend on depth.
 
-use super::FirstSpec;
+use super::spec::FirstSpec;
 use super::trained::Trained;
 use crate::device::{Device, Sgd};
 use crate::error::Result;

@@ -1,7 +1,8 @@
 //! The head: pooling, a linear layer, and the loss.
 
+use super::spec::NetSpec;
+use super::stage::Stage;
 use super::trained::Trained;
-use super::{NetSpec, Stage};
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Field, Tensors};

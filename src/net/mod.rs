@@ -5,6 +5,8 @@ mod first;
 mod head;
 mod pass;
 mod plan;
+mod recorded;
+mod result;
 mod spec;
 mod stage;
 mod stem;
@@ -12,14 +14,15 @@ mod step;
 mod tensors;
 mod trained;
 
-pub use self::blocks::{Blocks, BlocksSpec};
+pub use self::blocks::Blocks;
 use self::head::HeadLayers;
 pub use self::pass::Pass;
 pub use self::plan::largest_that_fits;
-pub use self::spec::{Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages, Stem};
+use self::recorded::Recorded;
+pub use self::result::{BatchResult, Drift, StepResult};
+pub use self::spec::{BlocksSpec, Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages, Stem};
 pub use self::stage::Stage;
 use self::stem::StemLayers;
-use self::step::Recorded;
 pub use self::tensors::SHARED;
 use crate::device::Device;
 use crate::error::Result;
@@ -29,33 +32,6 @@ use crate::memory::{Arena, Bytes, Category, take};
 use crate::scheme::Statistics;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-
-/// What one batch gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchResult {
-    /// Mean cross-entropy.
-    pub loss: f64,
-    /// Images whose largest logit is their label's.
-    pub correct: usize,
-}
-
-/// What one step of a pass gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepResult {
-    /// Loss and right answers.
-    pub batch: BatchResult,
-    /// The drift at the end of the sweep, 0 in a test; none in modes that reconstruct nothing.
-    pub drift: Option<f64>,
-}
-
-/// What one backward sweep gave besides gradients.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Drift {
-    /// `|x~_0 - x_0| / |x_0|` at the end of the sweep; none in modes that reconstruct nothing.
-    pub stem: Option<f64>,
-    /// The largest such distance at an anchor, before the restart there.
-    pub anchors: Option<f64>,
-}
 
 /// A network and all the memory that training it takes.
 pub struct Net<D: Device, F: Field<D> = Basic> {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::recorded::Kind;
 use super::stage::step_result;
-use super::step::Kind;
 use super::{Net, Stage, StepResult};
 use crate::data::{Dataset, Part, Place};
 use crate::device::{Device, PassPosition, SgdStep};

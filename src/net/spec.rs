@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::BlocksSpec;
 use crate::error::{Error, Result};
 use crate::scheme::{Scheme, StackSpec, StepSize};
 use crate::shape::{Conv, Shape};
@@ -128,6 +127,30 @@ pub struct NetSpec {
     pub sweep: SweepSpec,
     /// What the stack is made of, or the stages in its place.
     pub body: Body,
+}
+
+/// What residual blocks alone are made of, see [`super::Blocks`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BlocksSpec {
+    /// The state x for the largest batch, `[N, H, W, C]`.
+    pub map: Shape,
+    /// Residual functions N.
+    pub depth: usize,
+    /// The step size of every step.
+    pub step_size: StepSize,
+    /// Whether all blocks have one theta.
+    pub tied: bool,
+    /// How the gradient is computed.
+    pub sweep: SweepSpec,
+}
+
+impl BlocksSpec {
+    /// The residual stack.
+    pub fn stack(&self) -> StackSpec {
+        let Self { map, depth, step_size, tied, sweep } = *self;
+        let (keeps_statistics, keeps_masks) = (sweep.keeps_statistics(), sweep.keeps_masks());
+        StackSpec { scheme: sweep.scheme, depth, step_size, map, keeps_statistics, keeps_masks, tied }
+    }
 }
 
 /// One stage of a net.

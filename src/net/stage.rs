@@ -1,8 +1,8 @@
 //! One stage of a net: the block that begins it, if any, the residual stack, and the memory of its sweep.
 
 use super::first::First;
-use super::step::relative;
-use super::{StageSpec, StepResult};
+use super::result::{BatchResult, StepResult, largest, relative};
+use super::spec::StageSpec;
 use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
 use crate::error::Result;
@@ -204,24 +204,17 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 }
 
-/// The largest of two that may be missing.
-pub(super) fn largest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    // a drift that is not a number is the largest there is
-    let of = |a: f64, b: f64| if a.is_nan() || a > b { a } else { b };
-    a.map_or(b, |a| Some(b.map_or(a, |b| of(a, b))))
-}
-
 /// A step's result from the tapes of all stages.
 pub(super) fn step_result<'a, D: Device>(
     step: usize,
     reconstructs: bool,
     tapes: impl Iterator<Item = &'a Tape<D>>,
 ) -> StepResult {
-    let mut result = StepResult { batch: super::BatchResult { loss: 0.0, correct: 0 }, drift: None };
+    let mut result = StepResult { batch: BatchResult { loss: 0.0, correct: 0 }, drift: None };
     for (i, tape) in tapes.enumerate() {
         let (loss, correct, drift) = tape.of(step);
         if i == 0 {
-            result.batch = super::BatchResult { loss, correct };
+            result.batch = BatchResult { loss, correct };
         }
         result.drift = largest(result.drift, reconstructs.then_some(drift));
     }

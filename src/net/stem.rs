@@ -1,6 +1,6 @@
 //! The stem: a convolution, its batch norm and a ReLU between the images and the first stage.
 
-use super::NetSpec;
+use super::spec::NetSpec;
 use super::trained::Trained;
 use crate::device::Device;
 use crate::error::Result;

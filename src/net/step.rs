@@ -1,38 +1,15 @@
 //! One training step: forward, backward, update. What a step asks of the device never waits for it, so that the device can
 //! record a step and replay it; results are read afterwards.
 
-use super::stage::largest;
-use super::{BatchResult, Drift, Net, Stage};
+use super::recorded::{Kind, Recorded};
+use super::result::{BatchResult, Drift, largest};
+use super::{Net, Stage};
 use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
 use crate::field::{Field, FieldScratch};
 use crate::scheme::Statistics;
 use crate::sweep::{Sweep, Work};
 use crate::tensor::{Real, Tensor};
-
-/// What a device runs at one go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A training step on the batch that was loaded.
-    Loaded,
-    /// One on the batch that it draws.
-    Train,
-    /// The same, with what reconstruction would be worth measured in coded blocks too.
-    Probe,
-    /// The test of the batch that it draws.
-    Test,
-}
-
-/// One recorded pass, and what of it the recording has fixed.
-pub(super) struct Recorded<D: Device> {
-    pub kind: Kind,
-    /// Images of the batch: every shape follows from it.
-    n: usize,
-    /// The optimiser's numbers that are not on the device.
-    momentum: f64,
-    weight_decay: f64,
-    recording: Option<D::Recording>,
-}
 
 impl<D: Device, F: Field<D>> Net<D, F> {
     /// The forward pass of training on the loaded batch. Running statistics move. Waits for the device.
@@ -204,11 +181,6 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         }
         Ok(drift)
     }
-}
-
-/// `|a - b| / |b|` from the squares of the two norms.
-pub(super) fn relative(pair: [f64; 2]) -> f64 {
-    (pair[0] / pair[1].max(f64::MIN_POSITIVE)).sqrt()
 }
 
 pub(super) fn on_device<'a, B>(step: SgdStep, lr: &'a Tensor<B>, loss: &'a Tensor<B>) -> Sgd<'a, B> {

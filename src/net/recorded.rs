@@ -1,0 +1,27 @@
+//! Passes that a device has recorded.
+
+use crate::device::Device;
+
+/// What a device runs at one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A training step on the batch that was loaded.
+    Loaded,
+    /// One on the batch that it draws.
+    Train,
+    /// The same, with what reconstruction would be worth measured in coded blocks too.
+    Probe,
+    /// The test of the batch that it draws.
+    Test,
+}
+
+/// One recorded pass, and what of it the recording has fixed.
+pub(super) struct Recorded<D: Device> {
+    pub kind: Kind,
+    /// Images of the batch: every shape follows from it.
+    pub n: usize,
+    /// The optimiser's numbers that are not on the device.
+    pub momentum: f64,
+    pub weight_decay: f64,
+    pub recording: Option<D::Recording>,
+}
