@@ -16,7 +16,7 @@ TO_BASE = {"ns": 1e-9, "us": 1e-6, "usecond": 1e-6, "nsecond": 1e-9, "ms": 1e-3,
 
 
 def launches(path):
-    """One dict of numbers a launch, in order; without ncu's own messages. The second row holds units."""
+    """One dict of numbers per launch, in order; without ncu's own messages. The second row holds units."""
     with open(path, newline="", errors="replace") as f:
         rows = list(csv.reader(line for line in f if line.startswith('"')))
     if len(rows) < 3 or "Kernel Name" not in rows[0]:

@@ -217,7 +217,7 @@ def text(x, y, words, size=13, anchor="start", weight="normal", fill="#222222"):
 
 
 def picture(steps, peers, gpu):
-    """One panel a net, each with a scale of its own."""
+    """One panel per net, each with a scale of its own."""
     panels = [(net, bars_of(steps, peers, net)) for net in nets_in(steps, peers)]
     panels = [(net, bars) for net, bars in panels if bars]
     if not panels:

@@ -1,11 +1,11 @@
-// Codes of increments (src/code.rs), maps [N, H, W, C], C fastest, L elements an image; codes [N, W] words of 32 bits; the rest [C].
+// Codes of increments (src/code.rs), maps [N, H, W, C], C fastest, L elements per image; codes [N, W] words of 32 bits; the rest [C].
 //   code_start     largest |x|, then grid = unit(that)           code_round  x on the grid
 //   code_scale     mean = h sum beta, 1/sigma with sigma^2 = (h sum |gamma|)^2 + rest
 //   encode_B       q = Q(w) with w = carry; carry = w - q; x += q where x is given; rest = the carry's mean square
 //   norm_encode_B  the same with w = carry + h bn(z), code_scale in the same launch; where `plain`, x += h bn(z) in place of q
 //   decode_B       x -= q
 //   judge          verdict[0] = NaN where the four sums of a local error say that it is worth nothing
-// Mapping: maps four elements a thread (elements.cuh). encode: grid (tiles of words, groups of images), a thread a word
+// Mapping: maps four elements per thread (elements.cuh). encode: grid (tiles of words, groups of images), a thread per word
 // (code.cuh), image after image. decode: grid-stride over all words.
 // Shared: encode 4 KB, and 24 C bytes more with a norm. Bandwidth-bound.    Oracle: src/reference/code.rs
 #include "code.cuh"

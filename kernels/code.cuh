@@ -1,6 +1,6 @@
 // The quantiser of src/code.rs and its way into words of 32 bits, once for all kernels: encoding and decoding call the same
 // function for q, in roundings that are written out, so that no contraction makes the two differ. The CPU's are the same.
-// Word j of an image's W words holds elements j, W + j, 2 W + j .., k W + j at bit B k: a thread a word walks its elements with
+// Word j of an image's W words holds elements j, W + j, 2 W + j .., k W + j at bit B k: a thread per word walks its elements with
 // stride W, and neighbouring threads meet neighbouring elements.    Oracle: src/reference/code.rs
 #pragma once
 #include "common.cuh"
@@ -20,7 +20,7 @@ struct Quantiser {
     __device__ static Quantiser of(float mean, float rstd) { return {mean, rstd, rstd > 0.0f ? __frcp_rn(rstd) : 0.0f}; }
 };
 
-// Mean and 1/sigma of h sum bn(z) + c, from the sums of beta and |gamma|, in f64 as on the CPU: C numbers a launch.
+// Mean and 1/sigma of h sum bn(z) + c, from the sums of beta and |gamma|, in f64 as on the CPU: C numbers per launch.
 __device__ inline Quantiser quantiser_of(double h, double beta, double gamma, float rest) {
     const double spread = __dmul_rn(h, gamma), sigma = __dsqrt_rn(__dadd_rn(__dmul_rn(spread, spread), rest));
     return Quantiser::of(float(__dmul_rn(h, beta)), sigma < kSigmaMin ? 0.0f : float(__ddiv_rn(1.0, sigma)));

@@ -1,5 +1,5 @@
 // Element by element: y = value, y = x, y = a x + b y, ReLU, GELU, SiLU and their gradients, |x - y|^2, finiteness, SGD.
-// x, y [len].    Mapping: grid-stride, four elements a thread (elements.cuh).    Shared: 128 bytes where a block sums.
+// x, y [len].    Mapping: grid-stride, four elements per thread (elements.cuh).    Shared: 128 bytes where a block sums.
 // Traffic: every operand once; bandwidth-bound.    Oracle: src/reference
 #include "elements.cuh"
 

@@ -4,7 +4,7 @@
 // load_x: the value, or relu(bn(value)); grad_z: batch norm's gradient from g and z.
 //   grad_w_half    a block makes all nine taps of 64 input x 32 output channels over its share of the pixels, 128 at a time:
 //                  each element of x's patch and of grad_z is read, changed and rounded once and serves all nine. A warp
-//                  has 16 x 16 channels of each tap: 72 sums a thread; 10 ldmatrix for 18 products.
+//                  has 16 x 16 channels of each tap: 72 sums per thread; 10 ldmatrix for 18 products.
 //   grad_w_total   the shares added in order. No atomics on numbers.
 // grad_w_half: grid (tiles of 64 x 32 channels, splits, convolutions), 256 threads; partial [convolutions][tiles][splits][9][64][32].
 // Shared, dynamic: 128 (128 + 2 W + 2) bytes of patch, 8,192 of grad_z, 128 of zeros.

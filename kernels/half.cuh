@@ -9,8 +9,8 @@
 //      from g and z) once, is rounded once, and serves all nine taps.
 //   3. Row r of the patch is 64 channels, 128 bytes; its 16-byte chunks change places by r % 8, so that the eight rows that a
 //      matrix of ldmatrix takes, wherever a tap lets them start, meet all banks once.
-//   4. A tap moves all rows by ky W + kx. Where that leaves the image a lane names a row of zeros instead: nine bits a pixel say
-//      where, worked out once a tile. So any height and width goes, without a border and without a tile that is half empty.
+//   4. A tap moves all rows by ky W + kx. Where that leaves the image a lane names a row of zeros instead: nine bits per pixel say
+//      where, worked out once per tile. So any height and width goes, without a border and without a tile that is half empty.
 //   5. A warp makes 32 pixels x 64 channels: a step of 16 channels takes 6 ldmatrix for 16 products.
 //   6. The sums go back through the patch's place, 64 pixels at a time, so that what stands behind the product reads and writes
 //      whole rows.
@@ -221,7 +221,7 @@ __device__ inline void multiply_slice(float (&sums)[2][8][4], const HalfPlaces& 
 
 // All tiles of a block. `each(place, result)` gets every 64 finished pixels, behind a barrier and before one. `unscale` undoes
 // the scale of the operand. `parameters` are filled, before a barrier.
-// grid (shares of the tiles, tiles of 64 channels), 128 threads; `each_block`: tiles a block.
+// grid (shares of the tiles, tiles of 64 channels), 128 threads; `each_block`: tiles per block.
 template <Load L, bool BACK, class Each>
 __device__ inline void half_tiles(const HalfPlaces& at, const Operand& from, const float* __restrict__ weight,
                                   const ConvGeometry& g, uint32_t each_block, float unscale, Each each) {

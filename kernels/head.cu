@@ -87,7 +87,7 @@ linear_grad_w(float* __restrict__ grad_w, float* __restrict__ grad_b, const floa
 
 // grad_logits = (softmax - onehot) / N; out = [mean loss, number right]. Right: the largest logit is the label's (the lowest
 // index wins a tie; logits that are not all finite are never right). labels hold class indices as floats.
-// One block, a warp an image at a time: the sums over images come in one order, and need no memory between kernels.
+// One block, a warp per image at a time: the sums over images come in one order, and need no memory between kernels.
 extern "C" __global__ void __launch_bounds__(1024)
 softmax_cross_entropy(float* __restrict__ grad_logits, float* __restrict__ out, const float* __restrict__ logits,
                       const float* __restrict__ labels, uint32_t images, uint32_t classes) {

@@ -1,6 +1,6 @@
 // Masks of ReLUs behind a batch norm: one bit of every element, kept on the way there and replayed on the way back.
 // z [n, len], mask [n, words], words = ceil(len / 32): element e of an image is bit e mod 32 of word e div 32.
-// Mapping: a warp a word, grid-stride; a lane an element.    Shared: none.
+// Mapping: a warp per word, grid-stride; a lane per element.    Shared: none.
 // Traffic: z once, written once in the replay; bandwidth-bound.    Oracle: src/reference/mask.rs
 #include "operand.cuh"
 

@@ -63,7 +63,7 @@ __device__ typename Shares::Total merge_shares(const Shares& shares, const float
 }
 
 // Merges the shares of all tiles. Threads t < NT / 4 hand in this tile's, for channels o0 + 4 t ..; `finish(c, total)` is
-// called once a channel of the map. `rows` holds 128 totals in shared memory, free after a barrier.
+// called once per channel of the map. `rows` holds 128 totals in shared memory, free after a barrier.
 template <uint32_t NT, class Shares, class Finish>
 __device__ void finish_tiles(const Shares& shares, float4 first, float4 second, const Reduction& r, uint32_t channels,
                              uint32_t o0, typename Shares::Total* rows, Finish finish) {

@@ -6,9 +6,9 @@
 //                  the local error |x~ - x|^2, |x|^2, |x~ - x'|^2, |x'|^2 with x' = x - h f(x~); x becomes x~ or x'
 //     decode_vjp:  x -= q of the code, then the same at x, statistics given
 // x, g [N, H, W, C], C of 16 or 32, H W small; weights [3, 3, C, C]; everything else [C].
-// Mapping: a block takes `images` images, 288 threads: a warp a tile of 16 pixels in the convolutions (small_map.cuh), a warp a
-// tap in the gradients by weights. All blocks are resident, at most one a multiprocessor.
-// Shared memory: maps of `images` H W C floats, four on the way back and three forward, both weights, a word a pixel,
+// Mapping: a block takes `images` images, 288 threads: a warp per tile of 16 pixels in the convolutions (small_map.cuh), a warp per
+// tap in the gradients by weights. All blocks are resident, at most one per multiprocessor.
+// Shared memory: maps of `images` H W C floats, four on the way back and three forward, both weights, a word per pixel,
 // 768 + 12 C floats: 75 KB at two images of 10 x 10 x 16.
 // Workspace: two times [blocks][2][C] of sums, then on the way back [blocks][2][9 C C] of the weights' gradients and [blocks][4]
 // of local errors, forward [blocks][C] of the carry's squares.
@@ -162,7 +162,7 @@ __device__ inline void with_bits(uint32_t bits, Use use) {
     else use(std::integral_constant<uint32_t, 8>());
 }
 
-// Walks the words of the block's images, a thread a word: `begin(the word's place)`, then `load(a, i)` and `use(k, a, i, at, c)` of
+// Walks the words of the block's images, a thread per word: `begin(the word's place)`, then `load(a, i)` and `use(k, a, i, at, c)` of
 // code.cuh's walk, i the element's place in the block's part of a global map and `at` in one in shared memory, then `end`.
 template <uint32_t C, uint32_t B, class Begin, class Load, class Use, class End>
 __device__ inline void each_word(const Rows& rows, uint32_t area, uint32_t words, Begin begin, Load load, Use use, End end) {

@@ -21,7 +21,7 @@ __device__ inline void mma_tf32(float (&d)[4], float a0, float a1, float a2, flo
     mma_tf32(d, a, b);
 }
 
-// One warp a tap in the gradient by weights.
+// One warp per tap in the gradient by weights.
 constexpr uint32_t kWarps = 9, kThreads = kWarps * kWarp;
 
 // What every product needs to know of the block's images.
@@ -99,7 +99,7 @@ __device__ inline void load_map(float* map, const float* from, uint32_t rows) {
 // Weights [tap][C_in][C_out] as `product` reads them, 9 C C floats. TRANSPOSED exchanges in and out and turns the taps.
 // TF32: fragments [tap][k / 16][n / 16][t][lane], four steps of k each. FP32: [tap][k][n].
 // The mapping keeps both sides whole: 32 bytes of each weight row at a time, and stores to 32 different banks (but for the
-// FP32 transpose at 32 channels: two stores a bank, once a launch).
+// FP32 transpose at 32 channels: two stores per bank, once per launch).
 template <uint32_t C, bool TF32, bool TRANSPOSED>
 __device__ inline void load_weight(float* to, const float* __restrict__ from) {
     constexpr uint32_t J = C / 16;
@@ -232,7 +232,7 @@ __device__ inline void product(const float* in, const float* weight, const Rows&
     }
 }
 
-// share[tap][i][o] = sum_p in[p + tap, i] grad[p, o] over the block's rows, in order of p; both maps hold factors. A warp a tap.
+// share[tap][i][o] = sum_p in[p + tap, i] grad[p, o] over the block's rows, in order of p; both maps hold factors. A warp per tap.
 // TF32: summed index k is row 8 step + {0, 1, 4, 5, 2, 3, 6, 7}[k]; a lane's V = C / 8 neighbouring channels are its rows
 // (g, g + 8 of product m) or its columns (g of product t).
 template <uint32_t C, bool TF32>

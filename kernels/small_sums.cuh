@@ -82,7 +82,7 @@ __device__ inline float2 grid_sums(const float* shares, float* scratch) {
     return mine;
 }
 
-// total[i] = sum over blocks of shares[b][i], i < len, cut in slices of whole sectors, one a block; `put(i, total)` once each.
+// total[i] = sum over blocks of shares[b][i], i < len, cut in slices of whole sectors, one per block; `put(i, total)` once each.
 // Threads of a slice's element add every S-th block's share in order, then the S sums are added in order.
 template <class Put>
 __device__ inline void grid_totals(const float* shares, uint32_t len, float* scratch, Put put) {

@@ -152,7 +152,7 @@ impl<B> Code<B> {
 }
 
 /// Elements of one image's code, of an image of `image_len` elements: [`Bits::words`] where a number has 32 bits; in f64, which is
-/// there to be plain, one an element.
+/// there to be plain, one per element.
 pub fn code_len<R>(image_len: usize, bits: Bits) -> usize {
     if size_of::<R>() == size_of::<u32>() { bits.words(image_len) } else { image_len }
 }
@@ -163,7 +163,7 @@ fn packed_shape<R>(map: Shape, bits: Bits) -> Shape {
 
 /// What all codes of a pass share.
 pub struct Coder<B> {
-    /// Bits an element.
+    /// Bits per element.
     pub bits: Bits,
     /// What the codes do to the pass.
     pub pass: CodedPass,

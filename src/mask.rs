@@ -1,4 +1,4 @@
-//! Masks of ReLUs: one bit an element, see [`crate::device::ReluMask::relu_mask`].
+//! Masks of ReLUs: one bit per element, see [`crate::device::ReluMask::relu_mask`].
 
 use crate::code::{Bits, code_len};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::memory::{Arena, Category, Memory};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// A new mask of a ReLU that takes `z`, uninitialised: `[N, 1, 1, L]`, one bit an element.
+/// A new mask of a ReLU that takes `z`, uninitialised: `[N, 1, 1, L]`, one bit per element.
 ///
 /// # Errors
 /// If the arena is full.

@@ -140,7 +140,7 @@ fn a_block_takes_few_launches_and_little_traffic() {
             let least = [6.0, 24.0];
             for (launches, least) in [&forward, &backward].into_iter().zip(least) {
                 let found = passes(map, launches);
-                // a share of all weights for each of up to 16 splits, the weights and their gradients; two numbers a tile of
+                // a share of all weights for each of up to 16 splits, the weights and their gradients; two numbers per tile of
                 // 64 pixels and channel
                 let allowed = least + 20.0 * weights + launches.len() as f64 / 16.0;
                 assert!(

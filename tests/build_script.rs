@@ -173,9 +173,9 @@ fn every_file_is_compiled_for_every_gpu_asked_for() {
     };
     // of the default those that the compiler knows
     let built = sources.build(&[("NVCC", &nvcc)]);
-    assert_eq!(embedded(&built), ["80", "86", "90"]);
+    assert_eq!(embedded(&built), ["80", "86", "90", "120"]);
     let log = fs::read_to_string(sources.path("log")).expect("a log");
-    assert_eq!(log.lines().count(), 2 * 4, "{log}");
+    assert_eq!(log.lines().count(), 2 * 5, "{log}");
     for words in ["-arch=compute_80 -ptx", "-arch=sm_90 -cubin"] {
         assert!(log.contains(words), "no {words:?} in {log}");
     }

@@ -134,12 +134,12 @@ fn requests_touch_no_more_sectors_than_their_bytes_fill() {
             let allowed = counts.launch.blocks() * (12 * c.min(128)).div_ceil(32);
             assert!(conflicts <= allowed, "{name} of {map}: {conflicts} of {allowed} bank conflicts");
         }
-        // a thread a word: rows of words begin anywhere, so that a warp's request may touch one sector more than it fills
+        // a thread per word: rows of words begin anywhere, so that a warp's request may touch one sector more than it fills
         let packed = 4 * (map.n() * BITS.words(map.image_len())) as u64;
         for (name, read, written) in [("encode_4", 2, 2), ("norm_encode_4", 3, 2), ("decode_4", 1, 1)] {
             let counts = of(name);
             let codes = if name == "decode_4" { [packed, 0] } else { [0, packed] };
-            // beside the maps a few vectors of C, and a number a channel of each block and of their groups
+            // beside the maps a few vectors of C, and a number per channel of each block and of their groups
             let rest = 4 * c * (2 * counts.launch.blocks() + 12);
             let [loaded, stored] = [counts.global.unique_load_bytes, counts.global.unique_store_bytes];
             assert!(loaded <= read * bytes + codes[0] + rest, "{name} of {map} reads {loaded} bytes of {bytes}");

@@ -10,7 +10,7 @@ use crate::cell::{Cell, METHODS};
 
 /// Width and height in pixels, shared by the panels.
 const SIZE: (u32, u32) = (1120, 520);
-/// One a mode, in the order of [`METHODS`].
+/// One per mode, in the order of [`METHODS`].
 const COLOURS: [RGBColor; METHODS.len()] = [VERMILLION, ORANGE, PURPLE, SKY, BLUE, GREEN];
 /// The vertical axis has a line every so many times.
 const BYTES_STEP: f64 = 4.0;

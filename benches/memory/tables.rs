@@ -6,7 +6,7 @@ use rewind::memory::{Category, human};
 
 use crate::cell::{Cell, METHODS, STEPS};
 
-/// A row a depth, a column a mode.
+/// A row per depth, a column per mode.
 pub fn text(cells: &[Cell]) -> String {
     let mut text = String::new();
     let mark = |cell: &Cell| if cell.measured.is_some() { '*' } else { ' ' };
@@ -47,7 +47,7 @@ fn table(text: &mut String, title: &str, cells: &[Cell], entry: impl Fn(&Cell) -
     text.push('\n');
 }
 
-/// A line a cell; what was not measured is empty.
+/// A line per cell; what was not measured is empty.
 pub fn csv(cells: &[Cell]) -> String {
     let planned = Category::ALL.map(|category| format!("planned_{category}"));
     let mut header = vec!["scheme", "depth", "gradient", "anchors", "channels", "batch", "threads"];

@@ -97,7 +97,7 @@ impl Sitting<'_> {
         if self.quick { Net { seconds: SHORT, ..net } } else { net }
     }
 
-    /// Ours, adjoint, at depth 16: images a second on one thread and on all.
+    /// Ours, adjoint, at depth 16: images per second on one thread and on all.
     pub fn images_a_second(&mut self, id: &str) -> Result<()> {
         let net = self.shortened(narrow(Scheme::Euler, 16, 3.0));
         println!("\n{id}: rewind's adjoint, {}", net.id());

@@ -35,7 +35,7 @@ pub enum Method {
     AnchorsSqrt,
     /// The state carried on from the value that the gradient needs anyway.
     Corrected,
-    /// Each increment's code kept, of one bit an element.
+    /// Each increment's code kept, of one bit per element.
     #[value(name = "coded-1")]
     #[serde(rename = "coded-1")]
     Coded1,

@@ -32,7 +32,7 @@ impl Groups {
         Self { size, count: images.div_ceil(size) }
     }
 
-    /// For passes whose partial sums are a few numbers a channel.
+    /// For passes whose partial sums are a few numbers per channel.
     pub fn new(images: usize) -> Self {
         Self::at_most(MOST_GROUPS, images)
     }

@@ -70,7 +70,7 @@ impl Encoding {
         grid(self.blocks, self.threads)
     }
 
-    /// Elements of workspace: a number a channel of each block and of each group of them.
+    /// Elements of workspace: a number per channel of each block and of each group of them.
     fn shares(map: Shape, bits: Bits) -> usize {
         let tiles = bits.words(map.image_len()).div_ceil(THREADS).max(1);
         // at least what any smaller batch takes too

@@ -19,7 +19,7 @@ pub fn over(len: usize) -> LaunchConfig {
     grid([len.div_ceil(THREADS).min(MOST_BLOCKS), 1], THREADS)
 }
 
-/// For a kernel that goes over `len` elements, four a thread.
+/// For a kernel that goes over `len` elements, four per thread.
 pub fn over_fours(len: usize) -> LaunchConfig {
     over(len.div_ceil(4))
 }

@@ -25,7 +25,7 @@ impl Shaped<'_> {
         Geometry::new(self.map, Conv::SAME_3X3, self.map.c())
     }
 
-    /// The launch's shape, for kernels that keep `parameters` numbers a channel.
+    /// The launch's shape, for kernels that keep `parameters` numbers per channel.
     pub(super) fn config(&self, parameters: usize) -> cudarc::driver::LaunchConfig {
         let c = self.map.c();
         tiles(self.map.pixels(), c, self.tile.channels(), parameters * c)

@@ -82,7 +82,7 @@ impl Bytes {
         self.0.values().sum()
     }
 
-    /// A line a category, then the activations' sum and the total.
+    /// A line per category, then the activations' sum and the total.
     pub fn table(&self) -> String {
         let mut table = String::new();
         let mut line = |name: &str, bytes: u64| {

@@ -81,7 +81,7 @@ impl Stages {
         of.into_iter().take(len)
     }
 
-    /// The same with at most so many residual blocks a stage.
+    /// The same with at most so many residual blocks per stage.
     pub fn at_most(mut self, blocks: usize) -> Self {
         self.of.iter_mut().for_each(|(of, _)| *of = blocks.min(*of));
         self
@@ -257,7 +257,7 @@ impl NetSpec {
         self.last_map().pooled(self.pool())
     }
 
-    /// The same net with at most so many residual blocks a stage.
+    /// The same net with at most so many residual blocks per stage.
     pub fn at_most(self, blocks: usize) -> Self {
         let stages = self.body.stages.map(|stages| stages.at_most(blocks));
         Self { depth: blocks.min(self.depth), body: Body { stages, ..self.body }, ..self }

@@ -43,13 +43,13 @@ pub struct Stack<D: Device, F: Field<D> = Basic> {
     pub h: f64,
     /// Whether all blocks have one theta.
     pub tied: bool,
-    /// Weights, one a block, or one for all.
+    /// Weights, one per block, or one for all.
     pub theta: Vec<F::Theta>,
     /// The optimiser's velocities, as many.
     pub velocity: Vec<F::Theta>,
-    /// Running statistics, one a block.
+    /// Running statistics, one per block.
     pub running: Vec<F::Running>,
-    /// The forward pass's statistics, one a step; none where the sweep measures its own.
+    /// The forward pass's statistics, one per step; none where the sweep measures its own.
     pub saved: Vec<StepStats<D, F>>,
 }
 

@@ -214,7 +214,7 @@ impl SweepSpec {
         self.scheme.stages() == 1 && !self.keeps_masks()
     }
 
-    /// Whether the forward pass's statistics are kept, one set a step. The exact modes need them for their VJPs.
+    /// Whether the forward pass's statistics are kept, one set per step. The exact modes need them for their VJPs.
     pub fn keeps_statistics(&self) -> bool {
         !self.gradient.reconstructs() || self.bn_stats != BnStatistics::Batch
     }
@@ -247,7 +247,7 @@ impl SweepSpec {
         }
     }
 
-    /// Caches of f's intermediates: one a step (`backprop`), one a step of a segment (`checkpoint`), else one.
+    /// Caches of f's intermediates: one per step (`backprop`), one per step of a segment (`checkpoint`), else one.
     pub fn stored_caches(&self, depth: usize) -> usize {
         match self.gradient {
             Gradient::Backprop => self.scheme.steps(depth),

@@ -213,7 +213,7 @@ pub(super) enum At {
     Segment(usize),
 }
 
-/// The blocks' gradients: one slot a block, or, with updates in the sweep or with one theta for all blocks, one slot for each
+/// The blocks' gradients: one slot per block, or, with updates in the sweep or with one theta for all blocks, one slot for each
 /// block that a step touches, used in turn.
 pub struct Grads<D: Device, F: Field<D> = Basic> {
     /// Block n's gradient is in slot n modulo their number.
@@ -235,7 +235,7 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
         Ok(Self { slots, sum: stack.tied.then(new).transpose()?, update: spec.update })
     }
 
-    /// The gradients that the sweep leaves where updates come after it: one a set of weights.
+    /// The gradients that the sweep leaves where updates come after it: one per set of weights.
     pub fn of_parameters(&self) -> impl Iterator<Item = &F::Theta> {
         let slots = if self.sum.is_some() { &[] } else { &self.slots[..] };
         self.sum.iter().chain(slots)

@@ -1,6 +1,6 @@
 //! How many steps a run asks of the device before it looks at their results.
 //!
-//! Looking waits for the device and leaves it idle until the next step is asked for, so it is done a few times a second; more
+//! Looking waits for the device and leaves it idle until the next step is asked for, so it is done a few times per second; more
 //! seldom would make the log stale and Ctrl-C slow. On a device where an operation that returned is done, that is each step.
 
 use std::time::{Duration, Instant};

@@ -102,7 +102,7 @@ impl RunFolder {
         self.path.join("config.toml")
     }
 
-    /// `metrics.csv`: a row an epoch.
+    /// `metrics.csv`: a row per epoch.
     pub fn metrics(&self) -> PathBuf {
         self.path.join("metrics.csv")
     }

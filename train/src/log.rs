@@ -24,7 +24,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub enum LogKind {
     /// A bar that is redrawn in place.
     Bar,
-    /// A line now and then, and one an epoch.
+    /// A line now and then, and one per epoch.
     Lines,
     /// Nothing.
     Quiet,

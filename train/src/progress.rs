@@ -112,7 +112,7 @@ pub struct EpochRow {
     /// Seconds of training, without the test.
     #[serde(with = "crate::exact")]
     pub epoch_seconds: f64,
-    /// Training images a second.
+    /// Training images per second.
     #[serde(with = "crate::exact")]
     pub images_per_second: f64,
     /// Mean drift `|x~_0 - x_0| / |x_0|` of the epoch's steps; none in modes that reconstruct nothing.

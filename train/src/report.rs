@@ -80,7 +80,7 @@ pub struct Summary {
     /// Median seconds per step, in this session. A GPU's steps are not timed singly: each counts as the mean of those between
     /// two looks at their results.
     pub step_seconds_median: Option<f64>,
-    /// Training images a second, in this session.
+    /// Training images per second, in this session.
     pub images_per_second: Option<f64>,
     /// Mean drift of the last epoch's steps.
     pub drift: Option<f64>,

@@ -96,7 +96,7 @@ pub struct Profile {
     pub ecc: bool,
     /// Size of the L2 cache in bytes.
     pub l2_bytes: u32,
-    /// L2 bandwidth in bytes a second.
+    /// L2 bandwidth in bytes per second.
     pub l2_bandwidth: f64,
     /// Where [`Profile::l2_bandwidth`] comes from.
     pub l2_basis: Basis,
@@ -157,7 +157,7 @@ impl Profile {
         2.0 * self.per_second(self.half_per_clock)
     }
 
-    /// `2 x clock x bus width`: bytes a second between device memory and the chip.
+    /// `2 x clock x bus width`: bytes per second between device memory and the chip.
     pub fn dram_bandwidth(&self) -> f64 {
         2.0 * f64::from(self.memory_clock_khz) * 1e3 * f64::from(self.memory_bus_bits) / 8.0
     }

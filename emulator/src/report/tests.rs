@@ -3,7 +3,7 @@ use super::*;
 use crate::counters::{Category, Flop, GlobalCounts, Launch, Requests, SharedCounts, Wavefronts};
 use crate::profile::{A100_SXM, H100_SXM, RTX_4090};
 
-/// `y += a x` on 2^24 floats: x and y read, y written, 64 MiB each; 256 threads a block.
+/// `y += a x` on 2^24 floats: x and y read, y written, 64 MiB each; 256 threads per block.
 fn saxpy() -> LaunchCounts {
     let warps = 1 << 19;
     let row =
@@ -83,7 +83,7 @@ fn matmul_is_short_of_tensor_cores_and_waits_for_the_last_block() {
     }
 }
 
-/// 65 KiB a block with what is reserved: three fit into 228 KiB, two into 164, one into 100; 264 blocks over that.
+/// 65 KiB per block with what is reserved: three fit into 228 KiB, two into 164, one into 100; 264 blocks over that.
 #[test]
 fn waves_follow_from_occupancy() {
     for (profile, blocks, waves) in [(&H100_SXM, 3, 0.66667), (&A100_SXM, 2, 1.2222), (&RTX_4090, 1, 2.0625)] {

@@ -77,7 +77,7 @@ impl<D: Device<Real = f32>> Watch<D> for () {
     }
 }
 
-/// The folders of an experiment's training runs, one a run, beside its cells.
+/// The folders of an experiment's training runs, one per run, beside its cells.
 #[derive(Clone, Debug)]
 pub struct Runs {
     folder: PathBuf,

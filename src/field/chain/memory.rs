@@ -95,7 +95,7 @@ impl<D: Device> Tensors<D> for ChainTheta<D> {
 
 /// The statistics of one evaluation of a chain.
 pub struct ChainStats<D: Device> {
-    /// One set a batch norm.
+    /// One set per batch norm.
     pub norms: Vec<BnStats<D::Buffer>>,
     /// The masks of the ReLUs behind them, see [`crate::device::ReluMask::relu_mask`], or none.
     pub masks: Vec<Tensor<D::Buffer>>,
@@ -119,7 +119,7 @@ impl<D: Device> Maps<D> for ChainStats<D> {
     }
 }
 
-/// The running statistics of a chain, one set a batch norm.
+/// The running statistics of a chain, one set per batch norm.
 pub struct ChainRunning<D: Device>(pub Vec<BnRunning<D::Buffer>>);
 
 impl<D: Device> ChainRunning<D> {
@@ -144,7 +144,7 @@ impl<D: Device> Tensors<D> for ChainRunning<D> {
 
 /// What one evaluation leaves for its VJP: every convolution's output. The value is made of the last one.
 pub struct ChainCache<D: Device> {
-    /// One a convolution.
+    /// One per convolution.
     pub z: Vec<Tensor<D::Buffer>>,
 }
 

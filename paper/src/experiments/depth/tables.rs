@@ -34,7 +34,7 @@ fn depths<'a>(runs: impl Iterator<Item = &'a (&'a Run, Trained)>) -> Vec<usize> 
     depths
 }
 
-/// A series' runs at a depth, one a seed.
+/// A series' runs at a depth, one per seed.
 fn at<'a>(done: &'a Done<'a>, series: Series, depth: usize) -> impl Iterator<Item = &'a (&'a Run, Trained)> {
     done.iter().filter(move |(run, _)| run.label == series && run.cell.config().depth == depth)
 }
@@ -74,7 +74,7 @@ pub fn statistics(done: &Done<'_>) -> Vec<(Series, Series)> {
     batch.map(|batch| (batch.saved(), batch)).collect()
 }
 
-/// A table a scheme of errors, of gaps to backprop, and of the kinds of statistics: a row a depth, a column a series.
+/// A table per scheme of errors, of gaps to backprop, and of the kinds of statistics: a row per depth, a column per series.
 pub fn text(done: &Done<'_>, metric: Metric) -> String {
     let mut text = String::new();
     let all = series(done);
@@ -157,7 +157,7 @@ fn keys(run: &Run) -> impl Serialize + use<> {
     (series, seed, depth, epochs.unwrap_or(0), Number(lr), batch, channels)
 }
 
-/// A line a run; errors are fractions of the test images.
+/// A line per run; errors are fractions of the test images.
 pub fn csv(done: &Done<'_>) -> String {
     let columns = [
         "test_error_last",
@@ -187,7 +187,7 @@ pub fn csv(done: &Done<'_>) -> String {
     table::csv(&[&KEYS[..], &columns].concat(), done.iter().map(row))
 }
 
-/// A line a run and epoch.
+/// A line per run and epoch.
 pub fn epochs_csv(done: &Done<'_>) -> String {
     let columns = ["epoch", "learning_rate", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "drift"];
     let row = |run: &Run, row: &EpochRow| {

@@ -77,7 +77,7 @@ impl Group {
     }
 }
 
-/// The runs of a net in one way, one a seed.
+/// The runs of a net in one way, one per seed.
 pub fn of<'a>(done: &'a Done<'a>, subject: Subject, method: Method) -> impl Iterator<Item = &'a (&'a Trial, Outcome)> {
     done.iter().filter(move |(trial, _)| trial.method == method && Subject::of(trial.training.config()) == subject)
 }

@@ -17,7 +17,7 @@ use crate::spread::Spread;
 use crate::table::{self, Number};
 use crate::training::diverged::DIVERGED;
 
-/// A table a net, a row a way to the gradient; then the levels.
+/// A table per net, a row per way to the gradient; then the levels.
 pub fn text(done: &Done<'_>, allowed: f64) -> String {
     let mut text = String::new();
     let levels = levels(done, allowed);
@@ -123,7 +123,7 @@ fn keys(trial: &Trial) -> impl Serialize + use<> {
     (depth, scheme.to_string(), step_size.to_string(), subject.init_name(), trial.method, config.seed)
 }
 
-/// A line a run; accuracies in per cent.
+/// A line per run; accuracies in per cent.
 pub fn csv(done: &Done<'_>, allowed: f64) -> String {
     let columns = [
         "test_accuracy",
@@ -156,7 +156,7 @@ pub fn csv(done: &Done<'_>, allowed: f64) -> String {
     table::csv(&[&KEYS[..], &columns].concat(), done.iter().map(row))
 }
 
-/// A line a run and window of steps.
+/// A line per run and window of steps.
 pub fn drift_csv(done: &Done<'_>) -> String {
     let rows = done.iter().flat_map(|(trial, outcome)| {
         let windows = outcome.drifts.iter().zip(1..);
@@ -165,7 +165,7 @@ pub fn drift_csv(done: &Done<'_>) -> String {
     table::csv(&[&KEYS[..], &["to_step", "mean_drift"]].concat(), rows)
 }
 
-/// A line a run and comparison of its gradient with backprop's.
+/// A line per run and comparison of its gradient with backprop's.
 pub fn probes_csv(done: &Done<'_>) -> String {
     let rows = done.iter().flat_map(|(trial, outcome)| {
         outcome.probes.iter().map(|probe| {

@@ -21,7 +21,7 @@ fn precision_of(precision: Precision, mode: Method) -> &'static str {
     if mode == Method::Backprop { "f32-f64" } else { precision.name() }
 }
 
-/// A line a cell and mode.
+/// A line per cell and mode.
 pub fn errors(done: &Done<'_>) -> String {
     let columns =
         ["error", "cosine", "squared", "drift", "anchor_drift", "altered_error", "altered_own_error", "altered_drift"];
@@ -36,7 +36,7 @@ pub fn errors(done: &Done<'_>) -> String {
     table::csv(&[&KEYS[..], &columns].concat(), rows)
 }
 
-/// A line a cell, mode and block.
+/// A line per cell, mode and block.
 pub fn blocks(done: &Done<'_>) -> String {
     let of_cell = done.iter().flat_map(|(spec, measured)| measured.errors.iter().map(move |errors| (spec, errors)));
     let rows = of_cell.flat_map(|(spec, errors)| {

@@ -194,7 +194,7 @@ fn rows(done: &Done<'_>, group: Group) -> Vec<Row> {
     modes().into_iter().filter_map(row).collect()
 }
 
-/// The net, a line a mode, and what that means for whoever trains it.
+/// The net, a line per mode, and what that means for whoever trains it.
 fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     let (Some(group), Some((spec, measured))) = (Group::all(done).first().copied(), done.first()) else {
         return String::new();

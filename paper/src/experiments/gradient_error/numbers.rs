@@ -98,7 +98,7 @@ pub fn by_block(done: &Done<'_>, group: Group, mode: Method, depth: usize) -> Ve
     by_place(&values)
 }
 
-/// The slopes of the logarithm over that of the depth, one a seed, through the values above `floor`.
+/// The slopes of the logarithm over that of the depth, one per seed, through the values above `floor`.
 pub fn slopes(
     done: &Done<'_>,
     group: Group,

@@ -46,7 +46,7 @@ pub fn text(done: &Done<'_>, metric: Metric) -> String {
     text
 }
 
-/// A row a depth, a column a mode, means over seeds; below each the slopes over the seeds, of error and of drift.
+/// A row per depth, a column per mode, means over seeds; below each the slopes over the seeds, of error and of drift.
 fn group_table(done: &Done<'_>, group: Group, metric: Metric, up_to: f64) -> (String, bool) {
     let Group { scheme, weights, precision, .. } = group;
     let error = |errors: &ModeErrors| Some(metric.of(errors));

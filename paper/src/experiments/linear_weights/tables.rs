@@ -62,7 +62,7 @@ pub fn by_depth(done: &Done<'_>, start: Start, quantity: Quantity) -> Vec<(usize
     depths.into_iter().filter_map(|depth| Some((depth, spread(depth)?))).collect()
 }
 
-/// The slopes of the logarithm over that of the depth, one a seed.
+/// The slopes of the logarithm over that of the depth, one per seed.
 pub fn slopes(done: &Done<'_>, start: Start, quantity: Quantity) -> Option<Spread> {
     let of_start: Vec<_> = done.iter().filter(|(spec, flow)| spec.start == start && flow.converged).collect();
     let mut seeds: Vec<u64> = of_start.iter().map(|(spec, _)| spec.seed).collect();
@@ -80,7 +80,7 @@ fn unfinished<'a>(done: &'a Done<'_>) -> impl Iterator<Item = &'a (&'a FlowSpec,
     done.iter().filter(|(_, flow)| !flow.converged)
 }
 
-/// A table a start, a row a depth, means over seeds; below each the slopes.
+/// A table per start, a row per depth, means over seeds; below each the slopes.
 pub fn text(done: &Done<'_>) -> String {
     let mut text = String::new();
     for start in Start::ALL {
@@ -112,7 +112,7 @@ pub fn text(done: &Done<'_>) -> String {
     text
 }
 
-/// A line a cell.
+/// A line per cell.
 pub fn csv(done: &Done<'_>) -> String {
     let header = [
         "dim",

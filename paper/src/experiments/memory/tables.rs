@@ -15,7 +15,7 @@ use crate::method::Method;
 use crate::spread::Spread;
 use crate::table::{self, Number};
 
-/// Tables a scheme, a row a depth, a column a mode: activations, everything, seconds; then what grows.
+/// Tables per scheme, a row per depth, a column per mode: activations, everything, seconds; then what grows.
 pub fn text(rows: &[Row], growth: &[Growth]) -> String {
     let mut text = String::new();
     for scheme in schemes(rows) {
@@ -101,15 +101,15 @@ fn what_grows(text: &mut String, scheme: Scheme, growth: &[Growth]) {
     line("all", &Growth::of_all);
     let _ = write!(
         text,
-        "\nActivations are state, scratch and saved. Of the statistics {} a block are those that the forward pass saves for the sweep; \
+        "\nActivations are state, scratch and saved. Of the statistics {} per block are those that the forward pass saves for the sweep; \
          with --bn-stats batch the modes that get states back keep none. Gradients do not grow since each block is updated within the sweep; \
-         with --update after they take {} a block.",
+         with --update after they take {} per block.",
         human(first.saved_statistics.round() as u64),
         human(first.gradients_if_after.round() as u64)
     );
     if of_scheme.iter().any(|growth| matches!(growth.method, Method::Checkpoint | Method::AnchorsSqrt)) {
         text.push_str(
-            " What checkpoint and anchors-sqrt save grows as the square root of the depth: less and less a block.",
+            " What checkpoint and anchors-sqrt save grows as the square root of the depth: less and less per block.",
         );
     }
     if of_scheme.iter().any(|growth| growth.codes()) {
@@ -124,7 +124,7 @@ fn what_grows(text: &mut String, scheme: Scheme, growth: &[Growth]) {
     text.push('\n');
 }
 
-/// A line a net and seed; what was not measured is empty.
+/// A line per net and seed; what was not measured is empty.
 pub fn csv(rows: &[Row]) -> String {
     let planned = Category::ALL.map(|category| format!("planned_{category}"));
     let columns = [

@@ -37,7 +37,7 @@ fn panel<'a>(svg: &'a mut String, done: &Done<'_>, about: &str) -> Drawn<'a> {
     let guessing = as_guessing(done.iter().any(|(_, trained)| trained.diverged.is_some()));
     Panel {
         caption: &format!("mean over seeds ({seeds}), band: quartiles{guessing}"),
-        x_desc: "residual blocks of each stage, one set of weights a stage",
+        x_desc: "residual blocks of each stage, one set of weights per stage",
         x_label: &|blocks| format!("{blocks}"),
         y_desc: "test accuracy after the last epoch, %",
         y_label: &|accuracy| format!("{accuracy:.1}"),

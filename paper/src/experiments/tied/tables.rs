@@ -118,7 +118,7 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
     text
 }
 
-/// A line a run and epoch; accuracies are fractions.
+/// A line per run and epoch; accuracies are fractions.
 pub fn csv(done: &Done<'_>) -> String {
     let header = [
         "blocks_a_stage",

@@ -104,7 +104,7 @@ pub fn text(done: &Done<'_>, about: &str) -> String {
     text
 }
 
-/// A line a run and epoch, epoch 0 before the first; accuracies are fractions.
+/// A line per run and epoch, epoch 0 before the first; accuracies are fractions.
 pub fn csv(done: &Done<'_>) -> String {
     let header = ["run", "seed", "epoch", "learning_rate", "train_loss", "test_loss", "test_accuracy", "drift"];
     let rows = done.iter().flat_map(|(run, tuned)| {

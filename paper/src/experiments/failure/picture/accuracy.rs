@@ -1,4 +1,4 @@
-//! A panel a net: what each way to the gradient reached, a mark a seed.
+//! A panel per net: what each way to the gradient reached, a mark per seed.
 
 use std::ops::Range;
 

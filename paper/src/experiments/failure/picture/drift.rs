@@ -1,4 +1,4 @@
-//! A panel a net: the drift against the step, of the first seed.
+//! A panel per net: the drift against the step, of the first seed.
 
 use std::ops::Range;
 

@@ -12,7 +12,7 @@ use super::cell::Done;
 use crate::method::Method;
 use crate::style;
 
-/// Panels beside each other where there is one a net.
+/// Panels beside each other where there is one per net.
 const COLUMNS: usize = 4;
 /// Height of the titles.
 const TITLES: u32 = 70;
