@@ -22,9 +22,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// # Errors
     /// As [`Net::plan`].
     pub fn largest_depth(d: &D, spec: &NetSpec, extra: u64, limit: u64) -> Result<Option<usize>> {
-        let fits = |depth: usize| Ok(Self::plan(d, &spec.at_most(depth))?.total() + extra <= limit);
-        let largest = largest_that_fits(1, spec.deepest(), fits)?;
-        Ok(largest.and_then(|largest| (1..=largest).rev().find(|depth| spec.sweep.scheme.takes(*depth))))
+        // those that the scheme takes
+        let depths: Vec<usize> = (1..=spec.deepest()).filter(|depth| spec.sweep.scheme.takes(*depth)).collect();
+        let fits = |n: usize| Ok(Self::plan(d, &spec.at_most(depths[n]))?.total() + extra <= limit);
+        let Some(last) = depths.len().checked_sub(1) else { return Ok(None) };
+        Ok(largest_that_fits(0, last, fits)?.map(|n| depths[n]))
     }
 }
 

@@ -10,13 +10,14 @@ use rewind::shape::Shape;
 use rewind::sweep::{Gradient, SweepSpec};
 
 use super::D;
-use super::support::{NO_SGD, SCHEMES, assert_close, uniform, write};
+use super::support::{NO_SGD, SCHEMES, assert_close, fitting, uniform, write};
 
 #[test]
 fn blocks_alone_pull_back_what_they_are_given() {
     let map = Shape::map(3, 5, 4, 4);
-    let blocks = |sweep| {
-        let spec = BlocksSpec { map, depth: 4, step_size: StepSize::OverDepth, tied: false, sweep };
+    let blocks = |sweep: SweepSpec| {
+        let depth = fitting(sweep.scheme, 4);
+        let spec = BlocksSpec { map, depth, step_size: StepSize::OverDepth, tied: false, sweep };
         // second norms of 1: every gradient is alive
         let blocks: Blocks<Reference> = Blocks::new(D, spec, Init::Plain, 1).expect("blocks");
         assert_eq!(*blocks.memory(), Blocks::<Reference>::plan(D, &spec).expect("a plan"));
