@@ -1,16 +1,18 @@
 //! Blocks alone, in a network whose other parts are somebody else's.
 
 use rewind::code::CodedPass;
+use rewind::device::SgdStep;
+use rewind::field::{Linear, Tensors};
 use rewind::init::Init;
 use rewind::memory::{Arena, Category, padded_bytes};
 use rewind::net::{Blocks, BlocksSpec};
 use rewind::reference::Reference;
-use rewind::scheme::StepSize;
+use rewind::scheme::{Scheme, StepSize};
 use rewind::shape::Shape;
-use rewind::sweep::{Gradient, SweepSpec};
+use rewind::sweep::{Gradient, SweepSpec, Update};
 
 use super::D;
-use super::support::{NO_SGD, SCHEMES, assert_close, fitting, uniform, write};
+use super::support::{NO_SGD, SCHEMES, assert_close, fitting, read, uniform, write};
 
 #[test]
 fn blocks_alone_pull_back_what_they_are_given() {
@@ -58,4 +60,39 @@ fn blocks_alone_pull_back_what_they_are_given() {
         let error = backprop.forward_slices(D, &[0.0; 7], &mut [0.0; 7]).expect_err("no image").to_string();
         assert!(error.contains("upload"), "{error}");
     }
+}
+
+#[test]
+fn blocks_alone_infer_and_learn() {
+    // without a norm inference is the forward pass, to the bit
+    let map = Shape::map(1, 1, 3, 5);
+    let spec = |update| {
+        let sweep = SweepSpec { update, ..SweepSpec::new(Scheme::Euler, Gradient::Backprop) };
+        BlocksSpec { map, depth: 3, step_size: StepSize::OverDepth, tied: false, sweep }
+    };
+    let learnt = [Update::InSweep, Update::After].map(|update| {
+        let mut blocks: Blocks<Reference, Linear> = Blocks::new(D, spec(update), Init::Paper, 1).expect("blocks");
+        let mut arena = Arena::new(D, 3 * padded_bytes::<f64>(map.len())).expect("memory");
+        let [mut x, mut y, mut grad] = [(); 3].map(|()| arena.tensor(Category::State, map).expect("a tensor"));
+        write(D, &uniform(1, map.len()), &mut x);
+        let sgd = SgdStep { lr: 0.1, ..NO_SGD };
+        for _ in 0..2 {
+            write(D, &uniform(2, map.len()), &mut grad);
+            blocks.forward(D, &x, &mut y).expect("forward");
+            blocks.backward(D, &mut grad, sgd).expect("backward");
+        }
+        blocks.forward(D, &x, &mut y).expect("forward");
+        let trained = read(D, &y);
+        blocks.infer(D, &x, &mut y).expect("inference");
+        assert_eq!(read(D, &y), trained);
+        let thetas = blocks.stage().stack.theta.iter().flat_map(|theta| theta.named());
+        (trained, thetas.flat_map(|(_, tensor)| read(D, tensor)).collect::<Vec<_>>())
+    });
+    let start = {
+        let mut blocks: Blocks<Reference, Linear> =
+            Blocks::new(D, spec(Update::After), Init::Paper, 1).expect("blocks");
+        let thetas = blocks.stage().stack.theta.iter().flat_map(|theta| theta.named());
+        thetas.flat_map(|(_, tensor)| read(D, tensor)).collect::<Vec<_>>()
+    };
+    assert!(learnt[0] == learnt[1] && learnt[0].1 != start);
 }

@@ -92,7 +92,8 @@ impl Driver {
             }
         };
         if let Some(Header { version, target, suffix }) = std::str::from_utf8(text).ok().and_then(header) {
-            let posed = settings::newest_ptx().map_err(|code| Refusal(code, "what driver is this?".into()))?;
+            let posed =
+                settings::newest_ptx().map_err(|code| Refusal(code, "REWIND_EMULATOR_DRIVER means nothing".into()))?;
             let newest = posed.map_or(NEWEST, |posed| posed.min(NEWEST));
             if version > newest {
                 let what = format!("PTX version {}.{} is newer than {}.{}", version.0, version.1, newest.0, newest.1);

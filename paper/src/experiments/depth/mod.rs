@@ -81,8 +81,8 @@ pub(crate) struct Arguments {
 }
 
 const NOTES: &str = "\
---quick trains one seed, 12 nets per depth. On two cores with AVX-512 it takes about 55 minutes, of which depth 32 takes \
-most; with --depths 2,8 about 13. Every further seed takes as long. The full form is for a GPU, or for days. Ctrl-C \
+--quick trains one seed, 12 nets per depth. By the times of single epochs that is about 55 minutes on two cores with \
+AVX-512, of which depth 32 takes most; with --depths 2,8 about 13. Every further seed takes as long. The full form is for a GPU, or for days. Ctrl-C \
 keeps everything: a run that was begun goes on from its last step. Runs go by seed, then by depth, so that a part of \
 them is a result.";
 
