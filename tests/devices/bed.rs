@@ -101,6 +101,14 @@ pub fn bound(terms: usize, magnitude: f64) -> f64 {
     8.0 * (terms as f64).sqrt() * EPS_F32 * magnitude + 1e-30
 }
 
+/// Whether this thread's test ran in a process of its own and is over: see `support::gpu`. Without the CUDA device none needs to.
+pub fn ran_apart() -> bool {
+    #[cfg(all(feature = "cuda", target_os = "linux"))]
+    return crate::support::gpu::ran_apart();
+    #[cfg(not(all(feature = "cuda", target_os = "linux")))]
+    return false;
+}
+
 /// The devices under test: each instruction set of this machine, on one and on three threads.
 pub fn cpus() -> &'static [Cpu] {
     static CPUS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {

@@ -11,6 +11,7 @@ mod block;
 mod code;
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 mod coded_block;
+mod coded_step;
 mod conv;
 mod data;
 mod elementwise;

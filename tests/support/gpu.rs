@@ -1,5 +1,6 @@
 //! The GPU that CUDA tests run on: this machine's, or the emulator where there is none; said once on stderr.
 
+use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use rewind::cuda::Cuda;
@@ -27,6 +28,34 @@ pub fn gpu(math: Math) -> Cuda {
         LazyLock::force(&SAID);
     }
     cuda
+}
+
+/// Runs this thread's test in a process of its own, and gives true: it is over here. Gives false in that process, and on a GPU.
+///
+/// The emulator counts, and keeps its options, for a whole process, which makes its tests wait for each other. Apart, as many run at a
+/// time as libtest has threads.
+#[allow(dead_code)]
+pub fn ran_apart() -> bool {
+    const APART: &str = "REWIND_TEST_APART";
+    let thread = std::thread::current();
+    // libtest names a thread after its test, and runs a single one in the main thread
+    let Some(test) = thread.name().filter(|name| *name != "main") else { return false };
+    if emulator().is_none() || std::env::var_os(APART).is_some() {
+        return false;
+    }
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads", "1"]).env(APART, "1");
+    let ended = command.output().expect("the test starts again");
+    let printed = String::from_utf8_lossy(&ended.stdout);
+    print!("{printed}");
+    eprint!("{}", String::from_utf8_lossy(&ended.stderr));
+    // a name that no test has would pass too
+    assert!(
+        ended.status.success() && printed.contains("1 passed"),
+        "{test}, in a process of its own: {}",
+        ended.status
+    );
+    true
 }
 
 /// One test at a time: the emulator counts, and keeps its options, for the whole process.

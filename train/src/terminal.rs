@@ -59,13 +59,29 @@ pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> Exi
     }
 }
 
-/// What `completions SHELL` and `man` print; none for other words.
+/// What `completions SHELL`, `man` and `man SUBCOMMAND` print; none for other words.
 fn generated<C: CommandFactory>(words: &[String]) -> Option<anyhow::Result<String>> {
     let mut command = C::command();
     let mut text = Vec::new();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["man"] => {
             if let Err(error) = clap_mangen::Man::new(command).render(&mut text) {
+                return Some(Err(error.into()));
+            }
+        }
+        ["man", of] => {
+            // what all subcommands share is handed down to them
+            command.build();
+            let Some(of) = command.find_subcommand(of) else {
+                let known: Vec<_> = command.get_subcommands().map(|c| c.get_name()).filter(|n| *n != "help").collect();
+                let name = command.get_name();
+                let sentence = match known.is_empty() {
+                    true => format!("{name} has one manual page and no {of:?}: leave that word out"),
+                    false => format!("{name} has no subcommand {of:?}: ask for the page of {}", known.join(", ")),
+                };
+                return Some(Err(Error::Usage(sentence).into()));
+            };
+            if let Err(error) = clap_mangen::Man::new(of.clone()).render(&mut text) {
                 return Some(Err(error.into()));
             }
         }

@@ -20,6 +20,8 @@ pub enum Basis {
     Published,
     /// NVIDIA does not say; others measured it. Hardware may do a little better.
     Measured,
+    /// Scaled from what was measured on a card of the generation before.
+    Scaled,
 }
 
 /// Peak rates of the tensor cores on dense matrices, in FLOP a second.

@@ -125,7 +125,7 @@ pub const RTX_4090: Profile = Profile {
 
 /// NVIDIA GeForce RTX 5090: 170 multiprocessors, 32 GB of GDDR7.
 ///
-/// The L2 bandwidth is not published; this is what was measured on the RTX 4090, a clock and multiprocessor.
+/// The L2 bandwidth is not published; this is what was measured on the RTX 4090, per clock and multiprocessor.
 pub const RTX_5090: Profile = Profile {
     name: "rtx-5090",
     device: "NVIDIA GeForce RTX 5090",
@@ -142,7 +142,7 @@ pub const RTX_5090: Profile = Profile {
     ecc: false,
     l2_bytes: 96 * MIB,
     l2_bandwidth: 5.0e12 * (170.0 * 2.407) / (128.0 * 2.52),
-    l2_basis: Basis::Measured,
+    l2_basis: Basis::Scaled,
     copy_engines: 2,
     fp64_per_clock: 2,
     half_per_clock: 128,

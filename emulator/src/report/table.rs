@@ -58,6 +58,7 @@ fn header(profile: &Profile) -> String {
     let l2 = match profile.l2_basis {
         Basis::Published => "published",
         Basis::Measured => "measured by third parties",
+        Basis::Scaled => "scaled from a card of the generation before",
     };
     let mut text = format!(
         "Lower bound of each kernel's time on {} ({}), computed from the PTX that ran: not a measurement.\n\

@@ -22,8 +22,8 @@ use crate::exec::lower::frame::Frame;
 use crate::lanes::{Row, Slot, WARP, Width};
 use crate::load_error::LoadError;
 use crate::ptx::{
-    AtomicOp, Flag, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register, RegisterClass,
-    RegisterCounts, Space, SpecialRegister, VariableRef,
+    AtomicOp, Body, Flag, FunctionKind, Guard, Instruction, Modifiers, Module, Opcode, Operand, Register,
+    RegisterClass, RegisterCounts, Space, SpecialRegister, VariableRef,
 };
 use crate::row::{self, Level};
 
@@ -147,20 +147,9 @@ impl<'m> Lowering<'m> {
         }
         let end_rows = at as u32;
         let end_predicates = free.1 + pred;
-        let mut local = u64::from(free.2);
-        let mut variables = Vec::with_capacity(body.variables.len());
-        for (i, variable) in body.variables.iter().enumerate() {
-            if variable.space == Space::Shared {
-                variables.push(self.function_shared[&(function, i as u32)]);
-                continue;
-            }
-            local = local.next_multiple_of(variable.align.max(1));
-            variables.push(local as u32);
-            local += variable.bytes.unwrap_or(0);
-            if local > 1 << 24 {
-                return Err(too_large("local memory"));
-            }
-        }
+        let Some((variables, local)) = self.local_variables(function, body, free.2) else {
+            return Err(too_large("local memory"));
+        };
         self.rows = self.rows.max(end_rows);
         self.predicates = self.predicates.max(end_predicates);
         self.local_bytes = self.local_bytes.max(local);
@@ -244,6 +233,25 @@ impl<'m> Lowering<'m> {
             }
         }
         Ok(())
+    }
+
+    /// Where a function's variables lie, those in local memory from `free` on, and where they end; none if they take too much.
+    fn local_variables(&self, function: u32, body: &Body, free: u32) -> Option<(Vec<u32>, u64)> {
+        let mut local = u64::from(free);
+        let mut variables = Vec::with_capacity(body.variables.len());
+        for (i, variable) in body.variables.iter().enumerate() {
+            if variable.space == Space::Shared {
+                variables.push(self.function_shared[&(function, i as u32)]);
+                continue;
+            }
+            local = local.next_multiple_of(variable.align.max(1));
+            variables.push(local as u32);
+            local += variable.bytes.unwrap_or(0);
+            if local > 1 << 24 {
+                return None;
+            }
+        }
+        Some((variables, local))
     }
 
     fn call(&mut self, frame: &Frame<'m>, call: &Instruction, free: (u32, u32, u32)) -> Result<(), (u32, String)> {

@@ -1,0 +1,10 @@
+//! The CUDA device as a whole, on a GPU or on the emulator.
+#![cfg(all(feature = "cuda", target_os = "linux"))]
+
+mod block_launches;
+mod device_memory;
+mod kernel_traffic;
+mod staged;
+#[path = "../support/mod.rs"]
+mod support;
+mod training;

@@ -1,0 +1,62 @@
+//! Staged nets and shared weights on a GPU or on the emulator: training steps against the reference.
+
+use crate::support::gpu::{gpu, no_faults, ran_apart, turn};
+use crate::support::{EPS_F32, assert_close, read, rounded, staged, uniform};
+use rewind::device::Math;
+use rewind::device::{Device, SgdStep};
+use rewind::field::{Basic, Bottleneck, Field};
+use rewind::init::Init;
+use rewind::net::{Body, Net, NetSpec, Stages};
+use rewind::reference::Reference;
+use rewind::scheme::Scheme;
+use rewind::sweep::{Gradient, SweepSpec, Update};
+use rewind_train::config::Block;
+
+const SGD: SgdStep = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
+
+/// Everything that a checkpoint holds after two steps, one of them of a smaller batch.
+fn trained<D: Device, F: Field<D>>(d: &D, spec: NetSpec) -> Vec<(String, Vec<f64>)> {
+    let mut net = Net::<D, F>::build(d, spec, Init::Plain, 1).expect("net");
+    assert_eq!(net.memory(), &Net::<D, F>::plan(d, &spec).expect("plan"), "{spec:?}");
+    for n in [spec.batch, spec.batch - 1] {
+        let images = uniform(7, spec.images().with_batch(n).len());
+        let labels: Vec<f64> = (0..n).map(|i| (i % spec.classes) as f64).collect();
+        net.load(d, &rounded::<D>(&images), &rounded::<D>(&labels)).expect("load");
+        let (result, drift) = net.train_step(d, SGD).expect("step");
+        assert!(result.loss.is_finite() && drift.stem.is_some_and(|drift| drift > 0.0), "{result:?} {drift:?}");
+    }
+    net.checkpointed().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect()
+}
+
+#[test]
+fn steps_of_staged_nets_end_at_the_weights_of_the_reference() {
+    if ran_apart() {
+        return;
+    }
+    let _turn = turn();
+    let cuda = gpu(Math::Fp32);
+    let stages = Some(Stages::new(&[2, 2], &[8, 12]).expect("stages"));
+    for (scheme, update) in [(Scheme::Euler, Update::InSweep), (Scheme::Heun, Update::After)] {
+        for block in [Block::Basic, Block::Bottleneck] {
+            for tied in [false, true] {
+                let sweep = SweepSpec::new(scheme, Gradient::Corrected);
+                let spec = staged(Body { tied, stages }, sweep, 2, 3);
+                let spec = NetSpec { sweep: SweepSpec { update, ..sweep }, ..spec };
+                let (found, expected) = match block {
+                    Block::Basic => (trained::<_, Basic>(&cuda, spec), trained::<_, Basic>(&Reference, spec)),
+                    Block::Bottleneck => {
+                        (trained::<_, Bottleneck>(&cuda, spec), trained::<_, Bottleneck>(&Reference, spec))
+                    }
+                };
+                for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+                    // sums of up to 400 terms through some forty layers that each may double what came before; a second step
+                    // from weights that are off by the first one's error
+                    let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+                    let tolerance = 2.0 * 8.0 * 400f64.sqrt() * EPS_F32 * 80.0 * largest.max(1e-3);
+                    assert_close(&format!("{name} of {spec:?}"), found, expected, |_| tolerance);
+                }
+                no_faults();
+            }
+        }
+    }
+}

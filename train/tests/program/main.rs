@@ -1,0 +1,12 @@
+//! `train_cifar` from the command line, as a person uses it.
+
+mod auto;
+mod bad_files;
+mod bad_input;
+#[path = "../../../tests/support/cli.rs"]
+mod cli;
+mod documented_commands;
+mod drift_warning;
+mod resume;
+mod run_folder;
+mod staged_run;
