@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::body::RawBody;
+use super::call;
 use super::cursor::shortened;
 use super::error::{PtxError, Result};
-use super::expect::{Form, Slot};
+use super::expect::{Expect, Form, Slot};
 use super::forms;
 use super::instruction::{Guard, Instruction, RegisterClass};
 use super::modifier::Modifiers;
@@ -91,7 +92,11 @@ fn decoded(resolver: &Resolver<'_, '_>, statement: &Statement<'_>) -> std::resul
             complaint.get_or_insert(what);
             continue;
         }
-        match resolver.operands(form, &modifiers, &statement.operands) {
+        let operands = match form.operands {
+            [Expect::Call] => call::operands(resolver, &statement.operands).map(Some),
+            _ => resolver.operands(form, &modifiers, &statement.operands),
+        };
+        match operands {
             Ok(Some(operands)) => {
                 return Ok(Instruction { opcode: form.opcode, modifiers, operands, guard, line: statement.line });
             }

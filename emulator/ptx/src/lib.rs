@@ -22,6 +22,7 @@ mod module;
 mod opcode;
 mod operand;
 pub mod parser;
+mod read;
 mod spelled;
 mod statement;
 mod supported;

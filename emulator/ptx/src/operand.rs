@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::body::RawBody;
-use super::call;
 use super::cursor::shortened;
 use super::expect::{Expect, Form, Ty};
 use super::instruction::{Base, Guard, Operand, Register, RegisterClass, SpecialRegister, VariableRef};
@@ -33,9 +32,6 @@ impl<'a> Resolver<'_, 'a> {
         modifiers: &Modifiers,
         raw: &[RawOperand<'a>],
     ) -> Checked<Option<Box<[Operand]>>> {
-        if form.operands == [Expect::Call] {
-            return call::operands(self, raw).map(Some);
-        }
         if form.operands.len() != raw.len() {
             return Ok(None);
         }

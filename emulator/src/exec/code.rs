@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub use crate::exec::shuffle::Shuffle;
 use crate::lanes::{Row, Slot, Width};
 use crate::ptx::{AtomicOp, BarrierOp, ScalarType, SpecialRegister};
 use crate::row::RowFn;
@@ -339,19 +340,6 @@ pub enum BarrierKind {
     Arrive,
     /// Waits and joins predicates.
     Reduce(BarrierOp),
-}
-
-/// Which lane a shuffle reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shuffle {
-    /// `.up`
-    Up,
-    /// `.down`
-    Down,
-    /// `.bfly`
-    Butterfly,
-    /// `.idx`
-    Index,
 }
 
 /// What a vote asks.

@@ -6,6 +6,7 @@ mod code;
 mod lower;
 mod ops;
 mod run;
+mod shuffle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

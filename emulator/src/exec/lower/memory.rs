@@ -4,7 +4,6 @@ use crate::exec::code::{
     Access, Action, Address, Atomic, Bank, BaseWidth, Matrices, Mbarrier, MbarrierOp, Tile, width_of,
 };
 use crate::exec::lower::frame::Frame;
-use crate::exec::lower::operations::plain;
 use crate::exec::lower::registers::collect;
 use crate::exec::lower::{Lowered, Lowering, sink};
 use crate::lanes::{Slot, Width};
@@ -50,8 +49,8 @@ pub(in crate::exec) fn data<'m>(
     slots: &mut Vec<Slot>,
 ) -> Lowered<()> {
     match operand {
-        Operand::Vector(all) => plain(to, frame, all, width, slots),
-        one => plain(to, frame, std::slice::from_ref(one), width, slots),
+        Operand::Vector(all) => to.plain(frame, all, width, slots),
+        one => to.plain(frame, std::slice::from_ref(one), width, slots),
     }
 }
 
@@ -133,7 +132,7 @@ pub(in crate::exec) fn atomic<'m>(
     };
     slots.push(destination);
     let address = address(to, frame, i.modifiers.space, &rest[0], slots)?;
-    plain(to, frame, &rest[1..], width, slots)?;
+    to.plain(frame, &rest[1..], width, slots)?;
     let ordering = matches!(i.modifiers.semantics, Some(Semantics::Acquire | Semantics::Release | Semantics::AcqRel));
     let fence = ordering.then_some(i.modifiers.scope != Some(Scope::Cta));
     let reads = match i.operands[0] {

@@ -329,6 +329,20 @@ impl<'m> Lowering<'m> {
         }
     }
 
+    /// The slots of plain operands.
+    pub fn plain(
+        &mut self,
+        frame: &Frame<'m>,
+        operands: &[Operand],
+        width: Width,
+        slots: &mut Vec<Slot>,
+    ) -> Lowered<()> {
+        for operand in operands {
+            slots.push(self.operand(frame, operand, width)?);
+        }
+        Ok(())
+    }
+
     /// The slot of a plain operand, of this width if it is a constant.
     pub fn operand(&mut self, frame: &Frame<'m>, operand: &Operand, width: Width) -> Lowered<Slot> {
         Ok(match operand {

@@ -76,14 +76,14 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
             Action::StoreTile(tile(to, frame, i, &i.operands[0], &mut slots)?)
         }
         Opcode::MbarrierPendingCount => {
-            plain(to, frame, &i.operands[..1], Width::W32, &mut slots)?;
-            plain(to, frame, &i.operands[1..], Width::W64, &mut slots)?;
+            to.plain(frame, &i.operands[..1], Width::W32, &mut slots)?;
+            to.plain(frame, &i.operands[1..], Width::W64, &mut slots)?;
             Action::Row(row::unary::<PendingCount>(to.level()).run)
         }
         Opcode::CpAsyncBulk => {
             let destination = address(to, frame, Some(Space::Shared), &i.operands[0], &mut slots)?;
             let from = address(to, frame, Some(Space::Global), &i.operands[1], &mut slots)?;
-            plain(to, frame, &i.operands[2..3], Width::W32, &mut slots)?;
+            to.plain(frame, &i.operands[2..3], Width::W32, &mut slots)?;
             let at = address(to, frame, Some(Space::Shared), &i.operands[3], &mut slots)?;
             let barrier = Mbarrier { address: at, op: MbarrierOp::Complete };
             Action::CopyBulk(CopyBulk { to: destination, from, barrier })
@@ -110,7 +110,7 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
         }
         Opcode::Shfl => {
             result_pair(to, frame, &i.operands[0], &mut slots)?;
-            plain(to, frame, &i.operands[1..], Width::W32, &mut slots)?;
+            to.plain(frame, &i.operands[1..], Width::W32, &mut slots)?;
             Action::Shuffle(match () {
                 () if i.modifiers.has(Flag::Up) => Shuffle::Up,
                 () if i.modifiers.has(Flag::Down) => Shuffle::Down,
@@ -143,7 +143,7 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
             Action::Elect
         }
         Opcode::Redux => {
-            plain(to, frame, &i.operands, Width::W32, &mut slots)?;
+            to.plain(frame, &i.operands, Width::W32, &mut slots)?;
             let op = i.modifiers.atomic.ok_or("does not say how it reduces")?;
             Action::Reduce(op, i.modifiers.first_type().ok_or("has no type")?)
         }
@@ -172,19 +172,6 @@ fn is_clock(operands: &[Operand]) -> bool {
     use SpecialRegister::{Clock, Clock64, ClockHi, Globaltimer, GlobaltimerHi, GlobaltimerLo};
     let [_, Operand::Special(special)] = operands else { return false };
     matches!(special, Clock | Clock64 | ClockHi | Globaltimer | GlobaltimerHi | GlobaltimerLo)
-}
-
-pub(in crate::exec) fn plain<'m>(
-    to: &mut Lowering<'m>,
-    frame: &Frame<'m>,
-    operands: &[Operand],
-    width: Width,
-    slots: &mut Vec<Slot>,
-) -> Lowered<()> {
-    for operand in operands {
-        slots.push(to.operand(frame, operand, width)?);
-    }
-    Ok(())
 }
 
 /// A result with its predicate, or without: then the predicate is the sink.
@@ -220,7 +207,7 @@ fn barrier<'m>(
         rest = &rest[1..];
     }
     let numbers = rest.len() - usize::from(reduces);
-    plain(to, frame, &rest[..numbers], Width::W32, slots)?;
+    to.plain(frame, &rest[..numbers], Width::W32, slots)?;
     if reduces {
         let truth = predicate(to, frame, &rest[numbers])?;
         slots.push(truth);

@@ -105,32 +105,13 @@ pub(in crate::exec) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, exec
     Ok(())
 }
 
-/// The lane that a shuffle reads, by the ISA's formulas: the segment of a lane is given by the upper bits of the clamp
-/// operand. Where they point outside, that is the lane itself, and the second is false.
-pub(in crate::exec) fn source(mode: Shuffle, lane: usize, b: u32, c: u32) -> (usize, bool) {
-    let (own, delta) = (lane as i32, (b & 31) as i32);
-    let (limit, segment) = ((c & 31) as i32, (c >> 8 & 31) as i32);
-    let last = (own & segment) | (limit & !segment);
-    let first = own & segment;
-    let (from, valid) = match mode {
-        Shuffle::Up => (own - delta, own - delta >= last),
-        Shuffle::Down => (own + delta, own + delta <= last),
-        Shuffle::Butterfly => (own ^ delta, own ^ delta <= last),
-        Shuffle::Index => {
-            let from = first | (delta & !segment);
-            (from, from <= last)
-        }
-    };
-    (if valid { from as usize % WARP } else { lane }, valid)
-}
-
 /// `shfl.sync`.
 fn shuffle(warp: &mut Warp, env: &Env<'_, '_>, op: &Op, mode: Shuffle, slots: &[Slot], exec: u32) -> Faulty<()> {
     let &[destination, predicate, value, lane_or_delta, clamp, _] = slots else { return Ok(()) };
     let (values, b, c) = (*warp.lanes.row(value), *warp.lanes.row(lane_or_delta), *warp.lanes.row(clamp));
     let (mut out, mut inside) = ([0; WARP], 0u32);
     for lane in each(exec) {
-        let (from, valid) = source(mode, lane, b[lane], c[lane]);
+        let (from, valid) = mode.source(lane, b[lane], c[lane]);
         if env.grid.options.checks && exec >> from & 1 == 0 {
             let what = format!("a shuffle reads lane {from}, which takes no part (lanes {exec:#010x} do)");
             return Err(env.fault(FaultKind::Shuffle, warp.index, op, 1 << lane, None, what));

@@ -9,10 +9,8 @@ use std::collections::HashMap;
 
 use crate::exec::code::{Access, Action, Bank, BarrierKind, BaseWidth, MbarrierOp, Op};
 use crate::exec::lower::FREE_SLOTS;
-use crate::exec::ops::collective::source;
 use crate::exec::ops::place::addresses;
 use crate::exec::run::env::{Env, Faulty};
-use crate::exec::run::warp::Warp;
 use crate::fault::Fault;
 use crate::lanes::{Lanes, Slot, WARP};
 use crate::memory::space_of;
@@ -53,7 +51,7 @@ pub(in crate::exec) struct Marks {
 }
 
 impl Marks {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.marks.is_empty() && self.carry.lanes == 0
     }
 
@@ -130,11 +128,11 @@ impl Marks {
         }
     }
 
-    fn store(&self, warp: &Warp, env: &Env<'_, '_>, op: &Op, access: &Access, exec: u32) -> Faulty<()> {
+    fn store(&self, lanes: &Lanes, env: &Env<'_, '_>, op: &Op, access: &Access, exec: u32) -> Faulty<()> {
         let slots = env.grid.code.operands(op);
         let (data, base) = slots.split_at(access.count.into());
         self.all_used(base, exec, ADDRESS, env, op)?;
-        let at = addresses(&warp.lanes, &access.address, base.first().copied());
+        let at = addresses(lanes, &access.address, base.first().copied());
         let is_local = |lane: usize| match access.address.bank {
             Bank::Local => true,
             Bank::Generic => space_of(at[lane]).0 == Space::Local,
@@ -144,19 +142,30 @@ impl Marks {
         self.all_used(data, exec & elsewhere, STORE, env, op)
     }
 
-    fn follow(&mut self, warp: &Warp, env: &Env<'_, '_>, op: &Op, pc: u32, (mask, exec): (u32, u32)) -> Faulty<()> {
+    /// Goes with the values of an operation about to run: `mask` are the lanes that are at it, `exec` those that run it.
+    ///
+    /// # Errors
+    /// A marked value reaches a store, an address or a branch.
+    pub fn follow(
+        &mut self,
+        lanes: &Lanes,
+        env: &Env<'_, '_>,
+        op: &Op,
+        pc: u32,
+        (mask, exec): (u32, u32),
+    ) -> Faulty<()> {
         let slots = env.grid.code.operands(op);
         if let Some(guard) = op.guard {
             self.used(self.of(guard, true), mask, BRANCH, env, op)?;
         }
         match &op.action {
-            Action::Row(_) | Action::Matrix(_) => self.pass(&warp.lanes, env, op, pc, exec),
+            Action::Row(_) | Action::Matrix(_) => self.pass(lanes, env, op, pc, exec),
             Action::Load(access) => {
                 let (data, base) = slots.split_at(access.count.into());
                 self.all_used(base, exec, ADDRESS, env, op)?;
                 self.clear(data, exec);
             }
-            Action::Store(access) => self.store(warp, env, op, access, exec)?,
+            Action::Store(access) => self.store(lanes, env, op, access, exec)?,
             Action::Atomic(atomic) => {
                 let based = usize::from(atomic.address.base != BaseWidth::None);
                 self.all_used(&slots[1..1 + based], exec, ADDRESS, env, op)?;
@@ -200,10 +209,10 @@ impl Marks {
             Action::Shuffle(mode) => {
                 let &[destination, predicate, value, lane, clamp, members] = slots else { return Ok(()) };
                 self.all_used(&[lane, clamp, members], exec, BRANCH, env, op)?;
-                let (old, b, c) = (self.of(value, false), *warp.lanes.row(lane), *warp.lanes.row(clamp));
-                let comes_marked = |&l: &usize| old.lanes >> source(*mode, l, b[l], c[l]).0 & 1 == 1;
-                let lanes = (0..WARP).filter(|l| exec >> l & 1 == 1).filter(comes_marked).fold(0, |m, l| m | 1 << l);
-                self.set(destination, false, Mark { lanes, ..old }, exec);
+                let (old, b, c) = (self.of(value, false), *lanes.row(lane), *lanes.row(clamp));
+                let comes_marked = |&l: &usize| old.lanes >> mode.source(l, b[l], c[l]).0 & 1 == 1;
+                let marked = (0..WARP).filter(|l| exec >> l & 1 == 1).filter(comes_marked).fold(0, |m, l| m | 1 << l);
+                self.set(destination, false, Mark { lanes: marked, ..old }, exec);
                 self.set(predicate, true, Mark::default(), exec);
             }
             Action::Vote(vote) => {
@@ -239,45 +248,21 @@ impl Marks {
         }
         Ok(())
     }
-}
-
-impl Warp {
-    /// Lets marks go with the values of an operation about to run: `mask` are the lanes that are at it, `exec` those that
-    /// run it.
-    ///
-    /// # Errors
-    /// A marked value reaches a store, an address or a branch.
-    #[cold]
-    pub fn follow(&mut self, env: &Env<'_, '_>, op: &Op, pc: u32, mask: u32, exec: u32) -> Faulty<()> {
-        let Some(mut marks) = self.marks.take() else { return Ok(()) };
-        marks.follow(self, env, op, pc, (mask, exec))?;
-        self.marks = Some(marks).filter(|m| !m.is_empty());
-        Ok(())
-    }
 
     /// Marks what a load brought: for each of its registers the lanes whose bytes nobody wrote.
-    #[cold]
     pub fn mark(&mut self, fault: Fault, registers: impl Iterator<Item = (Slot, u32)>) {
-        let mut marks = self.marks.take().unwrap_or_default();
-        let known = marks.origins.iter().position(|o| o.line == fault.line);
+        let known = self.origins.iter().position(|o| o.line == fault.line);
         let origin = known.unwrap_or_else(|| {
-            marks.origins.push(fault);
-            marks.origins.len() - 1
+            self.origins.push(fault);
+            self.origins.len() - 1
         });
         for (slot, lanes) in registers {
-            marks.set(slot, false, Mark { lanes, origin }, lanes);
+            self.set(slot, false, Mark { lanes, origin }, lanes);
         }
-        self.marks = Some(marks).filter(|m| !m.is_empty());
-    }
-
-    /// Whether any register holds such values.
-    #[inline(always)]
-    pub fn is_marked(&self) -> bool {
-        self.marks.is_some()
     }
 
     /// The lanes of a register that hold such values.
-    pub fn marked(&self, slot: Slot) -> u32 {
-        self.marks.as_ref().map_or(0, |m| m.of(slot, false).lanes)
+    pub fn lanes(&self, slot: Slot) -> u32 {
+        self.of(slot, false).lanes
     }
 }

@@ -4,8 +4,11 @@
 //! merge: code that the compiler laid out in order reconverges where its branches do. A group that loops while others
 //! wait gives them a turn now and then, so that lanes may wait for each other (PTX ISA section 3.1).
 
+use super::env::{Env, Faulty};
 use super::marks::Marks;
-use crate::lanes::{Lanes, WARP};
+use crate::exec::code::Op;
+use crate::fault::Fault;
+use crate::lanes::{Lanes, Slot, WARP};
 use crate::memory::Cells;
 
 /// Backward branches that a group takes before the warp's other groups get a turn, and how long that is.
@@ -134,5 +137,36 @@ impl Warp {
                 group.state = State::Ready;
             }
         }
+    }
+
+    /// See [`Marks::follow`].
+    ///
+    /// # Errors
+    /// A marked value reaches a store, an address or a branch.
+    #[cold]
+    pub fn follow(&mut self, env: &Env<'_, '_>, op: &Op, pc: u32, mask: u32, exec: u32) -> Faulty<()> {
+        let Some(mut marks) = self.marks.take() else { return Ok(()) };
+        marks.follow(&self.lanes, env, op, pc, (mask, exec))?;
+        self.marks = Some(marks).filter(|m| !m.is_empty());
+        Ok(())
+    }
+
+    /// See [`Marks::mark`].
+    #[cold]
+    pub fn mark(&mut self, fault: Fault, registers: impl Iterator<Item = (Slot, u32)>) {
+        let mut marks = self.marks.take().unwrap_or_default();
+        marks.mark(fault, registers);
+        self.marks = Some(marks).filter(|m| !m.is_empty());
+    }
+
+    /// Whether any register holds values of bytes that nobody wrote.
+    #[inline(always)]
+    pub fn is_marked(&self) -> bool {
+        self.marks.is_some()
+    }
+
+    /// The lanes of a register that hold such values.
+    pub fn marked(&self, slot: Slot) -> u32 {
+        self.marks.as_ref().map_or(0, |m| m.lanes(slot))
     }
 }
