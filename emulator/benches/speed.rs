@@ -1,4 +1,4 @@
-//! Lane operations a second on one core: the fp32 tiled 3x3 convolution of `tests/cuda/conv3x3.cu`, a float4 sum and a
+//! Lane operations per second on one core: the fp32 tiled 3x3 convolution of `tests/cuda/conv3x3.cu`, a float4 sum and a
 //! tensor-core product, with everything off, with counters, and with counters and checks.
 //!
 //! `cargo bench -p rewind-emulator --bench speed`; throughput is in lane operations (elements).

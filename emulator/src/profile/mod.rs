@@ -24,7 +24,7 @@ pub enum Basis {
     Scaled,
 }
 
-/// Peak rates of the tensor cores on dense matrices, in FLOP a second.
+/// Peak rates of the tensor cores on dense matrices, in FLOP per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TensorPeaks {
     /// `tf32` inputs, `f32` sums; 0 where there is no such type, as for `bf16`.
@@ -144,7 +144,7 @@ impl Profile {
         f64::from(self.sm_count) * f64::from(per_clock_and_sm) * self.clock_hz()
     }
 
-    /// `2 x SMs x lanes x clock`: FP32 FLOP a second, a fused multiply-add counted as two.
+    /// `2 x SMs x lanes x clock`: FP32 FLOP per second, a fused multiply-add counted as two.
     pub fn fp32_peak(&self) -> f64 {
         2.0 * self.per_second(self.fp32_per_clock)
     }

@@ -93,7 +93,7 @@ fn waves_follow_from_occupancy() {
     }
 }
 
-/// Every formula on the H100: 132 multiprocessors at 1.98 GHz make 261.36 G clocks a second.
+/// Every formula on the H100: 132 multiprocessors at 1.98 GHz make 261.36 G clocks per second.
 #[test]
 fn each_resource_by_hand() {
     let us = |formula: fn(&LaunchCounts, &Profile) -> f64, counts: &LaunchCounts| formula(counts, &H100_SXM) * 1e6;
