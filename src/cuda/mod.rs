@@ -61,6 +61,8 @@ pub struct Cuda {
     copies: Arc<CudaStream>,
     kernels: Kernels,
     limits: small_block::Limits,
+    /// Why this GPU takes no block as one cooperative launch, where that is so.
+    chains: Option<String>,
     half: half::Limits,
     math: Math,
     /// Where a kernel leaves whether it met a number that is not finite.

@@ -95,7 +95,8 @@ impl Cuda {
         let at_open = DeviceMemory { total_bytes: total, free_at_open_bytes: free, free_now_bytes: free };
         let images = Images::load(&context, capability, version)?;
         let kernels = Kernels::find(&images)?;
-        let limits = Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
+        let (limits, chains) =
+            Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let half = half::Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;
@@ -103,7 +104,7 @@ impl Cuda {
         let counters = stream.alloc_zeros(COUNTERS + 1 + half::WORDS).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
         let (form, eager) = (images.form, false);
-        Ok(Self { stream, copies, kernels, limits, half, math, flag, counters, name, form, at_open, eager })
+        Ok(Self { stream, copies, kernels, limits, chains, half, math, flag, counters, name, form, at_open, eager })
     }
 
     /// The same device with every block as a chain of launches, those on small maps too, which otherwise are one cooperative
@@ -128,8 +129,11 @@ impl Cuda {
         self.limits.form(map).is_some()
     }
 
-    /// The form in which this GPU got its kernels, in words.
+    /// The form in which this GPU got its kernels, in words, and why no block is one cooperative launch, where that is so.
     pub fn kernel_form(&self) -> String {
-        self.form.to_string()
+        match &self.chains {
+            None => self.form.to_string(),
+            Some(reason) => format!("{}, a block on small maps as a chain of launches since {reason}", self.form),
+        }
     }
 }

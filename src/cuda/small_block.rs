@@ -1,12 +1,17 @@
 //! A residual block on small maps as one cooperative launch: which maps take this form, and its launches.
 //!
 //! A block of the launch keeps its images in shared memory, so that all blocks must be resident at once. There is at most one
-//! a multiprocessor: what fits a multiprocessor's shared memory decides, and no occupancy has to be asked for.
+//! per multiprocessor. Whether a multiprocessor holds one is asked when the device opens, and a launch that does nothing shows
+//! whether all of them may be resident: a partition of a GPU may refuse that. Where not, a block is a chain of launches.
+
+use std::sync::Arc;
 
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
 use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
+use cudarc::nvrtc::Ptx;
 
 use super::buffer::CudaBuffer;
+use super::error::explain;
 use super::geometry::counters;
 use super::kernels::{ByChannels, Kernels};
 use super::launch::cooperate;
@@ -21,6 +26,19 @@ use crate::shape::Shape;
 const THREADS: usize = 288;
 const SCRATCH: usize = 768;
 
+/// What the driver answers.
+type Asked<T> = std::result::Result<T, DriverError>;
+
+/// A kernel that does nothing, to launch cooperatively.
+const NOTHING: &str = "\
+.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry nothing() {
+    ret;
+}
+";
+
 /// What decides whether a map takes this form; read once when the device opens.
 pub struct Limits {
     multiprocessors: usize,
@@ -32,8 +50,8 @@ impl Limits {
     /// No map takes this form.
     pub const NONE: Limits = Limits { multiprocessors: 0, shared_bytes: 0 };
 
-    /// Asks the device, and lets the kernels have its shared memory.
-    pub fn read(context: &CudaContext, kernels: &Kernels) -> std::result::Result<Limits, DriverError> {
+    /// Asks the device, and lets the kernels have its shared memory. Where no map can take this form, also says why.
+    pub fn read(context: &Arc<CudaContext>, kernels: &Kernels) -> Asked<(Limits, Option<String>)> {
         use CUdevice_attribute as Of;
         let multiprocessors = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
         let cooperates = context.attribute(Of::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
@@ -45,11 +63,41 @@ impl Limits {
         for kernel in all() {
             own = own.max(kernel.get_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?);
         }
-        let shared = (shared - own).max(0);
+        let shared = (shared - own).max(0) as usize;
+        let mut resident = true;
         for kernel in all() {
-            kernel.set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)?;
+            kernel
+                .set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32)?;
+            resident &= kernel.occupancy_max_active_blocks_per_multiprocessor(THREADS as u32, shared, None)? > 0;
         }
-        Ok(Limits { multiprocessors, shared_bytes: if cooperates { shared as usize } else { 0 } })
+        let limits = Limits { multiprocessors, shared_bytes: shared };
+        let reason = if !cooperates {
+            Some("it has no cooperative launches".to_string())
+        } else if !resident {
+            Some("no multiprocessor holds a block of such a launch".to_string())
+        } else {
+            limits.try_nothing(context).err().map(|e| format!("it refuses a cooperative launch, {}", explain(e)))
+        };
+        Ok((Limits { shared_bytes: if reason.is_some() { 0 } else { shared }, ..limits }, reason))
+    }
+
+    /// As many blocks, and with as much shared memory, as a launch can have.
+    fn try_nothing(&self, context: &Arc<CudaContext>) -> Asked<()> {
+        let module = context.load_module(Ptx::from_src(NOTHING))?;
+        let kernel = module.load_function("nothing")?;
+        kernel.set_attribute(
+            CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+            self.shared_bytes as i32,
+        )?;
+        let config = LaunchConfig {
+            grid_dim: (self.multiprocessors as u32, 1, 1),
+            block_dim: (THREADS as u32, 1, 1),
+            shared_mem_bytes: self.shared_bytes as u32,
+        };
+        let stream = context.default_stream();
+        // SAFETY: the kernel has no parameters and touches nothing.
+        unsafe { stream.launch_builder(&kernel).launch_cooperative(config) }?;
+        stream.synchronize()
     }
 }
 

@@ -64,6 +64,21 @@ fn a_gpu_that_is_too_old() {
 }
 
 #[test]
+fn a_gpu_that_refuses_cooperative_launches_takes_a_chain() {
+    let place = Place::new();
+    let line = "--data synthetic --depth 2 --batch 8 --max-steps 1 --device cuda";
+    let refusing = [("REWIND_EMULATOR_COOPERATION", "0")];
+    let ended = run(&place, &format!("{line} --out chain"), &refusing);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let words = "a chain of launches since it refuses a cooperative launch, CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE";
+    assert_eq!(ended.stderr.matches(words).count(), 1, "{ended}");
+    let doctor = run(&place, "--doctor", &refusing);
+    assert!(doctor.stdout.contains(words), "{doctor}");
+    let willing = run(&place, "--doctor", &[]);
+    assert!(!willing.stdout.contains("chain"), "{willing}");
+}
+
+#[test]
 fn a_gpu_that_is_not_there() {
     let place = Place::new();
     let ended = run(&place, &format!("{SMALL} --device cuda:3"), &[]);

@@ -118,6 +118,9 @@ fn check(profile: &Profile, function: &Function, launch: &Launch) -> Checked {
         };
         return refuse(Code::LAUNCH_OUT_OF_RESOURCES, what);
     }
+    if cooperative && profile.refuses_cooperation {
+        return refuse(Code::COOPERATIVE_LAUNCH_TOO_LARGE, "REWIND_EMULATOR_COOPERATION is 0".into());
+    }
     let blocks = grid.iter().map(|&n| u128::from(n)).product::<u128>();
     let resident = |blocks: u32| u128::from(blocks) * u128::from(profile.sm_count);
     let too_large = |blocks_at_once| format!("a cooperative grid of {blocks} blocks, and {blocks_at_once} fit at once");

@@ -71,11 +71,12 @@ fn driver() -> Result<Option<(u32, u32)>> {
     variable("REWIND_EMULATOR_DRIVER", None, |value| two_numbers(value).map(Some))
 }
 
-/// The profile, but for what the environment says of compute capability and memory: to see how programs take it.
+/// The profile, but for what the environment says of compute capability, memory and cooperative launches: to see how programs take it.
 fn altered(profile: &'static Profile) -> Result<&'static Profile> {
     let compute_capability = variable("REWIND_EMULATOR_CAPABILITY", profile.compute_capability, two_numbers)?;
     let memory_bytes = variable("REWIND_EMULATOR_MEMORY", profile.memory_bytes, |n| n.parse().ok())?;
-    let altered = Profile { compute_capability, memory_bytes, ..profile.clone() };
+    let refuses_cooperation = !variable("REWIND_EMULATOR_COOPERATION", true, switch)?;
+    let altered = Profile { compute_capability, memory_bytes, refuses_cooperation, ..profile.clone() };
     if altered == *profile { Ok(profile) } else { Ok(Box::leak(Box::new(altered))) }
 }
 

@@ -96,6 +96,8 @@ pub struct Profile {
     pub memory_clock_khz: u32,
     /// Whether ECC is on as delivered.
     pub ecc: bool,
+    /// Says that it has cooperative launches and refuses each, as a partition of a GPU may.
+    pub refuses_cooperation: bool,
     /// Size of the L2 cache in bytes.
     pub l2_bytes: u32,
     /// L2 bandwidth in bytes per second.

@@ -34,6 +34,7 @@ const COMMON: Profile = Profile {
     memory_bus_bits: 0,
     memory_clock_khz: 0,
     ecc: true,
+    refuses_cooperation: false,
     l2_bytes: 0,
     l2_bandwidth: 0.0,
     l2_basis: Basis::Published,
