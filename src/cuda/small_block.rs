@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
+use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute, CUresult};
 use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 use cudarc::nvrtc::Ptx;
 
@@ -76,7 +76,11 @@ impl Limits {
         } else if !resident {
             Some("no multiprocessor holds a block of such a launch".to_string())
         } else {
-            limits.try_nothing(context).err().map(|e| format!("it refuses a cooperative launch, {}", explain(e)))
+            match limits.try_nothing(context) {
+                Ok(()) => None,
+                Err(e) if is_refusal(e) => Some(format!("it refuses a cooperative launch, {}", explain(e))),
+                Err(e) => return Err(e),
+            }
         };
         Ok((Limits { shared_bytes: if reason.is_some() { 0 } else { shared }, ..limits }, reason))
     }
@@ -99,6 +103,15 @@ impl Limits {
         unsafe { stream.launch_builder(&kernel).launch_cooperative(config) }?;
         stream.synchronize()
     }
+}
+
+/// Whether a driver says no to a launch as such; all else is an error to tell.
+fn is_refusal(error: DriverError) -> bool {
+    use CUresult::{
+        CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE as TOO_LARGE, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES as NO_ROOM,
+        CUDA_ERROR_NOT_PERMITTED as NOT_PERMITTED, CUDA_ERROR_NOT_SUPPORTED as NOT_SUPPORTED,
+    };
+    matches!(error.0, TOO_LARGE | NO_ROOM | NOT_PERMITTED | NOT_SUPPORTED)
 }
 
 /// How a map is laid on the device.

@@ -193,7 +193,29 @@ impl Warp {
             }
             Action::Trap => return Err(env.fault(FaultKind::Trap, self.index, op, exec, None, "trap".into())),
             Action::Assert(places) => return Err(print::assertion(self, env, op, *places, exec)),
-            _ => {}
+            // what `run` does itself is listed, so that a new action is not forgotten in silence
+            Action::Nothing
+            | Action::Yield
+            | Action::Row(_)
+            | Action::Branch(_)
+            | Action::Table(_)
+            | Action::Exit
+            | Action::Load(_)
+            | Action::Store(_)
+            | Action::Atomic(_)
+            | Action::Mbarrier(_)
+            | Action::Barrier(_)
+            | Action::LoadMatrix(_)
+            | Action::StoreMatrix(_)
+            | Action::Matrix(_)
+            | Action::LoadTile(_)
+            | Action::StoreTile(_)
+            | Action::WarpSync
+            | Action::Shuffle(_)
+            | Action::Vote(_)
+            | Action::Match { .. }
+            | Action::Reduce(..)
+            | Action::Elect => {}
         }
         Ok(())
     }
