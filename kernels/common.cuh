@@ -62,3 +62,8 @@ __device__ inline Moments warp_merged(Moments m) {
     }
     return m;
 }
+
+template <typename... Pointers>
+__device__ inline bool on_16_bytes(const Pointers*... p) {
+    return ((reinterpret_cast<uintptr_t>(p) | ...) & 15) == 0;
+}

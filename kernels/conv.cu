@@ -2,9 +2,11 @@
 // norm and ReLU; with batch norm's statistics of the output where asked for, finished in the same launch (reduce.cuh).
 //     y[n,oy,ox,o] = sum x[n, oy s + ky - pad, ox s + kx - pad, i] w[ky,kx,i,o]
 // x [N, H, W, C_in], w [K, K, C_in, C_out], y [N, OH, OW, C_out]; mean, rstd [C_out]; to.mean null: no statistics.
-// Mapping: grid (pixel tiles, channel tiles of 16, 32 or 64), 128 threads. `any`: channels that are no multiples of 16.
+// Mapping: grid (pixel tiles, channel tiles of 16, 32 or 64), 128 threads. `any`: channels that are no multiples of 16
+// (conv_any.cuh).
 // Shared: conv_tile.cuh's, and 1,536 bytes for the statistics; 12 C_in bytes for norm_relu_conv, dynamic.
 // Bound: tensor cores or FMA at 64 channels and more, L2 and shared memory at 16.    Oracle: src/reference/conv.rs
+#include "conv_any.cuh"
 #include "epilogue.cuh"
 
 template <uint32_t NT, bool TF32, Load L>
@@ -31,19 +33,18 @@ __device__ void conv_grad_x_kernel(float* __restrict__ grad_x, const float* __re
     at.rows(memory.result.out, [&](uint32_t, float4 v, uint64_t i) { store4(grad_x + i, v); });
 }
 
-// Any channels: element by element.
-template <bool TF32, Gather G>
-__device__ void any_kernel(float* __restrict__ y, const float* __restrict__ input, const float* __restrict__ weight,
-                           const ConvGeometry& g) {
+// The gradient by the input for any channels: element by element.
+template <bool TF32>
+__device__ void any_grad_x_kernel(float* __restrict__ grad_x, const float* __restrict__ grad_y, const float* __restrict__ weight,
+                                  const ConvGeometry& g) {
     constexpr uint32_t NT = 16;
     __shared__ Memory<NT, Load::Plain> memory;
-    const Operand from = {input, nullptr, {}, nullptr, nullptr, 1.0f};
-    const uint32_t made = G == Gather::Forward ? g.c_out : g.c_in;
-    const Place<NT> at(g.n * (G == Gather::Forward ? g.oh * g.ow : g.h * g.w), made);
-    conv_tile<NT, TF32, G, Load::Plain, false>(memory.result.out, memory.stages, nullptr, from, weight, g, at.first, at.o0);
+    const Operand from = {grad_y, nullptr, {}, nullptr, nullptr, 1.0f};
+    const Place<NT> at(g.n * g.h * g.w, g.c_in);
+    conv_tile<NT, TF32, Gather::GradX, Load::Plain, false>(memory.result.out, memory.stages, nullptr, from, weight, g, at.first, at.o0);
     for (uint32_t i = threadIdx.x; i < at.inside * NT; i += kThreads) {
         const uint32_t row = i / NT, o = i % NT;
-        if (at.o0 + o < made) y[uint64_t(at.first + row) * made + at.o0 + o] = memory.result.out[row][o];
+        if (at.o0 + o < g.c_in) grad_x[uint64_t(at.first + row) * g.c_in + at.o0 + o] = memory.result.out[row][o];
     }
 }
 
@@ -64,11 +65,15 @@ __device__ void any_kernel(float* __restrict__ y, const float* __restrict__ inpu
 #define CONV_ANY(NAME, TF32)                                                                                              \
     extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_##NAME(float* y, const float* x, const float* w, ConvGeometry g) {                                               \
-        any_kernel<TF32, Gather::Forward>(y, x, w, g);                                                                    \
+        conv_any_kernel<16, TF32>(y, x, w, g);                                                                            \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
+    conv_##NAME##_64(float* y, const float* x, const float* w, ConvGeometry g) {                                          \
+        conv_any_kernel<64, TF32>(y, x, w, g);                                                                            \
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
     conv_grad_x_##NAME(float* grad_x, const float* grad_y, const float* w, ConvGeometry g) {                              \
-        any_kernel<TF32, Gather::GradX>(grad_x, grad_y, w, g);                                                            \
+        any_grad_x_kernel<TF32>(grad_x, grad_y, w, g);                                                                    \
     }
 CONV(tf32_16, 16, true)
 CONV(tf32_32, 32, true)

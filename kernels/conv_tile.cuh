@@ -117,7 +117,7 @@ template <uint32_t NT, bool TF32, Gather G, Load L, bool VECTOR>
 __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const float* parameters, const Operand& from,
                           const float* __restrict__ weight, const ConvGeometry& g, uint32_t first_pixel,
                           uint32_t first_channel) {
-    static_assert(VECTOR || L == Load::Plain, "the general form loads plain values");
+    static_assert(VECTOR || (L == Load::Plain && G == Gather::GradX), "the general form is of the gradient by plain inputs");
     constexpr uint32_t kStages = TileMemory<NT, L>::kStages;
     const uint32_t reduced = G == Gather::Forward ? g.c_in : g.c_out;    // channels summed over
     const uint32_t made = G == Gather::Forward ? g.c_out : g.c_in;       // channels produced
@@ -197,11 +197,9 @@ __device__ void conv_tile(float (*out)[NT + 8], TileMemory<NT, L>& memory, const
 #pragma unroll 1
             for (uint32_t i = t; i < kStep * NT; i += kThreads) {
                 // The fastest index of memory belongs to consecutive threads.
-                const uint32_t k = kForward ? i / NT : i % kStep, o = kForward ? i % NT : i / kStep;
-                const uint32_t ck = c0 + k, co = first_channel + o;
-                const uint64_t at = kForward ? (uint64_t(tap) * g.c_in + ck) * g.c_out + co
-                                             : (uint64_t(tap) * g.c_in + co) * g.c_out + ck;
-                to.weight[kForward ? by_k<NT>(k, o) : by_row(o, k)] = ck < reduced && co < made ? weight[at] : 0.0f;
+                const uint32_t k = i % kStep, o = i / kStep, ck = c0 + k, co = first_channel + o;
+                const uint64_t at = (uint64_t(tap) * g.c_in + co) * g.c_out + ck;
+                to.weight[by_row(o, k)] = ck < reduced && co < made ? weight[at] : 0.0f;
             }
         }
         int64_t move = next;

@@ -47,11 +47,6 @@ struct Place {
     }
 };
 
-template <typename... Pointers>
-__device__ inline bool on_16_bytes(const Pointers*... p) {
-    return ((reinterpret_cast<uintptr_t>(p) | ...) & 15) == 0;
-}
-
 // Runs `body` once for every element: on fours, then singly on what is left. `quads`: whether all addresses allow it.
 template <typename Body>
 __device__ void each_element(uint64_t len, bool quads, Body body) {

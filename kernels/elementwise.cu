@@ -132,7 +132,7 @@ struct SgdTensor {
 };
 static_assert(sizeof(SgdTensor) == 32, "src/cuda/sgd.rs declares four u64");
 
-// The six of a residual block.
+// Six of them: a residual block's, or fewer.
 struct SgdBlock {
     SgdTensor tensor[6];
 };
@@ -156,7 +156,7 @@ sgd(SgdTensor tensor, const float* __restrict__ lr, const float* __restrict__ lo
     sgd_step(tensor, lr, loss, momentum, decay);
 }
 
-// A block's six tensors, one by grid row.
+// As many tensors as there are rows of the grid, up to six.
 extern "C" __global__ void __launch_bounds__(256)
 sgd_block(SgdBlock block, const float* __restrict__ lr, const float* __restrict__ loss, float momentum, float decay) {
     // chosen by comparison: indexing a parameter by a variable would copy it to local memory

@@ -25,41 +25,6 @@
 
 constexpr uint32_t kHalfPixels = 128, kSide = 64, kTaps = 9, kRowBytes = 2 * kSide;
 constexpr uint32_t kHalfWeights = kTaps * kSide * kRowBytes;
-constexpr float kWeightScale = 64.0f;
-
-// Two numbers, rounded to nearest; the first lies lower.
-__device__ inline uint32_t half2_of(float low, float high) {
-    uint32_t bits;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
-    return bits;
-}
-
-// d += a b of 16 x 8 x 16, a and b in f16.
-__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-// Four 8 x 8 matrices of f16; lane l names row l % 8 of matrix l / 8.
-template <bool TRANSPOSED>
-__device__ inline void matrices(uint32_t (&f)[4], uint32_t row) {
-    if constexpr (TRANSPOSED)
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                     : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
-                     : "r"(row)
-                     : "memory");
-    else
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                     : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
-                     : "r"(row)
-                     : "memory");
-}
-
-__device__ inline void store8(uint32_t at, uint32_t a, uint32_t b) {
-    asm volatile("st.shared.v2.b32 [%0], {%1,%2};" ::"r"(at), "r"(a), "r"(b) : "memory");
-}
-__device__ inline void store_halves(uint32_t at, float4 v) { store8(at, half2_of(v.x, v.y), half2_of(v.z, v.w)); }
 
 // Where chunk `chunk` (8 channels) of row `row` lies from the rows' first byte, and where channels 4 `quad` .. of it.
 __device__ inline uint32_t by_chunk(uint32_t row, uint32_t chunk) { return row * kRowBytes + ((chunk ^ row % 8) << 4); }
@@ -71,17 +36,6 @@ __device__ inline uint32_t neighbours(const ConvGeometry& g, uint32_t pixel) {
     if (!p.inside) return 0;
     const uint32_t columns = (p.x > 0 ? 1u : 0u) | 2u | (p.x + 1 < int32_t(g.w) ? 4u : 0u);
     return (p.y > 0 ? columns : 0u) | columns << 3 | (p.y + 1 < int32_t(g.h) ? columns << 6 : 0u);
-}
-
-// fmaxf would lose what is no number.
-__device__ inline uint32_t peak_of(uint32_t peak, float4 v) {
-    return max(max(max(peak, __float_as_uint(fabsf(v.x))), __float_as_uint(fabsf(v.y))),
-               max(__float_as_uint(fabsf(v.z)), __float_as_uint(fabsf(v.w))));
-}
-// The power of two that brings `bound` to [2^12, 2^13).
-__device__ inline float scale_for(float bound) {
-    const uint32_t exponent = min(max(__float_as_uint(bound) >> 23, 14u), 253u);
-    return __uint_as_float((266u - exponent) << 23);
 }
 
 // Fills batch norm's gradient's numbers of `count` channels from `first` on into four arrays of `stride`, scaled; gives what

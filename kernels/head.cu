@@ -16,31 +16,35 @@ avg_pool(float* __restrict__ y, const float* __restrict__ x, uint32_t h, uint32_
     }
 }
 
+// A block takes whole rows of the map: a division of its own for each of an element's four places costs more than the store.
 template <int W>
-__device__ inline void avg_pool_grad_of(float* grad_x, const float* grad_y, uint32_t h, uint32_t w, uint32_t c, uint32_t size, uint64_t len) {
-    const uint32_t oh = h / size, ow = w / size, packs = c / W;
-    for (uint64_t i = global_id(); i < len / W; i += grid_size()) {
-        // a division of 64 bits is many times as dear as one of 32
-        const uint32_t pixel = len >> 32 ? uint32_t(i / packs) : uint32_t(i) / packs, ch = uint32_t(i - uint64_t(pixel) * packs) * W;
-        const uint32_t row = pixel / w, oy = row % h / size, ox = pixel % w / size, n = row / h;
-        Pack<W> v = {};
-        if (oy < oh && ox < ow) {
-            v = load<W>(grad_y, ((uint64_t(n) * oh + oy) * ow + ox) * c + ch);
+__device__ inline void avg_pool_grad_of(float* grad_x, const float* grad_y, uint32_t h, uint32_t w, uint32_t c, uint32_t size, uint64_t rows) {
+    const uint32_t oh = h / size, ow = w / size, packs = c / W, across = w * packs;
+    for (uint64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        const uint64_t n = row / h;
+        const uint32_t oy = uint32_t(row - n * h) / size;
+        const float* from = grad_y + (n * oh + oy) * ow * c;
+        for (uint32_t i = threadIdx.x; i < across; i += blockDim.x) {
+            const uint32_t x = i / packs, ox = x / size;
+            Pack<W> v = {};
+            if (oy < oh && ox < ow) {
+                v = load<W>(from, uint64_t(ox) * c + (i - x * packs) * W);
 #pragma unroll
-            for (int k = 0; k < W; k++) v.v[k] /= float(size * size);
+                for (int k = 0; k < W; k++) v.v[k] /= float(size * size);
+            }
+            store<W>(grad_x, (row * across + i) * W, v);
         }
-        store<W>(grad_x, W * i, v);
     }
 }
 
-// Its transpose; zero where no window reached. len counts x.
+// Its transpose; zero where no window reached. `rows` counts x's.
 extern "C" __global__ void __launch_bounds__(256)
 avg_pool_grad(float* __restrict__ grad_x, const float* __restrict__ grad_y, uint32_t h, uint32_t w, uint32_t c, uint32_t size,
-              uint64_t len) {
+              uint64_t rows) {
     if (c % 4 == 0 && on_16_bytes(grad_x, grad_y))
-        avg_pool_grad_of<4>(grad_x, grad_y, h, w, c, size, len);
+        avg_pool_grad_of<4>(grad_x, grad_y, h, w, c, size, rows);
     else
-        avg_pool_grad_of<1>(grad_x, grad_y, h, w, c, size, len);
+        avg_pool_grad_of<1>(grad_x, grad_y, h, w, c, size, rows);
 }
 
 // y[n,k] = sum_f x[n,f] w[f,k] + b[k]. A warp an output.
@@ -68,7 +72,7 @@ linear_grad_x(float* __restrict__ grad_x, const float* __restrict__ grad_y, cons
     }
 }
 
-// grad_w[f,k] += sum_n x[n,f] grad_y[n,k]; the row f = features is the bias: grad_b[k] += sum_n grad_y[n,k]. A warp an output.
+// grad_w[f,k] = sum_n x[n,f] grad_y[n,k]; the row f = features is the bias: grad_b[k] = sum_n grad_y[n,k]. A warp an output.
 extern "C" __global__ void __launch_bounds__(256)
 linear_grad_w(float* __restrict__ grad_w, float* __restrict__ grad_b, const float* __restrict__ x, const float* __restrict__ grad_y,
               uint32_t images, uint32_t features, uint32_t classes) {
@@ -80,8 +84,8 @@ linear_grad_w(float* __restrict__ grad_w, float* __restrict__ grad_b, const floa
         sum = fmaf(f < features ? x[uint64_t(n) * features + f] : 1.0f, grad_y[uint64_t(n) * classes + k], sum);
     sum = warp_sum(sum);
     if (lane == 0) {
-        if (f < features) grad_w[i] += sum;
-        else grad_b[k] += sum;
+        if (f < features) grad_w[i] = sum;
+        else grad_b[k] = sum;
     }
 }
 

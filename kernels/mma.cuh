@@ -1,4 +1,4 @@
-// What the matrix products of all kernels share: TF32 numbers and the tensor cores' product.
+// What the matrix products of all kernels share: numbers in TF32 and f16, and the tensor cores' products.
 #pragma once
 #include "common.cuh"
 
@@ -18,3 +18,43 @@ __device__ inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uin
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+
+// Weights in f16 carry this factor, so that small ones keep their bits.
+constexpr float kWeightScale = 64.0f;
+
+// Two numbers, rounded to nearest; the first lies lower.
+__device__ inline uint32_t half2_of(float low, float high) {
+    uint32_t bits;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+    return bits;
+}
+
+// d += a b of 16 x 8 x 16, a and b in f16.
+__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Four 8 x 8 matrices of f16; lane l names row l % 8 of matrix l / 8.
+template <bool TRANSPOSED>
+__device__ inline void matrices(uint32_t (&f)[4], uint32_t row) {
+    if constexpr (TRANSPOSED)
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
+                     : "r"(row)
+                     : "memory");
+    else
+        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                     : "=r"(f[0]), "=r"(f[1]), "=r"(f[2]), "=r"(f[3])
+                     : "r"(row)
+                     : "memory");
+}
+
+__device__ inline void store_half(uint32_t at, float v) {
+    asm volatile("{ .reg .b16 half; cvt.rn.f16.f32 half, %1; st.shared.b16 [%0], half; }" ::"r"(at), "f"(v) : "memory");
+}
+__device__ inline void store8(uint32_t at, uint32_t a, uint32_t b) {
+    asm volatile("st.shared.v2.b32 [%0], {%1,%2};" ::"r"(at), "r"(a), "r"(b) : "memory");
+}
+__device__ inline void store_halves(uint32_t at, float4 v) { store8(at, half2_of(v.x, v.y), half2_of(v.z, v.w)); }

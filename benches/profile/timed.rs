@@ -231,10 +231,10 @@ impl Head for Timed {
             = linear_cost(x.shape(), w.shape(), &[x.shape(), w.shape(), y.shape()]);
         linear_grad_x(grad_y: &Map, w: &Map, grad_x: &mut Map)
             = linear_cost(grad_x.shape(), w.shape(), &[grad_y.shape(), w.shape(), grad_x.shape()]);
-        linear_grad_w(x: &Map, grad_y: &Map, grad_w_acc: &mut Map, grad_b_acc: &mut Map)
+        linear_grad_w(x: &Map, grad_y: &Map, grad_w: &mut Map, grad_b: &mut Map)
             = {
-                let w = grad_w_acc.shape();
-                linear_cost(x.shape(), w, &[x.shape(), grad_y.shape(), w, w])
+                let w = grad_w.shape();
+                linear_cost(x.shape(), w, &[x.shape(), grad_y.shape(), w])
             };
         softmax_cross_entropy(logits: &Map, labels: &Map, grad_logits: &mut Map, out: &mut Map)
             = Cost::of(&[logits.shape(), grad_logits.shape()]);

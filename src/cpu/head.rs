@@ -31,15 +31,9 @@ impl Head for Cpu {
         Ok(())
     }
 
-    fn linear_grad_w(
-        &self,
-        x: &Tensor,
-        grad_y: &Tensor,
-        grad_w_acc: &mut Tensor,
-        grad_b_acc: &mut Tensor,
-    ) -> Result<()> {
-        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), Some(grad_b_acc.shape()), grad_y.shape())?;
-        linear::linear_grad_w(self, x.values(), grad_y.values(), grad_w_acc.values_mut(), grad_b_acc.values_mut());
+    fn linear_grad_w(&self, x: &Tensor, grad_y: &Tensor, grad_w: &mut Tensor, grad_b: &mut Tensor) -> Result<()> {
+        check::linear("linear_grad_w", x.shape(), grad_w.shape(), Some(grad_b.shape()), grad_y.shape())?;
+        linear::linear_grad_w(self, x.values(), grad_y.values(), grad_w.values_mut(), grad_b.values_mut());
         Ok(())
     }
 

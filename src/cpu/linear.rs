@@ -21,19 +21,21 @@ pub fn linear(cpu: &Cpu, x: &[f32], w: &[f32], b: &[f32], y: &mut [f32]) {
     });
 }
 
-/// `grad_w += x^T grad_y`, `grad_b += sum grad_y`; each task has some features and all images.
-pub fn linear_grad_w(cpu: &Cpu, x: &[f32], grad_y: &[f32], grad_w_acc: &mut [f32], grad_b_acc: &mut [f32]) {
-    let classes = grad_b_acc.len();
-    let features = grad_w_acc.len() / classes;
+/// `grad_w = x^T grad_y`, `grad_b = sum grad_y`; each task has some features and all images.
+pub fn linear_grad_w(cpu: &Cpu, x: &[f32], grad_y: &[f32], grad_w: &mut [f32], grad_b: &mut [f32]) {
+    let classes = grad_b.len();
+    let features = grad_w.len() / classes;
     let images = grad_y.len() / classes;
+    grad_b.fill(0.0);
     for grad_y in grad_y.chunks_exact(classes) {
-        for (b, g) in grad_b_acc.iter_mut().zip(grad_y) {
+        for (b, g) in grad_b.iter_mut().zip(grad_y) {
             *b += g;
         }
     }
     const FEATURES: usize = 16;
     cpu.install(|| {
-        grad_w_acc.par_chunks_mut(FEATURES * classes).enumerate().for_each(|(i, grad_w)| {
+        grad_w.par_chunks_mut(FEATURES * classes).enumerate().for_each(|(i, grad_w)| {
+            grad_w.fill(0.0);
             let a = &x[i * FEATURES..];
             cpu.run(MultiplyAdd { a, row: 1, column: features, terms: images, b: grad_y, c: grad_w, classes });
         });

@@ -5,7 +5,7 @@ use cudarc::driver::LaunchConfig;
 use super::buffer::CudaBuffer;
 use super::geometry::{COUNTERS, Geometry, counters, group};
 use super::half::Half;
-use super::kernels::Tile;
+use super::kernels::{Kernels, Tile};
 use super::launch::{grid, launch};
 use super::operand::{Operand, PairSum, Reduction, Statistics, WeightJob};
 use super::{Cuda, Norm, Tensor, at, batch_norm};
@@ -22,20 +22,29 @@ const THREADS: usize = 128;
 const STEP: usize = 16;
 /// Taps whose bits fit in a word.
 const MOST_TAPS: usize = 32;
-/// Pixels of a stage of the gradient by weights of any channels, and the sides of its tile.
-const ANY_PIXELS: usize = 32;
+/// Output channels of a tile of the general forms, the narrow and the wide one.
+const ANY_OUTPUTS: [usize; 2] = [16, 64];
+/// Channels of a tile of the general gradient by the input.
 const ANY_TILE: usize = 16;
+/// Of the general gradient by weights: pixels of a stage, rows of its tile.
+const ANY_PIXELS: usize = 32;
+const ANY_ROWS: usize = 32;
 /// Blocks that the gradient by weights aims at: two for each multiprocessor of a large card, as more would write more
 /// shares than they gain. Fixed, so that sums have one order on every card.
 const WEIGHT_BLOCKS: usize = 256;
-/// The same for the general form, whose blocks are small and mostly wait.
-const ANY_WEIGHT_BLOCKS: usize = 1024;
+/// The same for the general form, of which a multiprocessor holds three or more.
+const ANY_WEIGHT_BLOCKS: usize = 384;
 /// Channels whose parameters fit in shared memory beside the stages (four numbers each, of 48 KiB in all).
 const MOST_FUSED: usize = 1024;
 
 /// A tile for a product that sums over `summed` channels and makes `made`, unless only the general form will do.
 fn tile(conv: Conv, summed: usize, made: usize) -> Option<Tile> {
     if summed.is_multiple_of(STEP) && conv.kernel * conv.kernel <= MOST_TAPS { Tile::of(made) } else { None }
+}
+
+/// Output channels of a general form's tile, where there are this many.
+fn any_outputs(c_out: usize) -> usize {
+    ANY_OUTPUTS[usize::from(c_out > ANY_OUTPUTS[1] / 2)]
 }
 
 /// The tile of kernels that keep the parameters of all summed channels at hand, for maps of `channels`.
@@ -90,8 +99,10 @@ pub fn forward(
     }
     let (out, geometry) = (conv.output(shape, c_out), Geometry::new(shape, conv, c_out));
     let Some(tile) = tile(conv, shape.c(), c_out) else {
-        let config = tiles(out.pixels(), c_out, ANY_TILE, 0);
-        launch!(d, "conv", d.kernels.conv_any.of(d.math), config, y, x, w, geometry)?;
+        let Kernels { conv_any: narrow, conv_any_64: wide, .. } = &d.kernels;
+        let config = tiles(out.pixels(), c_out, any_outputs(c_out), 0);
+        let kernel = if any_outputs(c_out) == ANY_OUTPUTS[0] { narrow } else { wide }.of(d.math);
+        launch!(d, "conv", kernel, config, y, x, w, geometry)?;
         return measure.map_or(Ok(()), |m| batch_norm::stats(d, y, out, m, workspace));
     };
     let config = tiles(out.pixels(), c_out, tile.channels(), 0);
@@ -135,8 +146,7 @@ pub fn grad_x(d: &Cuda, grad_y: u64, w: (u64, usize), conv: Conv, grad_x: (u64, 
 
 /// How the gradient by weights of so many convolutions is cut.
 struct WeightCut {
-    /// None: the general form.
-    tile: Option<Tile>,
+    form: WeightForm,
     /// Tiles of one convolution's weights.
     blocks: usize,
     /// Shares of the pixels.
@@ -144,18 +154,35 @@ struct WeightCut {
     convolutions: usize,
 }
 
+/// Tiles of the gradient by weights.
+#[derive(Clone, Copy)]
+enum WeightForm {
+    /// A tap's input channels by output channels, both this many.
+    Square(Tile),
+    /// [`ANY_ROWS`] rows of taps and input channels by this many outputs: any channels.
+    Any(usize),
+}
+
 impl WeightCut {
     fn new(x: Shape, conv: Conv, c_out: usize, convolutions: usize) -> WeightCut {
         let both = [Tile::By64, Tile::By32, Tile::By16]
             .into_iter()
             .find(|tile| [x.c(), c_out].iter().all(|c| c.is_multiple_of(tile.channels())));
-        // a stage holds 1024 numbers of each operand
-        let (side, pixels) = both.map_or((ANY_TILE, ANY_PIXELS), |tile| (tile.channels(), 1024 / tile.channels()));
-        let blocks = conv.kernel * conv.kernel * x.c().div_ceil(side) * c_out.div_ceil(side);
+        let taps = conv.kernel * conv.kernel;
+        let (form, pixels, blocks, aim) = match both.map(|tile| (tile, tile.channels())) {
+            // a stage holds 1024 numbers of each operand
+            Some((tile, side)) => {
+                (WeightForm::Square(tile), 1024 / side, taps * (x.c() / side) * (c_out / side), WEIGHT_BLOCKS)
+            }
+            None => {
+                let outputs = any_outputs(c_out);
+                let blocks = (taps * x.c()).div_ceil(ANY_ROWS) * c_out.div_ceil(outputs);
+                (WeightForm::Any(outputs), ANY_PIXELS, blocks, ANY_WEIGHT_BLOCKS)
+            }
+        };
         let chunks = conv.output(x, c_out).pixels().div_ceil(pixels);
-        let aim = if both.is_some() { WEIGHT_BLOCKS } else { ANY_WEIGHT_BLOCKS };
         let splits = aim.div_ceil(blocks * convolutions).min(chunks).max(1);
-        WeightCut { tile: both, blocks, splits, convolutions }
+        WeightCut { form, blocks, splits, convolutions }
     }
 
     fn grid(&self) -> LaunchConfig {
@@ -164,9 +191,17 @@ impl WeightCut {
         config
     }
 
+    /// Splits that merge first, in the general form.
+    fn group(&self) -> usize {
+        group(self.splits, self.blocks)
+    }
+
     fn partial(&self) -> usize {
-        let side = self.tile.map_or(ANY_TILE, Tile::channels);
-        self.convolutions * self.blocks * self.splits * side * side
+        let each = match self.form {
+            WeightForm::Square(tile) => self.splits * tile.channels() * tile.channels(),
+            WeightForm::Any(outputs) => (self.splits + self.splits.div_ceil(self.group())) * ANY_ROWS * outputs,
+        };
+        self.convolutions * self.blocks * each
     }
 }
 
@@ -174,13 +209,14 @@ impl WeightCut {
 pub fn grad_w(d: &Cuda, x: (u64, Shape), grad_y: u64, conv: Conv, grad_w: (u64, usize), partial: u64) -> Result<()> {
     let ((x, shape), (grad_w, c_out)) = (x, grad_w);
     let cut = WeightCut::new(shape, conv, c_out, 1);
-    if cut.tile.is_some() {
+    let WeightForm::Any(outputs) = cut.form else {
         let job = WeightJob::new(Operand::plain(x), Operand::plain(grad_y), grad_w);
         return grad_w_jobs(d, [job].as_slice(), shape, conv, c_out, true, partial);
-    }
-    let kernel = d.kernels.conv_grad_w_any.of(d.math);
-    let geometry = Geometry::new(shape, conv, c_out);
-    launch!(d, "conv_grad_w", kernel, cut.grid(), grad_w, x, grad_y, geometry, partial, counters(d))
+    };
+    let Kernels { conv_grad_w_any: narrow, conv_grad_w_any_64: wide, .. } = &d.kernels;
+    let kernel = if outputs == ANY_OUTPUTS[0] { narrow } else { wide }.of(d.math);
+    let (geometry, group) = (Geometry::new(shape, conv, c_out), cut.group() as u32);
+    launch!(d, "conv_grad_w", kernel, cut.grid(), grad_w, x, grad_y, geometry, partial, counters(d), group)
 }
 
 /// One or two gradients by weights of convolutions of the same shape, in one launch; `keep` adds to what is there. The
@@ -195,7 +231,7 @@ pub fn grad_w_jobs(
     partial: u64,
 ) -> Result<()> {
     let cut = WeightCut::new(x, conv, c_out, jobs.len());
-    let (Some(tile), [first, .., second] | [first @ second]) = (cut.tile, jobs) else {
+    let (WeightForm::Square(tile), [first, .., second] | [first @ second]) = (cut.form, jobs) else {
         unreachable!("callers have jobs, of channels that are multiples of 16")
     };
     let (kernel, geometry) = (d.kernels.conv_grad_w.of(d.math, tile), Geometry::new(x, conv, c_out));

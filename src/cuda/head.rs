@@ -1,6 +1,6 @@
 //! The head: pooling, the linear layer, the loss.
 
-use super::launch::{grid, launch, over, over_fours, warps};
+use super::launch::{MOST_BLOCKS, THREADS, grid, launch, over, warps};
 use super::{Cuda, Tensor, at};
 use crate::check;
 use crate::device::Head;
@@ -15,21 +15,11 @@ impl Head for Cuda {
 
     fn avg_pool_grad(&self, grad_y: &Tensor, size: usize, grad_x: &mut Tensor) -> Result<()> {
         check::avg_pool("avg_pool_grad", grad_x.shape(), size, grad_y.shape())?;
-        let ([_, h, w, c], len) = (grad_x.shape().0.map(|v| v as u32), grad_x.shape().len());
-        let kernel = &self.kernels.avg_pool_grad;
-        launch!(
-            self,
-            "avg_pool_grad",
-            kernel,
-            over_fours(len),
-            at(grad_x),
-            at(grad_y),
-            h,
-            w,
-            c,
-            size as u32,
-            len as u64
-        )
+        let [n, h, w, c] = grad_x.shape().0;
+        let (rows, kernel) = (n * h, &self.kernels.avg_pool_grad);
+        let [h, w, c, size] = [h, w, c, size].map(|v| v as u32);
+        let config = grid([rows.min(MOST_BLOCKS), 1], THREADS);
+        launch!(self, "avg_pool_grad", kernel, config, at(grad_x), at(grad_y), h, w, c, size, rows as u64)
     }
 
     fn linear(&self, x: &Tensor, w: &Tensor, b: &Tensor, y: &mut Tensor) -> Result<()> {
@@ -47,18 +37,23 @@ impl Head for Cuda {
         launch!(self, "linear_grad_x", kernel, over(len), at(grad_x), at(grad_y), at(w), f, k, len as u64)
     }
 
-    fn linear_grad_w(
-        &self,
-        x: &Tensor,
-        grad_y: &Tensor,
-        grad_w_acc: &mut Tensor,
-        grad_b_acc: &mut Tensor,
-    ) -> Result<()> {
-        check::linear("linear_grad_w", x.shape(), grad_w_acc.shape(), Some(grad_b_acc.shape()), grad_y.shape())?;
+    fn linear_grad_w(&self, x: &Tensor, grad_y: &Tensor, grad_w: &mut Tensor, grad_b: &mut Tensor) -> Result<()> {
+        check::linear("linear_grad_w", x.shape(), grad_w.shape(), Some(grad_b.shape()), grad_y.shape())?;
         let (n, f, k) = (x.shape().n(), x.shape().image_len(), grad_y.shape().c());
         let (config, kernel) = (warps((f + 1) * k), &self.kernels.linear_grad_w);
-        let (grad_w, grad_b) = (at(grad_w_acc), at(grad_b_acc));
-        launch!(self, "linear_grad_w", kernel, config, grad_w, grad_b, at(x), at(grad_y), n as u32, f as u32, k as u32)
+        launch!(
+            self,
+            "linear_grad_w",
+            kernel,
+            config,
+            at(grad_w),
+            at(grad_b),
+            at(x),
+            at(grad_y),
+            n as u32,
+            f as u32,
+            k as u32
+        )
     }
 
     fn softmax_cross_entropy(

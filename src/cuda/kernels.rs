@@ -14,11 +14,13 @@ macro_rules! kernels {
             $($(pub $name: CudaFunction,)+)+
             pub conv: ByTile,
             pub conv_any: ByMath,
+            pub conv_any_64: ByMath,
             pub norm_relu_conv: ByTile,
             pub conv_grad_x: ByTile,
             pub conv_grad_x_any: ByMath,
             pub conv_grad_w: ByTile,
             pub conv_grad_w_any: ByMath,
+            pub conv_grad_w_any_64: ByMath,
             pub norm_relu_conv_step: ByTile,
             pub norm_relu_conv_sums: ByTile,
             pub bn_grad_conv_relu: ByTile,
@@ -42,11 +44,13 @@ macro_rules! kernels {
                     $($($name: images.find($file, stringify!($name))?,)+)+
                     conv: ByTile::find(images, "conv", "conv")?,
                     conv_any: ByMath::find(images, "conv", "conv", "any")?,
+                    conv_any_64: ByMath::find(images, "conv", "conv", "any_64")?,
                     norm_relu_conv: ByTile::find(images, "conv", "norm_relu_conv")?,
                     conv_grad_x: ByTile::find(images, "conv", "conv_grad_x")?,
                     conv_grad_x_any: ByMath::find(images, "conv", "conv_grad_x", "any")?,
                     conv_grad_w: ByTile::find(images, "conv_grad_w", "conv_grad_w")?,
                     conv_grad_w_any: ByMath::find(images, "conv_grad_w", "conv_grad_w", "any")?,
+                    conv_grad_w_any_64: ByMath::find(images, "conv_grad_w", "conv_grad_w", "any_64")?,
                     norm_relu_conv_step: ByTile::find(images, "conv_block", "norm_relu_conv_step")?,
                     norm_relu_conv_sums: ByTile::find(images, "conv_block", "norm_relu_conv_sums")?,
                     bn_grad_conv_relu: ByTile::find(images, "conv_block", "bn_grad_conv_relu")?,
@@ -144,8 +148,8 @@ impl ByTile {
     }
 }
 
-/// A kernel of a whole block, by arithmetic and its 16 or 32 channels.
-pub struct ByChannels([[CudaFunction; 2]; 2]);
+/// A kernel of a whole block, by arithmetic, in the order of [`Math`], and its 16 or 32 channels.
+pub struct ByChannels([[CudaFunction; 2]; 3]);
 
 impl ByChannels {
     fn find(images: &Images, file: &str, name: &str) -> Result<ByChannels> {
@@ -153,12 +157,12 @@ impl ByChannels {
             let one = |channels: &str| images.find(file, &format!("{name}_{math}_{channels}"));
             Ok([one("16")?, one("32")?])
         };
-        Ok(ByChannels([of("tf32")?, of("fp32")?]))
+        Ok(ByChannels([of("tf32")?, of("fp32")?, of("fp16")?]))
     }
 
     /// The form for 16 channels, or for 32.
     pub fn of(&self, math: Math, wide: bool) -> &CudaFunction {
-        &self.0[form(math)][usize::from(wide)]
+        &self.0[math as usize][usize::from(wide)]
     }
 
     /// All forms.

@@ -4,7 +4,7 @@ use cudarc::driver::LaunchConfig;
 
 /// Blocks of the kernels that go over all elements: enough to fill any card, each thread then strides. elements.cuh counts on
 /// there being fewer than 2^24 threads.
-const MOST_BLOCKS: usize = 4096;
+pub const MOST_BLOCKS: usize = 4096;
 /// Threads of their blocks.
 pub const THREADS: usize = 256;
 

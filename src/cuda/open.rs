@@ -96,7 +96,7 @@ impl Cuda {
         let images = Images::load(&context, capability, version)?;
         let kernels = Kernels::find(&images)?;
         let (limits, chains) =
-            Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
+            Limits::read(&context, &kernels, math).map_err(|e| driver("asking for the GPU's limits", e))?;
         let half = half::Limits::read(&context, &kernels).map_err(|e| driver("asking for the GPU's limits", e))?;
         let stream = context.new_stream().map_err(|e| driver("making a stream", e))?;
         let copies = context.new_stream().map_err(|e| driver("making a stream", e))?;

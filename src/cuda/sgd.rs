@@ -1,4 +1,4 @@
-//! SGD's launches: one tensor, or a residual block's six at once.
+//! SGD's launches: one tensor, or six at once, as a residual block has.
 
 use cudarc::driver::DeviceRepr;
 
@@ -6,9 +6,8 @@ use super::buffer::CudaBuffer;
 use super::launch::{THREADS, grid, launch, over_fours};
 use super::{Cuda, Tensor, at};
 use crate::check;
-use crate::device::{Optimiser, Sgd};
+use crate::device::{Moved, Optimiser, Sgd};
 use crate::error::Result;
-use crate::operands::BasicTheta;
 
 /// The struct of elementwise.cu: addresses, and the length of each.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +23,7 @@ struct SgdTensor {
 unsafe impl DeviceRepr for SgdTensor {}
 const _: () = assert!(size_of::<SgdTensor>() == 32);
 
-/// The six of a block.
+/// Six of them, or fewer.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct SgdBlock([SgdTensor; 6]);
@@ -45,24 +44,27 @@ impl Optimiser for Cuda {
         launch!(self, "sgd", &self.kernels.sgd, config, tensor, lr, loss, momentum as f32, decay as f32)
     }
 
-    fn sgd_block(
+    /// Six in a launch.
+    fn sgd_all(
         &self,
         step: Sgd<'_, CudaBuffer>,
-        grad: &BasicTheta<CudaBuffer>,
-        velocity: &mut BasicTheta<CudaBuffer>,
-        theta: &mut BasicTheta<CudaBuffer>,
+        tensors: &mut dyn Iterator<Item = Moved<'_, CudaBuffer>>,
     ) -> Result<()> {
-        let mut tensors = [SgdTensor { theta: 0, velocity: 0, grad: 0, len: 0 }; 6];
-        let moved = velocity.named_mut().into_iter().zip(theta.named_mut());
-        for (to, ((_, grad), ((_, velocity), (_, theta)))) in
-            tensors.iter_mut().zip(grad.named().into_iter().zip(moved))
-        {
-            *to = operands(grad, velocity, theta)?;
-        }
-        let longest = tensors.iter().map(|tensor| tensor.len).max().unwrap_or(0);
-        let config = grid([over_fours(longest as usize).grid_dim.0 as usize, tensors.len()], THREADS);
         let (lr, loss, [momentum, decay]) = (at(step.lr), at(step.loss), [step.momentum, step.weight_decay]);
-        let (kernel, block) = (&self.kernels.sgd_block, SgdBlock(tensors));
-        launch!(self, "sgd_block", kernel, config, block, lr, loss, momentum as f32, decay as f32)
+        loop {
+            let mut some = [SgdTensor { theta: 0, velocity: 0, grad: 0, len: 0 }; 6];
+            let mut count = 0;
+            for (to, Moved { grad, velocity, theta }) in some.iter_mut().zip(&mut *tensors) {
+                *to = operands(grad, velocity, theta)?;
+                count += 1;
+            }
+            if count == 0 {
+                return Ok(());
+            }
+            let longest = some.iter().map(|tensor| tensor.len).max().unwrap_or(0);
+            let config = grid([over_fours(longest as usize).grid_dim.0 as usize, count], THREADS);
+            let (kernel, block) = (&self.kernels.sgd_block, SgdBlock(some));
+            launch!(self, "sgd_block", kernel, config, block, lr, loss, momentum as f32, decay as f32)?;
+        }
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute, CUresult};
-use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
+use cudarc::driver::{CudaContext, CudaFunction, DeviceRepr, DriverError, LaunchConfig};
 use cudarc::nvrtc::Ptx;
 
 use super::buffer::CudaBuffer;
@@ -17,7 +17,7 @@ use super::kernels::{ByChannels, Kernels};
 use super::launch::cooperate;
 use super::{Cuda, Tensor, at};
 use crate::code::{Code, CodedPass, Coder};
-use crate::device::{BN_EPS, BN_MOMENTUM};
+use crate::device::{BN_EPS, BN_MOMENTUM, Math};
 use crate::error::Result;
 use crate::operands::{BasicRunning, BasicStats, BasicTheta, Carry};
 use crate::shape::Shape;
@@ -44,14 +44,15 @@ pub struct Limits {
     multiprocessors: usize,
     /// Shared memory that a block may have; 0 where the device launches nothing cooperatively.
     shared_bytes: usize,
+    math: Math,
 }
 
 impl Limits {
     /// No map takes this form.
-    pub const NONE: Limits = Limits { multiprocessors: 0, shared_bytes: 0 };
+    pub const NONE: Limits = Limits { multiprocessors: 0, shared_bytes: 0, math: Math::Fp32 };
 
     /// Asks the device, and lets the kernels have its shared memory. Where no map can take this form, also says why.
-    pub fn read(context: &Arc<CudaContext>, kernels: &Kernels) -> Asked<(Limits, Option<String>)> {
+    pub fn read(context: &Arc<CudaContext>, kernels: &Kernels, math: Math) -> Asked<(Limits, Option<String>)> {
         use CUdevice_attribute as Of;
         let multiprocessors = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize;
         let cooperates = context.attribute(Of::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
@@ -70,7 +71,7 @@ impl Limits {
                 .set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared as i32)?;
             resident &= kernel.occupancy_max_active_blocks_per_multiprocessor(THREADS as u32, shared, None)? > 0;
         }
-        let limits = Limits { multiprocessors, shared_bytes: shared };
+        let limits = Limits { multiprocessors, shared_bytes: shared, math };
         let reason = if !cooperates {
             Some("it has no cooperative launches".to_string())
         } else if !resident {
@@ -120,6 +121,14 @@ pub struct Form {
     map: Shape,
     /// Images of a block; the last one may have fewer.
     images: usize,
+    math: Math,
+}
+
+/// Which way a launch goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Toward {
+    Forward,
+    Back,
 }
 
 impl Form {
@@ -127,19 +136,33 @@ impl Form {
         self.map.n().div_ceil(self.images)
     }
 
-    /// Shared memory of a block with this many maps: the layout of `Block` in small_block.cu.
-    fn shared_bytes(self, maps: usize) -> usize {
-        let (rows, c) = (self.images * self.map.h() * self.map.w(), self.map.c());
-        let floats = maps * rows * c + 18 * c * c + SCRATCH + 12 * c + rows.next_multiple_of(16);
-        floats * size_of::<f32>()
+    /// Shared memory of a block: the layouts of `Block`, `Step` and `Vjp` in small_block.cuh, small_step.cuh and small_vjp.cuh.
+    fn shared_bytes(self, toward: Toward) -> usize {
+        let (h, w, c) = (self.map.h(), self.map.w(), self.map.c());
+        let rows = self.images * h * w;
+        let map = rows * c * size_of::<f32>();
+        let factors = (self.images * (h + 2) * (w + 2) + 1) * (2 * c + 16);
+        let weights = 18 * c * c;
+        let (maps, weights) = match (self.math, toward) {
+            (Math::Fp16, Toward::Forward) => (2 * map + factors, weights * 2),
+            // the last map of factors begins as one of f32
+            (Math::Fp16, Toward::Back) => (2 * map + 2 * factors + factors.max(map), weights * 2),
+            (_, Toward::Forward) => (3 * map, weights * 4),
+            (_, Toward::Back) => (4 * map, weights * 4),
+        };
+        maps + weights + (SCRATCH + 12 * c + rows.next_multiple_of(16)) * size_of::<f32>()
     }
 
-    fn config(self, maps: usize) -> LaunchConfig {
+    fn config(self, toward: Toward) -> LaunchConfig {
         LaunchConfig {
             grid_dim: (self.blocks() as u32, 1, 1),
             block_dim: (THREADS as u32, 1, 1),
-            shared_mem_bytes: self.shared_bytes(maps) as u32,
+            shared_mem_bytes: self.shared_bytes(toward) as u32,
         }
+    }
+
+    fn kernel(self, of: &ByChannels) -> &CudaFunction {
+        of.of(self.math, self.map.c() == 32)
     }
 
     fn extents(self) -> Extents {
@@ -148,18 +171,22 @@ impl Form {
     }
 }
 
-/// Maps that the way back and the forward step keep in shared memory.
-const VJP_MAPS: usize = 4;
-const STEP_MAPS: usize = 3;
-
 impl Limits {
-    /// The form for a map, if it takes it: as few images to a block as leave one block to a multiprocessor.
+    /// The form for a map, if it takes it: as few images to a block as leave one block to a multiprocessor. What has no room with
+    /// factors in f16 may have it in TF32, which has no borders to keep.
     pub fn form(&self, map: Shape) -> Option<Form> {
-        let form = Form { map, images: map.n().div_ceil(self.multiprocessors.max(1)) };
         // The kernels count elements in 32 bits.
         let counted = !map.is_empty() && map.len() <= u32::MAX as usize;
-        let fits = matches!(map.c(), 16 | 32) && counted && form.shared_bytes(VJP_MAPS) <= self.shared_bytes;
-        fits.then_some(form)
+        if !counted || !matches!(map.c(), 16 | 32) {
+            return None;
+        }
+        let images = map.n().div_ceil(self.multiprocessors.max(1));
+        let next = (self.math == Math::Fp16).then_some(Math::Tf32);
+        let fits = |math| {
+            let form = Form { map, images, math };
+            (form.shared_bytes(Toward::Back) <= self.shared_bytes).then_some(form)
+        };
+        fits(self.math).or_else(|| next.and_then(fits))
     }
 
     /// Elements of workspace for a map and for every smaller batch of it, some of which may take this form where the map
@@ -279,10 +306,10 @@ pub fn euler_step(
     x: u64,
     workspace: u64,
 ) -> Result<()> {
-    let kernel = d.kernels.euler_step.of(d.math, form.map.c() == 32);
+    let kernel = form.kernel(&d.kernels.euler_step);
     let (stats, running) = (Norms::stats(stats), running.map_or_else(Norms::default, |r| Norms::running(r)));
     let [h, eps, weight] = [h, BN_EPS, BN_MOMENTUM].map(|v| v as f32);
-    let (config, theta, extents) = (form.config(STEP_MAPS), Theta::of(theta), form.extents());
+    let (config, theta, extents) = (form.config(Toward::Forward), Theta::of(theta), form.extents());
     cooperate!(d, "euler_step", kernel, config, x, stats, running, workspace, theta, h, eps, weight, extents)
 }
 
@@ -300,10 +327,10 @@ pub fn code_step(
     carry: &mut Tensor,
     workspace: u64,
 ) -> Result<()> {
-    let kernel = d.kernels.code_step.of(d.math, form.map.c() == 32);
+    let kernel = form.kernel(&d.kernels.code_step);
     let (stats, running) = (Norms::stats(stats), running.map_or_else(Norms::default, |r| Norms::running(r)));
     let (eps, weight, coded) = (BN_EPS as f32, BN_MOMENTUM as f32, Coded::new(d, form, coder, code));
-    let (config, theta, extents) = (form.config(STEP_MAPS), Theta::of(theta), form.extents());
+    let (config, theta, extents) = (form.config(Toward::Forward), Theta::of(theta), form.extents());
     let (x, carry) = (at(x), at(carry));
     cooperate!(
         d,
@@ -338,9 +365,9 @@ pub fn decode_vjp(
     grad_theta: &mut BasicTheta<CudaBuffer>,
     workspace: u64,
 ) -> Result<()> {
-    let kernel = d.kernels.decode_vjp.of(d.math, form.map.c() == 32);
+    let kernel = form.kernel(&d.kernels.decode_vjp);
     let (theta, grad_theta, stats) = (Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats));
-    let (config, h, extents) = (form.config(VJP_MAPS), h as f32, form.extents());
+    let (config, h, extents) = (form.config(Toward::Back), h as f32, form.extents());
     let (coded, x, grad_x) = (Coded::new(d, form, coder, code), at(x), at(grad_x));
     cooperate!(d, "decode_vjp", kernel, config, x, grad_x, grad_theta, workspace, theta, stats, coded, h, extents)
 }
@@ -359,9 +386,9 @@ pub fn inverse_vjp(
     grad_theta: &mut BasicTheta<CudaBuffer>,
     workspace: u64,
 ) -> Result<()> {
-    let kernel = d.kernels.inverse_vjp.of(d.math, form.map.c() == 32);
+    let kernel = form.kernel(&d.kernels.inverse_vjp);
     let (theta, grad_theta, stats) = (Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats));
-    let (config, h, extents) = (form.config(VJP_MAPS), h as f32, form.extents());
+    let (config, h, extents) = (form.config(Toward::Back), h as f32, form.extents());
     let correct = u32::from(carry == Carry::Correction);
     cooperate!(
         d,
@@ -385,22 +412,38 @@ pub fn inverse_vjp(
 mod tests {
     use super::*;
 
-    const H100: Limits = Limits { multiprocessors: 132, shared_bytes: 227 << 10 };
-    const A100: Limits = Limits { multiprocessors: 108, shared_bytes: 163 << 10 };
-    const RTX_4090: Limits = Limits { multiprocessors: 128, shared_bytes: 99 << 10 };
+    const H100: Limits = Limits { multiprocessors: 132, shared_bytes: 227 << 10, math: Math::Tf32 };
+    const A100: Limits = Limits { multiprocessors: 108, shared_bytes: 163 << 10, math: Math::Tf32 };
+    const RTX_4090: Limits = Limits { multiprocessors: 128, shared_bytes: 99 << 10, math: Math::Tf32 };
+
+    /// Each card in each arithmetic.
+    fn all() -> impl Iterator<Item = Limits> {
+        let with = |math| [H100, A100, RTX_4090].map(|card| Limits { math, ..card });
+        [Math::Tf32, Math::Fp32, Math::Fp16].into_iter().flat_map(with)
+    }
 
     #[test]
     fn the_papers_map_fits_every_card() {
         let map = Shape::map(256, 10, 10, 16);
-        for (card, images, blocks) in [(&H100, 2, 128), (&A100, 3, 86), (&RTX_4090, 2, 128)] {
+        for card in all() {
+            let (images, blocks) = if card.multiprocessors == A100.multiprocessors { (3, 86) } else { (2, 128) };
             let form = card.form(map).expect("fits");
-            assert_eq!((form.images, form.blocks()), (images, blocks));
+            assert_eq!((form.images, form.blocks(), form.math), (images, blocks, card.math));
         }
     }
 
     #[test]
+    fn what_has_no_room_in_f16_takes_tf32() {
+        let card = Limits { math: Math::Fp16, ..RTX_4090 };
+        // a border around four pixels is twice as large as what it is around
+        let form = card.form(Shape::map(128 * 70, 2, 2, 16)).expect("fits");
+        assert_eq!(form.math, Math::Tf32);
+        assert_eq!(card.form(Shape::map(128 * 7, 2, 2, 16)).expect("fits").math, Math::Fp16);
+    }
+
+    #[test]
     fn what_does_not_fit_takes_another_form() {
-        for card in [H100, A100, RTX_4090] {
+        for card in all() {
             for map in [
                 Shape::map(4096, 10, 10, 16),
                 Shape::map(1, 64, 64, 16),
@@ -412,13 +455,13 @@ mod tests {
                 assert_eq!(card.form(map), None, "{map}");
             }
         }
-        let without = Limits { multiprocessors: 132, shared_bytes: 0 };
+        let without = Limits { shared_bytes: 0, ..H100 };
         assert_eq!(without.form(Shape::map(1, 2, 2, 16)), None);
     }
 
     #[test]
     fn every_batch_has_room_in_the_workspace_of_a_larger_one() {
-        for card in [H100, A100, RTX_4090] {
+        for card in all() {
             for (map, c) in [(Shape::map(1, 10, 10, 16), 16), (Shape::map(1, 7, 6, 32), 32)] {
                 let mut planned = 0;
                 for n in 1..2000 {

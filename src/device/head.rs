@@ -30,13 +30,13 @@ pub trait Head: Memory {
         w: &Tensor<Self::Buffer>,
         grad_x: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
-    /// `grad_w[f,k] += sum_n x[n,f] grad_y[n,k]`, `grad_b[k] += sum_n grad_y[n,k]`.
+    /// `grad_w[f,k] = sum_n x[n,f] grad_y[n,k]`, `grad_b[k] = sum_n grad_y[n,k]`.
     fn linear_grad_w(
         &self,
         x: &Tensor<Self::Buffer>,
         grad_y: &Tensor<Self::Buffer>,
-        grad_w_acc: &mut Tensor<Self::Buffer>,
-        grad_b_acc: &mut Tensor<Self::Buffer>,
+        grad_w: &mut Tensor<Self::Buffer>,
+        grad_b: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
     /// Mean cross-entropy over the batch and its gradient. `labels: [N, 1, 1, 1]` holds class indices; `out: [2]` receives
     /// the mean loss and the number of images whose largest logit is their label's (the lowest index wins a tie; an image

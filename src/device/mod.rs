@@ -35,7 +35,7 @@ pub use feed::{Feed, PassPosition};
 pub use head::Head;
 pub use mask::ReluMask;
 pub(crate) use mask::apply_mask;
-pub use sgd::{Optimiser, Sgd, SgdStep};
+pub use sgd::{Moved, Optimiser, Sgd, SgdStep};
 
 /// All traits of the vocabulary, for code that names a device's type: `use rewind::device::prelude::*`.
 pub mod prelude {
@@ -58,7 +58,8 @@ pub enum Math {
     /// In full single precision.
     Fp32,
     /// On the tensor cores, inputs rounded to 11 bits and held in f16, gradients behind a scale that a launch works out: in
-    /// 3x3 convolutions of a stride of 1 between multiples of 64 channels. All others as by [`Math::Tf32`].
+    /// 3x3 convolutions of a stride of 1 between multiples of 64 channels, and in blocks of 16 and 32 channels on maps that
+    /// one launch keeps in shared memory. All others as by [`Math::Tf32`].
     Fp16,
 }
 

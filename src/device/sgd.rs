@@ -38,6 +38,16 @@ impl<B> Clone for Sgd<'_, B> {
 
 impl<B> Copy for Sgd<'_, B> {}
 
+/// A tensor of parameters with its gradient and velocity.
+pub struct Moved<'a, B> {
+    /// The gradient.
+    pub grad: &'a Tensor<B>,
+    /// The velocity.
+    pub velocity: &'a mut Tensor<B>,
+    /// The parameters.
+    pub theta: &'a mut Tensor<B>,
+}
+
 /// Stochastic gradient descent.
 pub trait Optimiser: Memory {
     /// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
@@ -48,6 +58,17 @@ pub trait Optimiser: Memory {
         velocity: &mut Tensor<Self::Buffer>,
         theta: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
+    /// [`Self::sgd`] on each of these tensors.
+    fn sgd_all(
+        &self,
+        step: Sgd<'_, Self::Buffer>,
+        tensors: &mut dyn Iterator<Item = Moved<'_, Self::Buffer>>,
+    ) -> Result<()> {
+        for Moved { grad, velocity, theta } in tensors {
+            self.sgd(step, grad, velocity, theta)?;
+        }
+        Ok(())
+    }
     /// [`Self::sgd`] on a block's six tensors.
     fn sgd_block(
         &self,

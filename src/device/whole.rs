@@ -5,7 +5,7 @@
 //! # Errors
 //! Every function fails with whatever the device reports.
 
-use super::{BatchNorm, Coding, Elementwise, Optimiser, Sgd};
+use super::{BatchNorm, Coding, Elementwise, Moved, Optimiser, Sgd};
 use crate::code::{Code, CodedPass, Coder};
 use crate::error::Result;
 use crate::memory::Memory;
@@ -129,6 +129,19 @@ pub fn inverse_vjp<D: Elementwise + BatchNorm + Coding, F: Residual<D>>(
     F::vjp_inner(d, x_rec, at, grad_theta, grad_x, scratch)
 }
 
+/// The tensors of some weights, each with its gradient and velocity.
+pub fn moved<'a, D: Memory, T: Tensors<D>>(
+    grad: &'a T,
+    velocity: &'a mut T,
+    theta: &'a mut T,
+) -> impl Iterator<Item = Moved<'a, D::Buffer>>
+where
+    D: 'a,
+{
+    let both = velocity.named_mut().zip(theta.named_mut());
+    grad.named().zip(both).map(|((_, grad), ((_, velocity), (_, theta)))| Moved { grad, velocity, theta })
+}
+
 /// One SGD step on all tensors of a block.
 pub fn sgd_block<D: Optimiser, T: Tensors<D>>(
     d: &D,
@@ -137,9 +150,5 @@ pub fn sgd_block<D: Optimiser, T: Tensors<D>>(
     velocity: &mut T,
     theta: &mut T,
 ) -> Result<()> {
-    let moved = velocity.named_mut().zip(theta.named_mut());
-    for ((_, grad), ((_, velocity), (_, theta))) in grad.named().zip(moved) {
-        d.sgd(step, grad, velocity, theta)?;
-    }
-    Ok(())
+    d.sgd_all(step, &mut moved::<D, T>(grad, velocity, theta))
 }

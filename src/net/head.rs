@@ -100,7 +100,6 @@ impl<D: Device> HeadLayers<D> {
 
     /// All gradients, and that of the last stage's state to `grad`.
     pub fn backward(&mut self, d: &D, grad: &mut Tensor<D::Buffer>) -> Result<()> {
-        self.weights.clear(d)?;
         let Self { weights, features, pool, pooled, grad_pooled, grad_logits, .. } = self;
         d.linear_grad_w(pooled, grad_logits, &mut weights.grad.w, &mut weights.grad.b)?;
         d.linear_grad_x(grad_logits, &weights.theta.w, grad_pooled)?;

@@ -128,14 +128,13 @@ impl<D: Device> StemLayers<D> {
         d: &D,
         images: &Tensor<D::Buffer>,
         grad: &Tensor<D::Buffer>,
-        Idle { map: grad_z, sums, workspace }: Idle<'_, D>,
+        Idle { map: grad_z, workspace, .. }: Idle<'_, D>,
     ) -> Result<()> {
-        self.weights.clear(d)?;
         let Self { conv, weights: Trained { theta, grad: grad_theta, .. }, stats, z, .. } = self;
-        d.bn_grad_sums(grad, 1.0, z, stats, sums, workspace)?;
-        d.bn_grad_z(grad, 1.0, z, stats, &theta.bn, sums, grad_z)?;
-        d.axpby(1.0, &sums.gamma, 1.0, &mut grad_theta.bn.gamma)?;
-        d.axpby(1.0, &sums.beta, 1.0, &mut grad_theta.bn.beta)?;
+        d.fill(0.0, &mut grad_theta.conv)?;
+        // the norm's sums are its own gradients
+        d.bn_grad_sums(grad, 1.0, z, stats, &mut grad_theta.bn, workspace)?;
+        d.bn_grad_z(grad, 1.0, z, stats, &theta.bn, &grad_theta.bn, grad_z)?;
         d.conv_grad_w(images, grad_z, *conv, &mut grad_theta.conv, workspace)
     }
 }

@@ -111,8 +111,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         let Self { spec, stem, stages, head, rate, .. } = self;
         let sgd = on_device(sgd, rate, &head.outcome);
         let of_ends = Sgd { loss: &stages[0].work.verdict, ..sgd };
-        stem.weights.update(d, of_ends)?;
-        head.weights.update(d, of_ends)?;
+        d.sgd_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
         stages.iter_mut().try_for_each(|stage| stage.update(d, spec.sweep.update, sgd))
     }
 

@@ -1,6 +1,6 @@
 //! Weights, and what training them takes.
 
-use crate::device::{Device, Sgd};
+use crate::device::{Device, Moved, Sgd, whole};
 use crate::error::Result;
 use crate::field::Tensors;
 use crate::memory::Category;
@@ -35,10 +35,15 @@ impl<T> Trained<T> {
     where
         T: Tensors<D>,
     {
+        d.sgd_all(sgd, &mut self.moved::<D>())
+    }
+
+    /// What an SGD step moves.
+    pub fn moved<D: Device>(&mut self) -> impl Iterator<Item = Moved<'_, D::Buffer>>
+    where
+        T: Tensors<D>,
+    {
         let Self { theta, grad, velocity } = self;
-        let moved = velocity.named_mut().zip(theta.named_mut());
-        grad.named()
-            .zip(moved)
-            .try_for_each(|((_, grad), ((_, velocity), (_, theta)))| d.sgd(sgd, grad, velocity, theta))
+        whole::moved::<D, T>(grad, velocity, theta)
     }
 }

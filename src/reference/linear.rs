@@ -20,17 +20,19 @@ pub fn linear_grad_x(grad_y: &[f64], w: &[f64], classes: usize, grad_x: &mut [f6
     }
 }
 
-/// `grad_w += x^T grad_y`, `grad_b += sum grad_y`.
-pub fn linear_grad_w(x: &[f64], grad_y: &[f64], grad_w_acc: &mut [f64], grad_b_acc: &mut [f64]) {
-    let classes = grad_b_acc.len();
-    let features = grad_w_acc.len() / classes;
+/// `grad_w = x^T grad_y`, `grad_b = sum grad_y`.
+pub fn linear_grad_w(x: &[f64], grad_y: &[f64], grad_w: &mut [f64], grad_b: &mut [f64]) {
+    let classes = grad_b.len();
+    let features = grad_w.len() / classes;
+    grad_w.fill(0.0);
+    grad_b.fill(0.0);
     for (x, grad_y) in x.chunks(features).zip(grad_y.chunks(classes)) {
-        for (x, grad_w) in x.iter().zip(grad_w_acc.chunks_mut(classes)) {
+        for (x, grad_w) in x.iter().zip(grad_w.chunks_mut(classes)) {
             for (w, g) in grad_w.iter_mut().zip(grad_y) {
                 *w += x * g;
             }
         }
-        for (b, g) in grad_b_acc.iter_mut().zip(grad_y) {
+        for (b, g) in grad_b.iter_mut().zip(grad_y) {
             *b += g;
         }
     }

@@ -5,6 +5,7 @@ mod block_launches;
 mod device_memory;
 mod kernel_traffic;
 mod staged;
+mod step_launches;
 #[path = "../support/mod.rs"]
 mod support;
 mod training;

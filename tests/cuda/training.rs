@@ -128,7 +128,7 @@ fn any_order_of_blocks_and_warps_trains_to_the_same_bits() {
     }
 }
 
-/// A net of 64 channels, for which f16 has kernels of its own: what two steps leave is as far from f32's as TF32's is, which rounds
+/// Nets for which f16 has kernels of its own, in a launch of a whole block and in a chain: what two steps leave is as far from f32's as TF32's is, which rounds
 /// to as many bits. Single tensors vary, since a ReLU whose input is within a rounding of 0 may go either way; so it is the mean over
 /// all tensors of their relative distances that may be twice TF32's, and no more.
 #[test]
@@ -137,8 +137,8 @@ fn half_precision_is_as_near_to_full_as_tf32() {
         return;
     }
     let _turn = turn();
-    let wide = |d: &Cuda, sweep| {
-        let mut net = Net::new(d, small(sweep, 1, 64, 2), Init::Paper, 1).expect("net");
+    let trained = |d: &Cuda, sweep, channels| {
+        let mut net = Net::new(d, small(sweep, 1, channels, 2), Init::Paper, 1).expect("net");
         liven(d, &mut net, false);
         for n in [2, 1] {
             batch(&mut net, d, n);
@@ -149,11 +149,17 @@ fn half_precision_is_as_near_to_full_as_tf32() {
     };
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let [full, tf32, half] = [Math::Fp32, Math::Tf32, Math::Fp16].map(gpu);
-    for gradient in [Gradient::Coded, Gradient::Corrected, Gradient::Backprop] {
+    for (gradient, channels) in [
+        (Gradient::Coded, 16),
+        (Gradient::Corrected, 32),
+        (Gradient::Coded, 64),
+        (Gradient::Corrected, 64),
+        (Gradient::Backprop, 64),
+    ] {
         let sweep = SweepSpec::new(SCHEMES[0], gradient);
-        let expected = wide(&full, sweep);
+        let expected = trained(&full, sweep, channels);
         let distance = |d: &Cuda| {
-            let found = wide(d, sweep);
+            let found = trained(d, sweep, channels);
             let each = found.iter().zip(&expected).map(|((_, found), (_, expected))| {
                 let off = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
                 off / norm(&mut expected.iter().copied()).max(1e-6)
@@ -161,13 +167,16 @@ fn half_precision_is_as_near_to_full_as_tf32() {
             (each.sum::<f64>() / expected.len() as f64, found)
         };
         let ((by_tf32, _), (by_half, found)) = (distance(&tf32), distance(&half));
-        assert!(by_half > 0.0 && by_half < 2.0 * by_tf32, "{gradient}: {by_half:e} from f32, TF32 {by_tf32:e}");
+        assert!(
+            by_half > 0.0 && by_half < 2.0 * by_tf32,
+            "{gradient}, {channels} channels: {by_half:e} from f32, TF32 {by_tf32:e}"
+        );
         no_faults();
         if let (Some(emulator), Gradient::Coded) = (emulator(), gradient) {
             let natural = emulator.options().expect("options");
             let shuffled = rewind_emulator::machine::Options { shuffle: Some(1), ..natural };
             emulator.set_options(&shuffled).expect("options");
-            let again = wide(&half, sweep);
+            let again = trained(&half, sweep, channels);
             emulator.set_options(&natural).expect("options");
             assert!(again == found, "other bits in another order");
         }

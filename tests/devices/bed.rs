@@ -135,11 +135,15 @@ pub fn cudas() -> &'static [(Cuda, f64)] {
     &CUDAS
 }
 
-/// Those of [`cudas`] that have an arithmetic of their own for maps of these channels: f16 has for multiples of 64, and would
-/// repeat TF32's results for others.
+/// Those of [`cudas`] that have an arithmetic of their own for maps of these channels: f16 has for multiples of 64, and for 16 and
+/// 32 in launches of a whole block, and would repeat TF32's results for others.
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 pub fn cudas_for(channels: usize) -> &'static [(Cuda, f64)] {
-    if channels.is_multiple_of(64) { cudas() } else { &cudas()[..2] }
+    match channels {
+        16 | 32 => &cudas()[..3],
+        _ if channels.is_multiple_of(64) => cudas(),
+        _ => &cudas()[..2],
+    }
 }
 
 /// Each output as a whole is within an eighth of the expected one in the Euclidean norm. TF32 was seen at about 1e-3 for most,

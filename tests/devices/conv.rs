@@ -35,7 +35,9 @@ fn convolution_and_its_gradients(part: usize) {
             if map.h() + 2 * conv.padding < conv.kernel || map.w() + 2 * conv.padding < conv.kernel {
                 continue;
             }
-            for c_out in [1, 3, 16, 33].into_iter().chain([map.c()]) {
+            // three channels to sixty-four are a stem's
+            let stem = (map.c() == 3).then_some(64);
+            for c_out in [1, 3, 16, 33].into_iter().chain([map.c()]).chain(stem) {
                 if map.len() * c_out * conv.kernel > 2_000_000 && c_out != map.c() {
                     continue;
                 }
