@@ -29,8 +29,8 @@ struct Share {
         lanes = channel_lanes((channels + W - 1) / W), height = blockDim.x / lanes;
         lane = threadIdx.x % lanes, row = threadIdx.x / lanes;
         channel = (blockIdx.y * lanes + lane) * W, active = channel < channels;
-        const uint32_t share = (pixels + gridDim.x - 1) / gridDim.x;
-        begin = blockIdx.x * share, end = min(pixels, begin + share);
+        const Split split(pixels, gridDim.x, blockIdx.x);
+        begin = split.begin, end = split.end;
     }
 };
 
@@ -133,11 +133,7 @@ bn_finalize(float* __restrict__ mean, float* __restrict__ rstd, float* __restric
     const float variance = all.m2 / all.count;
     mean[c] = all.mean;
     rstd[c] = rsqrtf(variance + eps);
-    if (running_mean) {
-        const float unbiased = all.count > 1.0f ? all.m2 / (all.count - 1.0f) : variance;
-        running_mean[c] += weight * (all.mean - running_mean[c]);
-        running_var[c] += weight * (unbiased - running_var[c]);
-    }
+    if (running_mean) move_running(running_mean, running_var, c, all, variance, weight);
 }
 
 // mean = running mean, rstd = 1/sqrt(running variance + eps).
@@ -174,7 +170,7 @@ norm_relu(float* __restrict__ y, const float* __restrict__ z, const float* __res
           const float* __restrict__ gamma, const float* __restrict__ beta, uint64_t len, uint32_t channels) {
     each_channel_element(len, channels, on_16_bytes(y, z, mean, rstd, gamma, beta), [&](auto at) {
         const auto values = normalised(at, z, mean, rstd, gamma, beta);
-        at.store(y, at.make([&](int k) { return values.v[k] < 0.0f ? 0.0f : values.v[k]; }));
+        at.store(y, at.make([&](int k) { return relu(values.v[k]); }));
     });
 }
 

@@ -18,6 +18,18 @@ static_assert(sizeof(ConvGeometry) == 40, "src/cuda/conv.rs declares ten u32");
 __device__ inline uint64_t global_id() { return uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline uint64_t grid_size() { return uint64_t(gridDim.x) * blockDim.x; }
 
+// No number stays none, as fmaxf would not have it.
+__device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
+
+// The share of `count` things that part `index` of `parts` takes: [begin, end).
+struct Split {
+    uint32_t begin, end;
+    __device__ Split(uint32_t count, uint32_t parts, uint32_t index) {
+        const uint32_t share = (count + parts - 1) / parts;
+        begin = min(count, index * share), end = min(count, begin + share);
+    }
+};
+
 // Sum over a warp; every lane gets it. The tree is the same in every run.
 __device__ inline float warp_sum(float v) {
 #pragma unroll
@@ -49,6 +61,13 @@ __device__ inline Moments merged(Moments a, Moments b) {
     if (count == 0.0f) return a;
     float delta = b.mean - a.mean, part = b.count / count;
     return {count, a.mean + delta * part, a.m2 + b.m2 + delta * delta * a.count * part};
+}
+
+// Running mean and variance move by `weight` towards a batch's, whose variance is `biased` and here taken unbiased.
+__device__ inline void move_running(float* mean, float* variance, uint32_t c, Moments batch, float biased, float weight) {
+    const float unbiased = batch.count > 1.0f ? batch.m2 / (batch.count - 1.0f) : biased;
+    mean[c] += weight * (batch.mean - mean[c]);
+    variance[c] += weight * (unbiased - variance[c]);
 }
 
 // The moments of a whole warp, in every lane: the tree is the same in every run.

@@ -17,7 +17,7 @@ __device__ void conv_kernel(float* __restrict__ y, const Operand& from, const fl
     __shared__ Moments rows[kThreads];
     float* parameters = reinterpret_cast<float*>(dynamic);
     const uint32_t pixels = g.n * g.oh * g.ow;
-    const Place<NT> at(pixels, g.c_out);
+    const TilePlace<NT> at(pixels, g.c_out);
     fill_parameters<L>(parameters, from, g.c_in, 0.0f);
     conv_tile<NT, TF32, Gather::Forward, L, true>(memory.result.out, memory.stages, parameters, from, weight, g, at.first, at.o0);
     store_and_measure(at, memory.result, y, pixels, r, to, rows);
@@ -28,7 +28,7 @@ __device__ void conv_grad_x_kernel(float* __restrict__ grad_x, const float* __re
                                    const float* __restrict__ weight, const ConvGeometry& g) {
     __shared__ Memory<NT, Load::Plain> memory;
     const Operand from = {grad_y, nullptr, {}, nullptr, nullptr, 1.0f};
-    const Place<NT> at(g.n * g.h * g.w, g.c_in);
+    const TilePlace<NT> at(g.n * g.h * g.w, g.c_in);
     conv_tile<NT, TF32, Gather::GradX, Load::Plain, true>(memory.result.out, memory.stages, nullptr, from, weight, g, at.first, at.o0);
     at.rows(memory.result.out, [&](uint32_t, float4 v, uint64_t i) { store4(grad_x + i, v); });
 }
@@ -40,7 +40,7 @@ __device__ void any_grad_x_kernel(float* __restrict__ grad_x, const float* __res
     constexpr uint32_t NT = 16;
     __shared__ Memory<NT, Load::Plain> memory;
     const Operand from = {grad_y, nullptr, {}, nullptr, nullptr, 1.0f};
-    const Place<NT> at(g.n * g.h * g.w, g.c_in);
+    const TilePlace<NT> at(g.n * g.h * g.w, g.c_in);
     conv_tile<NT, TF32, Gather::GradX, Load::Plain, false>(memory.result.out, memory.stages, nullptr, from, weight, g, at.first, at.o0);
     for (uint32_t i = threadIdx.x; i < at.inside * NT; i += kThreads) {
         const uint32_t row = i / NT, o = i % NT;

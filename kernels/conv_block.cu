@@ -18,7 +18,7 @@ __device__ void norm_relu_conv_step_kernel(float* __restrict__ y, const float* _
     __shared__ Memory<NT, Load::NormRelu> memory;
     float* parameters = reinterpret_cast<float*>(dynamic);
     const Operand from = {z1, nullptr, norm1, nullptr, nullptr, 1.0f};
-    const Place<NT> at(g.n * g.h * g.w, g.c_out);
+    const TilePlace<NT> at(g.n * g.h * g.w, g.c_out);
     fill_parameters<Load::NormRelu>(parameters, from, g.c_in, 0.0f);
     conv_tile<NT, TF32, Gather::Forward, Load::NormRelu, true>(memory.result.out, memory.stages, parameters, from, w, g, at.first, at.o0);
     const Norm4 norm(norm2, at.channel());
@@ -41,7 +41,7 @@ __device__ void norm_relu_conv_sums_kernel(float* __restrict__ z2, const NextPas
     __shared__ float2 rows[kThreads];
     float* parameters = reinterpret_cast<float*>(dynamic);
     const Operand from = {z1, nullptr, norm1, nullptr, nullptr, 1.0f};
-    const Place<NT> at(g.n * g.h * g.w, g.c_out);
+    const TilePlace<NT> at(g.n * g.h * g.w, g.c_out);
     fill_parameters<Load::NormRelu>(parameters, from, g.c_in, 0.0f);
     conv_tile<NT, TF32, Gather::Forward, Load::NormRelu, true>(memory.result.out, memory.stages, parameters, from, w, g, at.first, at.o0);
     const Norm4 norm(norm2, at.channel());
@@ -73,7 +73,7 @@ __device__ void bn_grad_conv_relu_kernel(float* __restrict__ grad_u, const Opera
     __shared__ float2 rows[kThreads];
     float* parameters = reinterpret_cast<float*>(dynamic);
     const uint32_t pixels = g.n * g.h * g.w;
-    const Place<NT> at(pixels, g.c_in);
+    const TilePlace<NT> at(pixels, g.c_in);
     fill_parameters<Load::BnGrad>(parameters, from, g.c_out, pixels);
     conv_tile<NT, TF32, Gather::GradX, Load::BnGrad, true>(memory.result.out, memory.stages, parameters, from, w, g, at.first, at.o0);
     const Norm4 norm(norm1, at.channel());
@@ -97,7 +97,7 @@ __device__ void bn_grad_conv_acc_kernel(float* __restrict__ grad_x, const Operan
     __shared__ Memory<NT, Load::BnGrad> memory;
     float* parameters = reinterpret_cast<float*>(dynamic);
     const uint32_t pixels = g.n * g.h * g.w;
-    const Place<NT> at(pixels, g.c_in);
+    const TilePlace<NT> at(pixels, g.c_in);
     fill_parameters<Load::BnGrad>(parameters, from, g.c_out, pixels);
     conv_tile<NT, TF32, Gather::GradX, Load::BnGrad, true>(memory.result.out, memory.stages, parameters, from, w, g, at.first, at.o0);
     at.rows(memory.result.out, [&](uint32_t, float4 d, uint64_t i) { store4(grad_x + i, add4(load4(grad_x + i), d)); });

@@ -23,9 +23,8 @@ __device__ void grad_w_kernel(const WeightJob& job, const ConvGeometry& g, float
     const uint32_t o0 = blockIdx.x % tiles_o * T, i0 = blockIdx.x / tiles_o % tiles_i * T;
     const uint32_t tap = blockIdx.x / tiles_o / tiles_i, ky = tap / g.kernel, kx = tap % g.kernel;
     const uint32_t pixels = g.n * g.oh * g.ow, chunks = (pixels + Tile::kPixels - 1) / Tile::kPixels, splits = gridDim.y;
-    const uint32_t share = (chunks + splits - 1) / splits;
-    const uint32_t begin = min(chunks, blockIdx.y * share), end = min(chunks, begin + share);
-    grad_w_tile<T, TF32>(memory, job.x, job.grad, g, ky, kx, i0, o0, begin, end);
+    const Split split(chunks, splits, blockIdx.y);
+    grad_w_tile<T, TF32>(memory, job.x, job.grad, g, ky, kx, i0, o0, split.begin, split.end);
 
     constexpr uint32_t kQuads = T * T / 4;
     auto own = [&](uint32_t i) {

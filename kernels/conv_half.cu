@@ -38,7 +38,7 @@ __device__ void forward(float* __restrict__ y, const Operand& from, const float*
     fill_parameters<L>(at.parameters, from, g.c_in, 0.0f);
     __syncthreads();
     Measured all;
-    half_tiles<L, false>(at, from, w, g, each, 1.0f, [&](const Place<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<L, false>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         float4 sum = {}, m2 = {};
         place.rows(out, [&](uint32_t, float4 v, uint64_t i) {
             store4(y + i, v);
@@ -79,7 +79,7 @@ norm_relu_conv_step_half(float* __restrict__ y, const float* __restrict__ x, flo
     fill_parameters<Load::NormRelu>(at.parameters, from, g.c_in, 0.0f);
     __syncthreads();
     float distance = 0.0f, size = 0.0f;
-    half_tiles<Load::NormRelu, false>(at, from, w, g, each, 1.0f, [&](const Place<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::NormRelu, false>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm2, place.channel());
         place.rows(out, [&](uint32_t, float4 z2, uint64_t i) {
             const float4 before = load4(x + i), after = norm.step(before, h, z2);
@@ -103,7 +103,7 @@ norm_relu_conv_sums_half(float* __restrict__ z2, NextPass next, const float* __r
     float4 gamma = {}, beta = {};
     float distance = 0.0f, size = 0.0f;
     uint32_t largest_grad = 0, largest_zhat = 0;
-    half_tiles<Load::NormRelu, false>(at, from, w, g, each, 1.0f, [&](const Place<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::NormRelu, false>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm2, place.channel());
         place.rows(out, [&](uint32_t, float4 z, uint64_t i) {
             const float4 d = load4(grad + i);
@@ -136,7 +136,7 @@ bn_grad_conv_relu_half(float* __restrict__ grad_u, Operand from, Peaks before, c
     const float unscale = fill_scaled_gradient(at.parameters, g.c_out, from, 0, g.c_out, g.c_out, g.n * g.h * g.w, before, warps[0]);
     float4 gamma = {}, beta = {};
     uint32_t largest_grad = 0, largest_zhat = 0;
-    half_tiles<Load::BnGrad, true>(at, from, w, g, each, unscale, [&](const Place<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::BnGrad, true>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm1, place.channel());
         place.rows(out, [&](uint32_t, float4 d, uint64_t i) {
             const float4 z = load4(z1 + i), u = norm.value(z);
@@ -160,7 +160,7 @@ bn_grad_conv_acc_half(float* __restrict__ grad_x, Operand from, Peaks before, co
     __shared__ float scratch[kWarp];
     const HalfPlaces at = half_places(dynamic, g);
     const float unscale = fill_scaled_gradient(at.parameters, g.c_out, from, 0, g.c_out, g.c_out, g.n * g.h * g.w, before, scratch);
-    half_tiles<Load::BnGrad, true>(at, from, w, g, each, unscale, [&](const Place<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::BnGrad, true>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         place.rows(out, [&](uint32_t, float4 d, uint64_t i) { store4(grad_x + i, add4(load4(grad_x + i), d)); });
     });
 }

@@ -30,7 +30,7 @@ __device__ inline void store(float* p, uint64_t first, Pack<W> pack) {
 
 // Where a body stands: the first of W elements, and their channels where the caller has any.
 template <int W>
-struct Place {
+struct At {
     static constexpr int width = W;
     uint64_t first;
     uint32_t channel;
@@ -51,8 +51,8 @@ struct Place {
 template <typename Body>
 __device__ void each_element(uint64_t len, bool quads, Body body) {
     const uint64_t fours = quads ? len / 4 : 0;
-    for (uint64_t i = global_id(); i < fours; i += grid_size()) body(Place<4>{4 * i, 0});
-    for (uint64_t i = 4 * fours + global_id(); i < len; i += grid_size()) body(Place<1>{i, 0});
+    for (uint64_t i = global_id(); i < fours; i += grid_size()) body(At<4>{4 * i, 0});
+    for (uint64_t i = 4 * fours + global_id(); i < len; i += grid_size()) body(At<1>{i, 0});
 }
 
 template <int W, typename Body>
@@ -63,7 +63,7 @@ __device__ void each_with_channel(uint64_t len, uint32_t channels, Body body) {
     const uint32_t turn = step % channels;
     uint32_t channel = start % channels;
     for (uint64_t i = start; i < len; i += step) {
-        body(Place<W>{i, channel});
+        body(At<W>{i, channel});
         channel += turn;
         if (channel >= channels) channel -= channels;
     }

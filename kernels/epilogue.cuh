@@ -11,14 +11,14 @@ union Memory {
 
 // Where a block's tile lies in the map that it makes.
 template <uint32_t NT>
-struct Place {
+struct TilePlace {
     uint32_t first, o0, inside, channels, column;
 
-    __device__ Place(uint32_t pixels, uint32_t channels)
+    __device__ TilePlace(uint32_t pixels, uint32_t channels)
         : first(blockIdx.x * kTilePixels), o0(blockIdx.y * NT), inside(min(kTilePixels, pixels - first)), channels(channels),
           column(threadIdx.x % (NT / 4) * 4) {}
     // A tile that begins at this pixel, which may lie behind the map, and this channel.
-    __device__ Place(uint32_t first, uint32_t o0, uint32_t pixels, uint32_t channels)
+    __device__ TilePlace(uint32_t first, uint32_t o0, uint32_t pixels, uint32_t channels)
         : first(first), o0(o0), inside(first < pixels ? min(kTilePixels, pixels - first) : 0), channels(channels),
           column(threadIdx.x % (NT / 4) * 4) {}
 
@@ -80,7 +80,7 @@ __device__ inline float add_distance(float4 a, float4 b, float sum) {
 // Stores the tile; then the statistics of the whole map, where asked for. Two passes over the tile's own values: exact
 // enough for any mean.
 template <uint32_t NT>
-__device__ void store_and_measure(const Place<NT>& at, TileResult<NT>& tile, float* __restrict__ y, uint32_t pixels,
+__device__ void store_and_measure(const TilePlace<NT>& at, TileResult<NT>& tile, float* __restrict__ y, uint32_t pixels,
                                   const Reduction& r, const Statistics& to, Moments* rows) {
     float4 sum = {}, m2 = {};
     at.rows(tile.out, [&](uint32_t, float4 v, uint64_t i) {

@@ -124,8 +124,7 @@ __device__ void any_kernel(float* __restrict__ grad_w, const float* __restrict__
     const uint32_t t = threadIdx.x, tiles_o = (g.c_out + T - 1) / T, rows = g.kernel * g.kernel * g.c_in;
     const uint32_t o0 = blockIdx.x % tiles_o * T, m0 = blockIdx.x / tiles_o * kAnyRows;
     const uint32_t chunks = (g.n * g.oh * g.ow + kAnyPixels - 1) / kAnyPixels, splits = gridDim.y;
-    const uint32_t share = (chunks + splits - 1) / splits;
-    const uint32_t begin = min(chunks, blockIdx.y * share), end = min(chunks, begin + share);
+    const auto [begin, end] = Split(chunks, splits, blockIdx.y);
     const bool fours = g.c_out % 4 == 0 && on_16_bytes(grad_y);
 
     Tile tile(g, m0);

@@ -34,8 +34,7 @@ grad_w_half(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, Conv
     const uint32_t t = threadIdx.x, lane = t % kWarp, warp = t / kWarp;
     const uint32_t tiles_o = g.c_out / kOutputs, i0 = blockIdx.x / tiles_o * kSide, o0 = blockIdx.x % tiles_o * kOutputs;
     const uint32_t pixels = g.n * g.h * g.w, chunks = (pixels + kHalfPixels - 1) / kHalfPixels;
-    const uint32_t share = (chunks + gridDim.y - 1) / gridDim.y;
-    const uint32_t begin = min(chunks, blockIdx.y * share), end = min(chunks, begin + share);
+    const auto [begin, end] = Split(chunks, gridDim.y, blockIdx.y);
     const uint32_t patch = shared_address(dynamic), grads = patch + patch_rows(g) * kRowBytes, zeros = grads + kGradBytes;
     const bool normed = x.norm.mean != nullptr;
 

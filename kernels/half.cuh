@@ -212,7 +212,7 @@ __device__ inline void half_tiles(const HalfPlaces& at, const Operand& from, con
                         *reinterpret_cast<float2*>(&at.result[r + 8][c]) = {unscale * d[2], unscale * d[3]};
                     }
             __syncthreads();
-            each(Place<kSide>(first + half * kTilePixels, o0, pixels, made), at.result);
+            each(TilePlace<kSide>(first + half * kTilePixels, o0, pixels, made), at.result);
             __syncthreads();
         }
     }

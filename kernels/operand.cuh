@@ -7,7 +7,6 @@ __device__ inline void store4(float* p, float4 v) { *reinterpret_cast<float4*>(p
 
 // batch norm's value and ReLU, in the one form that prologues and masks share: `scaled` is gamma rstd.
 __device__ inline float bn_value(float z, float mean, float scaled, float beta) { return fmaf(scaled, z - mean, beta); }
-__device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
 
 // A batch norm: statistics and affine map.
 struct Norm {

@@ -121,11 +121,7 @@ __device__ inline void finish_statistics(const Statistics& to, uint32_t c, Momen
     const float variance = all.m2 / all.count;
     to.mean[c] = all.mean;
     to.rstd[c] = rsqrtf(variance + to.eps);
-    if (to.running_mean) {
-        const float unbiased = all.count > 1.0f ? all.m2 / (all.count - 1.0f) : variance;
-        to.running_mean[c] += to.weight * (all.mean - to.running_mean[c]);
-        to.running_var[c] += to.weight * (unbiased - to.running_var[c]);
-    }
+    if (to.running_mean) move_running(to.running_mean, to.running_var, c, all, variance, to.weight);
 }
 
 // Where batch norm's gradient sums go, scaled; and the affine map's gradient, null where it is not asked for: `keep` adds to

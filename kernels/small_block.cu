@@ -18,22 +18,22 @@
 #include "small_vjp.cuh"
 
 #define SMALL_BLOCK(NAME, C, A)                                                                                           \
-    extern "C" __global__ void __launch_bounds__(kThreads, 1)                                                             \
+    extern "C" __global__ void __launch_bounds__(kMapThreads, 1)                                                             \
     euler_step_##NAME(float* x, BlockNorms stats, BlockNorms running, float* workspace, BlockTheta theta, float h,        \
                       float eps, float weight, SmallShape shape) {                                                        \
         euler_step<C, A>(x, stats, running, workspace, theta, h, eps, weight, shape);                                  \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads, 1)                                                             \
+    extern "C" __global__ void __launch_bounds__(kMapThreads, 1)                                                             \
     code_step_##NAME(float* x, float* carry, BlockNorms stats, BlockNorms running, BlockCode code, float* workspace,      \
                      BlockTheta theta, double h, float eps, float weight, SmallShape shape) {                             \
         code_step<C, A>(x, carry, stats, running, code, workspace, theta, h, eps, weight, shape);                      \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads, 1)                                                             \
+    extern "C" __global__ void __launch_bounds__(kMapThreads, 1)                                                             \
     inverse_vjp_##NAME(float* x, float* errors, float* grad_x, BlockTheta grad_theta, float* workspace, BlockTheta theta, \
                        BlockNorms stats, float h, uint32_t correct, SmallShape shape) {                                   \
         inverse_vjp<C, A>(x, errors, grad_x, grad_theta, workspace, theta, stats, h, correct, shape);                  \
     }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads, 1)                                                             \
+    extern "C" __global__ void __launch_bounds__(kMapThreads, 1)                                                             \
     decode_vjp_##NAME(float* x, float* grad_x, BlockTheta grad_theta, float* workspace, BlockTheta theta,                 \
                       BlockNorms stats, BlockCode code, float h, SmallShape shape) {                                      \
         decode_vjp<C, A>(x, grad_x, grad_theta, workspace, theta, stats, code, h, shape);                              \

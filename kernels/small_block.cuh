@@ -152,8 +152,6 @@ __device__ inline void put_norm(float* channel, float mean, float rstd, float ga
     at[0] = mean, at[C] = rstd, at[2 * C] = gamma * rstd, at[3 * C] = beta;
 }
 
-__device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
-
 // `use(row, quad, j)` for each quad of the block's maps that the lane holds after a product too, so that what it leaves in
 // registers and memory belongs together.
 template <uint32_t C, class Use>
@@ -195,11 +193,7 @@ __device__ inline void measure(B& block, LaneSums<C, 1>& sums, float* z, float* 
         put_norm<C>(channel, all.mean, root, gamma[t], beta[t]);
         if (blockIdx.x == 0) {
             mean[t] = all.mean, rstd[t] = root;
-            if (running_mean) {
-                const float unbiased = all.count > 1.0f ? all.m2 / (all.count - 1.0f) : variance;
-                running_mean[t] += weight * (all.mean - running_mean[t]);
-                running_var[t] += weight * (unbiased - running_var[t]);
-            }
+            if (running_mean) move_running(running_mean, running_var, t, all, variance, weight);
         }
     }
     __syncthreads();
@@ -224,7 +218,7 @@ __device__ inline void with_bits(uint32_t bits, Use use) {
 // code.cuh's walk, i the element's place in the block's part of a global map and `row` its pixel, then `end`.
 template <uint32_t C, uint32_t B, class Begin, class Load, class Use, class End>
 __device__ inline void each_word(const Rows& rows, uint32_t area, uint32_t words, Begin begin, Load load, Use use, End end) {
-    for (uint32_t i = threadIdx.x; i < rows.count / area * words; i += kThreads) {
+    for (uint32_t i = threadIdx.x; i < rows.count / area * words; i += kMapThreads) {
         const uint32_t image = i / words, first = image * area * C;
         begin(i);
         walk<B>(i - image * words, words, area * C, C, [&](uint32_t a, uint32_t e) { load(a, first + e); },

@@ -19,7 +19,7 @@ __device__ inline uint32_t half_rows(uint32_t images, uint32_t height, uint32_t 
 template <uint32_t C>
 __device__ inline void fill_half_rows(uint32_t* taps, uint32_t rows, uint32_t height, uint32_t width) {
     const uint32_t area = height * width, line = width + 2;
-    for (uint32_t r = threadIdx.x; r < (rows + 15) / 16 * 16; r += kThreads) {
+    for (uint32_t r = threadIdx.x; r < (rows + 15) / 16 * 16; r += kMapThreads) {
         const uint32_t p = r % area, place = (r / area * (height + 2) + p / width + 1) * line + p % width + 1;
         taps[r] = (r < rows ? place : 2 * line - 1) * kHalfRow<C>;
     }
@@ -29,7 +29,7 @@ __device__ inline void fill_half_rows(uint32_t* taps, uint32_t rows, uint32_t he
 template <uint32_t C>
 __device__ inline void clear_border(uint32_t base, uint32_t images, uint32_t height, uint32_t width) {
     const uint32_t line = width + 2, rows = half_rows(images, height, width);
-    for (uint32_t r = threadIdx.x; r < rows; r += kThreads) {
+    for (uint32_t r = threadIdx.x; r < rows; r += kMapThreads) {
         const uint32_t x = r % line, y = r / line % (height + 2);
         if (x > 0 && x <= width && y > 0 && y <= height && r + 1 < rows) continue;
 #pragma unroll
@@ -43,7 +43,7 @@ template <uint32_t C, bool TRANSPOSED>
 __device__ inline void load_weight_half(float* to, const float* __restrict__ from) {
     constexpr uint32_t J = C / 16;
 #pragma unroll 1
-    for (uint32_t u = threadIdx.x; u < 9 * J * J * kWarp; u += kThreads) {
+    for (uint32_t u = threadIdx.x; u < 9 * J * J * kWarp; u += kMapThreads) {
         const uint32_t lane = u % kWarp, part = u / kWarp, tap = part / (J * J), g = lane / 4, q = lane % 4;
         const uint32_t n = 16 * (part % J) + 4 * (g / 2) + g % 2, k = 16 * (part / J % J) + 2 * q;
         float v[2][2][2];

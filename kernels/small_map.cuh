@@ -6,13 +6,7 @@
 // bytes for each j. The tensor cores' rows and columns are renamed so that this is what their fragments hold: column n of
 // product (j, t) is channel 16 j + 4 (n / 2) + 2 t + n % 2, and summed index k of step s is channel 4 (k % 4) + 2 s + k / 4.
 #pragma once
-#include "mma.cuh"
-
-// 16 bytes from global to shared memory without passing registers.
-__device__ inline void copy16(float* to, const float* from) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
-}
-__device__ inline void copies_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+#include "staging.cuh"
 
 // mma.cuh's product, of TF32 numbers that are kept as f32.
 __device__ inline void mma_tf32(float (&d)[4], float a0, float a1, float a2, float a3, float b0, float b1) {
@@ -22,7 +16,7 @@ __device__ inline void mma_tf32(float (&d)[4], float a0, float a1, float a2, flo
 }
 
 // One warp per tap in the gradient by weights.
-constexpr uint32_t kWarps = 9, kThreads = kWarps * kWarp;
+constexpr uint32_t kWarps = 9, kMapThreads = kWarps * kWarp;
 
 // What every product needs to know of the block's images.
 struct Rows {
@@ -78,7 +72,7 @@ __device__ inline float4 factor(float4 v) {
 }
 
 __device__ inline void fill_taps(uint32_t* taps, uint32_t rows, uint32_t height, uint32_t width) {
-    for (uint32_t r = threadIdx.x; r < (rows + 15) / 16 * 16; r += kThreads) {
+    for (uint32_t r = threadIdx.x; r < (rows + 15) / 16 * 16; r += kMapThreads) {
         const uint32_t p = r % (height * width), y = p / width, x = p % width;
         uint32_t bits = 0;
 #pragma unroll
@@ -92,7 +86,7 @@ __device__ inline void fill_taps(uint32_t* taps, uint32_t rows, uint32_t height,
 template <uint32_t C>
 __device__ inline void load_map(float* map, const float* from, uint32_t rows) {
 #pragma unroll 1
-    for (uint32_t i = threadIdx.x; i < rows * (C / 4); i += kThreads)
+    for (uint32_t i = threadIdx.x; i < rows * (C / 4); i += kMapThreads)
         copy16(map + place<C>(i / (C / 4), i % (C / 4)), from + 4 * i);
 }
 
@@ -104,7 +98,7 @@ template <uint32_t C, bool TF32, bool TRANSPOSED>
 __device__ inline void load_weight(float* to, const float* __restrict__ from) {
     constexpr uint32_t J = C / 16;
 #pragma unroll 1
-    for (uint32_t u = threadIdx.x; u < 9 * C * C / 4; u += kThreads) {
+    for (uint32_t u = threadIdx.x; u < 9 * C * C / 4; u += kMapThreads) {
         const uint32_t part = u / 64, idx = u % 64, n0 = part % J * 16, k0 = part / J % J * 16, tap = part / (J * J);
         const uint32_t source = TRANSPOSED ? 8 - tap : tap;
         if (TF32 && TRANSPOSED) {

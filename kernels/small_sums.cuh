@@ -6,7 +6,7 @@
 
 constexpr uint32_t kScratch = 3 * 256;    // floats that these sums need in shared memory
 static_assert(kScratch >= kWarps * 2 * 32, "a warp's two sums of 32 channels");
-static_assert(kScratch >= kThreads, "shares of the gradient by weights");
+static_assert(kScratch >= kMapThreads, "shares of the gradient by weights");
 
 // A lane's sums of its channels 16 j + 4 q .. + 3.
 template <uint32_t C, uint32_t K>
@@ -87,8 +87,8 @@ __device__ inline float2 grid_sums(const float* shares, float* scratch) {
 template <class Put>
 __device__ inline void grid_totals(const float* shares, uint32_t len, float* scratch, Put put) {
     const uint32_t slice = ((len + gridDim.x - 1) / gridDim.x + 7) / 8 * 8;
-    const uint32_t begin = min(len, blockIdx.x * slice), end = min(len, begin + slice), width = min(slice, kThreads);
-    const uint32_t S = kThreads / width, e = threadIdx.x % width, s = threadIdx.x / width;
+    const uint32_t begin = min(len, blockIdx.x * slice), end = min(len, begin + slice), width = min(slice, kMapThreads);
+    const uint32_t S = kMapThreads / width, e = threadIdx.x % width, s = threadIdx.x / width;
     for (uint32_t first = begin; first < end; first += width) {
         const uint32_t i = first + e;
         float sum = 0.0f;

@@ -11,6 +11,11 @@ constexpr uint32_t kStep = 16;
 __device__ inline void copy16(uint32_t to, const void* from, uint32_t bytes) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
+// The same past that cache, for what a block reads once.
+__device__ inline void copy16(float* to, const float* from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+__device__ inline void copies_wait_all() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 __device__ inline void copies_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int PENDING>
 __device__ inline void copies_wait() {
