@@ -2,7 +2,7 @@
 
 mod support;
 
-use rewind::cpu::{Cpu, Isa};
+use rewind::cpu::{Cpu, Isa, Rounding};
 use rewind::device::{Device, SgdStep};
 use rewind::field::Basic;
 use rewind::init::Init;
@@ -129,7 +129,7 @@ fn recomputation_leaves_running_statistics_alone() {
 #[test]
 fn the_plan_is_what_is_taken() {
     // the workspace has a part a thread
-    for cpu in [cpu(1), cpu(2), cpu(7)] {
+    for cpu in [cpu(1), cpu(2), cpu(7), cpu(2).round_as(Some(Rounding::Fp16))] {
         for sweep in all_sweeps() {
             for (depth, channels, n) in [(2, 3, 5), (7, 16, 2), (3, 33, 70)] {
                 let stem = if depth == 2 { Stem::Same3x3 } else { Stem::Strided5x5 };
@@ -138,8 +138,8 @@ fn the_plan_is_what_is_taken() {
                 assert_eq!(
                     net.memory(),
                     &Net::<_, Basic>::plan(&cpu, &spec).expect("plan"),
-                    "{} threads: {spec:?}",
-                    cpu.threads()
+                    "{}: {spec:?}",
+                    cpu.name()
                 );
             }
         }

@@ -35,7 +35,7 @@ impl ResidualBlock for Cpu {
         let (shape, c_out) = (x.shape(), w.shape().c());
         check::conv("conv", shape, w.shape(), conv, z.shape())?;
         check::measured("conv_stats", c_out, measure.as_ref())?;
-        let batch = ConvBatch::forward(shape, conv, c_out);
+        let batch = ConvBatch::forward(self, shape, conv, c_out);
         conv::convolve(self, batch, x.values(), Identity, w.values(), z.values_mut(), measure, workspace);
         Ok(())
     }
@@ -55,7 +55,7 @@ impl ResidualBlock for Cpu {
         check::norm("norm_relu_conv_stats", shape.c(), stats1, affine1)?;
         check::measured("norm_relu_conv_stats", c_out, measure.as_ref())?;
         let norm = Norm::new(stats1, affine1);
-        let batch = ConvBatch::forward(shape, Conv::SAME_3X3, c_out);
+        let batch = ConvBatch::forward(self, shape, Conv::SAME_3X3, c_out);
         let of = |z| NormRelu { z, norm };
         let workspace = &mut scratch.workspace;
         conv::convolve(self, batch, z1.values(), of, w.values(), z2.values_mut(), measure, workspace);

@@ -18,7 +18,7 @@ use crate::shape::{Conv, Shape};
 
 /// Workspace of the convolution, with statistics or without, and of its two gradients.
 pub fn workspace(cpu: &Cpu, x: Shape, conv: Conv, c_out: usize) -> usize {
-    let convolutions = [ConvBatch::forward(x, conv, c_out), ConvBatch::transposed(x, conv, c_out)];
+    let convolutions = [ConvBatch::forward(cpu, x, conv, c_out), ConvBatch::transposed(cpu, x, conv, c_out)];
     let both = convolutions.iter().map(|c| c.workspace(cpu)).max().unwrap_or(0);
     both.max(conv_grad::workspace(cpu, x, conv, c_out))
 }
@@ -78,7 +78,9 @@ impl Convolution for Cpu {
     ) -> Result<()> {
         let (x, c_out) = (grad_x.shape(), w.shape().c());
         check::conv("conv_grad_x", x, w.shape(), conv, grad_y.shape())?;
-        let batch = ConvBatch::transposed(x, conv, c_out);
+        let image = grad_y.shape().image_len();
+        let scale = self.rounding.map_or(1.0, |rounding| rounding.scale_of_map(self, grad_y.values(), image));
+        let batch = ConvBatch::transposed(self, x, conv, c_out).scaled(scale);
         convolve(self, batch, grad_y.values(), Identity, w.values(), grad_x.values_mut(), None, workspace);
         Ok(())
     }

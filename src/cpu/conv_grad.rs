@@ -7,6 +7,7 @@ use super::conv_batch::ConvBatch;
 use super::conv_grad_kernel::{GradW3x3, GradWAny};
 use super::padded::Pad;
 use super::pixelwise::{Identity, Map, Output, Pixelwise};
+use super::rounding::Rounded;
 use super::winograd::{GradW, Winograd};
 use super::workspace::{Carver, Groups, carved};
 use crate::shape::{Conv, Shape};
@@ -17,6 +18,8 @@ pub struct GradBatch {
     plan: Plan,
     x: Shape,
     y: Shape,
+    /// What `grad_y` is multiplied by before it is rounded, and divided by after it.
+    scale: f32,
 }
 
 /// How one group's gradient is computed.
@@ -31,16 +34,21 @@ enum Plan {
 }
 
 impl GradBatch {
-    pub fn new(x: Shape, conv: Conv, c_out: usize) -> Self {
+    pub fn new(cpu: &Cpu, x: Shape, conv: Conv, c_out: usize) -> Self {
         // With more padding than the kernel is wide, the copy would leave pixels of grad_y out.
-        let plan = if Winograd::serves(x, conv, c_out) {
+        let plan = if Winograd::serves(cpu, x, conv, c_out) {
             Plan::Winograd(GradW::new(x, c_out))
         } else if conv.kernel == 3 && conv.stride == 1 && conv.padding <= 2 {
-            Plan::GradY(ConvBatch::transposed(x, conv, c_out))
+            Plan::GradY(ConvBatch::transposed(cpu, x, conv, c_out))
         } else {
-            Plan::X(ConvBatch::forward(x, conv, c_out))
+            Plan::X(ConvBatch::forward(cpu, x, conv, c_out))
         };
-        Self { plan, x, y: conv.output(x, c_out) }
+        Self { plan, x, y: conv.output(x, c_out), scale: 1.0 }
+    }
+
+    /// With a scale around the rounding of `grad_y`.
+    pub fn scaled(self, scale: f32) -> Self {
+        Self { scale, ..self }
     }
 
     /// Elements of a thread's scratch.
@@ -66,6 +74,26 @@ impl GradBatch {
             Plan::Winograd(grad) => return grad.add(cpu, images, x, grad_y, grad_w, scratch),
             Plan::GradY(conv) | Plan::X(conv) => conv,
         };
+        match conv.rounding {
+            Some(rounding) => {
+                let (x, grad_y) =
+                    (Rounded { f: x, rounding, scale: 1.0 }, Rounded { f: grad_y, rounding, scale: self.scale });
+                self.add_by_definition(cpu, conv, images, x, grad_y, grad_w, scratch);
+            }
+            None => self.add_by_definition(cpu, conv, images, x, grad_y, grad_w, scratch),
+        }
+    }
+
+    fn add_by_definition<X: Pixelwise, G: Pixelwise>(
+        &self,
+        cpu: &Cpu,
+        conv: ConvBatch,
+        images: usize,
+        x: X,
+        grad_y: G,
+        grad_w: &mut [f32],
+        scratch: &mut [f32],
+    ) {
         let (x_len, y_len) = (self.x.image_len(), self.y.image_len());
         let layout = conv.image.padded;
         let (pad, plain) = scratch.split_at_mut(carved(layout.len()));
@@ -92,7 +120,7 @@ impl GradBatch {
 /// Workspace of [`conv_grad_w`].
 pub fn workspace(cpu: &Cpu, x: Shape, conv: Conv, c_out: usize) -> usize {
     let weights = Shape::weight(conv.kernel, x.c(), c_out).len();
-    let scratch = GradBatch::new(x, conv, c_out).scratch_len();
+    let scratch = GradBatch::new(cpu, x, conv, c_out).scratch_len();
     cpu.threads() * carved(scratch) + carved(Groups::bound_for_weights(x.n(), x.len(), weights) * weights)
 }
 
@@ -108,7 +136,9 @@ pub fn conv_grad_w(
     c_out: usize,
     workspace: &mut [f32],
 ) {
-    let grad = GradBatch::new(shape, conv, c_out);
+    let grad = GradBatch::new(cpu, shape, conv, c_out);
+    let image = grad.y.image_len();
+    let grad = grad.scaled(cpu.rounding.map_or(1.0, |rounding| rounding.scale_of_map(cpu, grad_y, image)));
     let weights = grad_w_acc.len();
     let groups = Groups::for_weights(shape.n(), shape.len(), weights);
     let (x_len, y_len) = (shape.image_len(), grad.y.image_len());

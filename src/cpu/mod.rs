@@ -24,11 +24,13 @@ mod padded;
 mod passes;
 mod pixelwise;
 mod pool;
+mod rounding;
 mod sgd;
 mod simd;
 mod winograd;
 mod workspace;
 
+pub use rounding::Rounding;
 pub use simd::Isa;
 
 use self::simd::Kernel;
@@ -43,6 +45,7 @@ use crate::tensor::Tensor as DeviceTensor;
 pub struct Cpu {
     isa: Isa,
     pool: rayon::ThreadPool,
+    rounding: Option<Rounding>,
 }
 
 type Buffer = HostBuffer<f32>;
@@ -74,7 +77,13 @@ impl Cpu {
             .thread_name(|i| format!("rewind-cpu-{i}"))
             .build()
             .map_err(|e| Error::Usage(format!("cannot start the device's threads ({e}): give fewer `threads`")))?;
-        Ok(Self { isa, pool })
+        Ok(Self { isa, pool, rounding: None })
+    }
+
+    /// The same device, but with the operands of its convolutions rounded as a GPU's tensor cores would see them. Slower than
+    /// without, and for that question alone. None, which a new device has, leaves every number f32.
+    pub fn round_as(self, rounding: Option<Rounding>) -> Self {
+        Self { rounding, ..self }
     }
 
     /// Threads of the pool. Workspace sizes depend on it, results do not.
@@ -118,7 +127,8 @@ impl Device for Cpu {
 
     fn name(&self) -> String {
         let threads = self.threads();
-        format!("cpu ({}, {threads} thread{})", self.isa, if threads == 1 { "" } else { "s" })
+        let rounded = self.rounding.map_or(String::new(), |rounding| format!(", convolutions in {rounding}"));
+        format!("cpu ({}, {threads} thread{}{rounded})", self.isa, if threads == 1 { "" } else { "s" })
     }
 
     fn install<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
@@ -147,9 +157,9 @@ mod tests {
 
     #[test]
     fn workspace_for_a_batch_serves_every_smaller_one() {
-        let cpu = Cpu::new(Some(2)).expect("a device");
         let whole = Shape::map(150, 3, 4, 5);
-        for n in 1..=150 {
+        let cpus = [None, Some(Rounding::Tf32)].map(|r| Cpu::new(Some(2)).expect("a device").round_as(r));
+        for (n, cpu) in (1..=150).flat_map(|n| cpus.iter().map(move |cpu| (n, cpu))) {
             let map = whole.with_batch(n);
             let fits =
                 |of: &dyn Fn(Shape) -> usize| assert!(of(map) <= of(whole), "{map}: {} > {}", of(map), of(whole));
@@ -166,6 +176,7 @@ mod tests {
     fn names_itself_and_refuses_what_cannot_run() {
         let cpu = Cpu::with_isa(Isa::Portable, 1).expect("any machine");
         assert_eq!(cpu.name(), "cpu (portable, 1 thread)");
+        assert_eq!(cpu.round_as(Some(Rounding::Bf16)).name(), "cpu (portable, 1 thread, convolutions in bf16)");
         assert_eq!(Cpu::new(Some(3)).expect("a device").threads(), 3);
         assert!(Cpu::new(Some(0)).is_err_and(|e| e.to_string().contains("`threads` 0")));
         let absent = Isa::ALL.into_iter().find(|isa| !isa.is_available()).expect("no machine has them all");

@@ -19,12 +19,12 @@ use crate::shape::{Conv, Shape};
 /// Elements of workspace of all passes over maps of this shape, and of the primitives that define them.
 pub(super) fn workspace(cpu: &Cpu, map: Shape) -> usize {
     let c = map.c();
-    let conv = ConvBatch::forward(map, Conv::SAME_3X3, c);
+    let conv = ConvBatch::forward(cpu, map, Conv::SAME_3X3, c);
     let scratch = cpu.threads() * carved(conv.scratch_len());
     let groups = Groups::bound(map.n());
     let reverse = 2 * carved(conv.packed_len()) + scratch + carved(groups * 2 * c);
     let reverse = reverse + carved(groups * ERRORS).max(Quantisers::carved(map));
-    let pullback = Pullback::new(map);
+    let pullback = Pullback::new(cpu, map);
     let groups = Groups::bound_for_weights(map.n(), map.len(), 9 * c * c);
     let scratch = cpu.threads() * carved(pullback.scratch_len());
     let outer = carved(pullback.conv.packed_len()) + scratch + carved(groups * 9 * c * c) + carved(groups * 2 * c);
@@ -39,10 +39,17 @@ struct Pullback {
 }
 
 impl Pullback {
-    fn new(map: Shape) -> Self {
+    fn new(cpu: &Cpu, map: Shape) -> Self {
         let c = map.c();
-        let (conv, grad) = (ConvBatch::transposed(map, Conv::SAME_3X3, c), GradBatch::new(map, Conv::SAME_3X3, c));
-        Self { conv, grad }
+        let conv = ConvBatch::transposed(cpu, map, Conv::SAME_3X3, c);
+        Self { conv, grad: GradBatch::new(cpu, map, Conv::SAME_3X3, c) }
+    }
+
+    /// Those of this gradient by the convolution's output, over the whole batch.
+    fn of(cpu: &Cpu, map: Shape, grad: BnGradZ<'_>) -> Self {
+        let Self { conv, grad: by_weights } = Self::new(cpu, map);
+        let scale = cpu.rounding.map_or(1.0, |rounding| rounding.scale_of_bn_grad(cpu, grad, map.image_len()));
+        Self { conv: conv.scaled(scale), grad: by_weights.scaled(scale) }
     }
 
     /// Elements of a thread's scratch, which serves one gradient after the other.
@@ -67,14 +74,16 @@ pub(super) fn outer_pass(
     let (c, len, weights) = (map.c(), map.image_len(), theta.conv2.shape().len());
     let groups = Groups::for_weights(map.n(), map.len(), weights);
     let chunk = groups.size * len;
-    let pullback = Pullback::new(map);
+    let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
+    let sums2_view = [sums2.gamma.values(), sums2.beta.values()];
+    let (scale, terms) = (scale as f32, map.pixels());
+    let bn_grad = |grad_y, z| BnGradZ { grad_y, scale, z, norm: norm2, sums: sums2_view, terms };
+    let pullback = Pullback::of(cpu, map, bn_grad(grad_f.values(), cache.z2.values()));
     let mut carver = Carver::new(workspace);
     let packed = pullback.conv.pack(cpu, theta.conv2.values(), &mut carver);
     let scratch = carver.take_per_thread(cpu.threads(), pullback.scratch_len());
     let partial_w = carver.take(groups.count * weights);
     let partial_sums = carver.take(groups.count * 2 * c);
-    let (norm1, norm2) = (Norm::new(&stats.bn1, &theta.bn1), Norm::new(&stats.bn2, &theta.bn2));
-    let sums2_view = [sums2.gamma.values(), sums2.beta.values()];
     cpu.install(|| {
         (
             grad_u.values_mut().par_chunks_mut(chunk),
@@ -91,10 +100,8 @@ pub(super) fn outer_pass(
                 let scratch = unsafe { scratch.get() };
                 grad_w.fill(0.0);
                 sums.fill(0.0);
-                let (images, terms) = (z1.len() / len, map.pixels());
-                let a = NormRelu { z: z1, norm: norm1 };
-                let grad_z2 =
-                    BnGradZ { grad_y: grad_f, scale: scale as f32, z: z2, norm: norm2, sums: sums2_view, terms };
+                let images = z1.len() / len;
+                let (a, grad_z2) = (NormRelu { z: z1, norm: norm1 }, bn_grad(grad_f, z2));
                 pullback.conv.convolve_group(cpu, grad_z2, packed, WherePositive(a), grad_u, scratch);
                 pullback.grad.add_group(cpu, images, a, grad_z2, grad_w, scratch);
                 add_grad_sums(cpu, grad_u, z1, &stats.bn1, sums);
@@ -124,13 +131,14 @@ pub(super) fn inner_pass(
     let (len, weights) = (map.image_len(), theta.conv1.shape().len());
     let groups = Groups::for_weights(map.n(), map.len(), weights);
     let chunk = groups.size * len;
-    let pullback = Pullback::new(map);
+    let norm = Norm::new(&stats.bn1, &theta.bn1);
+    let (sums, terms) = ([sums1.gamma.values(), sums1.beta.values()], map.pixels());
+    let bn_grad = |grad_y, z| BnGradZ { grad_y, scale: 1.0, z, norm, sums, terms };
+    let pullback = Pullback::of(cpu, map, bn_grad(grad_u.values(), cache.z1.values()));
     let mut carver = Carver::new(workspace);
     let packed = pullback.conv.pack(cpu, theta.conv1.values(), &mut carver);
     let scratch = carver.take_per_thread(cpu.threads(), pullback.scratch_len());
     let partial_w = carver.take(groups.count * weights);
-    let norm = Norm::new(&stats.bn1, &theta.bn1);
-    let sums = [sums1.gamma.values(), sums1.beta.values()];
     cpu.install(|| {
         (
             grad_x_acc.values_mut().par_chunks_mut(chunk),
@@ -145,8 +153,7 @@ pub(super) fn inner_pass(
                 // SAFETY: in the pool, once per task, and nothing below calls rayon.
                 let scratch = unsafe { scratch.get() };
                 grad_w.fill(0.0);
-                let (images, terms) = (x.len() / len, map.pixels());
-                let grad_z1 = BnGradZ { grad_y: grad_u, scale: 1.0, z: z1, norm, sums, terms };
+                let (images, grad_z1) = (x.len() / len, bn_grad(grad_u, z1));
                 pullback.conv.convolve_group(cpu, grad_z1, packed, Add, grad_x, scratch);
                 pullback.grad.add_group(cpu, images, Identity(x), grad_z1, grad_w, scratch);
             });
@@ -177,7 +184,7 @@ pub(super) fn reverse_pass(
     let (c, len) = (map.c(), map.image_len());
     let groups = Groups::new(map.n());
     let chunk = groups.size * len;
-    let forward = ConvBatch::forward(map, Conv::SAME_3X3, c);
+    let forward = ConvBatch::forward(cpu, map, Conv::SAME_3X3, c);
     let mut carver = Carver::new(workspace);
     let w1 = forward.pack(cpu, theta.conv1.values(), &mut carver);
     let w2 = forward.pack(cpu, theta.conv2.values(), &mut carver);
@@ -245,7 +252,7 @@ pub(super) fn decode_pass(
     let (c, len) = (map.c(), map.image_len());
     let groups = Groups::new(map.n());
     let chunk = groups.size * len;
-    let forward = ConvBatch::forward(map, Conv::SAME_3X3, c);
+    let forward = ConvBatch::forward(cpu, map, Conv::SAME_3X3, c);
     let mut carver = Carver::new(workspace);
     let w1 = forward.pack(cpu, theta.conv1.values(), &mut carver);
     let w2 = forward.pack(cpu, theta.conv2.values(), &mut carver);

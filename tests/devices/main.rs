@@ -18,6 +18,7 @@ mod elementwise;
 mod fit;
 mod head;
 mod mask;
+mod rounding;
 #[path = "../support/mod.rs"]
 mod support;
 mod threads;

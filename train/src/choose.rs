@@ -1,7 +1,7 @@
 //! Opens the device that was asked for and hands it to a job, which is generic over devices: the one place where a choice that
 //! the user made becomes a type.
 
-use rewind::cpu::Cpu;
+use rewind::cpu::{Cpu, Rounding};
 
 use crate::config::{DeviceChoice, RunConfig};
 #[cfg(feature = "cuda")]
@@ -38,6 +38,8 @@ pub struct Wanted {
     pub math: Math,
     /// Threads of the CPU; none means one per core.
     pub threads: Option<usize>,
+    /// What the CPU rounds the operands of convolutions to; none leaves them as they are.
+    pub round_as: Option<Rounding>,
     /// Whether a GPU launches kernel by kernel, in place of recorded graphs.
     pub eager: bool,
 }
@@ -45,7 +47,7 @@ pub struct Wanted {
 impl Wanted {
     /// A device, with the default of all else.
     pub fn new(device: DeviceChoice, threads: Option<usize>) -> Self {
-        Self { device, math: RunConfig::default().math, threads, eager: false }
+        Self { device, math: RunConfig::default().math, threads, round_as: None, eager: false }
     }
 }
 
@@ -59,9 +61,17 @@ pub fn on_device<L: Listener + Send, E: From<Error>, J: Job<L, E>>(
     listener: &mut L,
     job: J,
 ) -> Result<J::Output, E> {
-    match wanted.device {
-        DeviceChoice::Cpu => job.on(&Cpu::new(wanted.threads).map_err(flagged)?, DeviceChoice::Cpu, listener),
-        _ => on_gpu(wanted, listener, job),
+    match (wanted.device, wanted.round_as) {
+        // a GPU rounds itself, so where the choice is open this decides it
+        (DeviceChoice::Cpu, _) | (DeviceChoice::Auto, Some(_)) => {
+            let cpu = Cpu::new(wanted.threads).map_err(flagged)?.round_as(wanted.round_as);
+            job.on(&cpu, DeviceChoice::Cpu, listener)
+        }
+        (DeviceChoice::Cuda(_), Some(rounding)) => {
+            let sentence = format!("--round-as {rounding} is for the CPU: give --device cpu, or --math for a GPU");
+            Err(Error::Usage(sentence).into())
+        }
+        (_, None) => on_gpu(wanted, listener, job),
     }
 }
 
@@ -71,7 +81,7 @@ fn on_gpu<L: Listener + Send, E: From<Error>, J: Job<L, E>>(
     listener: &mut L,
     job: J,
 ) -> Result<J::Output, E> {
-    let Wanted { device, math, threads, eager } = wanted;
+    let Wanted { device, math, threads, eager, .. } = wanted;
     let ordinal = if let DeviceChoice::Cuda(ordinal) = device { ordinal } else { 0 };
     match patiently(listener, || Cuda::open(ordinal, math)) {
         Ok(mut gpu) => {

@@ -159,8 +159,8 @@ impl<'a> Training<'a> {
                 Arc::new(dataset)
             }
         };
-        let RunConfig { device, math, threads, .. } = self.config;
-        let wanted = Wanted { device, math, threads, eager: self.eager };
+        let RunConfig { device, math, threads, round_as, .. } = self.config;
+        let wanted = Wanted { device, math, threads, round_as, eager: self.eager };
         let Self { config, place, checkpoint, stop, mut listener, .. } = self;
         let start = Start { config, dataset, place, checkpoint, stop };
         choose::on_device(wanted, &mut listener, Job { start, task })

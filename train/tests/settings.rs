@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 37] = [
+const OTHER: [(&str, &str, &str); 38] = [
     ("data", "", "--data synthetic"),
     ("augment", "", "--no-augment"),
     ("net", "", "--net staged"),
@@ -50,6 +50,7 @@ const OTHER: [(&str, &str, &str); 37] = [
     ("max_steps", "", "--max-steps 10"),
     ("device", "", "--device cpu"),
     ("math", "", "--math fp32"),
+    ("round_as", "", "--round-as fp16"),
     ("threads", "", "--threads 2"),
     ("memory_limit", "", "--memory-limit 512MiB"),
 ];

@@ -131,6 +131,15 @@ fn gradient_error_judges_the_modes_on_a_checkpoint() {
     let of_folder = place.paper(line.trim_end_matches("/checkpoint.safetensors"));
     assert_eq!(of_folder.stdout, ended.stdout);
 
+    // of backprop's gradient, eight bits of a factor lose far more than its sums in f32 do
+    let rounded = place.paper(&format!("{line} --round-as bf16").replace("--out out", "--out rounded"));
+    assert!(rounded.stdout.contains("f32 on cpu bf16:"), "{rounded}");
+    let rounding = |folder: &str| {
+        let summary = place.summary(&format!("{folder}/gradient-error-checkpoint"));
+        summary["rounding"][0]["error"][0]["spread"]["mean"].as_f64().expect("a number")
+    };
+    assert!(rounding("rounded") > 100.0 * rounding("out"), "{} {}", rounding("rounded"), rounding("out"));
+
     let checkpoint = fs::read(place.path("run/checkpoint.safetensors")).expect("a checkpoint");
     let mut damaged = checkpoint.clone();
     damaged[checkpoint.len() / 2] ^= 1;

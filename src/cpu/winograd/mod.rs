@@ -233,9 +233,10 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Whether the algorithm serves: below 8 channels the transforms outweigh what they save.
-    pub fn serves(x: Shape, conv: Conv, c_out: usize) -> bool {
-        conv == Conv::SAME_3X3 && x.c().min(c_out) >= 8 && x.h().min(x.w()) >= 2
+    /// Whether the algorithm serves: below 8 channels the transforms outweigh what they save, and where operands are rounded
+    /// it would multiply others.
+    pub fn serves(cpu: &Cpu, x: Shape, conv: Conv, c_out: usize) -> bool {
+        cpu.rounding.is_none() && conv == Conv::SAME_3X3 && x.c().min(c_out) >= 8 && x.h().min(x.w()) >= 2
     }
 
     /// `y = x * w`.

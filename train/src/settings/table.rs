@@ -1,6 +1,7 @@
 //! The settings.
 
 use rewind::code::{Bits, CodedPass};
+use rewind::cpu::Rounding;
 use rewind::device::Math;
 use rewind::error::{Error, Result};
 use rewind::init::Init;
@@ -103,6 +104,8 @@ settings! {
         device("DEVICE"): DeviceChoice as DeviceChoice = DeviceChoice::Auto, Free;
         /// A GPU's products: tf32, fp32 or fp16.
         math("MATH"): Math as Math = Math::Tf32, Fixed;
+        /// Round the CPU's factors as tf32, fp16 or bf16.
+        round_as("FORMAT"): Rounding as Option<Rounding> = None => "no", Fixed;
         /// Threads that compute.
         threads("N"): usize as Option<usize> = None => "one per core", Free;
         /// Refuse a run that plans more, e.g. 512MiB.

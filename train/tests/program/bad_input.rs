@@ -58,6 +58,8 @@ fn senseless_settings_exit_2_and_name_the_flag() {
         ("--device tpu", &["tpu", "--device"]),
         ("--device cuda:x", &["cuda:x", "cuda:1"]),
         ("--math fp8", &["fp8", "--math"]),
+        ("--round-as fp8", &["fp8", "--round-as"]),
+        ("--round-as fp16 --device cuda", &["--round-as fp16 is for the CPU", "--device cpu", "--math"]),
         ("--config x.toml --resume y", &["--config", "--resume"]),
         ("--out x --resume y", &["--out", "--resume"]),
         ("--eval-only", &["--resume"]),

@@ -45,6 +45,20 @@ fn threads_do_not_change_a_bit() {
 }
 
 #[test]
+fn a_rounded_run_goes_on_rounded() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --max-steps 20 --out plain"));
+    place.succeed(&format!("{TINY} --max-steps 20 --round-as fp16 --out whole"));
+    place.succeed(&format!("{TINY} --max-steps 7 --round-as fp16 --out cut"));
+    let ended = place.succeed("--resume cut --max-steps 20");
+    assert!(ended.stderr.contains("convolutions in fp16"), "{ended}");
+    place.assert_same_run("whole", "cut");
+    assert_ne!(place.rows("plain"), place.rows("whole"));
+    let ended = place.run("--resume cut --round-as tf32");
+    assert!(ended.code == Some(2) && ended.error().contains("--round-as tf32 contradicts the checkpoint"), "{ended}");
+}
+
+#[test]
 fn a_run_cut_in_mid_epoch_goes_on_to_the_same_bits_with_other_threads() {
     let place = Place::new();
     place.succeed(&format!("{TINY} --epochs 3 --lr-drop 1 --threads 2 --out whole"));

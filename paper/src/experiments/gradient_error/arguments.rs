@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rewind::cpu::Rounding;
 use rewind::device::Math;
 use rewind::error::{Error, Result};
 use rewind_train::choose::Wanted;
@@ -75,6 +76,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "MATH", default_value = "tf32", hide_possible_values = true)]
     #[arg(help_heading = "Machine")]
     pub math: Math,
+    /// Round the operands of the CPU's convolutions, in f32 and in training, as tf32, fp16 or bf16 [default: no].
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
+    #[arg(help_heading = "Machine")]
+    pub round_as: Option<Rounding>,
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
     #[arg(help_heading = "Machine")]
@@ -121,7 +126,16 @@ impl Metric {
 
 impl Arguments {
     pub fn wanted(&self) -> Wanted {
-        Wanted { math: self.math, ..Wanted::new(self.device, self.threads) }
+        Wanted { math: self.math, round_as: self.round_as, ..Wanted::new(self.device, self.threads) }
+    }
+
+    /// How the f32 side computes, in the cells' settings.
+    pub fn device_name(&self, opened: DeviceChoice) -> String {
+        match (opened, self.round_as) {
+            (DeviceChoice::Cuda(_), _) => format!("cuda {}", self.math),
+            (other, Some(rounding)) => format!("{other} {rounding}"),
+            (other, None) => other.to_string(),
+        }
     }
 
     /// Images of a batch.
@@ -134,13 +148,5 @@ impl Arguments {
             return Err(Error::Usage(format!("--batch {batch} must be from 1 to the data set's {images} images")));
         }
         Ok(batch)
-    }
-}
-
-/// How the f32 side computes, in the cells' settings.
-pub fn device_name(opened: DeviceChoice, math: Math) -> String {
-    match opened {
-        DeviceChoice::Cuda(_) => format!("cuda {math}"),
-        other => other.to_string(),
     }
 }

@@ -16,7 +16,7 @@ use rewind_train::log::Log;
 use rewind_train::source;
 use rewind_train::terminal::say;
 
-use super::arguments::{Arguments, device_name};
+use super::arguments::Arguments;
 use super::cell::Done;
 use super::cell::{GradientSpec, Precision, modes};
 use super::errors::ModeErrors;
@@ -128,7 +128,7 @@ impl Job for Measurement<'_> {
     fn on<D: Device<Real = f32>>(self, device: &D, opened: DeviceChoice, log: &mut Log) -> anyhow::Result<Ending> {
         let Self { path, checkpoint, mut specs, dataset, arguments, common, stop } = self;
         for spec in &mut specs {
-            spec.device = device_name(opened, arguments.math);
+            spec.device = arguments.device_name(opened);
         }
         let folder = common.folder(NAME);
         let (cells, results) = (Cells::open(&folder)?, Results::new(&folder));
@@ -207,7 +207,7 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
     // writing to a string cannot fail
     let mut text = format!(
         "\n{}: {}, {net}, step size {step_size}, {} training steps{}\n\
-         {}, batch {}, {} statistics; f32: mean over batches ({}), f64: ({})\n\n",
+         {}, batch {}, {} statistics; f32 on {}: mean over batches ({}), f64: ({})\n\n",
         path.display(),
         sweep.scheme,
         state.progress.global_step,
@@ -216,6 +216,7 @@ fn text(path: &Path, state: &RunState, done: &Done<'_>) -> String {
         spec.data.split(' ').next().unwrap_or_default(),
         spec.batch,
         group.bn_stats.name(),
+        spec.device,
         seeds(&by_depth(done, group, Method::Adjoint, |errors| Some(errors.error))),
         seeds(&floor),
     );

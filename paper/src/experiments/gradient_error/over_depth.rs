@@ -13,7 +13,7 @@ use rewind_train::log::Log;
 use rewind_train::terminal::say;
 use serde_json::Value;
 
-use super::arguments::{Arguments, device_name};
+use super::arguments::Arguments;
 use super::cell::{GradientSpec, Precision, modes};
 use super::nets::Nets;
 use super::weights::Weights;
@@ -94,6 +94,7 @@ pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static
         epochs: Some(form.train_epochs),
         threads: arguments.threads,
         math: arguments.math,
+        round_as: arguments.round_as,
         ..RunConfig::default()
     };
     recipe.validate()?;
@@ -122,7 +123,7 @@ impl Job for Experiment<'_> {
         let folder = self.common.folder(NAME);
         let recipe = RunConfig { device: opened, ..self.recipe.clone() };
         let nets = Nets::new(&folder, recipe, self.images.id.clone());
-        let specs = self.specs(&nets, &device_name(opened, self.arguments.math))?;
+        let specs = self.specs(&nets, &self.arguments.device_name(opened))?;
         let cells = Cells::open(&folder)?;
         let results = Results::new(&folder);
         let (metric, dataset, stop, mut text) = (self.arguments.metric, &self.images.dataset, self.stop, String::new());
