@@ -23,7 +23,7 @@ struct Word {
 pub(in crate::exec) struct Arrivals(Mutex<HashMap<u64, Word>>);
 
 impl Arrivals {
-    /// A block adds to a word at that time, or, if `adds` is not set, looks at it. Gives when all blocks had come to the block's last
+    /// A block adds to a word at the time `adds`, or looks at it. Gives when all blocks had come to the block's last
     /// round: 0 if not all have, or the block never did.
     pub fn at(&self, address: u64, block: u32, blocks: u64, adds: Option<u64>) -> u64 {
         let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -33,35 +33,38 @@ impl Warp {
     /// A load, and when its registers are ready.
     #[inline(always)]
     pub(super) fn load(&mut self, env: &mut Env<'_, '_>, op: &Op, load: &Access, exec: u32, pc: u32) -> Faulty<()> {
+        let word = if load.strong { self.grid_word(env, op, exec) } else { None };
         access::load(self, env, op, load, exec, pc)?;
-        self.loaded(env, op, pc, exec);
+        self.loaded(env, pc, exec, word);
         Ok(())
     }
 
     /// An atomic, and when its result is ready.
     #[inline(always)]
     pub(super) fn atomic(&mut self, env: &mut Env<'_, '_>, op: &Op, atomic: &Atomic, exec: u32, pc: u32) -> Faulty<()> {
+        let word = self.grid_word(env, op, exec);
+        if word.is_some() && matches!(atomic.op, AtomicOp::Add | AtomicOp::Inc) {
+            // before others can see what it does
+            self.meet_grid(env, word, true);
+        }
         atomic::run(self, env, op, atomic, exec, pc)?;
-        self.loaded(env, op, pc, exec);
+        self.loaded(env, pc, exec, word);
         Ok(())
     }
 
     /// The lanes of `exec` have met, and run an operation.
     #[inline(always)]
-    pub(super) fn issued(&self, env: &mut Env<'_, '_>, op: &Op, pc: u32, exec: u32) {
+    pub(super) fn issued(&self, env: &mut Env<'_, '_>, pc: u32, exec: u32) {
         if let Some(chain) = &mut env.chain {
             chain.issue(pc, self.running(exec));
         }
-        self.loaded(env, op, pc, exec);
+        self.loaded(env, pc, exec, None);
     }
 
-    /// The operation has accessed memory.
+    /// The operation has accessed memory: the word that blocks may meet at, if it is one.
     #[inline(always)]
-    fn loaded(&self, env: &mut Env<'_, '_>, op: &Op, pc: u32, exec: u32) {
-        if env.chain.is_none() {
-            return;
-        }
-        let complete = if env.grid.launch.cooperative { self.grid_complete(env, op, exec) } else { 0 };
+    fn loaded(&self, env: &mut Env<'_, '_>, pc: u32, exec: u32, word: Option<u64>) {
+        let complete = if word.is_some() { self.meet_grid(env, word, false) } else { 0 };
         if let Some(chain) = &mut env.chain {
             chain.loaded(pc, self.running(exec), complete);
         }
@@ -72,26 +75,28 @@ impl Warp {
         Running { warp: self.index, any: exec != 0, whole: exec == self.alive }
     }
 
-    /// When all blocks had come to the barrier of the grid that one lane has just come to, or looked at: 0 if it is none.
-    #[cold]
-    fn grid_complete(&self, env: &Env<'_, '_>, op: &Op, exec: u32) -> u64 {
-        let adds = match &op.action {
-            Action::Atomic(atomic) if matches!(atomic.op, AtomicOp::Add | AtomicOp::Inc) => true,
-            Action::Load(access) if access.strong => false,
-            _ => return 0,
-        };
+    /// The word of global memory that one lane of a cooperative launch looks at or changes.
+    #[inline(always)]
+    fn grid_word(&self, env: &Env<'_, '_>, op: &Op, exec: u32) -> Option<u64> {
+        if env.chain.is_none() || !env.grid.launch.cooperative || exec.count_ones() != 1 {
+            return None;
+        }
         let is_global = |&(bank, address): &(Bank, u64)| match bank {
             Bank::Global => true,
             Bank::Generic => space_of(address).0 == Space::Global,
             _ => false,
         };
-        let looked_at = self.address(env.grid.code.operands(op), op, exec);
-        let looked_at = looked_at.filter(|at| exec.count_ones() == 1 && is_global(at));
-        let (Some((_, address)), Some(chain)) = (looked_at, &env.chain) else { return 0 };
+        self.address(env.grid.code.operands(op), op, exec).filter(is_global).map(|(_, address)| address)
+    }
+
+    /// When all blocks had come to the grid's barrier that a word may be: 0 if it is none. `adds`: this block comes now.
+    #[cold]
+    fn meet_grid(&self, env: &Env<'_, '_>, word: Option<u64>, adds: bool) -> u64 {
+        let (Some(word), Some(chain)) = (word, &env.chain) else { return 0 };
         let [x, y, z] = env.grid.launch.grid;
         let [i, j, k] = env.block;
         let blocks = u64::from(x) * u64::from(y) * u64::from(z);
-        chain.meets(&env.grid.arrivals, self.index, address, (k * y + j) * x + i, blocks, adds)
+        chain.meets(&env.grid.arrivals, self.index, word, (k * y + j) * x + i, blocks, adds)
     }
 
     /// The address of the first lane of `exec`, of an operation that may look at what other threads did, and in which memory.

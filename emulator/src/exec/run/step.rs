@@ -266,7 +266,7 @@ impl Warp {
             _ => self.exchange(env, op, pc, mask, exec)?,
         };
         if met {
-            self.issued(env, op, pc, exec);
+            self.issued(env, pc, exec);
         }
         Ok(met)
     }
