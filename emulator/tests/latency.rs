@@ -43,10 +43,10 @@ fn empty() -> u64 {
 #[test]
 fn dependent_products_wait_for_each_other_and_independent_ones_do_not() {
     let arithmetic = u64::from(H100_SXM.latencies.arithmetic);
-    // an instruction issues in the clock after the one before it, or when the latest result that it needs is there
+    // an instruction issues when the latest result that it needs is there; all together they take a clock each
     let chain = |n: usize| "fma.rn.f32 %f1, %f1, %f1, %f1;\n".repeat(n) + "st.global.f32 [%x], %f1;";
     for n in [1, 2, 10, 100] {
-        assert_eq!(clocks(&chain(n), 1) - empty(), n as u64 * arithmetic + 1, "{n}");
+        assert_eq!(clocks(&chain(n), 1) - empty(), n as u64 * arithmetic, "{n}");
     }
     let apart = |n: usize| (0..n).map(|i| format!("fma.rn.f32 %f{i}, %f15, %f15, %f15;\n")).collect::<String>();
     for n in [1, 4, 15] {
@@ -55,9 +55,9 @@ fn dependent_products_wait_for_each_other_and_independent_ones_do_not() {
     // a move costs nothing and passes the time on
     let moved = chain(3).replace("st.global.f32", "mov.f32 %f2, %f1; mov.f32 %f1, %f2; st.global.f32");
     assert_eq!(clocks(&moved, 1), clocks(&chain(3), 1));
-    // in order: what needs the short chain's result alone still issues behind the long one's last product
+    // two chains take as long as the longer
     let two = "fma.rn.f32 %f2, %f3, %f3, %f3;\n".to_string() + &chain(5).replace("], %f1", "], %f2");
-    assert_eq!(clocks(&two, 1) - empty(), 1 + 4 * arithmetic + 2);
+    assert_eq!(clocks(&two, 1) - empty(), 4 * arithmetic);
 }
 
 #[test]
@@ -107,24 +107,18 @@ fn loads_take_as_long_as_the_memory_they_come_from() {
     }
     // another line, 128 bytes on, is new again; a store brings a line too
     let two = |at: u32| {
-        clocks(
-            &format!(
-                "ld.global.u32 %r1, [%x]; add.u32 %r2, %r1, 1; ld.global.u32 %r3, [%x+{at}]; add.u32 %r4, %r3, 1;"
-            ),
-            1,
-        )
+        let second = format!("cvt.u64.u32 %d1, %r1; add.u64 %d1, %d1, %x; ld.global.u32 %r3, [%d1+{at}];");
+        clocks(&format!("ld.global.u32 %r1, [%x]; {second} add.u32 %r4, %r3, 1;"), 1)
     };
     assert_eq!(two(128) - two(64), u64::from(l.l2 - l.l1));
     let stored =
         |at: u32| clocks(&format!("st.global.u32 [%x+{at}], %t; ld.global.u32 %r1, [%x]; add.u32 %r4, %r1, 1;"), 1);
     assert_eq!(stored(256) - stored(4), u64::from(l.l2 - l.l1));
-    // atomics are done in L2, in shared memory there
-    let atomic =
-        |space: &str, at: &str| clocks(&format!("atom.{space}.add.u32 %r1, [{at}], 0; add.u32 %r4, %r1, 1;"), 1);
-    let tile = "mov.u32 %r9, tile; st.shared.u32 [%r9], %t;";
-    assert_eq!(atomic("global", "%x") - empty(), u64::from(l.l2) + 1);
-    let shared = clocks(&format!("{tile} atom.shared.add.u32 %r1, [%r9], 0; add.u32 %r4, %r1, 1;"), 1);
-    assert_eq!(shared - clocks(tile, 1), u64::from(l.shared) + 1);
+    // atomics are done in L2, in shared memory there; the sum issues when the result is there, in the last clock
+    let atomic = clocks("atom.global.add.u32 %r1, [%x], 0; add.u32 %r4, %r1, 1;", 1);
+    assert_eq!(atomic, u64::from(l.l2) + 1);
+    let shared = "mov.u32 %r9, tile; st.shared.u32 [%r9], %t; atom.shared.add.u32 %r1, [%r9], 0; add.u32 %r4, %r1, 1;";
+    assert_eq!(clocks(shared, 1), u64::from(l.shared) + 1);
 }
 
 #[test]
@@ -139,28 +133,43 @@ fn a_round_trip_through_shared_memory_waits_at_the_barrier() {
     assert_eq!(run(4) - run(3), 1 + u64::from(l.barrier) + after_load);
 }
 
+/// Gives each thread a word of shared memory, at `%r1`, and writes it.
+const OWN_WORD: &str = "mov.u32 %r1, tile; mad.lo.u32 %r1, %t, 4, %r1; st.shared.f32 [%r1], %f3;\n";
+
+/// Products that wait for each other from `%f1` on, and `%f2` at their end.
+fn products(n: usize) -> String {
+    "fma.rn.f32 %f1, %f1, %f1, %f1;\n".repeat(n) + "add.f32 %f2, %f1, %f1;\n"
+}
+
 #[test]
 fn a_barrier_joins_a_slow_warp_and_a_fast_one() {
-    let l = H100_SXM.latencies;
-    // warp 0 has a chain in front of the barrier, warp 1 the same behind it
-    let chain = |n: usize| "fma.rn.f32 %f1, %f1, %f1, %f1;\n".repeat(n);
-    let code = |n: usize, barrier: &str| {
-        format!(
-            "setp.lt.u32 %p1, %t, 32;\n@!%p1 bra $behind;\n{}add.f32 %f2, %f1, %f1;\n$behind:\n{barrier}\n@%p1 bra $end;\n{}add.f32 %f2, %f1, %f1;\n$end:\n",
-            chain(n),
-            chain(n)
+    let ten = 10 * u64::from(H100_SXM.latencies.arithmetic);
+    let split = |warp0: &str, warp1: &str| {
+        clocks(
+            &format!(
+                "{OWN_WORD}setp.lt.u32 %p1, %t, 32;\n@!%p1 bra $other;\n{warp0}\nbra $end;\n$other:\n{warp1}\n$end:\n"
+            ),
+            64,
         )
     };
-    let per_product = u64::from(l.arithmetic);
-    let (with, without) = (|n| clocks(&code(n, "bar.sync 0;"), 64), |n| clocks(&code(n, ""), 64));
-    assert_eq!(with(30) - with(20), 2 * 10 * per_product);
-    assert_eq!(without(30) - without(20), 10 * per_product);
-    // one that only tells the others that it has come does not wait
-    let arrives = |n: usize| {
-        let first = format!("bar.arrive 1, 64; {} bra $end;", chain(n));
-        clocks(&format!("setp.lt.u32 %p1, %t, 32;\n@!%p1 bra $other;\n{first}\n$other:\nbar.sync 1, 64;\n$end:\n"), 64)
-    };
-    assert_eq!(arrives(40) - arrives(30), 10 * per_product);
+    let stores = |n: usize| products(n) + "st.shared.f32 [%r1], %f2;\n";
+    let loads = |n: usize| "ld.shared.f32 %f1, [%r1];\n".to_string() + &products(n);
+    // warp 0 stores what a chain gives in front of a barrier, warp 1 loads what another starts from behind it
+    let joined =
+        |n: usize, kind: &str, other: &str| split(&(stores(n) + kind), &(other.to_string() + "\n" + &loads(n)));
+    for (kind, other, chains) in [
+        ("barrier.sync 1, 64;", "barrier.sync 1, 64;", 2),
+        // who only tells that it has come is waited for
+        ("barrier.arrive 1, 64;", "barrier.sync 1, 64;", 2),
+        ("", "", 1),
+    ] {
+        assert_eq!(joined(30, kind, other) - joined(20, kind, other), chains * ten, "{kind}");
+    }
+    // and does not wait
+    let early = |n: usize, kind: &str| split(&format!("{kind}\n{}", loads(n)), &(stores(n) + "barrier.sync 1, 64;"));
+    for (kind, chains) in [("barrier.sync 1, 64;", 2), ("barrier.arrive 1, 64;", 1)] {
+        assert_eq!(early(30, kind) - early(20, kind), chains * ten, "{kind}");
+    }
 }
 
 #[test]
@@ -172,26 +181,50 @@ fn a_loop_repeats_its_chain() {
              @%p1 bra $again;\nadd.f32 %f2, %f1, %f1;"
         )
     };
-    // in order: the sum, the comparison when it is there, the branch when that is, and the next round's product
-    let round = 2 + 2 * u64::from(l.arithmetic);
+    // the sum, the comparison when it is there, the branch when that is, which no round's instructions pass
+    let round = 1 + 2 * u64::from(l.arithmetic);
     assert_eq!(clocks(&code(30), 1) - clocks(&code(10), 1), 20 * round);
+}
+
+#[test]
+fn a_loop_waits_for_the_loads_of_each_round() {
+    let (l2, arithmetic) = (u64::from(H100_SXM.latencies.l2), u64::from(H100_SXM.latencies.arithmetic));
+    // sums of loads: the assembler may have all of a round under way at once, but not those of the next
+    let sum = |at: usize| format!("ld.global.cg.f32 %f2, [%x+{at}]; add.f32 %f1, %f1, %f2;\n");
+    let code = |rounds: usize, each: usize| {
+        let body: String = (0..each).map(|i| sum(128 * i)).collect();
+        format!(
+            "mov.u32 %r1, 0;\n$again:\n{body}add.u32 %r1, %r1, 1; setp.lt.u32 %p1, %r1, {rounds};\n@%p1 bra $again;\n\
+             add.f32 %f3, %f1, %f1;"
+        )
+    };
+    // a load, the sums one after the other, the last sum's clock and the branch's
+    for each in [1, 4] {
+        let round = l2 + (each as u64 - 1) * arithmetic + 2;
+        assert_eq!(clocks(&code(8, each), 1) - clocks(&code(3, each), 1), 5 * round, "{each}");
+    }
 }
 
 #[test]
 fn copies_are_waited_for_by_group() {
     let l = H100_SXM.latencies;
-    let copy = |at: u32| format!("cp.async.cg.shared.global [%r1+{at}], [%x+{at}], 16; cp.async.commit_group;\n");
+    let copy =
+        |from: &str, at: u32| format!("cp.async.cg.shared.global [%r1+{at}], [{from}], 16; cp.async.commit_group;\n");
+    // the second copy's address comes out of a chain of ten sums
+    let later = "mov.u64 %d1, %x;\n".to_string() + &"add.u64 %d1, %d1, 0;\n".repeat(10);
     let code = |wait: &str| {
-        let idle = "fma.rn.f32 %f1, %f1, %f1, %f1;\n".repeat(10) + "add.f32 %f2, %f1, %f1;\n";
-        clocks(&format!("mov.u32 %r1, tile;\n{}{idle}{}{wait}\nadd.u32 %r2, %r1, 1;", copy(0), copy(16)), 1)
+        let copies = format!("{}{later}{}", copy("%x", 0), copy("%d1", 16));
+        let load = "ld.shared.u32 %r2, [%r1+32]; add.u32 %r3, %r2, 1;";
+        clocks(&format!("mov.u32 %r1, tile; st.shared.u32 [%r1+32], %t;\n{copies}{wait}\n{load}"), 1)
     };
-    let none = code("");
-    // the first group has been on its way for the idle chain, two instructions for each group and the wait's own
-    let waited = u64::from(l.l2) - 10 * u64::from(l.arithmetic) - 4;
-    assert_eq!(code("cp.async.wait_group 2;") - none, 1);
-    assert_eq!(code("cp.async.wait_group 1;") - none, waited - 1);
-    assert_eq!(code("cp.async.wait_group 0;") - none, u64::from(l.l2) - 2);
-    assert_eq!(code("cp.async.wait_all;"), code("cp.async.wait_group 0;"));
+    // a load behind the wait, and what needs it
+    let loaded = |from: u64| from + u64::from(l.shared) + 1;
+    let second = 10 * u64::from(l.arithmetic);
+    // no access moves across a wait, which is an instruction of its own behind the second copy
+    assert_eq!(code("cp.async.wait_group 2;"), loaded(second + 2));
+    assert_eq!(code("cp.async.wait_group 1;"), loaded(l.l2.into()));
+    assert_eq!(code("cp.async.wait_group 0;"), loaded(second + u64::from(l.l2)));
+    assert_eq!(code("cp.async.wait_all;"), loaded(second + u64::from(l.l2)));
 }
 
 /// The barrier of cooperative groups: an addition, and looks at the word until its upper bit has turned.
@@ -208,14 +241,14 @@ const GRID_COUNT: &str = "bar.sync 0;\nsetp.ne.u32 %p2, %t, 0;\n@%p2 bra $past;\
 #[test]
 fn a_barrier_of_the_grid_joins_all_blocks_however_often_they_look() {
     let l = H100_SXM.latencies;
-    let chain = |n: usize| "fma.rn.f32 %f1, %f1, %f1, %f1;\n".repeat(n) + "add.f32 %f2, %f1, %f1;\n";
-    // block 1 has a chain in front of the barrier, block 0 one behind it
+    // block 1 has a chain in front of the barrier whose result it stores, block 0 loads what one starts from behind it
     let code = |n: usize, barrier: &str| {
         format!(
-            "mov.u32 %r8, %ctaid.x; setp.ne.u32 %p1, %r8, 1;\n@%p1 bra $barrier;\n{}$barrier:\n{barrier}\
-             setp.ne.u32 %p1, %r8, 0;\n@%p1 bra $end;\n{}$end:\n",
-            chain(n),
-            chain(n)
+            "{OWN_WORD}mov.u32 %r8, %ctaid.x; mov.u32 %r9, %r1; setp.ne.u32 %p1, %r8, 1;\n@%p1 bra $barrier;\n{}\
+             st.shared.f32 [%r9], %f2;\n$barrier:\n{barrier}setp.ne.u32 %p1, %r8, 0;\n@%p1 bra $end;\n\
+             ld.shared.f32 %f1, [%r9];\n{}$end:\n",
+            products(n),
+            products(n)
         )
     };
     let run = |n, barrier, threads, shuffle| {
@@ -268,7 +301,7 @@ fn the_bound_is_that_of_the_longest_block_and_only_where_latencies_were_followed
     let counts = counted(code, 40, 32, false, options(1));
     let chain = counts.chain.clone().expect("counters are on");
     assert_eq!(chain.gpu, "h100-sxm");
-    let round = 2 + 2 * u64::from(H100_SXM.latencies.arithmetic);
+    let round = 1 + 2 * u64::from(H100_SXM.latencies.arithmetic);
     assert_eq!(chain.longest - chain.shortest, 39 * round);
     assert_eq!(counted(code, 40, 32, false, options(3)).chain, Some(chain.clone()));
     let bound = bounds(&counts, &H100_SXM);

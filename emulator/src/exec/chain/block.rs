@@ -46,7 +46,7 @@ impl BlockChain {
 
     /// How long the block takes.
     pub fn clocks(&self) -> u64 {
-        self.warps.iter().map(WarpChain::next).max().unwrap_or(0)
+        self.warps.iter().map(WarpChain::end).max().unwrap_or(0)
     }
 
     /// An operation issues.

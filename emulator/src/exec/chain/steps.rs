@@ -1,7 +1,7 @@
 //! What each operation reads and writes, as numbers of a warp's registers.
 
 use super::{Latencies, PLACES, place};
-use crate::counters::Wait;
+use crate::counters::{Category, Wait};
 use crate::exec::code::{Access, Action, BarrierKind, Code, MbarrierOp, Op, Vote};
 use crate::exec::lower::{FREE_SLOTS, sink};
 use crate::lanes::Slot;
@@ -24,6 +24,43 @@ pub(in crate::exec) struct Step {
     pub looks: bool,
     /// What it stores ends a wait.
     pub stores: bool,
+    /// How it may be moved among the others.
+    pub order: Order,
+}
+
+/// How the assembler may move an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::exec) enum Order {
+    /// Wherever its operands are ready.
+    Free,
+    /// Not across barriers: it accesses memory.
+    Memory,
+    /// No access to memory moves across it.
+    Fence,
+    /// Nothing moves across it: it begins a loop's next round, or ends the loop.
+    Loop,
+}
+
+impl Order {
+    fn of(action: &Action, pc: usize) -> Order {
+        match action {
+            Action::Branch(target) if *target as usize <= pc => Order::Loop,
+            Action::Table(targets) if targets.iter().any(|&target| target as usize <= pc) => Order::Loop,
+            Action::Barrier(_) | Action::CopyWait(_) => Order::Fence,
+            Action::Load(_)
+            | Action::Store(_)
+            | Action::Atomic(_)
+            | Action::CopyAsync(_)
+            | Action::CopyBulk(_)
+            | Action::CopyCommit
+            | Action::Mbarrier(_)
+            | Action::LoadMatrix(_)
+            | Action::StoreMatrix(_)
+            | Action::LoadTile(_)
+            | Action::StoreTile(_) => Order::Memory,
+            _ => Order::Free,
+        }
+    }
 }
 
 /// All operations of a kernel.
@@ -78,6 +115,7 @@ impl Steps {
                 Action::Mbarrier(barrier) => matches!(barrier.op, MbarrierOp::Wait { .. }),
                 _ => false,
             },
+            order: if class.category == Category::Parameter { Order::Free } else { Order::of(&op.action, pc) },
             stores: match &op.action {
                 Action::Store(_) | Action::StoreMatrix(_) | Action::StoreTile(_) | Action::Barrier(_) => true,
                 Action::Atomic(_) => !code.operands(op).first().is_some_and(is_used),

@@ -3,18 +3,57 @@
 use std::collections::VecDeque;
 
 use super::Latencies;
-use super::steps::{Step, Steps};
+use super::steps::{Order, Step, Steps};
 
 /// What a warp waits for, and until when.
 #[derive(Debug, Clone, Default)]
 struct Times {
     /// When each register is ready, in clocks from the block's start.
     ready: Box<[u64]>,
-    /// When the next instruction may issue.
-    next: u64,
+    /// When the instructions since the last round of a loop may issue, and those of them that access memory.
+    from: u64,
+    memory_from: u64,
+    /// Slots of the scheduler that they take.
+    slots: u64,
+    /// When the last of them has issued, and the last of those that access memory.
+    last: u64,
+    last_memory: u64,
     /// When the copies of each closed group have arrived, oldest first, and those of the open one.
     groups: VecDeque<u64>,
     open: u64,
+}
+
+impl Times {
+    fn end(&self) -> u64 {
+        self.last.max(self.from + self.slots)
+    }
+
+    /// When an operation issues whose operands are ready then.
+    #[inline(always)]
+    fn issue(&mut self, step: &Step, ready: u64) -> u64 {
+        let slots = u64::from(step.issues);
+        let at = match step.order {
+            Order::Free => ready.max(self.from),
+            Order::Memory => ready.max(self.memory_from),
+            Order::Fence => ready.max(self.last_memory).max(self.memory_from),
+            Order::Loop => {
+                // whatever stands in the round has issued before
+                let at = ready.max(self.end());
+                (self.from, self.slots, self.last) = (at + slots, 0, at + slots);
+                (self.memory_from, self.last_memory) = (self.from.max(self.memory_from), self.from);
+                return at;
+            }
+        };
+        self.slots += slots;
+        self.last = self.last.max(at + slots);
+        if step.order != Order::Free {
+            self.last_memory = self.last_memory.max(at + slots);
+        }
+        if step.order == Order::Fence {
+            self.memory_from = at + slots;
+        }
+        at
+    }
 }
 
 /// A look at what another thread may have done.
@@ -43,28 +82,27 @@ impl WarpChain {
 
     /// Starts over.
     pub fn reset(&mut self) {
-        let Times { ready, next, groups, open } = &mut self.times;
+        let mut ready = std::mem::take(&mut self.times.ready);
         ready.fill(0);
-        groups.clear();
-        (*next, *open, self.issued, self.last) = (0, 0, 0, None);
+        *self = WarpChain { times: Times { ready, ..Times::default() }, ..WarpChain::default() };
     }
 
     /// Issues an operation; what does not come from memory is ready after its latency. `whole`: in all lanes.
     #[inline(always)]
     pub fn issue(&mut self, steps: &Steps, step: &Step, latencies: &Latencies, runs: bool, whole: bool) {
-        let mut at = if step.issues == 0 { 0 } else { self.times.next };
+        let mut ready = 0;
         for &register in steps.reads(step) {
-            at = at.max(self.times.ready[register as usize]);
+            ready = ready.max(self.times.ready[register as usize]);
         }
         if step.issues > 0 {
-            self.issued = at;
-            self.times.next = at + u64::from(step.issues);
+            ready = self.times.issue(step, ready);
+            self.issued = ready;
         }
         if step.stores && self.last.is_some() {
             self.last = None;
         }
         if runs {
-            self.write(steps, step, at + step.latency(latencies), whole);
+            self.write(steps, step, ready + step.latency(latencies), whole);
         }
     }
 
@@ -85,14 +123,16 @@ impl WarpChain {
         }
     }
 
-    /// When the next operation may issue.
-    pub fn next(&self) -> u64 {
-        self.times.next
+    /// When all operations so far have issued.
+    pub fn end(&self) -> u64 {
+        self.times.end()
     }
 
-    /// Nothing issues before then.
+    /// No access to memory issues before then.
     pub fn wait(&mut self, until: u64) {
-        self.times.next = self.times.next.max(until);
+        let Times { memory_from, last_memory, .. } = &mut self.times;
+        *memory_from = until.max(*memory_from);
+        *last_memory = until.max(*last_memory);
     }
 
     /// Copies that the operation at hand started arrive then.
