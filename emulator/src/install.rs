@@ -136,11 +136,12 @@ fn open(_path: &Path) -> Result<Library, InstallError> {
 
 type Ask = extern "C" fn(*mut u8, usize, *mut usize, u32) -> u32;
 type Tell = extern "C" fn(*const std::ffi::c_char) -> u32;
+type ParamInfo = extern "C" fn(usize, usize, *mut usize, *mut usize) -> u32;
 
 impl Emulator {
     fn symbol<T: Copy>(&self, call: &'static str) -> Result<T, InstallError> {
         #[allow(unsafe_code)]
-        // SAFETY: callers of this function ask for `Ask` or `Tell`, as the exports of that name are declared.
+        // SAFETY: callers of this function ask for `Ask`, `Tell` or `ParamInfo`, as the exports of that name are declared.
         Ok(unsafe { *self.library.get::<T>(call)? })
     }
 
@@ -238,6 +239,26 @@ impl Emulator {
     /// As [`Emulator::faults`].
     pub fn reset_counters(&self) -> Result<(), InstallError> {
         self.text("rewind_emulator_counters", true).map(drop)
+    }
+
+    /// Sizes of a kernel's parameters in bytes, by its handle (a `CUfunction`) as an address.
+    ///
+    /// # Errors
+    /// As [`Emulator::faults`], and [`InstallError::Call`] if there is no such kernel.
+    pub fn parameter_bytes(&self, function: usize) -> Result<Vec<usize>, InstallError> {
+        const CALL: &str = "cuFuncGetParamInfo";
+        const INVALID_VALUE: u32 = 1;
+        let info: ParamInfo = self.symbol(CALL)?;
+        let mut all = Vec::new();
+        loop {
+            let (mut offset, mut bytes) = (0, 0);
+            match info(function, all.len(), &mut offset, &mut bytes) {
+                0 => all.push(bytes),
+                // there is no further one
+                INVALID_VALUE => return Ok(all),
+                code => return Err(InstallError::Call { call: CALL, code }),
+            }
+        }
     }
 
     /// How often the driver was asked for what, since the start or the last reset.

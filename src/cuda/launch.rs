@@ -1,6 +1,8 @@
 //! Launch shapes, and the one way a kernel is launched.
 
-use cudarc::driver::LaunchConfig;
+use std::sync::OnceLock;
+
+use cudarc::driver::{CudaFunction, DeviceRepr, LaunchConfig};
 
 /// Blocks of the kernels that go over all elements: enough to fill any card, each thread then strides. elements.cuh counts on
 /// there being fewer than 2^24 threads.
@@ -29,10 +31,47 @@ pub fn warps(count: usize) -> LaunchConfig {
     grid([count.div_ceil(THREADS / 32), 1], THREADS)
 }
 
+/// A launch about to be made, for tests that know what its kernel takes.
+#[doc(hidden)]
+pub struct Launched<'a> {
+    /// The operation.
+    pub operation: &'static str,
+    /// The kernel: the address that a `CUfunction` is.
+    pub function: usize,
+    /// The sizes of its arguments.
+    pub argument_bytes: &'a [usize],
+}
+
+static LISTENER: OnceLock<fn(&Launched<'_>)> = OnceLock::new();
+
+/// Has every launch of this process told from now on; the first who asks is told.
+#[doc(hidden)]
+pub fn on_launch(listener: fn(&Launched<'_>)) {
+    LISTENER.get_or_init(|| listener);
+}
+
+/// Tells of a launch, if somebody asked. A driver takes only the addresses of arguments, so that nothing else sees their sizes.
+pub fn tell<const N: usize>(
+    operation: &'static str,
+    kernel: &CudaFunction,
+    argument_bytes: impl FnOnce() -> [usize; N],
+) {
+    if let Some(listener) = LISTENER.get() {
+        let function = kernel.cu_function() as usize;
+        listener(&Launched { operation, function, argument_bytes: &argument_bytes() });
+    }
+}
+
+/// The size of an argument that is passed by value.
+pub fn bytes_of<T: DeviceRepr>(_: &T) -> usize {
+    size_of::<T>()
+}
+
 /// Launches a kernel: the device, its name for errors, the kernel, the shape, and the arguments in the order of the `.cu`.
 macro_rules! launch {
     ($device:expr, $name:literal, $kernel:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
         use cudarc::driver::PushKernelArg;
+        $crate::cuda::launch::tell($name, $kernel, || [$($crate::cuda::launch::bytes_of(&$argument)),+]);
         // One chain: the references to the arguments must live until the launch.
         // SAFETY: the call lists the arguments of that kernel one for one; shapes were checked before.
         let launched = unsafe { $device.stream.launch_builder($kernel)$(.arg(&$argument))+.launch($config) };
@@ -45,6 +84,7 @@ pub(super) use launch;
 macro_rules! cooperate {
     ($device:expr, $name:literal, $kernel:expr, $config:expr, $($argument:expr),+ $(,)?) => {{
         use cudarc::driver::PushKernelArg;
+        $crate::cuda::launch::tell($name, $kernel, || [$($crate::cuda::launch::bytes_of(&$argument)),+]);
         // SAFETY: as in `launch`.
         let launched =
             unsafe { $device.stream.launch_builder($kernel)$(.arg(&$argument))+.launch_cooperative($config) };

@@ -39,6 +39,8 @@ pub use self::buffer::{CudaBuffer, CudaRegion};
 pub use self::feed::CudaData;
 pub use self::graph::Recording;
 pub use self::images::{ORIGIN, VERSION};
+#[doc(hidden)]
+pub use self::launch::{Launched, on_launch};
 
 use self::buffer::{Tensor, at, part};
 use self::error::driver;

@@ -1,6 +1,7 @@
 //! The CUDA device as a whole, on a GPU or on the emulator.
 #![cfg(all(feature = "cuda", target_os = "linux"))]
 
+mod arguments;
 mod block_launches;
 mod device_memory;
 mod kernel_traffic;

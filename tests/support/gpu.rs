@@ -1,9 +1,10 @@
 //! The GPU that CUDA tests run on: this machine's, or the emulator where there is none; said once on stderr.
 
+use std::collections::HashMap;
 use std::process::Command;
-use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use rewind::cuda::Cuda;
+use rewind::cuda::{Cuda, Launched, on_launch};
 use rewind::device::Device;
 use rewind::device::Math;
 use rewind_emulator::Emulator;
@@ -18,9 +19,33 @@ pub fn emulator() -> Option<Emulator> {
     *EMULATOR
 }
 
+/// The last launch of each operation: its kernel, and the sizes of its arguments.
+pub static LAUNCHES: Mutex<Option<HashMap<&'static str, (usize, Vec<usize>)>>> = Mutex::new(None);
+
+/// What is wrong with the arguments of a launch: a driver takes as many bytes as the kernel asks for, from wherever it is told. On a GPU
+/// nobody says how many those are.
+pub fn other_arguments(launched: &Launched<'_>) -> Option<String> {
+    let Launched { operation, function, argument_bytes } = *launched;
+    let taken = emulator()?.parameter_bytes(function).expect("the emulator loaded that kernel");
+    (taken != argument_bytes).then(|| {
+        format!("{operation} hands over arguments of {argument_bytes:?} bytes, and its kernel takes {taken:?}")
+    })
+}
+
+/// Compares every launch of every test with what its kernel takes.
+fn compare(launched: &Launched<'_>) {
+    if let Some(what) = other_arguments(launched) {
+        panic!("{what}");
+    }
+    let mut launches = LAUNCHES.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = launches.get_or_insert_default();
+    known.insert(launched.operation, (launched.function, launched.argument_bytes.to_vec()));
+}
+
 /// The GPU, opened.
 pub fn gpu(math: Math) -> Cuda {
     emulator();
+    on_launch(compare);
     let cuda = Cuda::open(0, math).expect("a GPU or the emulator");
     static SAID: LazyLock<()> = LazyLock::new(|| ());
     if LazyLock::get(&SAID).is_none() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ptx::{Instruction, Opcode, ScalarType, Space};
+use crate::ptx::{CacheOp, Instruction, MatrixCount, Opcode, ScalarType, Scope, Semantics, Space};
 
 /// Kinds of instructions, for the table of counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,6 +98,30 @@ pub enum Pipe {
     TensorF16SumF16,
 }
 
+/// What an instruction's result is waited for, by the figures of [`Latencies`](crate::profile::Latencies).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// Nothing: there is no result, or machine code folds the instruction into others.
+    Nothing,
+    /// [`arithmetic`](crate::profile::Latencies::arithmetic)
+    Arithmetic,
+    /// [`special`](crate::profile::Latencies::special)
+    Special,
+    /// [`short_product`](crate::profile::Latencies::short_product)
+    ShortProduct,
+    /// [`product`](crate::profile::Latencies::product)
+    Product,
+    /// [`shuffle`](crate::profile::Latencies::shuffle)
+    Shuffle,
+    /// [`matrices`](crate::profile::Latencies::matrices), by place.
+    Matrices(u8),
+    /// The memory that the address lies in; its L1 is of no use where it `bypasses_l1`.
+    Memory {
+        /// `.cg`, `.cv`, and whatever must see what other blocks write.
+        bypasses_l1: bool,
+    },
+}
+
 /// What [`class_of`] tells about an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Class {
@@ -111,6 +135,8 @@ pub struct Class {
     pub flop_per_warp: u32,
     /// Special functions that each lane needs at least; a quotient or exact root needs one approximation to start from.
     pub special_per_lane: u32,
+    /// How long its result takes.
+    pub wait: Wait,
     /// Line of the module's text.
     pub line: u32,
 }
@@ -124,6 +150,7 @@ pub fn class_of(instruction: &Instruction) -> Class {
         flop_per_lane: 0,
         flop_per_warp: 0,
         special_per_lane: 0,
+        wait: Wait::Nothing,
         line: instruction.line,
     };
     let float = ty.and_then(float_pipe);
@@ -148,7 +175,47 @@ pub fn class_of(instruction: &Instruction) -> Class {
         _ if class.category == Category::Special => class.special_per_lane = values(ty),
         _ => {}
     }
+    class.wait = wait(instruction, &class);
     class
+}
+
+/// Constants come from a cache of their own; what is not known better counts as arithmetic, the shortest.
+fn wait(instruction: &Instruction, class: &Class) -> Wait {
+    use Category::*;
+    match class.category {
+        Move | Parameter | Control | Synchronize => Wait::Nothing,
+        StoreGlobal | StoreShared | StoreLocal | StoreGeneric => Wait::Nothing,
+        Special => Wait::Special,
+        _ if class.special_per_lane > 0 => Wait::Special,
+        TensorTf32 | TensorBf16 | TensorF16 => {
+            // a product of 2^12 FLOP on 16 bits takes as long as one of half as many on 32
+            let wide = class.category == TensorTf32;
+            let long = class.flop_per_warp >= if wide { 2048 } else { 4096 };
+            if long && class.pipe != Some(Pipe::TensorF16SumF16) { Wait::Product } else { Wait::ShortProduct }
+        }
+        TensorInteger | TensorF64 => Wait::ShortProduct,
+        Warp if instruction.opcode == Opcode::Shfl => Wait::Shuffle,
+        LoadShared if instruction.opcode == Opcode::Ldmatrix => Wait::Matrices(match instruction.modifiers.matrices {
+            Some(MatrixCount::X4) => 2,
+            Some(MatrixCount::X2) => 1,
+            _ => 0,
+        }),
+        LoadGlobal | LoadShared | LoadLocal | LoadGeneric | AsyncCopy | Atomic => {
+            Wait::Memory { bypasses_l1: bypasses_l1(instruction) }
+        }
+        _ => Wait::Arithmetic,
+    }
+}
+
+/// Whether a load goes to L2 whatever L1 holds. One whose threads are all in its own block need not.
+fn bypasses_l1(instruction: &Instruction) -> bool {
+    let modifiers = &instruction.modifiers;
+    let strong = match modifiers.semantics {
+        None | Some(Semantics::Weak) => false,
+        Some(Semantics::Volatile) => true,
+        Some(_) => modifiers.scope.is_some_and(|scope| scope != Scope::Cta),
+    };
+    strong || matches!(modifiers.cache, Some(CacheOp::Cg | CacheOp::Cv))
 }
 
 fn category(instruction: &Instruction, ty: Option<ScalarType>) -> Category {

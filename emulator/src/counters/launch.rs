@@ -150,6 +150,18 @@ pub struct HotSpot {
     pub divergent: u64,
 }
 
+/// How long the blocks of a launch take at least, if each warp waits for nothing but its own results, its block's barriers and
+/// its grid's: in clocks of the multiprocessor of the GPU whose latencies were followed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Chain {
+    /// The [name](crate::profile::Profile::name) of that GPU: the one that the emulator posed as.
+    pub gpu: String,
+    /// The block that takes longest.
+    pub longest: u64,
+    /// The one that takes shortest.
+    pub shortest: u64,
+}
+
 /// The counts of one launch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LaunchCounts {
@@ -176,6 +188,9 @@ pub struct LaunchCounts {
     /// Accesses to global memory by line of PTX.
     #[serde(default)]
     pub accesses: BTreeMap<u32, Requests>,
+    /// The longest chains of dependent instructions; none for a kernel that reads a clock, and may wait for it.
+    #[serde(default)]
+    pub chain: Option<Chain>,
 }
 
 impl LaunchCounts {

@@ -6,7 +6,7 @@
 mod banks;
 mod class;
 mod launch;
-mod sectors;
+pub(crate) mod sectors;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use crate::lanes::WARP;
 use banks::Banks;
 use sectors::Sectors;
 
-pub use class::{Category, Class, Pipe, class_of};
-pub use launch::{Flop, GlobalCounts, HotSpot, Launch, LaunchCounts, SharedCounts};
+pub use class::{Category, Class, Pipe, Wait, class_of};
+pub use launch::{Chain, Flop, GlobalCounts, HotSpot, Launch, LaunchCounts, SharedCounts};
 
 /// Bytes of a sector, the unit in which caches and memory move data.
 pub const SECTOR: u64 = 32;
@@ -86,6 +86,8 @@ pub struct Counters {
     sectors: Sectors,
     banks: Banks,
     barriers: u64,
+    /// The shortest and the longest block, in clocks.
+    clocks: Option<[u64; 2]>,
 }
 
 impl Counters {
@@ -98,6 +100,7 @@ impl Counters {
             sectors: Sectors::default(),
             banks: Banks::default(),
             barriers: 0,
+            clocks: None,
         }
     }
 
@@ -144,6 +147,12 @@ impl Counters {
         self.barriers += 1;
     }
 
+    /// A block ended after so many clocks at least.
+    pub fn ended(&mut self, clocks: u64) {
+        let [shortest, longest] = self.clocks.unwrap_or([clocks; 2]);
+        self.clocks = Some([shortest.min(clocks), longest.max(clocks)]);
+    }
+
     /// A warp's lanes took different ways at branch `at`.
     pub fn divergent_branch(&mut self, at: u32) {
         self.sites[at as usize].divergent += 1;
@@ -175,9 +184,15 @@ impl Counters {
         }
         self.sectors.merge(&other.sectors);
         self.barriers += other.barriers;
+        other.clocks.iter().flatten().for_each(|&clocks| self.ended(clocks));
     }
 
-    /// The launch's counts; `code` holds the class of each instruction.
+    /// The longest chains, by the latencies of the GPU of that name, if they were followed.
+    pub fn chain(&self, gpu: &str) -> Option<Chain> {
+        self.clocks.map(|[shortest, longest]| Chain { gpu: gpu.into(), longest, shortest })
+    }
+
+    /// The launch's counts but the chain; `code` holds the class of each instruction.
     pub fn summary(&self, code: &[Class], launch: &Launch) -> LaunchCounts {
         let mut warp_instructions = BTreeMap::new();
         let mut lines: BTreeMap<u32, HotSpot> = BTreeMap::new();
@@ -227,6 +242,7 @@ impl Counters {
             divergent_branches,
             hot_spots,
             accesses,
+            chain: None,
         }
     }
 }

@@ -25,7 +25,7 @@ struct Word {
 
 /// Chunk numbers are spread well enough by one multiplication; the default hasher costs as much as all the rest.
 #[derive(Debug, Clone, Default)]
-struct Multiply(u64);
+pub(crate) struct Multiply(u64);
 
 impl Hasher for Multiply {
     fn finish(&self) -> u64 {

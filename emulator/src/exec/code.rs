@@ -1,6 +1,6 @@
 //! The executable form of a kernel: one flat list of operations, calls inlined, operands resolved to rows.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use crate::exec::shuffle::Shuffle;
 use crate::lanes::{Row, Slot, Width};
@@ -384,6 +384,8 @@ pub struct Code {
     pub flows: Vec<Flow>,
     /// What each operation counts as.
     pub classes: Vec<crate::counters::Class>,
+    /// What each operation waits for; made when somebody asks.
+    pub steps: OnceLock<Arc<crate::exec::chain::Steps>>,
     /// The module's text, for reports.
     pub source: Arc<str>,
 }

@@ -1,7 +1,9 @@
 //! Running kernels: lowering to row operations, warps with divergence, blocks with barriers, grids over host threads.
 //!
 //! `code` is a kernel in the form that runs; `lower` makes it of PTX, `run` runs it, and `ops` has what one operation of a warp does.
+//! `chain` follows how long results take.
 
+mod chain;
 mod code;
 mod lower;
 mod ops;
@@ -148,6 +150,8 @@ impl Run<'_> {
             workspace: numbers.1,
             printed: Mutex::new(String::new()),
             notes: Mutex::default(),
+            latencies: chain::Latencies::of(self.options, self.profile, &kernel.code),
+            arrivals: chain::Arrivals::default(),
         };
         let (fault, counted) = match grid.run() {
             Ok(counted) => (None, counted),
@@ -161,7 +165,8 @@ impl Run<'_> {
             dynamic_shared: launch.dynamic_shared,
             registers: kernel.registers,
         };
-        let counts = counted.map(|c| c.summary(&kernel.code.classes, &described));
+        let counts = counted
+            .map(|c| LaunchCounts { chain: c.chain(self.profile.name), ..c.summary(&kernel.code.classes, &described) });
         let printed = grid.printed.into_inner().unwrap_or_else(PoisonError::into_inner);
         let notes = grid.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         Outcome { fault, counts, printed, notes }

@@ -4,12 +4,13 @@
 //! Guide, "Compute Capabilities", tables "Device and Streaming Multiprocessor Information" and "Memory Information";
 //! operations per clock and multiprocessor from its table "Throughput of Native Arithmetic Instructions"; counts, clocks
 //! and peaks from NVIDIA's architecture whitepapers and data sheets (H100, A100, Ada, Blackwell, T4). Clocks are boost clocks: no chip
-//! runs faster for long, which is what a lower bound of time needs.
-//!
+//! runs faster for long, which is what a lower bound of time needs. Latencies have a file of their own, with their sources.
 
+mod latency;
 mod named;
 mod occupancy;
 
+pub use latency::Latencies;
 pub use named::{A100_SXM, H100_SXM, RTX_4090, RTX_5090, T4};
 pub use occupancy::{Limit, Occupancy, blocks_per_sm, max_potential_block_size};
 
@@ -20,7 +21,7 @@ pub enum Basis {
     Published,
     /// NVIDIA does not say; others measured it. Hardware may do a little better.
     Measured,
-    /// Scaled from what was measured on a card of the generation before.
+    /// Scaled or taken from what was measured on a card of another generation.
     Scaled,
 }
 
@@ -119,6 +120,8 @@ pub struct Profile {
     pub tensor: TensorPeaks,
     /// What of those peaks `mma.sync` reaches: all, but on compute capability 9.0, whose peaks take `wgmma`.
     pub mma_sync: f64,
+    /// How long results take.
+    pub latencies: Latencies,
 }
 
 impl Profile {
@@ -216,6 +219,10 @@ mod tests {
             assert_eq!(p.tensor.tf32 > 0.0, newer, "{}", p.name);
             assert_eq!(p.tensor.tf32 < p.tensor.bf16, newer, "{}", p.name);
             assert!(p.tensor.bf16 <= p.tensor.f16 && p.tensor.f16 <= p.tensor.f16_sum_f16);
+            let l = p.latencies;
+            assert!(0 < l.arithmetic && l.arithmetic < l.special && l.special <= l.short_product, "{}", p.name);
+            assert!(l.short_product <= l.product && l.shared <= l.matrices[0] && l.matrices.is_sorted(), "{}", p.name);
+            assert!(l.shared < l.l1 && l.l1 < l.l2 && l.basis != Basis::Published, "{}", p.name);
         }
         assert_eq!(Profile::named("h100"), None);
     }

@@ -1,6 +1,6 @@
 //! The profiles themselves. What is not explained here is explained with the fields of [`Profile`].
 
-use super::{Basis, Profile, TensorPeaks};
+use super::{Basis, Profile, TensorPeaks, latency};
 
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
@@ -45,6 +45,7 @@ const COMMON: Profile = Profile {
     sfu_per_clock: 16,
     tensor: TensorPeaks { tf32: 0.0, bf16: 0.0, f16: 0.0, f16_sum_f16: 0.0 },
     mma_sync: 1.0,
+    latencies: latency::A100,
 };
 
 /// NVIDIA H100 in its SXM5 form: 132 multiprocessors, 80 GB of HBM3.
@@ -71,6 +72,7 @@ pub const H100_SXM: Profile = Profile {
     half_per_clock: 256,
     tensor: TensorPeaks { tf32: 494.7e12, bf16: 989.4e12, f16: 989.4e12, f16_sum_f16: 989.4e12 },
     mma_sync: 0.62,
+    latencies: latency::H100,
     ..COMMON
 };
 
@@ -121,6 +123,7 @@ pub const RTX_4090: Profile = Profile {
     fp64_per_clock: 2,
     half_per_clock: 128,
     tensor: TensorPeaks { tf32: 82.6e12, bf16: 165.2e12, f16: 165.2e12, f16_sum_f16: 330.3e12 },
+    latencies: latency::RTX_4090,
     ..COMMON
 };
 
@@ -148,6 +151,7 @@ pub const RTX_5090: Profile = Profile {
     fp64_per_clock: 2,
     half_per_clock: 128,
     tensor: TensorPeaks { tf32: 104.8e12, bf16: 209.5e12, f16: 209.5e12, f16_sum_f16: 419e12 },
+    latencies: latency::RTX_4090,
     ..COMMON
 };
 
@@ -177,5 +181,6 @@ pub const T4: Profile = Profile {
     fp64_per_clock: 2,
     half_per_clock: 128,
     tensor: TensorPeaks { tf32: 0.0, bf16: 0.0, f16: 65e12, f16_sum_f16: 65e12 },
+    latencies: latency::T4,
     ..COMMON
 };

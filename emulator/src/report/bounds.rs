@@ -29,6 +29,8 @@ pub enum Resource {
     Special,
     /// The warp schedulers.
     Issue,
+    /// Time for results to arrive: more warps would hide it, or shorter chains of instructions that need each other's.
+    Latency,
 }
 
 impl Resource {
@@ -44,6 +46,7 @@ impl Resource {
             Resource::Tensor => "tensor",
             Resource::Special => "SFU",
             Resource::Issue => "issue",
+            Resource::Latency => "latency",
         }
     }
 }
@@ -82,6 +85,7 @@ pub fn bounds(counts: &LaunchCounts, profile: &Profile) -> Bounds {
         (Resource::Tensor, tail * tensor(counts, profile)),
         (Resource::Special, tail * special(counts, profile)),
         (Resource::Issue, tail * issue(counts, profile)),
+        (Resource::Latency, latency(counts, profile)),
     ];
     let (mut binding, mut longest) = seconds[0];
     for (resource, time) in seconds {
@@ -169,6 +173,20 @@ pub fn special(counts: &LaunchCounts, profile: &Profile) -> f64 {
 /// `warp instructions / (SMs x 4 x clock)`, without those that machine code folds away.
 pub fn issue(counts: &LaunchCounts, profile: &Profile) -> f64 {
     counts.issued_warp_instructions() as f64 / profile.per_second(profile.partitions_per_sm)
+}
+
+/// `max(longest block, turns x shortest block) / clock`, of the chains of results that wait for each other; 0 where the counts have
+/// none by this GPU's latencies.
+///
+/// Some place for a block runs at least `turns = ceil(blocks / (SMs x resident blocks))` of them one after the other. How many are
+/// resident follows from threads and shared memory alone: registers are estimated, and fewer blocks would make the bound longer.
+pub fn latency(counts: &LaunchCounts, profile: &Profile) -> f64 {
+    let Some(chain) = counts.chain.as_ref().filter(|chain| chain.gpu == profile.name) else { return 0.0 };
+    let launch = &counts.launch;
+    let shared = launch.static_shared.saturating_add(launch.dynamic_shared);
+    let places = u64::from(profile.sm_count) * u64::from(blocks_per_sm(profile, launch.threads(), 0, shared).blocks);
+    let turns = launch.blocks().div_ceil(places.max(1)) as f64;
+    (chain.longest as f64).max(turns * chain.shortest as f64) / profile.clock_hz()
 }
 
 /// `ceil(blocks / SMs) / (blocks / SMs)`: by how much the busiest multiprocessor has more to do than the average one, if

@@ -21,9 +21,10 @@ use crate::profile::Profile;
 pub const LAUNCH_OVERHEAD_US: f64 = 2.0;
 
 /// What the bounds assume and leave out.
-pub const CAVEATS: [&str; 6] = [
+pub const CAVEATS: [&str; 7] = [
     "Caches are cold at each launch and never miss within it: data that an earlier launch left in L2 can beat the DRAM bound.",
-    "Latency, stalls, dependencies between instructions and clock changes are left out.",
+    "Latency is that of the longest chain of a block whose warps wait for nothing but their own results and barriers; other stalls and clock changes are left out.",
+    "Latencies are measured by third parties, the shortest that were published; memory's are L1's and L2's, never DRAM's; a kernel that reads a clock has none.",
     "Every boost clock and data-sheet peak is reached, but by mma.sync on an H100 62 % of the tensor peak, as is said of it.",
     "Instructions are PTX's: the assembler may fuse some (mul and add) and expand others (div, sin); mov, cvta and parameter accesses count as free.",
     "A grid's blocks do equal work; conversions, integer and atomic units are not modelled.",

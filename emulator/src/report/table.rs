@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::kernels::{KernelReport, by_kernel};
-use super::{CAVEATS, LAUNCH_OVERHEAD_US};
+use super::{CAVEATS, LAUNCH_OVERHEAD_US, Resource};
 use crate::counters::LaunchCounts;
 use crate::profile::{Basis, Profile};
 
@@ -17,6 +17,7 @@ const COLUMNS: &[Column] = &[
     Column { heading: "launches", cell: |k| k.launches.to_string() },
     Column { heading: "bound us", cell: |k| figure(k.lower_us) },
     Column { heading: "by", cell: |k| if k.lower_us > 0.0 { k.binding.name() } else { "-" }.into() },
+    Column { heading: "latency us", cell: |k| figure(k.microseconds.get(&Resource::Latency).copied().unwrap_or(0.0)) },
     Column { heading: "warp instr", cell: |k| k.warp_instructions.to_string() },
     Column { heading: "lanes %", cell: |k| format!("{:.1}", 100.0 * k.active_lane_ratio()) },
     Column { heading: "GFLOP fp32", cell: |k| giga(k.flop.fp32) },
@@ -55,14 +56,16 @@ pub fn table(launches: &[LaunchCounts], profile: &Profile) -> String {
 }
 
 fn header(profile: &Profile) -> String {
-    let l2 = match profile.l2_basis {
+    let said = |basis: Basis| match basis {
         Basis::Published => "published",
         Basis::Measured => "measured by third parties",
-        Basis::Scaled => "scaled from a card of the generation before",
+        Basis::Scaled => "scaled from another card",
     };
+    let l = profile.latencies;
     let mut text = format!(
         "Lower bound of each kernel's time on {} ({}), computed from the PTX that ran: not a measurement.\n\
-         {} SMs at {:.2} GHz; FP32 {:.1}, tensor tf32 {:.1} / bf16 {:.1} TFLOP/s; DRAM {:.2}, L2 {:.2} TB/s ({l2}).\n\
+         {} SMs at {:.2} GHz; FP32 {:.1}, tensor tf32 {:.1} / bf16 {:.1} TFLOP/s; DRAM {:.2}, L2 {:.2} TB/s ({}).\n\
+         Clocks until a result: arithmetic {}, tensor {}, shared memory {}, L1 {}, L2 {}, barrier {} ({}).\n\
          Launch overhead, about {LAUNCH_OVERHEAD_US} us each and less in graphs, is not included.\n",
         profile.device,
         profile.name,
@@ -73,6 +76,14 @@ fn header(profile: &Profile) -> String {
         profile.tensor.bf16 / 1e12,
         profile.dram_bandwidth() / 1e12,
         profile.l2_bandwidth / 1e12,
+        said(profile.l2_basis),
+        l.arithmetic,
+        l.product,
+        l.shared,
+        l.l1,
+        l.l2,
+        l.barrier,
+        said(l.basis),
     );
     for caveat in CAVEATS {
         // Writing to a string cannot fail.

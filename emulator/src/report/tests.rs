@@ -1,6 +1,6 @@
 use super::bounds::*;
 use super::*;
-use crate::counters::{Category, Flop, GlobalCounts, Launch, Requests, SharedCounts, Wavefronts};
+use crate::counters::{Category, Chain, Flop, GlobalCounts, Launch, Requests, SharedCounts, Wavefronts};
 use crate::profile::{A100_SXM, H100_SXM, RTX_4090};
 
 /// `y += a x` on 2^24 floats: x and y read, y written, 64 MiB each; 256 threads per block.
@@ -141,6 +141,34 @@ fn atomics_load_their_sectors_but_once() {
     close(l2(&counts, &H100_SXM), 3_200_000.0 / 5.5e12);
 }
 
+/// 2100 and 700 clocks at 1.98 GHz. 264 blocks of 128 threads with 65 KiB find room at once on 132 multiprocessors; 2,641 blocks do
+/// not: three places on each make seven turns, and the last of them has blocks that take 7 x 700 clocks one after the other.
+#[test]
+fn latency_is_the_longest_chain_or_turns_of_the_shortest() {
+    let mut counts = matmul();
+    close(latency(&counts, &H100_SXM), 0.0);
+    counts.chain = Some(Chain { gpu: "h100-sxm".into(), longest: 2100, shortest: 700 });
+    close(latency(&counts, &H100_SXM) * 1e6, 1.06061);
+    counts.launch.grid = [2641, 1, 1];
+    close(latency(&counts, &H100_SXM) * 1e6, 2.47475);
+    // as many registers as make one block resident by the estimate
+    counts.launch.registers = 255;
+    close(latency(&counts, &H100_SXM) * 1e6, 2.47475);
+    // other latencies than those that were followed
+    close(latency(&counts, &A100_SXM), 0.0);
+}
+
+#[test]
+fn a_small_grid_with_a_long_chain_is_bound_by_latency() {
+    let mut counts = saxpy();
+    counts.global = GlobalCounts::default();
+    counts.chain = Some(Chain { gpu: "h100-sxm".into(), longest: 19_800, shortest: 1 });
+    let b = bounds(&counts, &H100_SXM);
+    assert_eq!((b.binding, b.binding.name()), (Resource::Latency, "latency"));
+    close(b.lower_us, 10.0);
+    close(b.microseconds[&Resource::Latency], 10.0);
+}
+
 #[test]
 fn a_grid_smaller_than_the_device_leaves_the_rest_idle() {
     let mut counts = matmul();
@@ -175,7 +203,9 @@ fn launches_of_a_kernel_add_up() {
 fn the_table_reads() {
     let mut idle = LaunchCounts::default();
     idle.launch.kernel = "nothing(int, float const*)".into();
-    let text = table(&[saxpy(), matmul(), saxpy(), idle], &H100_SXM);
+    let mut waits = saxpy();
+    waits.chain = Some(Chain { gpu: "h100-sxm".into(), longest: 2100, shortest: 700 });
+    let text = table(&[waits, matmul(), saxpy(), idle], &H100_SXM);
     let golden = include_str!("golden.txt");
     assert_eq!(text, golden, "\n{text}");
 }
@@ -215,6 +245,7 @@ fn absurd_counts_do_not_panic() {
             ..GlobalCounts::default()
         },
         shared: SharedCounts { load: pass, store: pass, atomic: pass },
+        chain: Some(Chain { gpu: "h100-sxm".into(), longest: u64::MAX, shortest: u64::MAX }),
         ..LaunchCounts::default()
     };
     let text = table(&[counts.clone(), counts], &H100_SXM);

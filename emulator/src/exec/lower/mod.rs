@@ -108,6 +108,7 @@ pub(in crate::exec) fn kernel(
         level,
         classes: lowering.classes,
         flows: lowering.flows,
+        steps: std::sync::OnceLock::new(),
         slots: lowering.slots,
         constants: lowering.constants.into(),
         rows: lowering.rows as usize,

@@ -83,6 +83,9 @@ pub(in crate::exec) fn look(
             Space::Shared => counters.shared(pc, counted, &place.offsets.map(|o| o as u32), place.mask, bytes),
             _ => {}
         }
+        if let Some(chain) = &mut env.chain {
+            chain.access(pc, (place.space, counted), at, place.mask, bytes);
+        }
     }
     let Some(checks) = &mut env.checks else { return Ok(None) };
     let access = check::Access { warp: warp_index, mask: place.mask, bytes, kind, strong, warp_only, line: op.line };

@@ -18,6 +18,8 @@ struct Arrival {
     truth: u32,
     /// The operation.
     at: u32,
+    /// When, if that is followed.
+    clock: u64,
 }
 
 /// The barriers of a block, by number.
@@ -84,7 +86,8 @@ impl Barriers {
                 env.note(op.line, line(other), format!("{what}, and warp {w} at line {}", op.line));
             }
         }
-        arrivals.push(Arrival { warp: w, mask, truth, at });
+        let clock = env.chain.as_ref().map_or(0, |chain| chain.issued(w));
+        arrivals.push(Arrival { warp: w, mask, truth, at, clock });
         let waits = barrier.kind != BarrierKind::Arrive;
         if let Some(group) = warps[w].groups.iter_mut().rev().find(|g| g.at == at && g.mask == mask)
             && waits
@@ -137,13 +140,17 @@ impl Barriers {
                 lanes_of.set_predicate(slot, if holds { u32::MAX } else { 0 }, arrival.mask);
             }
         }
+        let waited = |a: &&Arrival| {
+            !matches!(
+                &code.ops[a.at as usize].action,
+                Action::Barrier(crate::exec::code::Barrier { kind: BarrierKind::Arrive, .. })
+            )
+        };
+        if let Some(chain) = &mut env.chain {
+            let last = arrivals.iter().map(|a| a.clock).max().unwrap_or(0);
+            arrivals.iter().filter(waited).for_each(|a| chain.pass_barrier(a.warp, last));
+        }
         if let Some(checks) = &mut env.checks {
-            let waited = |a: &&Arrival| {
-                !matches!(
-                    &code.ops[a.at as usize].action,
-                    Action::Barrier(crate::exec::code::Barrier { kind: BarrierKind::Arrive, .. })
-                )
-            };
             let mut waiting: Vec<u32> = arrivals.iter().filter(waited).map(|a| a.warp as u32).collect();
             waiting.sort_unstable();
             waiting.dedup();

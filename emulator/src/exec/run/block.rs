@@ -3,8 +3,11 @@
 //! One host thread runs a block at a time, warp after warp, each until it waits. If no warp can go on and not all have
 //! ended, some thread skipped a barrier that others wait at.
 
+use std::sync::Arc;
+
 use crate::check::BlockChecks;
 use crate::counters::Counters;
+use crate::exec::chain::{BlockChain, Steps};
 use crate::exec::code::Action;
 use crate::exec::run::barrier::Barriers;
 use crate::exec::run::env::{Env, Faulty, Grid, RESERVED, thread};
@@ -31,6 +34,7 @@ pub(in crate::exec) struct Block {
     shared: Cells,
     barriers: Barriers,
     checks: Option<BlockChecks>,
+    chain: Option<BlockChain>,
     order: Order,
 }
 
@@ -57,8 +61,10 @@ impl Block {
             warps.push(Warp::new(index, lanes, Cells::zeroed(bytes)?, written));
         }
         let shared = Cells::zeroed(grid.shared_bytes())?;
+        let steps = || code.steps.get_or_init(|| Arc::new(Steps::of(code))).clone();
+        let chain = grid.latencies.map(|latencies| BlockChain::new(latencies, warps.len(), steps()));
         let (barriers, order) = (Barriers::default(), Order::natural());
-        Some(Block { index: [0; 3], linear: 0, threads, warps, shared, barriers, checks: None, order })
+        Some(Block { index: [0; 3], linear: 0, threads, warps, shared, barriers, checks: None, chain, order })
     }
 
     /// Becomes the block of this number.
@@ -69,6 +75,7 @@ impl Block {
         self.barriers = Barriers::default();
         self.shared.fill(0, self.shared.bytes(), 0);
         self.order = Order::new(grid.options.shuffle, linear);
+        self.chain.iter_mut().for_each(BlockChain::reset);
         let warps = self.warps.len() as u32;
         self.checks = grid.checks.as_ref().map(|launch| BlockChecks::new(launch, linear, warps, self.shared.bytes()));
         for index in 0..self.warps.len() {
@@ -132,8 +139,9 @@ impl Block {
 
     /// Runs for a while.
     pub fn turn(&mut self, grid: &Grid<'_>, counters: Option<&mut Counters>) -> Faulty<Turn> {
-        let Block { warps, shared, barriers, checks, order, .. } = self;
-        let mut env = Env { grid, shared, checks: checks.as_mut(), counters, block: self.index };
+        let Block { warps, shared, barriers, checks, chain, order, .. } = self;
+        let (checks, chain) = (checks.as_mut(), chain.as_mut());
+        let mut env = Env { grid, shared, checks, counters, chain, block: self.index };
         let slice = if grid.launch.cooperative { SHORT_SLICE } else { SLICE };
         for _ in 0..if grid.launch.cooperative { 1 } else { ROUNDS } {
             let (mut moved, mut done) = (false, true);
@@ -158,6 +166,9 @@ impl Block {
                 done &= warps[w].alive == 0;
             }
             if done {
+                if let (Some(counters), Some(chain)) = (env.counters, env.chain) {
+                    counters.ended(chain.clocks());
+                }
                 return Ok(Turn::Done);
             }
             if !moved {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::check::{BlockChecks, FenceScope, Finding, LaunchChecks, What};
 use crate::counters::Counters;
 use crate::exec::Launch;
+use crate::exec::chain::{Arrivals, BlockChain, Latencies};
 use crate::exec::code::{Code, Op, dynamic_start};
 use crate::exec::ops::place::Place;
 use crate::fault::{Fault, FaultKind};
@@ -41,6 +42,10 @@ pub(in crate::exec) struct Grid<'a> {
     pub printed: Mutex<String>,
     /// What is worth a note and no fault, by the lines concerned: of each pair of lines the first in order of text.
     pub notes: Mutex<BTreeMap<(u32, u32), String>>,
+    /// How long results take, if that is followed.
+    pub latencies: Option<Latencies>,
+    /// What blocks have added to words that they may wait at.
+    pub arrivals: Arrivals,
 }
 
 impl Grid<'_> {
@@ -77,6 +82,8 @@ pub(in crate::exec) struct Env<'a, 'b> {
     pub shared: &'a Cells,
     pub checks: Option<&'b mut BlockChecks>,
     pub counters: Option<&'b mut Counters>,
+    /// Only beside counters.
+    pub chain: Option<&'b mut BlockChain>,
     /// Index in the grid.
     pub block: [u32; 3],
 }

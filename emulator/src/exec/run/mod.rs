@@ -3,6 +3,7 @@
 mod barrier;
 mod block;
 pub(super) mod env;
+mod follow;
 pub(super) mod grid;
 mod marks;
 mod order;

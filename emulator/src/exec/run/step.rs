@@ -3,7 +3,7 @@
 use super::env::{Env, Faulty};
 use super::warp::{Group, PATIENCE, State, Stop, TURN, Warp};
 use crate::exec::code::{Action, Op};
-use crate::exec::ops::{access, atomic, collective, copy, matrices, mbarrier, print, tiles};
+use crate::exec::ops::{access, collective, copy, matrices, mbarrier, print, tiles};
 use crate::fault::FaultKind;
 use crate::lanes::WARP;
 use crate::ptx::SpecialRegister;
@@ -59,9 +59,7 @@ impl Warp {
             left -= 1;
             let op = &code.ops[pc as usize];
             let exec = op.guard.map_or(mask, |guard| mask & self.lanes.predicate(guard));
-            if let Some(counters) = &mut env.counters {
-                counters.executed(pc, exec.count_ones());
-            }
+            self.count(env, op, pc, exec);
             if self.marks.is_some() && !op.action.gathers() {
                 self.follow(env, op, pc, mask, exec)?;
             }
@@ -105,9 +103,9 @@ impl Warp {
                     }
                     meet = self.meeting(pc);
                 }
-                Action::Load(access) => access::load(self, env, op, access, exec, pc)?,
+                Action::Load(access) => self.load(env, op, access, exec, pc)?,
                 Action::Store(access) => access::store(self, env, op, access, exec, pc)?,
-                Action::Atomic(atomic) => atomic::run(self, env, op, atomic, exec, pc)?,
+                Action::Atomic(atomic) => self.atomic(env, op, atomic, exec, pc)?,
                 Action::Mbarrier(barrier) => {
                     if exec != 0 && mbarrier::run(self, env, op, barrier, exec, pc)? {
                         give_way!();
@@ -168,14 +166,30 @@ impl Warp {
     /// What needs nobody else and leads nowhere else: `since` instructions ran in this turn.
     fn plainly(&mut self, env: &mut Env<'_, '_>, op: &Op, pc: u32, exec: u32, since: u64) -> Faulty<()> {
         match &op.action {
-            Action::CopyAsync(copy) => copy::start(self, env, op, copy, exec, pc)?,
-            Action::CopyBulk(copy) => mbarrier::copy(self, env, op, copy, exec, pc)?,
+            Action::CopyAsync(copy) => {
+                copy::start(self, env, op, copy, exec, pc)?;
+                if let Some(chain) = &mut env.chain {
+                    chain.copied(self.index);
+                }
+            }
+            Action::CopyBulk(copy) => {
+                mbarrier::copy(self, env, op, copy, exec, pc)?;
+                if let Some(chain) = &mut env.chain {
+                    chain.drop_loads();
+                }
+            }
             Action::CopyCommit => {
+                if let Some(chain) = &mut env.chain {
+                    chain.commit(self.running(exec));
+                }
                 if let Some(checks) = &mut env.checks {
                     checks.cp_async_commit(self.index, exec);
                 }
             }
             Action::CopyWait(pending) => {
+                if let Some(chain) = &mut env.chain {
+                    chain.wait_copies(self.running(exec), *pending);
+                }
                 if let Some(checks) = &mut env.checks {
                     checks.cp_async_wait(self.index, exec, *pending);
                 }
@@ -243,14 +257,18 @@ impl Warp {
     /// An operation that lanes do together; false where some have to be waited for.
     #[inline]
     fn meet(&mut self, env: &mut Env<'_, '_>, op: &Op, pc: u32, mask: u32, exec: u32) -> Faulty<bool> {
-        match op.action {
+        let met = match op.action {
             Action::LoadMatrix(_)
             | Action::StoreMatrix(_)
             | Action::Matrix(_)
             | Action::LoadTile(_)
-            | Action::StoreTile(_) => self.together(env, op, pc, mask, exec),
-            _ => self.exchange(env, op, pc, mask, exec),
+            | Action::StoreTile(_) => self.together(env, op, pc, mask, exec)?,
+            _ => self.exchange(env, op, pc, mask, exec)?,
+        };
+        if met {
+            self.issued(env, pc, exec);
         }
+        Ok(met)
     }
 
     /// An operation of the whole warp; false where lanes have to be waited for.
