@@ -93,7 +93,7 @@ pub enum Error {
 
     /// Training left the finite numbers.
     #[error(
-        "training left the finite numbers at epoch {epoch}, step {step} (loss {loss}): {place} went non-finite first; try a lower `lr`, or more `fixed_point` passes if the drift was high; the last checkpoint is kept"
+        "training left the finite numbers at epoch {epoch}, step {step} (loss {loss}): {place} went non-finite first; {advice}; the last checkpoint is kept"
     )]
     NotFinite {
         /// Epoch, counted from 1.
@@ -104,6 +104,8 @@ pub enum Error {
         loss: f64,
         /// The first place of the network, or the first parameter, whose values are not finite.
         place: String,
+        /// What to do: which setting, and what it was.
+        advice: String,
     },
 
     /// The sweep could not rebuild a block, again and again.

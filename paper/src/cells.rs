@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rewind::error::{Error, Result};
-use rewind_train::atomic::write_atomically;
+use rewind_train::atomic::{remove_left_over, write_atomically};
 use rewind_train::log::Log;
 use rewind_train::pace::Clock;
 use serde::Serialize;
@@ -60,7 +60,10 @@ impl Cells {
         let path = folder.join("lock");
         let lock = File::create(&path).map_err(Error::io("create", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { folder, _lock: lock }),
+            Ok(()) => {
+                folder.parent().into_iter().chain([&*folder]).for_each(remove_left_over);
+                Ok(Self { folder, _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(Error::Data {
                 path,
                 problem: "another process computes these cells: wait for it, or name another folder with --out".into(),

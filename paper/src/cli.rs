@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
-use rewind_train::terminal::{self, INTERRUPTED};
+use rewind_train::terminal;
 
 use crate::cells::Ending;
 use crate::experiments::{depth, failure, gradient_error, linear_weights, memory, tied, untie};
@@ -28,7 +28,8 @@ const NOTES: &str = "\
 Each experiment leaves tables (CSV), pictures (SVG and PNG) and summary.json in a folder of its own under --out. \
 What was computed is kept in cells/ there: the same command goes on where it stopped, and does only what is missing.
 
-Exit codes: 0 done, 1 the experiment failed, 2 the request makes no sense, 130 stopped by Ctrl-C.";
+Exit codes: 0 done, 1 the experiment failed, 2 the request makes no sense, 130 stopped by Ctrl-C,
+143 by SIGTERM.";
 
 #[derive(Debug, clap::Subcommand)]
 enum Experiment {
@@ -66,7 +67,7 @@ pub fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     }?;
     if ending == Ending::Interrupted {
         log.note("stopped; the same command goes on from here");
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(terminal::stopped());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -34,7 +34,7 @@ impl Results {
     /// # Errors
     /// [`Error::Io`](rewind::error::Error::Io); the former file is then as it was. So in the others.
     pub fn table(&self, name: &str, csv: &str) -> Result<()> {
-        write_atomically(&self.folder.join(format!("{name}.csv")), |w| w.write_all(csv.as_bytes()))
+        write_atomically(&self.folder.join(format!("{name}.csv")), |w| w.write_all(csv.as_bytes())).map(drop)
     }
 
     /// `summary.json`.
@@ -42,7 +42,7 @@ impl Results {
     /// # Errors
     /// As [`Results::table`].
     pub fn summary(&self, summary: &Value) -> Result<()> {
-        write_atomically(&self.folder.join("summary.json"), |w| writeln!(w, "{summary:#}"))
+        write_atomically(&self.folder.join("summary.json"), |w| writeln!(w, "{summary:#}")).map(drop)
     }
 
     /// An SVG that was drawn, and the same as a PNG.
@@ -55,6 +55,6 @@ impl Results {
         let svg = svg.map_err(|e| failed(&svg_path, e))?;
         let png = crate::raster::png(&svg).map_err(|e| failed(&png_path, e))?;
         write_atomically(&svg_path, |w| w.write_all(svg.as_bytes()))?;
-        write_atomically(&png_path, |w| w.write_all(&png))
+        write_atomically(&png_path, |w| w.write_all(&png)).map(drop)
     }
 }

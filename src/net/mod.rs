@@ -159,27 +159,39 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         head.forward(d, stages.last().expect(STAGED), labels)
     }
 
-    /// Runs the loaded batch forward once more and names the first place whose values are not finite. Saved statistics are
-    /// overwritten; running ones and parameters stay.
+    /// Runs the loaded batch forward once more, with its own statistics, and names the first place whose values are not finite. Saved
+    /// statistics are overwritten; running ones and parameters stay.
     ///
     /// # Errors
     /// Whatever the device reports.
     pub fn first_non_finite(&mut self, d: &D) -> Result<String> {
+        self.first_non_finite_by(d, Statistics::Measure)
+    }
+
+    /// The same with running statistics, as a test goes forward.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn first_non_finite_in_test(&mut self, d: &D) -> Result<String> {
+        self.first_non_finite_by(d, Statistics::Running)
+    }
+
+    fn first_non_finite_by(&mut self, d: &D, statistics: Statistics) -> Result<String> {
         if !d.all_finite(&self.images)? {
             return Ok("an input image".into());
         }
-        self.stem(d, Statistics::Measure)?;
+        self.stem(d, statistics)?;
         let staged = self.spec.body.stages.is_some();
         if !d.all_finite(self.stages[0].input().0)? {
             return Ok(if staged { "the stem's output" } else { "the stem's output x_0" }.into());
         }
         for s in 0..self.stages.len() {
-            self.enter(d, s, Statistics::Measure)?;
+            self.enter(d, s, statistics)?;
             if staged && !d.all_finite(&self.stages[s].work.x)? {
                 return Ok(format!("the state after the first block of stage {s}"));
             }
             for n in 0..self.stages[s].stack.steps() {
-                self.stages[s].advance(d, &self.spec.sweep, n)?;
+                self.stages[s].advance(d, &self.spec.sweep, n, statistics)?;
                 if !d.all_finite(&self.stages[s].work.x)? {
                     let of_stage = if staged { format!(" of stage {s}") } else { String::new() };
                     return Ok(format!("the state after block {n}{of_stage}"));

@@ -5,7 +5,8 @@ use super::{Net, NetSpec};
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::Field;
-use crate::memory::{Bytes, dry_run};
+use crate::memory::{Arena, Bytes, dry_run};
+use crate::shape::Shape;
 
 impl<D: Device, F: Field<D>> Net<D, F> {
     /// Bytes that such a network takes on the device, by category.
@@ -14,6 +15,18 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// What the residual function's constructors refuse.
     pub fn plan(d: &D, spec: &NetSpec) -> Result<Bytes> {
         dry_run(d, |arena| Self::unwritten(arena, *spec))
+    }
+
+    /// Shows `visit` the name and the shape of every tensor that a checkpoint of such a network holds, in the order of
+    /// [`Net::each_checkpointed`]. Nothing is taken.
+    ///
+    /// # Errors
+    /// As [`Net::plan`], and the visitor's.
+    pub fn each_planned(d: &D, spec: &NetSpec, visit: &mut dyn FnMut(&str, Shape) -> Result<()>) -> Result<()> {
+        let net = |arena: &mut Arena<'_, D>| {
+            Self::unwritten(arena, *spec)?.each_checkpointed(&mut |name, tensor| visit(name, tensor.shape()))
+        };
+        dry_run(d, net).map(drop)
     }
 
     /// The largest depth up to `spec`'s, or number of blocks in any stage, whose plan is at most `limit` bytes, with `extra`

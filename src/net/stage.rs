@@ -198,9 +198,9 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         Ok((stem, anchors))
     }
 
-    /// One step of the stack, with statistics measured: for [`super::Net::first_non_finite`].
-    pub(super) fn advance(&mut self, d: &D, spec: &SweepSpec, n: usize) -> Result<()> {
-        Sweep { d, spec, stack: &mut self.stack, work: &mut self.work }.advance(n, Statistics::Measure)
+    /// One step of the stack: for [`super::Net::first_non_finite`].
+    pub(super) fn advance(&mut self, d: &D, spec: &SweepSpec, n: usize, statistics: Statistics) -> Result<()> {
+        Sweep { d, spec, stack: &mut self.stack, work: &mut self.work }.advance(n, statistics)
     }
 }
 

@@ -9,6 +9,7 @@ use rewind::memory::{Bytes, Category, human};
 use rewind::net::{Net, NetSpec, largest_that_fits};
 use rewind::sweep::{Gradient, SweepSpec};
 
+use crate::checkpoint::{HEADER_MAX, HeaderLength, saved_shape};
 use crate::config::{NetKind, RunConfig};
 use crate::host_memory::Room;
 
@@ -122,14 +123,81 @@ fn check_room<D: Device, F: Field<D>>(
     let Some(Room { bytes: limit, says: source_of_limit }) = over else { return Ok(bytes) };
     let spec = net_spec(config, dataset);
     let extra = held_bytes(dataset);
-    let advice = match Net::<D, F>::largest_depth(d, &spec, extra, limit)? {
+    let depth = match Net::<D, F>::largest_depth(d, &spec, extra, limit)? {
         Some(depth) if config.net == NetKind::Staged => {
             format!("what fits is a net of at most {depth} residual blocks per stage (--blocks)")
         }
         Some(depth) => format!("the largest depth that fits is --depth {depth}"),
         None => "not even the shallowest net fits; lower --batch or --channels".into(),
     };
+    let advice = match mode_that_fits::<D, F>(d, config, dataset, limit)? {
+        Some((gradient, bytes)) => format!("--gradient {gradient} would take {}; in this mode {depth}", human(bytes)),
+        None => depth,
+    };
     Err(Error::PlanOverLimit { planned: bytes.total(), limit, source_of_limit, advice, table: bytes.table() })
+}
+
+/// The mode that comes closest to `backprop`, or to `checkpoint`, and fits, with its bytes; none in other modes, which store next to
+/// nothing.
+fn mode_that_fits<D: Device, F: Field<D>>(
+    d: &D,
+    config: &RunConfig,
+    dataset: &Dataset,
+    limit: u64,
+) -> Result<Option<(Gradient, u64)>> {
+    let others = match config.sweep.gradient {
+        Gradient::Backprop => &[Gradient::Checkpoint, Gradient::Auto][..],
+        Gradient::Checkpoint => &[Gradient::Auto],
+        _ => &[],
+    };
+    for gradient in others {
+        let sweep = SweepSpec { gradient: *gradient, checkpoint_every: None, ..config.sweep };
+        let mut config = RunConfig { sweep, memory_limit: Some(limit), ..config.clone() };
+        // auto makes do with less, and says so when it runs
+        fit_codes::<D, F>(d, &mut config, dataset)?;
+        let bytes = planned::<D, F>(d, &config, dataset)?.total();
+        if bytes <= limit {
+            return Ok(Some((*gradient, bytes)));
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses a net of which no checkpoint could be written: a safetensors header has an end. The mode's plan has nothing to do with it, so that
+/// a depth which the memory allows may yet be too large.
+///
+/// # Errors
+/// [`Error::Usage`] with a depth that can be saved, and as [`Net::plan`].
+pub fn check_saves<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
+    // no block's entries are as long
+    const BLOCK_MAX: usize = 8 << 10;
+    let deepest = net_spec(config, dataset).deepest();
+    let depth: usize = config.depths().iter().sum();
+    if depth.saturating_mul(BLOCK_MAX) <= HEADER_MAX {
+        return Ok(());
+    }
+    let header = |blocks: usize| {
+        let (mut count, spec) = (HeaderLength::new(config), net_spec(config, dataset).at_most(blocks));
+        Net::<D, F>::each_planned(d, &spec, &mut |name, shape| {
+            count.add(name, &saved_shape(shape));
+            Ok(())
+        })?;
+        Ok::<usize, Error>(count.bytes())
+    };
+    let bytes = header(deepest)?;
+    if bytes <= HEADER_MAX {
+        return Ok(());
+    }
+    // names and offsets grow with the depth, so that in a shallower net a block takes less; the rest is not worth a search
+    let takes = |blocks: &usize| config.sweep.scheme.takes(*blocks);
+    let fitting = (1..=(deepest as f64 * HEADER_MAX as f64 / bytes as f64) as usize).rev().find(takes).unwrap_or(1);
+    let flag = if config.net == NetKind::Staged { "blocks per stage (--blocks)" } else { "--depth" };
+    Err(Error::Usage(format!(
+        "a checkpoint of {} could not be written, as its list of tensors has {} of at most {}: give {flag} {fitting} or less",
+        config.net_name(),
+        human(bytes as u64),
+        human(HEADER_MAX as u64),
+    )))
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! the checksum's own 64 digits taken as zeros, so that no changed byte goes unseen. Tensors are written and read one at a
 //! time: a checkpoint costs the memory of its largest tensor and of its header.
 
+mod save;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -20,9 +22,12 @@ use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::atomic::write_atomically;
+pub(crate) use self::save::HeaderLength;
+pub use self::save::save;
 use super::progress::Progress;
 use crate::config::RunConfig;
+use crate::plausible::{self, may_hold};
+use crate::regular;
 
 /// Versions are `rewind-1`, `rewind-2`, ...; this program writes and reads the first.
 const FORMAT: (&str, u32) = ("rewind-", 1);
@@ -32,7 +37,7 @@ const PREFIX: &str = "{\"__metadata__\":{\"checksum\":\"";
 const CHECKSUM_AT: usize = 8 + PREFIX.len();
 const CHECKSUM_LEN: usize = 64;
 /// The largest header that safetensors' own readers take.
-const HEADER_MAX: usize = 100_000_000;
+pub(crate) const HEADER_MAX: usize = 100_000_000;
 
 /// Is shown one tensor: its name, such as `blocks.3.conv1.weight`, its shape, slowest axis first, and a way to its values.
 pub type Visitor<'a> = dyn FnMut(&str, &[usize], Fetch<'_>) -> Result<()> + 'a;
@@ -84,131 +89,6 @@ pub struct RunState {
     pub dataset: DatasetId,
 }
 
-/// Writes a checkpoint in place of a former one, atomically. `each` shows a visitor every tensor, in the same order whenever
-/// it is called; nothing about the tensors is kept, so that a very deep net's checkpoint costs no memory of its own.
-///
-/// # Errors
-/// What `each` reports, or [`Error::Io`]; the former checkpoint is then as it was.
-pub fn save(path: &Path, state: &RunState, each: impl Fn(&mut Visitor<'_>) -> Result<()>) -> Result<()> {
-    let json = |value: serde_json::Result<String>| value.map_err(|e| Error::io("write", path)(e.into()));
-    let metadata = [
-        ("format", format!("{}{}", FORMAT.0, FORMAT.1)),
-        ("config", state.config.to_toml()),
-        ("dataset", json(serde_json::to_string(&state.dataset))?),
-        ("progress", json(serde_json::to_string(&state.progress))?),
-    ];
-    write_container(path, &metadata, each)
-}
-
-/// The safetensors container: the header's length, the header padded to 8 bytes, the data.
-fn write_container(
-    path: &Path,
-    metadata: &[(&str, String)],
-    each: impl Fn(&mut Visitor<'_>) -> Result<()>,
-) -> Result<()> {
-    let mut unfinished = None;
-    let written = write_atomically(path, |file| {
-        write_parts(path, file, metadata, &each).map_err(|e| {
-            unfinished = Some(e);
-            io::Error::other("the checkpoint could not be finished")
-        })
-    });
-    unfinished.map_or(written, Err)
-}
-
-fn write_parts(
-    path: &Path,
-    file: &mut (impl Write + Seek),
-    metadata: &[(&str, String)],
-    each: &impl Fn(&mut Visitor<'_>) -> Result<()>,
-) -> Result<()> {
-    let failed = |e: io::Error| Error::io("write", path)(e);
-    // once only to count, since the header's length comes before it
-    let mut length = Counted::default();
-    write_header(path, &mut length, metadata, each)?;
-    let padded = length.0.next_multiple_of(8);
-    if padded > HEADER_MAX {
-        let problem = "the net has more tensors than a safetensors header may name; lower --depth";
-        return Err(failed(io::Error::other(problem)));
-    }
-    let mut hashed = Hashed { hash: Sha256::new(), file: &mut *file };
-    hashed.write_all(&(padded as u64).to_le_bytes()).map_err(failed)?;
-    write_header(path, &mut hashed, metadata, each)?;
-    hashed.write_all(&b"       "[..padded - length.0]).map_err(failed)?;
-    let mut values = Vec::new();
-    each(&mut |_, shape, fetch| {
-        values.clear();
-        values.resize(shape.iter().product(), 0.0_f32);
-        fetch(&mut values)?;
-        for value in &mut values {
-            *value = f32::from_bits(value.to_bits().to_le());
-        }
-        hashed.write_all(bytemuck::cast_slice(&values)).map_err(failed)
-    })?;
-    let checksum = hex(&hashed.hash.finalize());
-    file.seek(SeekFrom::Start(CHECKSUM_AT as u64)).map_err(failed)?;
-    file.write_all(checksum.as_bytes()).map_err(failed)
-}
-
-/// The header without its padding, its checksum all zeros.
-fn write_header(
-    path: &Path,
-    out: &mut dyn Write,
-    metadata: &[(&str, String)],
-    each: &impl Fn(&mut Visitor<'_>) -> Result<()>,
-) -> Result<()> {
-    let failed = |e: io::Error| Error::io("write", path)(e);
-    let quoted = |text: &str| serde_json::to_string(text).map_err(|e| failed(e.into()));
-    write!(out, "{PREFIX}{}\"", "0".repeat(CHECKSUM_LEN)).map_err(failed)?;
-    for (key, value) in metadata {
-        write!(out, ",\"{key}\":{}", quoted(value)?).map_err(failed)?;
-    }
-    out.write_all(b"}").map_err(failed)?;
-    let mut start = 0;
-    each(&mut |name, shape, _| {
-        let end = start + size_of::<f32>() * shape.iter().product::<usize>();
-        let name = quoted(name)?;
-        write!(out, ",{name}:{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{start},{end}]}}")
-            .map_err(failed)?;
-        start = end;
-        Ok(())
-    })?;
-    out.write_all(b"}").map_err(failed)
-}
-
-/// Counts the bytes written to it.
-#[derive(Default)]
-struct Counted(usize);
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Hands on what is written to it, and hashes it.
-struct Hashed<'a, W> {
-    hash: Sha256,
-    file: &'a mut W,
-}
-
-impl<W: Write> Write for Hashed<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes any text");
@@ -237,8 +117,11 @@ impl Checkpoint {
     }
 
     fn open_or_say(path: &Path) -> std::result::Result<Self, String> {
-        let mut file = File::open(path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => "there is no such checkpoint: name the folder of a run".to_string(),
+        let advice = "name a checkpoint.safetensors, which every run leaves in its folder";
+        let mut file = regular::open(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => format!("there is no such file: {advice}"),
+            // what it is, in words
+            io::ErrorKind::InvalidInput => format!("this {e}: {advice}"),
             _ => format!("the checkpoint cannot be opened: {e}"),
         })?;
         let unreadable = |e: io::Error| format!("the checkpoint cannot be read: {e}");
@@ -261,6 +144,10 @@ impl Checkpoint {
         }
         check_checksum(&mut file, metadata).map_err(unreadable)??;
         let state = parse_state(metadata, path)?;
+        let problem = plausible::problem_of_depth(&state.config, &header);
+        if let Some(problem) = problem.or_else(|| plausible::problem_of_progress(&state)) {
+            return Err(implausible(&problem));
+        }
         Ok(Self { path: path.into(), file: Mutex::new(file), header, data_start, state })
     }
 
@@ -291,6 +178,29 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Refuses a place in the run that cannot be, with so many steps per epoch.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] naming the number.
+    pub fn check_steps(&self, steps_in_epoch: usize) -> Result<()> {
+        let problem = plausible::problem_of_steps(&self.state.progress, steps_in_epoch);
+        problem.map_or(Ok(()), |problem| Err(self.error(implausible(&problem))))
+    }
+
+    /// Refuses to go on with a net one of whose tensors, `name` of `shape`, this has not. Nothing but the header is looked at.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] naming the tensor.
+    pub fn check_tensor(&self, name: &str, shape: &[usize]) -> Result<()> {
+        let info = self.header.info(name).ok_or_else(|| self.error(format!("it holds no tensor {name}")))?;
+        if info.dtype != Dtype::F32 || info.shape != shape {
+            let (held, dtype) = (&info.shape, info.dtype);
+            let problem = format!("{name} is {dtype:?} of shape {held:?}, and this net needs F32 of shape {shape:?}");
+            return Err(self.error(problem));
+        }
+        Ok(())
+    }
+
     /// Whether there is a tensor of this name.
     pub fn holds(&self, name: &str) -> bool {
         self.header.info(name).is_some()
@@ -313,19 +223,21 @@ impl Checkpoint {
     /// The values of a tensor.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if there is none of this name, if its shape is another, or if the file cannot be read.
+    /// [`Error::Checkpoint`] if there is none of this name, if its shape is another, if a value is of no use, or if the file cannot be read.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let info = self.header.info(name).ok_or_else(|| self.error(format!("it holds no tensor {name}")))?;
-        if info.dtype != Dtype::F32 || info.shape != shape {
-            let (held, dtype) = (&info.shape, info.dtype);
-            let problem = format!("{name} is {dtype:?} of shape {held:?}, and this net needs F32 of shape {shape:?}");
-            return Err(self.error(problem));
-        }
+        self.check_tensor(name, shape)?;
+        let info = self.header.info(name).expect("it was found just now");
         let mut values = vec![0.0_f32; shape.iter().product()];
         self.read_at(info.data_offsets.0 as u64, bytemuck::cast_slice_mut(&mut values))
             .map_err(|e| self.error(format!("{name} cannot be read: {e}")))?;
         for value in &mut values {
             *value = f32::from_bits(u32::from_le(value.to_bits()));
+        }
+        if let Some(value) = values.iter().find(|value| !may_hold(name, **value)) {
+            let range = plausible::range_of(name);
+            return Err(
+                self.error(format!("{name} holds {value:e}, which is out of range ({range}): use another checkpoint"))
+            );
         }
         Ok(values)
     }
@@ -342,6 +254,10 @@ impl Checkpoint {
     }
 }
 
+fn implausible(problem: &str) -> String {
+    format!("{problem}: use another checkpoint")
+}
+
 fn truncated(found: u64, expected: u64) -> String {
     format!("it is truncated: {found} bytes where {expected} were written; use another checkpoint")
 }
@@ -355,12 +271,24 @@ fn header_len(file: &mut File, found: u64) -> std::result::Result<usize, String>
     let [length @ .., first] = start;
     let length = u64::from_le_bytes(length);
     if first != b'{' || length > HEADER_MAX as u64 {
-        return Err("it is not a safetensors file: name a checkpoint.safetensors that train_cifar wrote".into());
+        let found = known_by([start[0], start[1]]).unwrap_or("not a safetensors file");
+        return Err(format!("it is {found}: name a checkpoint.safetensors that train_cifar wrote"));
     }
     if length > found - 8 {
         return Err(truncated(found, length + 8));
     }
     Ok(length as usize)
+}
+
+/// What files of other programs start with.
+fn known_by(start: [u8; 2]) -> Option<&'static str> {
+    match start {
+        [b'P', b'K'] => Some("a zip archive, as PyTorch saves, and not a safetensors file"),
+        [0x80, 2..=5] => Some("a Python pickle, and not a safetensors file"),
+        [0x89, b'H'] => Some("an HDF5 file, as Keras saves, and not a safetensors file"),
+        [0x1f, 0x8b] => Some("a gzip archive, and not a safetensors file"),
+        _ => None,
+    }
 }
 
 fn check_format(metadata: &HashMap<String, String>) -> std::result::Result<(), String> {

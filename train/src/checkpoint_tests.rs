@@ -7,6 +7,7 @@ use rewind::data::{IMAGE_LEN, Split};
 use rewind::scheme::Scheme;
 use safetensors::SafeTensors;
 
+use super::save::write_container;
 use super::*;
 use crate::progress::tests::row;
 
@@ -15,7 +16,7 @@ fn state() -> RunState {
     config.settle("synthetic");
     let mut progress = Progress { epoch: 2, step_in_epoch: 5, global_step: 45, ..Progress::default() };
     progress.history = vec![row(1), row(2)];
-    progress.sums.add(256, 0.1 + 0.2, 99, Some(1e-5), 0.125);
+    (0..5).for_each(|_| progress.sums.add(256, 0.1 + 0.2, 99, Some(1e-5), 0.125));
     let dataset = DatasetId { name: "synthetic".into(), fingerprint: "0123abcd".into() };
     RunState { config, progress, dataset }
 }
@@ -26,9 +27,16 @@ struct TensorEntry {
 }
 
 fn entries() -> Vec<TensorEntry> {
-    [("stem.conv.weight", vec![5, 5, 3, 4]), ("head.bias", vec![10]), ("empty", vec![0, 4]), ("scalar", vec![])]
-        .map(|(name, shape)| TensorEntry { name, shape })
-        .into()
+    let of_last_block = ("blocks.2.bn1.bias", vec![4]);
+    [
+        ("stem.conv.weight", vec![5, 5, 3, 4]),
+        of_last_block,
+        ("head.bias", vec![10]),
+        ("empty", vec![0, 4]),
+        ("scalar", vec![]),
+    ]
+    .map(|(name, shape)| TensorEntry { name, shape })
+    .into()
 }
 
 fn values_of(entry: &TensorEntry) -> Vec<f32> {
@@ -88,7 +96,7 @@ fn the_file_is_a_safetensors_file_with_aligned_data() {
     assert_eq!(metadata.offset_keys(), entries().iter().map(|e| e.name.to_string()).collect::<Vec<_>>());
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let bias = tensors.tensor("head.bias").unwrap();
-    let expected: Vec<u8> = values_of(&entries()[1]).iter().flat_map(|v| v.to_le_bytes()).collect();
+    let expected: Vec<u8> = values_of(&entries()[2]).iter().flat_map(|v| v.to_le_bytes()).collect();
     assert_eq!((bias.shape(), bias.data()), (&[10][..], &expected[..]));
 }
 
@@ -131,7 +139,7 @@ proptest! {
 #[test]
 fn each_refusal_has_its_own_sentence() {
     let (folder, path, bytes) = saved();
-    assert!(problem(&folder.path().join("none")).contains("no such checkpoint"));
+    assert!(problem(&folder.path().join("none")).contains("no such file"));
     std::fs::write(&path, "epoch,train_loss,train_accuracy\n").unwrap();
     assert!(problem(&path).contains("not a safetensors file"));
     std::fs::write(&path, u64::MAX.to_le_bytes().iter().chain(b"{}").copied().collect::<Vec<_>>()).unwrap();
@@ -152,6 +160,66 @@ fn each_refusal_has_its_own_sentence() {
     let sentence = Checkpoint::open(&path).unwrap_err();
     assert_eq!(sentence.exit_code(), 1);
     assert!(sentence.to_string().starts_with(path.to_str().unwrap()));
+}
+
+#[test]
+fn what_cannot_be_true_is_refused_though_its_checksum_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let of = |change: &dyn Fn(&mut RunState)| {
+        let mut state = state();
+        change(&mut state);
+        save(&path, &state, each).unwrap();
+        problem(&path)
+    };
+    let deep = of(&|state| state.config.depth = 1_000_000);
+    assert_eq!(deep, "its config says 1000000 blocks and it holds tensors of 3: use another checkpoint");
+    assert!(of(&|state| state.config.depth = 2).contains("its config says 2 blocks and it holds tensors of 3"));
+    assert!(of(&|state| state.config.lr = 1e300).contains("its config makes no sense (--lr "));
+    assert!(of(&|state| state.progress.step_in_epoch = 1 << 40).contains("its step_in_epoch is 1099511627776"));
+    save_to(&path);
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    checkpoint.check_steps(20).unwrap();
+    assert!(
+        checkpoint.check_steps(4).unwrap_err().to_string().contains("its step_in_epoch is 5, and it can be 4 at most")
+    );
+}
+
+#[test]
+fn a_value_out_of_range_is_named_with_its_tensor() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    save(&path, &state(), |visit| {
+        entries().iter().try_for_each(|entry| {
+            visit(entry.name, &entry.shape, &|values| {
+                values.fill(if entry.name == "head.bias" { 3e38 } else { 1.0 });
+                Ok(())
+            })
+        })
+    })
+    .unwrap();
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    checkpoint.tensor("blocks.2.bn1.bias", &[4]).unwrap();
+    let text = checkpoint.tensor("head.bias", &[10]).unwrap_err().to_string();
+    assert!(text.contains("head.bias holds 3e38, which is out of range (at most 1e15 in amount)"), "{text}");
+}
+
+#[test]
+fn files_of_other_programs_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    for (start, expected) in [
+        (&b"PK\x03\x04"[..], "a zip archive, as PyTorch saves"),
+        (b"\x80\x04", "a Python pickle"),
+        (b"\x89HDF", "an HDF5 file"),
+        (b"\x1f\x8b", "a gzip archive"),
+        (b"# notes", "not a safetensors file"),
+    ] {
+        std::fs::write(&path, [start, &[b' '; 64]].concat()).unwrap();
+        let problem = problem(&path);
+        assert!(problem.contains(expected) && problem.contains("name a checkpoint.safetensors"), "{problem}");
+    }
+    assert!(problem(folder.path()).contains("this is a folder: name a checkpoint.safetensors"));
 }
 
 #[test]
@@ -189,18 +257,6 @@ fn a_failed_write_keeps_the_former_checkpoint() {
     assert!(matches!(error, Error::OutOfMemory { bytes: 7 }), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn a_full_disk_keeps_the_former_checkpoint() {
-    let (folder, path, bytes) = saved();
-    let temporary = folder.path().join("checkpoint.safetensors.tmp");
-    std::os::unix::fs::symlink("/dev/full", temporary).unwrap();
-    let error = save(&path, &state(), each).unwrap_err();
-    assert!(error.to_string().starts_with(&format!("cannot write {}: No space left", path.display())), "{error}");
-    assert_eq!(std::fs::read(&path).unwrap(), bytes);
-    Checkpoint::open(&path).unwrap();
 }
 
 #[test]

@@ -108,12 +108,14 @@ fn patiently<T>(listener: &mut (impl Listener + Send), open: impl FnOnce() -> T)
     let (opened, wait) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         // the GPU is opened on this thread, which is the one that uses it
-        scope.spawn(move || {
+        let told = std::thread::Builder::new().spawn_scoped(scope, move || {
             if wait.recv_timeout(Duration::from_secs(2)) == Err(RecvTimeoutError::Timeout) {
                 listener
                     .hear(&Event::Device("the driver compiles the kernels, once for this GPU: some twenty seconds"));
             }
         });
+        // where no thread is to be had, nobody is told; the scope waits for it otherwise
+        drop(told);
         let result = open();
         drop(opened);
         result

@@ -3,12 +3,13 @@
 //!
 //! The sizes of all files are checked before the first one is read, so a broken download costs no waiting.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Split};
 use rewind::error::{Error, Result};
+
+use crate::regular;
 
 /// How one of the two data sets lies on disk.
 #[derive(Debug)]
@@ -85,20 +86,26 @@ pub fn open(dir: &Path) -> Result<Dataset> {
     Ok(Dataset { name: format.name.into(), classes: format.classes, train, test })
 }
 
-/// The format and the folder of its files.
 /// Whether `dir`, or a folder of the usual name in it, holds any file of either data set, whole or not.
 pub fn is_in(dir: &Path) -> bool {
     [&CIFAR_10, &CIFAR_100].iter().any(|format| format.any_file_in(dir) || format.any_file_in(&dir.join(format.folder)))
 }
 
+/// The format and the folder of its files.
 fn locate(dir: &Path) -> Result<(&'static Format, PathBuf)> {
     let refuse = |problem: &str| Err(Error::Data { path: dir.into(), problem: problem.into() });
-    if !dir.exists() {
-        return refuse("there is no such folder; name the one with CIFAR's .bin files, or get them with --download");
+    match dir.metadata() {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return refuse(
+                "there is no such folder; name the one with CIFAR's .bin files, or get them with --download",
+            );
+        }
+        Err(e) => return Err(Error::io("look into", dir)(e)),
+        Ok(found) if !found.is_dir() => return refuse("this is a file; name the folder that holds CIFAR's .bin files"),
+        Ok(_) => {}
     }
-    if !dir.is_dir() {
-        return refuse("this is a file; name the folder that holds CIFAR's .bin files");
-    }
+    // a folder that lets no name be looked up seems to hold none
+    dir.read_dir().map_err(Error::io("read", dir))?;
     for format in [&CIFAR_10, &CIFAR_100] {
         for place in [dir.to_path_buf(), dir.join(format.folder)] {
             if format.any_file_in(&place) {
@@ -127,7 +134,10 @@ fn check_size(path: &Path, records: usize, record: usize) -> Result<()> {
     let refuse = |problem| Err(Error::Data { path: path.into(), problem });
     let found = match path.metadata() {
         Ok(metadata) if metadata.is_file() => metadata.len(),
-        Ok(_) => return refuse("expected a file of the data set, found a folder; get the data set anew".into()),
+        Ok(metadata) => {
+            let other = regular::other_than_file(metadata.file_type()).unwrap_or_default();
+            return refuse(format!("this {other}, where a file of the data set is expected; get the data set anew"));
+        }
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return refuse("this file of the data set is missing while others are there; get the data set anew".into());
         }
@@ -149,7 +159,7 @@ fn check_size(path: &Path, records: usize, record: usize) -> Result<()> {
 /// Appends the records of one file, turning colour planes into pixels. One record at a time: no second copy of the file.
 fn read(path: &Path, records: usize, format: &Format, into: &mut Split) -> Result<()> {
     const PLANE: usize = IMAGE * IMAGE;
-    let mut file = std::io::BufReader::with_capacity(1 << 18, File::open(path).map_err(Error::io("open", path))?);
+    let mut file = BufReader::with_capacity(1 << 18, regular::open(path).map_err(Error::io("open", path))?);
     let mut record = vec![0; format.record()];
     for index in 0..records {
         file.read_exact(&mut record).map_err(Error::io("read", path))?;
@@ -281,7 +291,7 @@ mod tests {
 
         fs::remove_file(&victim).unwrap();
         fs::create_dir(&victim).unwrap();
-        assert_has(&problem(dir.path()), &["data_batch_3.bin", "found a folder"]);
+        assert_has(&problem(dir.path()), &["data_batch_3.bin", "this is a folder"]);
     }
 
     #[test]

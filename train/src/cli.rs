@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use rewind::error::{Error, Result};
 
-use crate::config::RunConfig;
+use crate::config::{ConfigFile, RunConfig};
+use crate::schedule::Schedule;
 use crate::settings::{Resume, SETTINGS, Settings, as_typed};
 
 /// Trains a deep residual network on CIFAR without storing its activations.
@@ -70,7 +71,8 @@ Examples:
   train_cifar --gradient backprop --epochs 3        the same net with stored activations
   train_cifar --resume runs/cifar-10-depth8-euler-auto-seed0
 
-Exit codes: 0 done, 1 the run failed, 2 the request makes no sense, 130 stopped by Ctrl-C.";
+Exit codes: 0 done, 1 the run failed, 2 the request makes no sense, 130 stopped by Ctrl-C, 143 by
+SIGTERM.";
 
 /// A data set that `--download` knows.
 #[cfg(feature = "download")]
@@ -92,18 +94,25 @@ pub enum DownloadSet {
 /// # Errors
 /// [`Error::Usage`] naming a flag that makes no sense or contradicts the checkpoint, or the config file's bad line.
 pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
-    let base = match (checkpoint, &cli.config) {
+    let file = match (checkpoint, &cli.config) {
+        (None, Some(file)) => Some(ConfigFile::read(file)?),
+        _ => None,
+    };
+    let base = match (checkpoint, &file) {
         (Some(held), _) => {
             refuse_contradictions(&cli.settings, held)?;
+            refuse_another_cosine(&cli.settings, held)?;
             RunConfig { max_steps: None, ..held.clone() }
         }
-        (None, Some(file)) => RunConfig::from_toml_file(file)?,
+        (None, Some(file)) => file.config()?,
         (None, None) => RunConfig::default(),
     };
     let config = cli.settings.clone().over(base);
     cli.settings.check_meaning(&config)?;
-    config.validate()?;
-    Ok(config)
+    match (config.validate(), &file) {
+        (Err(error), Some(file)) => Err(file.at_line(error, &cli.settings)),
+        (valid, _) => valid.map(|()| config),
+    }
 }
 
 /// What is wrong with a command line, as one sentence: clap's paragraphs without the usage that follows them.
@@ -128,6 +137,20 @@ fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// A cosine goes down over all epochs of a run: of more epochs it is another one, whose learning rate is not where this one has come to.
+fn refuse_another_cosine(given: &Settings, held: &RunConfig) -> Result<()> {
+    let (Schedule::Cosine, Some(epochs), Some(begun)) = (held.lr_schedule, given.epochs, held.epochs) else {
+        return Ok(());
+    };
+    if epochs == begun || given.lr_schedule.is_some() {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "--epochs {epochs} makes another cosine of this run's, which goes down over {begun} epochs: its learning rate would jump; give \
+         --lr-schedule cosine too if that is meant"
+    )))
 }
 
 fn table(settings: &Settings) -> Result<toml::Table> {
@@ -156,7 +179,6 @@ mod tests {
     use super::*;
     use crate::config::Block;
     use crate::config::{DeviceChoice, Math, NetKind};
-    use crate::schedule::Schedule;
     use rewind::init::Init;
     use rewind::net::Stem;
     use rewind::scheme::{Scheme, StepSize};
@@ -219,7 +241,7 @@ mod tests {
         assert_eq!((config.sweep.fixed_point, config.sweep.anchors), (2, Some(3)));
         assert_eq!((config.sweep.bn_stats, config.sweep.update), (BnStatistics::Batch, Update::After));
         assert_eq!((config.epochs, config.batch, config.lr), (Some(6), 7, 0.25));
-        assert_eq!((config.momentum, config.weight_decay, config.lr_drop), (0.0, 0.0, vec![2, 4]));
+        assert_eq!((config.momentum, config.weight_decay, config.lr_drop), (0.0, 0.0, Some(vec![2, 4])));
         assert_eq!(resolved("--lr-schedule cosine", None).unwrap().lr_schedule, Schedule::Cosine);
         assert_eq!((config.seed, config.max_steps, config.device), (9, Some(11), DeviceChoice::Cpu));
         assert_eq!(config.math, Math::Fp32);
@@ -233,7 +255,7 @@ mod tests {
         assert_eq!((staged.block, staged.tied), (Block::Bottleneck, true));
         assert_eq!(staged.init_from.as_deref(), Some("a/checkpoint.safetensors"));
         let every = resolved("--gradient checkpoint --checkpoint-every 2 --lr-drop none", None).unwrap();
-        assert_eq!((every.sweep.checkpoint_every, every.lr_drop), (Some(2), vec![]));
+        assert_eq!((every.sweep.checkpoint_every, every.lr_drop), (Some(2), Some(vec![])));
     }
 
     #[test]
@@ -245,7 +267,10 @@ mod tests {
         assert_eq!((config.depth, config.batch, config.channels), (16, 64, 16));
         std::fs::write(&file, "depth = 32\nbatch = 0\n").unwrap();
         let error = resolved(&format!("--config {}", file.display()), None).unwrap_err();
-        assert!(error.to_string().starts_with("--batch 0"), "{error}");
+        assert!(
+            error.to_string().ends_with("config.toml, line 2: --batch 0 holds no image: give 1 or more"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -267,7 +292,7 @@ mod tests {
                 "--lr-schedule cosine",
                 "--lr-schedule cosine contradicts the checkpoint, which was trained --lr-schedule step:",
             ),
-            ("--lr-drop none", "--lr-drop none contradicts the checkpoint, which was trained --lr-drop 30,60:"),
+            ("--lr-drop none", "--lr-drop none contradicts the checkpoint, which was trained --lr-drop 2,4:"),
             ("--anchors 3", "--anchors 3 contradicts the checkpoint, which was trained --anchors 2:"),
             ("--checkpoint-every 3", "which was trained without --checkpoint-every:"),
         ] {
@@ -277,6 +302,22 @@ mod tests {
         held.augment = true;
         let message = resolved("--resume runs/x --no-augment", Some(&held)).unwrap_err().to_string();
         assert!(message.contains("trained without --no-augment"), "{message}");
+    }
+
+    #[test]
+    fn another_cosine_has_to_be_asked_for() {
+        let mut held = RunConfig { lr_schedule: Schedule::Cosine, epochs: Some(10), ..RunConfig::default() };
+        held.settle("synthetic");
+        let of = |line: &str, held: &RunConfig| resolved(&format!("--resume runs/x {line}"), Some(held));
+        let message = of("--epochs 20", &held).unwrap_err().to_string();
+        assert!(
+            message.starts_with("--epochs 20 makes another cosine") && message.contains("over 10 epochs"),
+            "{message}"
+        );
+        assert_eq!(of("--epochs 20 --lr-schedule cosine", &held).unwrap().epochs, Some(20));
+        assert!(of("--epochs 10", &held).is_ok() && of("", &held).is_ok());
+        held.lr_schedule = Schedule::Step;
+        assert!(of("--epochs 20", &held).is_ok());
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 mod net;
 
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 pub use rewind::device::Math;
 use rewind::error::{Error, Result};
 
+use crate::regular;
+use crate::schedule::{Schedule, thirds};
 pub use crate::settings::RunConfig;
-use crate::settings::Settings;
+use crate::settings::{SETTINGS, Settings};
 pub use crate::values::{Block, DeviceChoice, NetKind, listed};
 
 /// The name by which the user asks for the built-in data set.
@@ -20,6 +23,16 @@ pub const SYNTHETIC_EPOCHS: usize = 5;
 
 /// A bound far above any machine, so that no wait is endless.
 const THREADS_MAX: usize = 1024;
+/// The same of epochs, whose rows a checkpoint's header has to hold.
+const EPOCHS_MAX: usize = 100_000;
+/// The same of passes of the reverse step, each of which costs as much as a forward step.
+const FIXED_POINT_MAX: usize = 1000;
+/// The largest learning rate. A first step of so many times a gradient leaves weights that no later step moves.
+pub const LR_MAX: f64 = 1000.0;
+/// A config file of more bytes is another file.
+const CONFIG_MAX: u64 = 1 << 20;
+/// The largest weight decay.
+pub const WEIGHT_DECAY_MAX: f64 = 1000.0;
 
 impl RunConfig {
     /// Refuses what makes no sense, before anything is read or written.
@@ -39,6 +52,15 @@ impl RunConfig {
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;
         }
+        self.validate_steps()?;
+        let epochs = self.epochs.unwrap_or(1);
+        must(epochs <= EPOCHS_MAX, &|| {
+            format!("--epochs {epochs} is more than this program takes: give {EPOCHS_MAX} or less")
+        })?;
+        let passes = self.sweep.fixed_point;
+        must(passes <= FIXED_POINT_MAX, &|| {
+            format!("--fixed-point {passes} is more than this program takes: give {FIXED_POINT_MAX} or less")
+        })?;
         let threads = self.threads.unwrap_or(1);
         must(threads <= THREADS_MAX, &|| {
             format!("--threads {threads} is more than this program takes: give {THREADS_MAX} or less")
@@ -46,9 +68,10 @@ impl RunConfig {
         must(self.momentum < 1.0, &|| {
             format!("--momentum must be below 1 or it never forgets, not {}", self.momentum)
         })?;
-        must(self.lr_drop.first() != Some(&0), &|| "--lr-drop counts epochs from 1, so 0 is none of them".into())?;
-        must(self.lr_drop.is_sorted_by(|a, b| a < b), &|| {
-            format!("--lr-drop must name later and later epochs, such as 30,60, not {:?}", self.lr_drop)
+        let drops = self.lr_drop.as_deref().unwrap_or_default();
+        must(drops.first() != Some(&0), &|| "--lr-drop counts epochs from 1, so 0 is none of them".into())?;
+        must(drops.is_sorted_by(|a, b| a < b), &|| {
+            format!("--lr-drop must name later and later epochs, such as 30,60, not {}", listed(drops))
         })?;
         let largest = i64::MAX as u64;
         for (flag, value) in [
@@ -59,6 +82,25 @@ impl RunConfig {
             must(value <= largest, &|| format!("{flag} must be at most {largest}, which config.toml can hold"))?;
         }
         must(self.data.as_deref() != Some(""), &|| "--data is empty: name a folder, or synthetic".into())
+    }
+
+    /// Refuses rates with which no net can be trained. SGD with momentum m multiplies a weight that has no gradient by the roots z of
+    /// `z^2 - (1 + m - lr wd) z + m = 0`: from `lr wd = 2 (1 + m)` on one of them is -1 or beyond, and every weight grows for ever.
+    fn validate_steps(&self) -> Result<()> {
+        let Self { lr, momentum, weight_decay, .. } = *self;
+        for (flag, value, most) in [("--lr", lr, LR_MAX), ("--weight-decay", weight_decay, WEIGHT_DECAY_MAX)] {
+            if value > most {
+                return Err(Error::Usage(format!("{flag} {value} trains no net: give {most} or less")));
+            }
+        }
+        if lr * weight_decay >= 2.0 * (1.0 + momentum) {
+            return Err(Error::Usage(format!(
+                "--lr {lr} and --weight-decay {weight_decay} let every weight grow from step to step: lower one until their product is \
+                 below {}, which is 2 (1 + --momentum)",
+                2.0 * (1.0 + momentum)
+            )));
+        }
+        Ok(())
     }
 
     /// Refuses what the opened data set makes impossible.
@@ -72,6 +114,16 @@ impl RunConfig {
                 self.batch
             )));
         }
+        // the last batch of an epoch is what is left
+        let smallest = if train_len.is_multiple_of(self.batch) { self.batch } else { train_len % self.batch };
+        if smallest == 1 && self.last_side() == 1 {
+            return Err(Error::Usage(format!(
+                "the last stage of --blocks {} has maps of one pixel, and --batch {} leaves a batch of one image: batch norm over one value \
+                 is 0 whatever the image; give another --batch or fewer stages",
+                listed(&self.blocks),
+                self.batch
+            )));
+        }
         Ok(())
     }
 
@@ -82,6 +134,15 @@ impl RunConfig {
         self.data = Some(data.into());
         let default_epochs = if data == SYNTHETIC { SYNTHETIC_EPOCHS } else { CIFAR_EPOCHS };
         self.epochs.get_or_insert(default_epochs);
+        self.settle_drops();
+    }
+
+    /// Fixes the epochs after which the learning rate falls, if none were given, once the length of the run is known.
+    pub(crate) fn settle_drops(&mut self) {
+        if self.lr_schedule == Schedule::Step {
+            let epochs = self.epochs.unwrap_or(0);
+            self.lr_drop.get_or_insert_with(|| thirds(epochs));
+        }
     }
 
     /// The config as TOML that [`RunConfig::from_toml`] reads back to the same bits.
@@ -108,9 +169,71 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Usage`] if the file cannot be read, or as for [`RunConfig::from_toml`].
     pub fn from_toml_file(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::Usage(format!("cannot read the config file {}: {e}", path.display())))?;
-        Self::from_toml(&text, path)
+        ConfigFile::read(path)?.config()
+    }
+}
+
+/// A config file, kept so that a refusal of what it says can name its line.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    text: String,
+    settings: Settings,
+}
+
+impl ConfigFile {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it cannot be read, or naming file and line if it is no config.
+    pub fn read(path: &Path) -> Result<Self> {
+        let unreadable = |e: io::Error| match e.kind() {
+            // what it is, in words
+            io::ErrorKind::InvalidInput => Error::Usage(format!("--config {} {e}: name a file", path.display())),
+            _ => Error::Usage(format!("cannot read the config file {}: {e}", path.display())),
+        };
+        let file = regular::open(path).map_err(unreadable)?;
+        let mut text = String::new();
+        file.take(CONFIG_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > CONFIG_MAX {
+            let problem = format!("{} is larger than 1 MiB, which no config is", path.display());
+            return Err(Error::Usage(problem));
+        }
+        let settings = settings_from_toml(&text, path)?;
+        Ok(Self { path: path.into(), text, settings })
+    }
+
+    /// What it says, over the defaults.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming file and line, if a setting in it means nothing in its run.
+    pub fn config(&self) -> Result<RunConfig> {
+        let config = self.settings.clone().over(RunConfig::default());
+        self.settings.check_meaning(&config).map_err(|error| self.at_line(error, &Settings::default()))?;
+        Ok(config)
+    }
+
+    /// A refusal with the file and the line in front, if it names a setting that the file has and the command line, `given`, has not.
+    pub fn at_line(&self, error: Error, given: &Settings) -> Error {
+        let Error::Usage(sentence) = &error else { return error };
+        let named = |key: &str| {
+            let flag = format!("--{key}");
+            let ends = |rest: &str| !rest.starts_with(|c: char| c == '-' || c.is_ascii_alphanumeric());
+            sentence.match_indices(&flag).map(|(at, _)| at).find(|at| ends(&sentence[at + flag.len()..]))
+        };
+        let ours = SETTINGS.iter().filter(|setting| (setting.given)(&self.settings) && !(setting.given)(given));
+        let first = ours.filter_map(|setting| Some((named(&setting.key())?, setting.key()))).min();
+        match first.and_then(|(_, key)| self.line_of(&key)) {
+            Some(line) => Error::Usage(format!("{}, line {line}: {sentence}", self.path.display())),
+            None => error,
+        }
+    }
+
+    /// The line on which a key stands.
+    fn line_of(&self, key: &str) -> Option<usize> {
+        let is_key =
+            |line: &str| line.split_once('=').is_some_and(|(name, _)| name.trim().trim_matches(['"', '\'']) == key);
+        self.text.lines().position(is_key).map(|line| line + 1)
     }
 }
 
@@ -128,10 +251,9 @@ mod tests {
     use rewind::init::Init;
     use rewind::net::Stem;
     use rewind::scheme::StepSize;
-    use rewind::sweep::Update;
+    use rewind::sweep::{SweepSpec, Update};
 
     use super::*;
-    use crate::schedule::Schedule;
 
     fn sentence(config: &RunConfig) -> String {
         config.validate().expect_err("the config makes no sense").to_string()
@@ -147,7 +269,7 @@ mod tests {
         config.sweep.update = Update::After;
         config.lr = 0.1 + 0.2;
         config.weight_decay = 1e-300;
-        config.lr_drop.clear();
+        config.lr_drop = None;
         config.seed = i64::MAX as u64;
         config.memory_limit = Some(512 << 20);
         config.threads = Some(3);
@@ -171,9 +293,15 @@ mod tests {
         let mut config = RunConfig { epochs: Some(2), ..RunConfig::default() };
         config.settle(SYNTHETIC);
         assert_eq!((config.data.as_deref(), config.epochs), (Some(SYNTHETIC), Some(2)));
-        config.epochs = None;
+        (config.epochs, config.lr_drop) = (None, None);
         config.settle(SYNTHETIC);
-        assert_eq!(config.epochs, Some(5));
+        assert_eq!((config.epochs, config.lr_drop), (Some(5), Some(vec![2, 4])));
+        let mut given = RunConfig { epochs: Some(9), lr_drop: Some(vec![]), ..RunConfig::default() };
+        given.settle(SYNTHETIC);
+        assert_eq!(given.lr_drop, Some(vec![]));
+        let mut cosine = RunConfig { lr_schedule: Schedule::Cosine, ..RunConfig::default() };
+        cosine.settle(SYNTHETIC);
+        assert_eq!(cosine.lr_drop, None);
     }
 
     #[test]
@@ -182,7 +310,7 @@ mod tests {
         let config = RunConfig::from_toml(text, Path::new("x.toml")).unwrap();
         assert_eq!((config.depth, config.weight_decay, config.batch), (32, 0.0, 256));
         assert_eq!(config.memory_limit, Some(1 << 20));
-        assert!(config.lr_drop.is_empty());
+        assert_eq!(config.lr_drop, Some(vec![]));
     }
 
     #[test]
@@ -206,6 +334,46 @@ mod tests {
     }
 
     #[test]
+    fn weights_decay_up_to_the_bound_and_grow_from_there() {
+        // the bound in the settings, and what SGD does there to a weight without a gradient
+        let grows = |lr: f64, weight_decay: f64, momentum: f64| {
+            let (mut weight, mut velocity) = (1.0_f64, 0.0);
+            for _ in 0..2000 {
+                velocity = momentum * velocity + weight_decay * weight;
+                weight -= lr * velocity;
+            }
+            weight.is_nan() || weight.abs() > 1.0
+        };
+        for momentum in [0.0, 0.5, 0.9] {
+            for part in [0.5, 0.98, 1.02, 2.0] {
+                let (lr, weight_decay) = (4.0, part * 2.0 * (1.0 + momentum) / 4.0);
+                let refused = RunConfig { lr, weight_decay, momentum, ..RunConfig::default() }.validate().is_err();
+                assert_eq!((refused, grows(lr, weight_decay, momentum)), (part > 1.0, part > 1.0), "{momentum} {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_value_of_a_file_is_named_with_its_line_unless_a_flag_gave_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.toml");
+        std::fs::write(&path, "depth = 8\n\n\"batch\" = 0\nlr = 2000\n").unwrap();
+        let file = ConfigFile::read(&path).unwrap();
+        let at_line =
+            |given: &Settings| file.at_line(file.config().unwrap().validate().unwrap_err(), given).to_string();
+        assert!(at_line(&Settings::default()).ends_with("x.toml, line 3: --batch 0 holds no image: give 1 or more"));
+        assert!(at_line(&Settings { batch: Some(0), ..Settings::default() }).starts_with("--batch 0 holds"));
+        // a flag that only begins like one of the file's
+        let other = Error::Usage("--batches is no flag".into());
+        assert_eq!(file.at_line(other, &Settings::default()).to_string(), "--batches is no flag");
+        std::fs::write(&path, "depth = 8\nbits = 2\ngradient = \"adjoint\"\n").unwrap();
+        let text = ConfigFile::read(&path).unwrap().config().unwrap_err().to_string();
+        assert!(text.contains("x.toml, line 2: --bits goes with"), "{text}");
+        std::fs::write(&path, "#".repeat(2 << 20)).unwrap();
+        assert!(ConfigFile::read(&path).unwrap_err().to_string().contains("larger than 1 MiB"));
+    }
+
+    #[test]
     fn senseless_settings_are_refused_by_flag() {
         let base = RunConfig::default;
         assert!(base().validate().is_ok());
@@ -221,12 +389,26 @@ mod tests {
             (RunConfig { threads: Some(1025), ..base() }, "--threads 1025 is more"),
             (RunConfig { lr: f64::NAN, ..base() }, "--lr must"),
             (RunConfig { lr: -0.1, ..base() }, "--lr must"),
+            (RunConfig { lr: 1001.0, ..base() }, "--lr 1001 trains no net: give 1000 or less"),
+            (
+                RunConfig { weight_decay: 1e30, ..base() },
+                "--weight-decay 1000000000000000000000000000000 trains no net",
+            ),
+            (
+                RunConfig { lr: 10.0, weight_decay: 0.38, ..base() },
+                "--lr 10 and --weight-decay 0.38 let every weight grow",
+            ),
+            (RunConfig { epochs: Some(100_001), ..base() }, "--epochs 100001 is more"),
+            (
+                RunConfig { sweep: SweepSpec { fixed_point: 1001, ..base().sweep }, ..base() },
+                "--fixed-point 1001 is more",
+            ),
             (RunConfig { momentum: f64::INFINITY, ..base() }, "--momentum must"),
             (RunConfig { momentum: 1.0, ..base() }, "--momentum must"),
             (RunConfig { weight_decay: -1e-9, ..base() }, "--weight-decay must"),
-            (RunConfig { lr_drop: vec![60, 30], ..base() }, "--lr-drop must"),
-            (RunConfig { lr_drop: vec![30, 30], ..base() }, "--lr-drop must"),
-            (RunConfig { lr_drop: vec![0, 30], ..base() }, "--lr-drop counts"),
+            (RunConfig { lr_drop: Some(vec![60, 30]), ..base() }, "--lr-drop must"),
+            (RunConfig { lr_drop: Some(vec![30, 30]), ..base() }, "--lr-drop must"),
+            (RunConfig { lr_drop: Some(vec![0, 30]), ..base() }, "--lr-drop counts"),
             (RunConfig { seed: u64::MAX, ..base() }, "--seed must"),
             (RunConfig { data: Some(String::new()), ..base() }, "--data is empty"),
         ] {
@@ -236,5 +418,15 @@ mod tests {
         assert!(base().validate_for_data(256).is_ok());
         let message = base().validate_for_data(255).unwrap_err().to_string();
         assert!(message.contains("--batch 256") && message.contains("255 images"), "{message}");
+        // 32, 16, 8, 4, 2 and 1 pixels
+        let stages = |stages: usize, batch| {
+            let (blocks, widths) = (vec![1; stages], vec![4; stages]);
+            RunConfig { net: NetKind::Staged, blocks, widths, batch, ..base() }.validate_for_data(10)
+        };
+        let message = stages(6, 3).unwrap_err().to_string();
+        assert!(message.contains("--blocks 1,1,1,1,1,1") && message.contains("one value"), "{message}");
+        assert!(stages(6, 1).is_err() && stages(8, 9).is_err());
+        assert!(stages(6, 4).is_ok() && stages(6, 10).is_ok() && stages(5, 3).is_ok());
+        assert!(RunConfig { batch: 1, ..base() }.validate_for_data(10).is_ok());
     }
 }

@@ -40,7 +40,7 @@ fn curve(
 /// [`Error::Io`]; the former file is then as it was.
 pub fn write_curves(path: &Path, title: &str, history: &[EpochRow]) -> Result<()> {
     let svg = draw(title, history).map_err(|e| Error::io("draw", path)(io::Error::other(e)))?;
-    write_atomically(path, |w| w.write_all(svg.as_bytes()))
+    write_atomically(path, |w| w.write_all(svg.as_bytes())).map(drop)
 }
 
 fn draw(title: &str, history: &[EpochRow]) -> std::result::Result<String, String> {

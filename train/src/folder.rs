@@ -3,30 +3,37 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rewind::error::{Error, Result};
 use rewind::scheme::StepSize;
 
+use crate::atomic::remove_left_over;
 use crate::config::{Block, NetKind, RunConfig, listed};
+use crate::lock::{self, Lock};
 
 /// The folder under which runs without `--out` land.
 const RUNS: &str = "runs";
 
 /// A folder that belongs to one run, and the names of what the run leaves in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
     /// Whether this program made the folder.
     made: bool,
+    /// Keeps other sessions out for as long as any clone lives; none if the folder is only looked at.
+    lock: Option<Arc<Lock>>,
 }
 
 impl RunFolder {
-    /// Claims a folder for a new run: `out` if given, else the first free one of `runs/<name>`, `runs/<name>-2`, ...
+    /// Claims a folder for a new run: `out` if given, else the first free one of `runs/<name>`, `runs/<name>-2`, ... No other session gets
+    /// it as long as this, or a clone of it, lives.
     ///
     /// An `out` that exists may hold anything but another run.
     ///
     /// # Errors
-    /// [`Error::Usage`] if `out` is a file or holds a run, [`Error::Io`] if the folder cannot be made.
+    /// [`Error::Usage`] if `out` is a file or holds a run, [`Error::Data`] if another session is at work in it, [`Error::Io`] if the folder
+    /// cannot be made.
     pub fn claim(out: Option<&Path>, name: &str) -> Result<Self> {
         match out {
             Some(path) => Self::claim_exactly(path),
@@ -34,20 +41,47 @@ impl RunFolder {
         }
     }
 
-    fn claim_exactly(path: &Path) -> Result<Self> {
-        let folder = Self { path: path.into(), made: !path.exists() };
-        if path.exists() && !path.is_dir() {
-            return Err(Error::Usage(format!("--out {} is a file: name a folder", path.display())));
+    /// Refuses an `out` that [`RunFolder::claim`] would refuse, before anything costs time. Nothing is made.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_free(out: &Path) -> Result<()> {
+        let folder = Self::unlocked(out);
+        match fs::metadata(out) {
+            Ok(found) if !found.is_dir() => {
+                return Err(Error::Usage(format!("--out {} is a file: name a folder", out.display())));
+            }
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+            Err(e) => return Err(Error::io("look into", out)(e)),
         }
-        let files = [folder.config(), folder.checkpoint(), folder.metrics()];
-        if let Some(file) = files.iter().filter(|f| f.exists()).find_map(|f| f.file_name()) {
+        for file in [folder.config(), folder.checkpoint(), folder.metrics()] {
+            // one that is there but cannot be looked at is a run too
+            if file.symlink_metadata().is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+                continue;
+            }
+            let name = file.file_name().unwrap_or_default().display();
             return Err(Error::Usage(format!(
-                "--out {} already holds a run ({}): name another folder, or continue that run with --resume",
-                path.display(),
-                file.display()
+                "--out {} already holds a run ({name}): name another folder, or continue that run with --resume",
+                out.display(),
             )));
         }
+        Ok(())
+    }
+
+    fn unlocked(path: &Path) -> Self {
+        Self { path: path.into(), made: false, lock: None }
+    }
+
+    fn claim_exactly(path: &Path) -> Result<Self> {
+        Self::check_free(path)?;
+        let made = !path.exists();
         fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
+        let advice = "wait for its end, or name another folder with --out";
+        let folder = Self { made, ..Self::unlocked(path).locked(advice)? };
+        // a session that was faster may have come and gone since
+        Self::check_free(path)?;
+        remove_left_over_in(&folder);
         Ok(folder)
     }
 
@@ -63,30 +97,82 @@ impl RunFolder {
             number += 1;
             path = runs.join(format!("{name}-{number}"));
         }
-        Ok(Self { path, made: true })
+        Ok(Self { made: true, ..Self::unlocked(&path).locked("wait for its end")? })
     }
 
-    /// The folder of a run that exists, for `--resume`.
+    /// The folder of a run that exists, for `--resume`. No other session gets it as long as this, or a clone of it, lives: the checkpoint is
+    /// to be read after this.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is no folder or holds no checkpoint.
+    /// [`Error::Usage`] if it is no folder or holds no checkpoint, [`Error::Data`] if another session is at work in it, [`Error::Io`] if the
+    /// system does not let it be looked at or written.
     pub fn open(path: &Path) -> Result<Self> {
-        let folder = Self { path: path.into(), made: false };
-        if !path.is_dir() {
+        let folder = Self::look(path)?.locked("wait for its end, or stop it, then resume the run")?;
+        remove_left_over_in(&folder);
+        Ok(folder)
+    }
+
+    /// The folder of a run that exists, to be read alone: by a plan or a test. Another session may be at work in it.
+    ///
+    /// # Errors
+    /// As for [`RunFolder::open`].
+    pub fn look(path: &Path) -> Result<Self> {
+        let folder = Self::unlocked(path);
+        let found = match fs::metadata(path) {
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Err(Error::io("look into", path)(e));
+            }
+            found => found.is_ok_and(|found| found.is_dir()),
+        };
+        if !found {
             return Err(Error::Usage(format!("--resume {} is not a folder: name the folder of a run", path.display())));
         }
-        if !folder.checkpoint().exists() {
-            return Err(Error::Usage(format!(
+        match fs::metadata(folder.checkpoint()) {
+            Ok(_) => Ok(folder),
+            Err(e) if e.kind() == ErrorKind::NotFound => Err(Error::Usage(format!(
                 "--resume {} holds no checkpoint.safetensors: name a run that finished an epoch or was stopped by Ctrl-C",
                 path.display()
-            )));
+            ))),
+            Err(e) => Err(Error::io("look into", path)(e)),
         }
-        Ok(folder)
+    }
+
+    /// The same, with other sessions kept out; `advice` is for who meets one.
+    fn locked(self, advice: &str) -> Result<Self> {
+        match Lock::take(&self.path)? {
+            Some(lock) => Ok(Self { lock: Some(Arc::new(lock)), ..self }),
+            None => {
+                let problem = format!("another session is at work in this folder: {advice}");
+                Err(Error::Data { path: self.path, problem })
+            }
+        }
+    }
+
+    /// The same, with other sessions kept out from now on if they were not.
+    pub(crate) fn held(self) -> Result<Self> {
+        if self.lock.is_some() { Ok(self) } else { Self::open(&self.path) }
+    }
+
+    /// The same, open to other sessions: it is only looked at.
+    pub(crate) fn released(self) -> Self {
+        Self { lock: None, ..self }
+    }
+
+    /// What the user should know, where the file system cannot keep other sessions out.
+    pub(crate) fn notice(&self) -> Option<String> {
+        self.lock.as_ref().and_then(|lock| lock.notice())
     }
 
     /// Removes a folder that was made for a run which then could not write its first file.
     pub fn remove_if_left_empty(&self) {
-        if self.made {
+        let only_locked = || {
+            let entries = fs::read_dir(&self.path).ok()?;
+            Some(entries.flatten().all(|entry| entry.file_name() == lock::NAME))
+        };
+        if self.made && only_locked() == Some(true) {
+            if self.lock.is_some() {
+                let _ = fs::remove_file(self.path.join(lock::NAME));
+            }
             // only an empty folder can be removed this way
             let _ = fs::remove_dir(&self.path);
         }
@@ -122,6 +208,21 @@ impl RunFolder {
         self.path.join("checkpoint.safetensors")
     }
 }
+
+/// Removes what writers that were killed left, if no other session may be writing.
+fn remove_left_over_in(folder: &RunFolder) {
+    if folder.lock.as_ref().is_some_and(|lock| lock.holds()) {
+        remove_left_over(&folder.path);
+    }
+}
+
+impl PartialEq for RunFolder {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, self.made) == (&other.path, other.made)
+    }
+}
+
+impl Eq for RunFolder {}
 
 /// `cifar-10-depth8-euler-auto-seed0`: what distinguishes runs most often, and what is not the method's default.
 pub fn run_name(dataset: &str, config: &RunConfig) -> String {
@@ -178,9 +279,14 @@ mod tests {
         let out = root.path().join("x/y");
         let folder = RunFolder::claim(Some(&out), "unused").unwrap();
         assert!(out.is_dir());
+        assert!(RunFolder::claim(Some(&out), "unused").unwrap_err().to_string().contains("another session"));
+        let free = folder.clone().released();
+        drop(folder);
+        let folder = free;
         let again = RunFolder::claim(Some(&out), "unused").unwrap();
         assert_eq!(again.path(), folder.path());
         again.remove_if_left_empty();
+        drop(again);
         assert!(out.is_dir(), "a folder that was there before stays");
         assert_eq!(folder.summary(), out.join("summary.json"));
         fs::write(folder.summary(), "").unwrap();
@@ -214,6 +320,15 @@ mod tests {
         assert!(message(&root.path().join("none")).contains("is not a folder"));
         assert!(message(root.path()).contains("holds no checkpoint.safetensors"));
         fs::write(root.path().join("checkpoint.safetensors"), "").unwrap();
+        let held = RunFolder::open(root.path()).unwrap();
+        let error = RunFolder::open(root.path()).unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        assert!(error.to_string().contains("another session is at work in this folder"), "{error}");
+        assert!(RunFolder::look(root.path()).is_ok(), "who only reads does no harm");
+        drop(held);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "no lock is left");
+        fs::write(root.path().join("checkpoint.safetensors.12-3.tmp"), "half").unwrap();
         assert!(RunFolder::open(root.path()).is_ok());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "what a killed session left is gone");
     }
 }

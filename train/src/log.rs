@@ -298,7 +298,7 @@ mod tests {
         });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].starts_with("epoch 2/3, step 7/100, 0:00 left, run 0:00: "), "{text}");
+        assert!(lines[0].starts_with("epoch 2/3, step 7/100, 0:00 left, run ends in 0:00: "), "{text}");
         assert!(
             lines[0].ends_with(
                 " images/s, loss 1.5000, accuracy 25.0 %, drift 1.5e-4, local error 1.5e-4, activations 1.5 MiB"

@@ -48,7 +48,7 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Time left in the epoch and in the run.
+/// Time left in the epoch, and until the run ends.
 pub(super) struct TimeLeft {
     pub(super) epoch: Clock,
     pub(super) run: Clock,
@@ -56,7 +56,7 @@ pub(super) struct TimeLeft {
 
 impl fmt::Display for TimeLeft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} left, run {}", self.epoch, self.run)
+        write!(f, "{} left, run ends in {}", self.epoch, self.run)
     }
 }
 

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 
 use super::atomic::write_atomically;
 use super::drift::DriftWarning;
+use super::folder::RunFolder;
 use super::pace::Clock;
 use super::progress::EpochRow;
 
@@ -44,11 +45,14 @@ pub fn write_metrics(path: &Path, history: &[EpochRow]) -> Result<()> {
         history.iter().try_for_each(|row| table.serialize(row))?;
         table.flush()
     })
+    .map(drop)
 }
 
 /// summary.json: what a run was and how it ended. What was not measured is null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
+    /// The version of this program.
+    pub version: &'static str,
     /// The device as a person names it.
     pub device: String,
     /// The data set's name.
@@ -73,6 +77,8 @@ pub struct Summary {
     pub steps: u64,
     /// Fraction of the test images classified correctly at the end.
     pub test_accuracy: Option<f64>,
+    /// Mean loss over the test images at the end.
+    pub test_loss: Option<f64>,
     /// The best of all epochs: chosen on test data, so no fair estimate.
     pub best_test_accuracy: Option<f64>,
     /// Mean training loss of the last epoch.
@@ -89,6 +95,7 @@ pub struct Summary {
     /// How each block of each stage is found again on the way back, and what its reconstruction was worth when last measured.
     pub blocks: Vec<Vec<BlockReport>>,
     /// When the drift first passed the level from which on accuracy may be lost; none if it never did.
+    #[serde(serialize_with = "in_numbers")]
     pub drift_warning: Option<DriftWarning>,
     /// Peak bytes by category.
     #[serde(serialize_with = "all_categories")]
@@ -149,6 +156,17 @@ impl From<DeviceMemory> for DeviceMemoryReport {
     }
 }
 
+/// A checkpoint holds its floats as exact text; who reads a summary wants numbers. A drift that is none is null.
+fn in_numbers<S: Serializer>(warning: &Option<DriftWarning>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Numbers {
+        step: u64,
+        drift: f64,
+        level: f64,
+    }
+    warning.map(|DriftWarning { step, drift, level }| Numbers { step, drift, level }).serialize(serializer)
+}
+
 fn all_categories<S: Serializer>(bytes: &Bytes, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.collect_map(Category::ALL.map(|category| (category, bytes.of(category))))
 }
@@ -160,8 +178,14 @@ impl Summary {
     /// [`Error::Io`]; a former file is then as it was.
     pub fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(|e| Error::io("write", path)(e.into()))?;
-        write_atomically(path, |w| writeln!(w, "{text}"))
+        write_atomically(path, |w| writeln!(w, "{text}")).map(drop)
     }
+}
+
+/// The steps of which a summary.json tells; none if there is no such file.
+pub(crate) fn steps_in(path: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(path).ok()?;
+    serde_json::from_str::<serde_json::Value>(&text).ok()?["steps"].as_u64()
 }
 
 /// The process's peak resident bytes, which Linux tells.
@@ -186,11 +210,13 @@ pub struct FinalTable<'a> {
     pub seconds: f64,
     /// The plan of the same net, trained with stored activations.
     pub stored_backprop: &'a Bytes,
+    /// Where its files are, if it left any.
+    pub folder: Option<&'a RunFolder>,
 }
 
 impl fmt::Display for FinalTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { summary: s, best_epoch, seconds, stored_backprop } = self;
+        let Self { summary: s, best_epoch, seconds, stored_backprop, folder } = self;
         let mut line = |name: &str, value: &str| writeln!(f, "{name:<20}{value}");
         let Summary { dataset, net, scheme, gradient, seed, device, batch, .. } = s;
         line("net", &format!("{net}, {scheme}, gradient {gradient}"))?;
@@ -241,6 +267,12 @@ impl fmt::Display for FinalTable<'_> {
             let total = mib(device.total_bytes);
             line("  device", &format!("{}   as its driver counts, of {}", mib(device.taken_bytes), total.trim()))?;
         }
+        if let Some(folder) = folder {
+            let files = [folder.curves(), folder.metrics(), folder.summary()];
+            let there = files.iter().filter(|file| file.exists()).filter_map(|file| file.file_name());
+            let names: Vec<String> = there.map(|name| name.display().to_string()).collect();
+            line("results in", &format!("{}: see {}", folder.path().display(), names.join(", ")))?;
+        }
         Ok(())
     }
 }
@@ -264,6 +296,7 @@ mod tests {
         memory.charge(Category::Parameters, 1 << 20);
         memory.charge(Category::State, 3 << 20);
         Summary {
+            version: "1.2.3",
             device: "cpu".into(),
             dataset: "cifar10".into(),
             scheme: Scheme::Euler,
@@ -276,6 +309,7 @@ mod tests {
             epochs: 3,
             steps: 585,
             test_accuracy: Some(0.5),
+            test_loss: Some(1.5),
             best_test_accuracy: Some(0.5125),
             train_loss: Some(1.25),
             step_seconds_median: Some(0.125),
@@ -335,7 +369,7 @@ mod tests {
         let path = folder.path().join("summary.json");
         summary().write(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        let keys = "device dataset scheme gradient net depth channels batch seed epochs steps test_accuracy best_test_accuracy \
+        let keys = "version device dataset scheme gradient net depth channels batch seed epochs steps test_accuracy test_loss best_test_accuracy \
                     train_loss step_seconds_median images_per_second drift failed_sweeps blocks drift_warning memory activation_peak_bytes \
                     planned_peak_bytes peak_bytes rss_peak_bytes device_memory";
         for key in keys.split_whitespace() {
@@ -355,7 +389,8 @@ mod tests {
         stored.charge(Category::Saved, 30 << 20);
         let mut summary = summary();
         let table = |summary: &Summary| {
-            FinalTable { summary, best_epoch: Some(2), seconds: 75.0, stored_backprop: &stored }.to_string()
+            FinalTable { summary, best_epoch: Some(2), seconds: 75.0, stored_backprop: &stored, folder: None }
+                .to_string()
         };
         let text = table(&summary);
         for expected in [

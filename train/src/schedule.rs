@@ -34,9 +34,24 @@ pub fn learning_rate(schedule: Schedule, start: f64, drops: &[usize], epoch: usi
     }
 }
 
+/// A third and two thirds of `epochs`, rounded up: the recipe's 30 and 60 of 90. After the last epoch nothing falls.
+pub fn thirds(epochs: usize) -> Vec<usize> {
+    let mut drops: Vec<usize> = [1, 2].map(|part| (part * epochs).div_ceil(3)).into();
+    drops.retain(|drop| (1..epochs).contains(drop));
+    drops.dedup();
+    drops
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_word_it_falls_after_a_third_and_two_thirds() {
+        let expected = [vec![], vec![], vec![1], vec![1, 2], vec![2, 3], vec![2, 4]];
+        assert_eq!([0, 1, 2, 3, 4, 5].map(thirds), expected);
+        assert_eq!((thirds(90), thirds(200)), (vec![30, 60], vec![67, 134]));
+    }
 
     #[test]
     fn falls_after_the_named_epochs() {

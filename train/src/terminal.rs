@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -10,10 +10,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
 use rewind::error::Error;
 
-use crate::{cli, settings};
-
-/// The shell's convention for a program that Ctrl-C stopped.
-pub const INTERRUPTED: u8 = 130;
+use crate::{cli, settings, signals};
 
 /// The colours of a program's help, on a terminal that has them; none in a pipe or where NO_COLOR is set.
 const STYLES: Styles = Styles::styled()
@@ -121,8 +118,35 @@ fn explain(error: &anyhow::Error) -> io::Result<()> {
         }
         None => format!("{error:#}"),
     };
+    let typed = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let sentence = shortened(sentence, typed);
     // plain in a pipe and where NO_COLOR is set
     writeln!(stderr, "{} {sentence}", console::style("error:").red().bold().for_stderr())
+}
+
+/// From so many characters on a word of a sentence is shown shortened: no path that a system opens is as long in any of its parts.
+const LONG: usize = 256;
+/// So many of its first characters are shown.
+const SHOWN: usize = 80;
+
+/// A sentence with its long words, and those of the `typed` ones that it repeats, cut short: what a script got wrong may be a whole file.
+fn shortened(mut sentence: String, typed: impl Iterator<Item = String>) -> String {
+    if sentence.chars().count() <= LONG {
+        return sentence;
+    }
+    let short = |word: &str| {
+        let shown: String = word.chars().take(SHOWN).collect();
+        format!("{shown}... ({} characters)", word.chars().count())
+    };
+    for word in typed {
+        let value =
+            word.split_once('=').filter(|(flag, _)| flag.starts_with('-')).map_or(&word[..], |(_, value)| value);
+        if value.chars().count() > LONG {
+            sentence = sentence.replace(value, &short(value));
+        }
+    }
+    let cut = |word: &str| if word.chars().count() > LONG { short(word) } else { word.into() };
+    sentence.split(' ').map(cut).collect::<Vec<_>>().join(" ")
 }
 
 /// Prints results. A reader that closed the pipe has seen enough.
@@ -137,15 +161,45 @@ pub fn say(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Has Ctrl-C raise `stop`; a second one ends the process at once, without waiting for what was begun.
+/// Has Ctrl-C, SIGTERM and SIGHUP raise `stop`, unless they were ignored when the program started; a second one ends the process at once,
+/// without waiting for what was begun.
 ///
 /// # Errors
 /// If the system does not let it.
 pub fn watch_for_interrupt(stop: &'static AtomicBool) -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    })
-    .context("cannot watch for Ctrl-C")
+    signals::watch(stop).context("cannot watch for Ctrl-C")
+}
+
+/// The exit code of a run that was stopped, by the shell's convention: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
+pub fn stopped() -> ExitCode {
+    ExitCode::from(signals::exit_code())
+}
+
+/// Whether a process of ours that ended with this code was stopped by a signal, as [`stopped`] tells.
+pub fn was_stopped(code: Option<i32>) -> bool {
+    matches!(code, Some(129 | 130 | 143))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_words_are_shown_by_their_start_and_their_length() {
+        let of = |sentence: &str, typed: &[&str]| shortened(sentence.into(), typed.iter().map(|word| word.to_string()));
+        let digits = "7".repeat(5000);
+        let cut = format!("{}... (5000 characters)", "7".repeat(80));
+        assert_eq!(of(&format!("--depth {digits} is more"), &[]), format!("--depth {cut} is more"));
+        assert_eq!(of("a path/of/usual/length stays", &[]), "a path/of/usual/length stays");
+        // of what was typed, spaces are a part, and so is nothing before `=`
+        let spaced = "a b".repeat(100);
+        let expected = format!("cannot read {}... (300 characters): no", &spaced[..80]);
+        assert_eq!(of(&format!("cannot read {spaced}: no"), &[&spaced]), expected);
+        assert_eq!(of(&format!("cannot read {spaced}: no"), &[&format!("--data={spaced}")]), expected);
+        // characters, not bytes
+        let umlauts = "ä".repeat(300);
+        assert_eq!(of(&format!("no {umlauts}"), &[]), format!("no {}... (300 characters)", "ä".repeat(80)));
+        let many = "short words ".repeat(100);
+        assert_eq!(of(&many, &[]), many);
+    }
 }

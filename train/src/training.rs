@@ -31,11 +31,12 @@ use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::memory::{Bytes, human};
+use rewind::net::Net;
 
 use crate::budget;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, saved_shape};
 use crate::choose::{self, Wanted};
-use crate::config::{Block, CIFAR_EPOCHS, DeviceChoice, RunConfig};
+use crate::config::{Block, CIFAR_EPOCHS, DeviceChoice, RunConfig, listed};
 use crate::events::{Event, Listener};
 use crate::folder::{RunFolder, run_name};
 use crate::progress::Progress;
@@ -143,6 +144,10 @@ impl<'a> Training<'a> {
 
     fn start<T: Task>(mut self, task: T) -> Result<T::Output> {
         self.config.validate()?;
+        if let (true, Place::New(path)) = (T::WRITES, &self.place) {
+            // before the data, which takes its time
+            RunFolder::check_free(path)?;
+        }
         let dataset = match self.dataset.take() {
             Some(dataset) => {
                 self.config.epochs.get_or_insert(CIFAR_EPOCHS);
@@ -150,7 +155,7 @@ impl<'a> Training<'a> {
                 dataset
             }
             None => {
-                let Source { dataset, origin, notice } = source::open(self.config.data.as_deref(), self.config.seed)?;
+                let Source { dataset, origin, notice } = self.open_data()?;
                 self.config.settle(&origin);
                 self.config.validate_for_data(dataset.train.len())?;
                 if let Some(notice) = notice {
@@ -164,6 +169,20 @@ impl<'a> Training<'a> {
         let Self { config, place, checkpoint, stop, mut listener, .. } = self;
         let start = Start { config, dataset, place, checkpoint, stop };
         choose::on_device(wanted, &mut listener, Job { start, task })
+    }
+}
+
+impl Training<'_> {
+    /// The data that the config names. That of a resumed run may have been named from another folder.
+    fn open_data(&self) -> Result<Source> {
+        let RunConfig { data, seed, threads, .. } = &self.config;
+        source::open(data.as_deref(), *seed, *threads).map_err(|error| match (error, &self.checkpoint) {
+            (Error::Data { path, problem }, Some(_)) if !path.exists() => {
+                let problem = format!("{problem}; where it is now may be named with --data");
+                Error::Data { path, problem }
+            }
+            (error, _) => error,
+        })
     }
 }
 
@@ -206,6 +225,9 @@ struct Start<'a> {
 trait Task {
     type Output;
 
+    /// Whether it leaves files.
+    const WRITES: bool = false;
+
     fn on<D: Device<Real = f32>, F: Field<D>>(
         self,
         device: &D,
@@ -235,6 +257,9 @@ impl<T: Task> Job<'_, T> {
     /// With the residual functions known: refuses what has no room.
     fn of<D: Device<Real = f32>, F: Field<D>>(self, device: &D, listener: &mut Hear<'_>) -> Result<T::Output> {
         let Self { mut start, task } = self;
+        if let Some(checkpoint) = &start.checkpoint {
+            check_tensors::<D, F>(device, checkpoint, &start)?;
+        }
         // a resumed run has what it was begun with
         if start.checkpoint.is_none()
             && let Some(less) = budget::fit_codes::<D, F>(device, &mut start.config, &start.dataset)?
@@ -243,10 +268,26 @@ impl<T: Task> Job<'_, T> {
         }
         let Start { config, dataset, .. } = &start;
         let planned = budget::check_limit::<D, F>(device, config, dataset)?;
+        budget::check_saves::<D, F>(device, config, dataset)?;
         let stored = budget::stored_backprop::<D, F>(device, config, dataset)?;
         let plan = Plan { config: config.clone(), planned, stored };
         task.on::<D, F>(device, start, plan, listener)
     }
+}
+
+/// Refuses a checkpoint that lacks a tensor of the net that its own config describes, before anything is built.
+fn check_tensors<D: Device<Real = f32>, F: Field<D>>(
+    device: &D,
+    checkpoint: &Checkpoint,
+    start: &Start<'_>,
+) -> Result<()> {
+    let spec = budget::net_spec(&checkpoint.state().config, &start.dataset);
+    // a data set of other classes is refused as such
+    let of_head = |name: &str| name.trim_start_matches("velocity.").starts_with("head.");
+    Net::<D, F>::each_planned(device, &spec, &mut |name, shape| match of_head(name) {
+        true => Ok(()),
+        false => checkpoint.check_tensor(name, &saved_shape(shape)),
+    })
 }
 
 struct ToPlan;
@@ -272,7 +313,11 @@ impl Task for ToTest {
         listener: &mut Hear<'_>,
     ) -> Result<Option<Test>> {
         let mut run = build::<D, F>(device, &start, &plan, listener)?;
-        device.install(|| run.test())
+        device.install(|| run.test()).map_err(|error| match (error, &start.checkpoint) {
+            (Error::NotFinite { loss, place, .. }, Some(checkpoint)) => checkpoint
+                .error(format!("its test loss is {loss}: {place} went non-finite first; use another checkpoint")),
+            (error, _) => error,
+        })
     }
 }
 
@@ -281,6 +326,8 @@ struct ToTrain;
 impl Task for ToTrain {
     type Output = Trained;
 
+    const WRITES: bool = true;
+
     fn on<D: Device<Real = f32>, F: Field<D>>(
         self,
         device: &D,
@@ -288,28 +335,60 @@ impl Task for ToTrain {
         plan: Plan,
         listener: &mut Hear<'_>,
     ) -> Result<Trained> {
-        if let Some(checkpoint) = &start.checkpoint
-            && !left_to_train(&start.config, &checkpoint.state().progress)?
-        {
-            listener.hear(&Event::Note("this run has done what was asked for; give more with --epochs"));
-        }
+        let done = start.checkpoint.as_ref().map(|checkpoint| &checkpoint.state().progress);
+        let finished = match done {
+            Some(done) if !left_to_train(&start.config, done)? => Some(finished(&start.config, done)),
+            _ => None,
+        };
         let mut run = build::<D, F>(device, &start, &plan, listener)?;
+        if let Some(drops) = drops_as_begun(&start) {
+            listener.hear(&Event::Note(&drops));
+        }
         let named = |out: Option<&Path>| RunFolder::claim(out, &run_name(&start.dataset.name, &start.config)).map(Some);
         let folder = match &start.place {
             Place::Nowhere => None,
             Place::New(path) => named(Some(path))?,
             Place::Named => named(None)?,
-            Place::Resumed(folder) => Some(folder.clone()),
+            Place::Resumed(folder) => Some(folder.clone().held()?),
         };
-        if let Some(folder) = &folder {
-            listener.hear(&Event::Note(&format!("results go to {}", folder.path().display())));
+        if let Some(notice) = folder.as_ref().and_then(RunFolder::notice) {
+            listener.hear(&Event::Note(&notice));
         }
-        let trained = device.install(|| run.train(folder.as_ref(), listener));
+        let trained = match (&finished, &folder) {
+            (Some(sentence), folder) => {
+                listener.hear(&Event::Note(sentence));
+                run.look_after(folder.as_ref()).map(|summary| (Ending::Done, summary))
+            }
+            (None, folder) => {
+                if let Some(folder) = folder {
+                    listener.hear(&Event::Note(&format!("results go to {}", folder.path().display())));
+                }
+                device.install(|| run.train(folder.as_ref(), listener))
+            }
+        };
         if let (Err(_), Some(folder)) = (&trained, &folder) {
             folder.remove_if_left_empty();
         }
         let (ending, summary) = trained?;
+        // the run is over, and another session may go on with it
+        let folder = folder.map(RunFolder::released);
         Ok(Trained { ending, summary, progress: run.progress().clone(), folder, stored: plan.stored })
+    }
+}
+
+/// Says, where a run is to be longer than it was begun, that its learning rate falls when it would have.
+fn drops_as_begun(start: &Start<'_>) -> Option<String> {
+    let begun = &start.checkpoint.as_ref()?.state().config;
+    let drops = begun.lr_drop.as_deref().filter(|drops| !drops.is_empty() && begun.epochs < start.config.epochs)?;
+    Some(format!("the learning rate falls after epochs {}, as when this run was begun", listed(drops)))
+}
+
+/// Says that a run is finished, and how it would go on.
+fn finished(config: &RunConfig, done: &Progress) -> String {
+    let epochs = config.epochs.unwrap_or(0);
+    match done.epoch < epochs {
+        true => format!("this run is finished: {} steps are done; give more with --max-steps", done.global_step),
+        false => format!("this run is finished: {} of {epochs} epochs are done; give more with --epochs", done.epoch),
     }
 }
 

@@ -32,7 +32,7 @@ fn train<D: Device<Real = f32>>(d: &D, folder: &Path, max_steps: Option<u64>) ->
         max_steps,
         // a rate that changes between recorded epochs
         lr: 0.02,
-        lr_drop: vec![1],
+        lr_drop: Some(vec![1]),
         sweep: SweepSpec::new(SCHEMES[0], GRADIENTS[3]),
         ..RunConfig::default()
     };

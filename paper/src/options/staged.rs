@@ -69,7 +69,7 @@ impl Staged {
             tied: true,
             batch: self.batch,
             lr_schedule: Schedule::Cosine,
-            lr_drop: Vec::new(),
+            lr_drop: None,
             threads: self.threads,
             ..RunConfig::default()
         }

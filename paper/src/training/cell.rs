@@ -12,12 +12,16 @@ use rewind_train::budget;
 use rewind_train::checkpoint::{Checkpoint, DatasetId};
 use rewind_train::config::{Block, DeviceChoice, RunConfig};
 use rewind_train::progress::{EpochRow, best_epoch};
+use rewind_train::schedule::Schedule;
 use rewind_train::settings::Settings;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::cells::Cell;
 use crate::method::evaluations;
+
+/// Epochs after which the paper lets the learning rate fall.
+const PAPER_DROPS: [usize; 2] = [30, 60];
 
 /// What stem and head take of an image's time, in evaluations of a block.
 const ENDS_EVALUATIONS: f64 = 3.0;
@@ -38,7 +42,11 @@ impl Training {
     /// [`Error::Usage`](rewind::error::Error::Usage) if the config makes no sense.
     pub fn new(key: String, config: RunConfig, data: DatasetId) -> Result<Self> {
         // a run is judged by its last epoch, so it has one
-        let config = RunConfig { epochs: Some(config.epochs.unwrap_or(0)), max_steps: None, ..config };
+        let mut config = RunConfig { epochs: Some(config.epochs.unwrap_or(0)), max_steps: None, ..config };
+        if config.lr_schedule == Schedule::Step {
+            // those of the paper's recipe, however long the run is: an experiment that wants others names them
+            config.lr_drop.get_or_insert(PAPER_DROPS.into());
+        }
         config.validate()?;
         Ok(Self { key, config, data })
     }
@@ -80,7 +88,7 @@ impl Training {
         };
         // those of the first cells: at today's, a cell of `corrected`, which says nothing of it, would be one of `auto`
         let sweep = SweepSpec { gradient: Gradient::Corrected, ..RunConfig::default().sweep };
-        let defaults = RunConfig { sweep, ..RunConfig::default() };
+        let defaults = RunConfig { sweep, lr_drop: Some(PAPER_DROPS.into()), ..RunConfig::default() };
         let (device, math) = match self.config.device {
             DeviceChoice::Cuda(_) => (DeviceChoice::Cuda(0), self.config.math),
             other => (other, defaults.math),
@@ -197,7 +205,7 @@ mod tests {
             |config| config.sweep.anchors = Some(1),
             |config| config.sweep.gradient = Gradient::Coded,
             |config| config.sweep.gradient = RunConfig::default().sweep.gradient,
-            |config| config.lr_drop = vec![3],
+            |config| config.lr_drop = Some(vec![3]),
             |config| config.augment = false,
             |config| config.device = DeviceChoice::Cuda(1),
         ];

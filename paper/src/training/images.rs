@@ -23,7 +23,7 @@ impl Images {
     /// # Errors
     /// [`Error::Usage`] if there are fewer images than were asked for; as [`source::open`].
     pub fn open(data: Option<&str>, images: Option<usize>, at_most: Option<usize>, log: &mut Log) -> Result<Self> {
-        let Source { mut dataset, origin, notice } = source::open(data, 0)?;
+        let Source { mut dataset, origin, notice } = source::open(data, 0, None)?;
         if let Some(notice) = notice {
             log.note(&notice);
         }

@@ -17,7 +17,7 @@ use rewind_train::report::FinalTable;
 use rewind_train::run::{Ending, Test};
 #[cfg(feature = "download")]
 use rewind_train::source;
-use rewind_train::terminal::{self, INTERRUPTED, say};
+use rewind_train::terminal::{self, say};
 use rewind_train::training::{Plan, Trained, Training};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -32,7 +32,8 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
     let resumed = match &cli.resume {
         Some(path) => {
-            let folder = RunFolder::open(path)?;
+            // who only reads may do so beside a session that trains
+            let folder = if cli.plan || cli.eval_only { RunFolder::look(path)? } else { RunFolder::open(path)? };
             let checkpoint = Checkpoint::open(&folder.checkpoint())?;
             Some((folder, checkpoint))
         }
@@ -42,6 +43,9 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     // without the feature `download` nothing changes it
     #[cfg_attr(not(feature = "download"), allow(unused_mut))]
     let mut config = cli::resolve(cli, held)?;
+    if let (Some(out), false) = (&cli.out, cli.plan) {
+        RunFolder::check_free(out)?;
+    }
     #[cfg(feature = "download")]
     download(cli, &mut config)?;
 
@@ -67,7 +71,7 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if cli.eval_only {
-        let Some(Test { loss, accuracy, images }) = training.test()? else { return Ok(ExitCode::from(INTERRUPTED)) };
+        let Some(Test { loss, accuracy, images }) = training.test()? else { return Ok(terminal::stopped()) };
         say(&format!("test loss {loss:.4}, accuracy {:.2} % on {images} images\n", 100.0 * accuracy))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -75,12 +79,14 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     log.finish();
     let seconds = progress.sums.seconds + progress.history.iter().map(|row| row.epoch_seconds).sum::<f64>();
     let best_epoch = best_epoch(&progress.history).map(|row| row.epoch);
-    say(&FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored }.to_string())?;
+    let table =
+        FinalTable { summary: &summary, best_epoch, seconds, stored_backprop: &stored, folder: folder.as_ref() };
+    say(&table.to_string())?;
     if ending == Ending::Interrupted {
         if let Some(folder) = folder {
             log.note(&format!("stopped; continue with --resume {}", folder.path().display()));
         }
-        return Ok(ExitCode::from(INTERRUPTED));
+        return Ok(terminal::stopped());
     }
     Ok(ExitCode::SUCCESS)
 }

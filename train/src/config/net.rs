@@ -1,8 +1,10 @@
 //! What a run's settings say of its net: which of the two it is, whether its sizes make sense, and how it is named.
 
+use rewind::data::{CHANNELS, IMAGE};
 use rewind::error::{Error, Result};
 use rewind::field::bottleneck::EXPANSION;
 use rewind::net::{Body, Stages};
+use rewind::shape::Shape;
 
 use crate::settings::{RunConfig, flagged};
 use crate::values::{Block, NetKind, listed};
@@ -101,6 +103,14 @@ impl RunConfig {
             flags += " --tied";
         }
         flags
+    }
+
+    /// Rows and columns of the smallest map on which batch norm works: each stage but the first halves them.
+    pub(super) fn last_side(&self) -> usize {
+        match self.net {
+            NetKind::Tiny => self.stem.conv().output(Shape::map(1, IMAGE, IMAGE, CHANNELS), 1).h(),
+            NetKind::Staged => (1..self.blocks.len()).fold(IMAGE, |side, _| side.div_ceil(2)),
+        }
     }
 
     /// Residual functions of each stage.

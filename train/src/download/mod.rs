@@ -17,6 +17,7 @@ use md5::{Digest, Md5};
 pub use progress::Progress;
 
 use crate::cifar::{CIFAR_10, CIFAR_100};
+use crate::regular;
 use progress::Display;
 use rewind::error::{Error, Result};
 use transfer::Failure;
@@ -183,7 +184,7 @@ fn download(archive: &Archive, into: &Path, whole: &Path, display: &mut Display)
 }
 
 fn md5_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut file = regular::open(path).map_err(Error::io("open", path))?;
     let mut hash = Md5::new();
     let mut buffer = vec![0; 1 << 16];
     loop {

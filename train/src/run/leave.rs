@@ -6,11 +6,13 @@ use rewind::field::Field;
 use rewind::sweep::{Gradient, Way};
 
 use super::{Run, Test};
+use crate::atomic::Durability;
 use crate::checkpoint::{self, RunState, saved_shape};
 use crate::config::RunConfig;
 use crate::curves::write_curves;
 use crate::events::{Event, Listener};
 use crate::folder::RunFolder;
+use crate::plausible::may_hold;
 use crate::progress::{EpochRow, Progress, best_epoch};
 use crate::report::{self, BlockReport, Summary, write_metrics};
 
@@ -33,20 +35,28 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         }
     }
 
-    /// Writes the checkpoint, unless it holds what is not finite: the former one is then worth more.
-    pub(super) fn save(&self, folder: &RunFolder, listener: &mut dyn Listener) -> Result<()> {
+    /// Writes the checkpoint, unless it holds what no net can go on from: the former one is then worth more.
+    pub(super) fn save(&mut self, folder: &RunFolder, listener: &mut dyn Listener) -> Result<()> {
         let auto = self.config.sweep.gradient == Gradient::Auto;
         let ways = if auto { self.net.ways().map(<[Way]>::to_vec).collect() } else { Vec::new() };
         let progress = Progress { ways, ..self.progress.clone() };
         let state = RunState { config: self.config.clone(), progress, dataset: self.dataset.clone() };
-        checkpoint::save(&folder.checkpoint(), &state, |visit| {
+        let durability = checkpoint::save(&folder.checkpoint(), &state, |visit| {
             self.net.each_checkpointed(&mut |name, tensor| {
                 visit(name, &saved_shape(tensor.shape()), &|values| {
                     self.device.download(tensor, values)?;
-                    if values.iter().all(|value| value.is_finite()) { Ok(()) } else { Err(self.not_finite_in(name)) }
+                    let holds = values.iter().all(|value| may_hold(name, *value));
+                    if holds { Ok(()) } else { Err(self.not_finite_in(name, values)) }
                 })
             })
         })?;
+        if durability == Durability::Unsynced && !self.told_unsynced {
+            self.told_unsynced = true;
+            listener.hear(&Event::Note(&format!(
+                "the file system of {} does not sync: a power cut may take the last checkpoint with it",
+                folder.path().display()
+            )));
+        }
         listener.hear(&Event::Checkpoint(&folder.checkpoint()));
         Ok(())
     }
@@ -77,6 +87,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         let seconds: f64 = self.step_seconds.iter().sum();
         let reconstructs = sweep.gradient.reconstructs();
         Summary {
+            version: env!("CARGO_PKG_VERSION"),
             device: self.device.name(),
             dataset: self.dataset.name.clone(),
             scheme: sweep.scheme,
@@ -89,6 +100,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
             epochs: epoch,
             steps: global_step,
             test_accuracy: test.map(|t| t.accuracy).or(last.map(|row| row.test_accuracy)),
+            test_loss: test.map(|t| t.loss).or(last.map(|row| row.test_loss)),
             best_test_accuracy: best_epoch(history).map(|row| row.test_accuracy),
             train_loss: if unfinished { Some(sums.mean_loss()) } else { last.map(|row| row.train_loss) },
             step_seconds_median: median(&self.step_seconds),

@@ -9,8 +9,10 @@ use rewind::sweep::auto::PASSES;
 use rewind::sweep::{Gradient, Way};
 
 use super::Run;
+use crate::config::RunConfig;
 use crate::drift::LEVEL;
 use crate::events::{Event, Listener, StepsReport};
+use crate::plausible::{may_hold, range_of};
 use crate::progress::Progress;
 
 /// Steps between two choices of `auto` on a device that is asked for steps ahead: a choice waits for it.
@@ -95,8 +97,8 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         self.images_trained += images as u64;
         if let Some(loss) = failed {
             let (epoch, step) = (progress.epoch + 1, progress.step_in_epoch + 1);
-            let place = self.net.first_non_finite(self.device)?;
-            return Err(Error::NotFinite { epoch, step, loss, place });
+            let (place, advice) = (self.net.first_non_finite(self.device)?, self.advice());
+            return Err(Error::NotFinite { epoch, step, loss, place, advice });
         }
         self.look_at_errors()?;
         let Progress { step_in_epoch, sums, .. } = &self.progress;
@@ -149,13 +151,37 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         Error::Hopeless { block, of_stage, sweeps, delta }
     }
 
-    /// The last step's update made a tensor non-finite.
-    pub(super) fn not_finite_in(&self, name: &str) -> Error {
+    /// The last step's update made a tensor non-finite, or so large that no step can go on from it.
+    pub(super) fn not_finite_in(&self, name: &str, values: &[f32]) -> Error {
+        let place = match values.iter().find(|value| !may_hold(name, **value)) {
+            Some(value) if value.is_finite() => {
+                format!("{name}, at {value:e}, left its range ({}) and", range_of(name))
+            }
+            _ => name.into(),
+        };
+        self.not_finite(None, place)
+    }
+
+    /// What was found after the last step, whose loss it has unless that of a test is given.
+    pub(super) fn not_finite(&self, of_test: Option<f64>, place: String) -> Error {
         let Progress { epoch, step_in_epoch, ref sums, ref history, .. } = self.progress;
         let (epoch, step, loss) = match (step_in_epoch, history.last()) {
             (0, Some(row)) => (epoch, self.train.count(), row.train_loss),
             _ => (epoch + 1, step_in_epoch, sums.mean_loss()),
         };
-        Error::NotFinite { epoch, step, loss, place: name.into() }
+        Error::NotFinite { epoch, step, loss: of_test.unwrap_or(loss), place, advice: self.advice() }
+    }
+
+    /// Which settings to change, with what they are.
+    fn advice(&self) -> String {
+        let RunConfig { lr, weight_decay, sweep, .. } = &self.config;
+        let mut advice = format!("try a lower `lr` than {lr}");
+        if *weight_decay > RunConfig::default().weight_decay {
+            advice += &format!(", and a lower `weight_decay` than {weight_decay}");
+        }
+        if sweep.gradient.measures_errors() {
+            advice += ", or more `fixed_point` passes if the drift was high";
+        }
+        advice
     }
 }

@@ -3,6 +3,7 @@
 mod leave;
 mod look;
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::events::{EpochExtent, Event, Listener};
 use super::flight::Flight;
 use super::folder::RunFolder;
 use super::progress::{EpochSums, Progress};
-use super::report::Summary;
+use super::report::{self, Summary};
 use super::start::start_from;
 use crate::config::RunConfig;
 use crate::schedule::learning_rate;
@@ -58,6 +59,8 @@ pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
     local_error: Option<f64>,
     /// Coded and refined blocks as last told.
     told: Option<[usize; 2]>,
+    /// Whether it was told that the file system does not sync.
+    told_unsynced: bool,
     drifts: Vec<f64>,
     images_trained: u64,
     stop: &'a AtomicBool,
@@ -87,11 +90,12 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
     /// If the machine has no room, or a checkpoint is of another net or of other data.
     pub fn build(
         device: &'a D,
-        config: RunConfig,
+        mut config: RunConfig,
         dataset: Arc<Dataset>,
         checkpoint: Option<&Checkpoint>,
         stop: &'a AtomicBool,
     ) -> Result<Self> {
+        config.settle_drops();
         config.validate_for_data(dataset.train.len())?;
         let id = DatasetId::of(&dataset);
         let mut net = Net::<D, F>::build(device, net_spec(&config, &dataset), config.init, config.seed)?;
@@ -99,6 +103,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         if let Some(checkpoint) = checkpoint {
             checkpoint.check_dataset(&id)?;
             checkpoint.check_net(&config)?;
+            checkpoint
+                .check_steps(Batches::of_training(dataset.train.len(), config.batch).map_err(flagged)?.count())?;
             for (name, tensor) in net.checkpointed_mut() {
                 let values = checkpoint.tensor(&name, &saved_shape(tensor.shape()))?;
                 device.upload(&values, tensor)?;
@@ -135,6 +141,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             step_seconds: Vec::with_capacity(steps),
             local_error: None,
             told: None,
+            told_unsynced: false,
             drifts: Vec::with_capacity(drifts),
             images_trained: 0,
             config,
@@ -145,7 +152,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
     /// Trains to the end, keeps the run folder up to date if there is one, and tells `listener` what happens.
     ///
     /// # Errors
-    /// [`rewind::Error::NotFinite`] if the loss leaves the finite numbers, [`rewind::Error::Io`] if a file cannot be written; the last
+    /// [`rewind::Error::NotFinite`] if the loss of a step or of a test leaves the finite numbers, [`rewind::Error::Io`] if a file cannot be written; the last
     /// checkpoint stays whole.
     pub fn train<'f>(
         &mut self,
@@ -175,11 +182,12 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         self.tell_choice(listener);
         while self.progress.epoch < epochs.min(self.config.epochs.unwrap_or(0)) {
             if !self.train_epoch(listener)? {
+                // At the end of an epoch its row has the test. It comes before the checkpoint, which a net without a loss must not replace;
+                // where the user wants to leave, there is none.
+                let test = if self.progress.step_in_epoch > 0 { self.test()? } else { None };
                 if let Some(folder) = folder {
                     self.save(folder, listener)?;
                 }
-                // at the end of an epoch its row has the test
-                let test = if self.progress.step_in_epoch > 0 { self.test()? } else { None };
                 let interrupted = self.stop.load(Ordering::Relaxed);
                 let summary = self.summary(test);
                 if let Some(folder) = folder {
@@ -193,14 +201,26 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 self.summary(None).write(&folder.summary())?;
             }
         }
+        // of what this session trained, if it trained anything
+        Ok((Ending::Done, self.look_after(folder)?))
+    }
+
+    /// What a run that is done has to show. A file of its folder that a session which was killed did not come to write is written; all
+    /// others stay as they are: a session that trains nothing has no pace to tell, and the summary of the one that did knows more.
+    ///
+    /// # Errors
+    /// [`rewind::Error::Io`] if a file cannot be written.
+    pub fn look_after(&self, folder: Option<&RunFolder>) -> Result<Summary> {
         let summary = self.summary(None);
-        // a session that trained nothing has no pace to tell: the summary of the one that did knows more
-        if let Some(folder) = folder
-            && (!self.step_seconds.is_empty() || !folder.summary().exists())
-        {
+        let Some(folder) = folder else { return Ok(summary) };
+        let rows = |text: String| text.lines().skip(1).count();
+        if fs::read_to_string(folder.metrics()).ok().map(rows) != Some(self.progress.history.len()) {
+            self.write_tables(folder)?;
+        }
+        if report::steps_in(&folder.summary()) != Some(self.progress.global_step) {
             summary.write(&folder.summary())?;
         }
-        Ok((Ending::Done, summary))
+        Ok(summary)
     }
 
     /// Trains what is left of the current epoch and tests; false if the run was stopped before the epoch was done.
@@ -258,7 +278,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
 
     fn sgd(&self) -> SgdStep {
         let RunConfig { lr, lr_schedule, lr_drop, momentum, weight_decay, epochs, .. } = &self.config;
-        let lr = learning_rate(*lr_schedule, *lr, lr_drop, self.progress.epoch + 1, epochs.unwrap_or(0));
+        let drops = lr_drop.as_deref().unwrap_or_default();
+        let lr = learning_rate(*lr_schedule, *lr, drops, self.progress.epoch + 1, epochs.unwrap_or(0));
         SgdStep { lr, momentum: *momentum, weight_decay: *weight_decay }
     }
 
@@ -275,7 +296,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
     /// Mean loss and accuracy over the test images; none if the run was stopped before the last of them.
     ///
     /// # Errors
-    /// Whatever the device reports.
+    /// [`rewind::Error::NotFinite`] if the loss is no finite number, and whatever the device reports.
     pub fn test(&mut self) -> Result<Option<Test>> {
         self.net.begin_pass(self.device, Pass::Test, 0)?;
         self.flight.begin();
@@ -298,7 +319,12 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             self.flight.land();
         }
         let images = self.test.images;
-        Ok(Some(Test { loss: loss / images as f64, accuracy: correct as f64 / images as f64, images }))
+        let loss = loss / images as f64;
+        if !loss.is_finite() {
+            let place = self.net.first_non_finite_in_test(self.device)?;
+            return Err(self.not_finite(Some(loss), format!("in the test {place}")));
+        }
+        Ok(Some(Test { loss, accuracy: correct as f64 / images as f64, images }))
     }
 
     /// The drift of every step of this session, up to some million; none in modes that reconstruct nothing.

@@ -42,13 +42,13 @@ impl Held<Sizes> for Vec<usize> {
     }
 }
 
-impl Held<LrDrop> for Vec<usize> {
+impl Held<LrDrop> for Option<Vec<usize>> {
     fn hold(&mut self, given: LrDrop) {
-        *self = given.0;
+        *self = Some(given.0);
     }
 
     fn give(&self) -> Option<LrDrop> {
-        Some(LrDrop(self.clone()))
+        self.clone().map(LrDrop)
     }
 }
 

@@ -81,19 +81,19 @@ settings! {
         epochs("N"): usize as Option<usize> = None => "90; synthetic: 5", Free;
         /// Images per step.
         batch("N"): usize as usize = 256, Fixed;
-        /// Learning rate.
+        /// Learning rate, 1000 at most.
         #[arg(allow_negative_numbers = true)]
         lr("X"): f64 as f64 = 0.1, Fixed;
         /// Momentum of SGD.
         #[arg(allow_negative_numbers = true)]
         momentum("X"): f64 as f64 = 0.9, Fixed;
-        /// Weight decay, on all parameters.
+        /// Weight decay, on all parameters, 1000 at most.
         #[arg(allow_negative_numbers = true)]
         weight_decay("X"): f64 as f64 = 5e-4, Fixed;
         /// How lr goes down: step, or cosine over all epochs.
         lr_schedule("HOW"): Schedule as Schedule = Schedule::Step, Fixed;
-        /// Epochs after which step lets lr fall to a tenth, or none.
-        lr_drop("E,E"): LrDrop as Vec<usize> = vec![30, 60], Fixed, of Steps;
+        /// Epochs after which lr falls to a tenth, or none.
+        lr_drop("E,E"): LrDrop as Option<Vec<usize>> = None => "at 1/3, 2/3", Fixed, of Steps;
         /// Seed of weights, order, augmentation and synthetic data.
         seed("S"): u64 as u64 = 0, Fixed;
         /// Stop after this many steps in all.
@@ -120,7 +120,7 @@ impl Settings {
         self.put(&mut config);
         if config.lr_schedule == Schedule::Cosine {
             // a cosine has no drops
-            config.lr_drop.clear();
+            config.lr_drop = None;
         }
         config
     }

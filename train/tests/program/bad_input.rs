@@ -48,6 +48,11 @@ fn senseless_settings_exit_2_and_name_the_flag() {
         ("--lr -0.1", &["--lr", "-0.1"]),
         ("--lr inf", &["--lr", "inf"]),
         ("--lr fast", &["fast", "--lr <X>"]),
+        ("--lr 1e30", &["--lr 1000000000000000000000000000000", "1000 or less"]),
+        ("--weight-decay 1e30", &["--weight-decay 1000000000000000000000000000000", "1000 or less"]),
+        ("--lr 100 --weight-decay 1", &["--lr 100 and --weight-decay 1", "every weight grow", "3.8"]),
+        ("--fixed-point 99999", &["--fixed-point 99999", "or less"]),
+        ("--epochs 99999999", &["--epochs 99999999", "or less"]),
         ("--momentum 1", &["--momentum"]),
         ("--weight-decay -1", &["--weight-decay"]),
         ("--lr-drop 60,30", &["--lr-drop", "later"]),
@@ -90,8 +95,10 @@ fn a_bad_config_file_is_named_with_its_line() {
         ("depth = 8\nscheme = \"rk5\"\n", &["bad.toml, line 2", "rk5", "heun"]),
         ("depth 8\n", &["bad.toml, line 1"]),
         ("memory-limit = \"much\"\n", &["bad.toml, line 1", "much"]),
-        ("lr = nan\n", &["--lr", "NaN"]),
-        ("batch = 0\n", &["--batch 0"]),
+        ("lr = nan\n", &["bad.toml, line 1: --lr", "NaN"]),
+        ("# fine\n\nbatch = 0\n", &["bad.toml, line 3: --batch 0"]),
+        ("depth = 4\nbits = 2\ngradient = \"adjoint\"\n", &["bad.toml, line 2: --bits goes with"]),
+        ("lr = 2000\n", &["bad.toml, line 1: --lr 2000 trains no net"]),
     ] {
         fs::write(place.path("bad.toml"), text).unwrap();
         refused(&place, "--config bad.toml --out out", 2, phrases);
@@ -105,6 +112,8 @@ fn an_out_that_is_taken_is_refused_and_left_as_it_is() {
     let place = Place::new();
     place.succeed(&format!("{TINY} --max-steps 1 --out taken"));
     refused(&place, &format!("{TINY} --out taken"), 2, &["--out taken", "already holds a run", "--resume"]);
+    // before the data is looked for, which may take its time
+    refused(&place, "--data no/where --out taken", 2, &["--out taken", "already holds a run"]);
     fs::write(place.path("file"), "text").unwrap();
     refused(&place, &format!("{TINY} --out file"), 2, &["--out file", "is a file"]);
     refused(&place, &format!("{TINY} --out file/below"), 1, &["file/below"]);
@@ -155,32 +164,59 @@ fn a_plan_over_the_limit_names_the_largest_depth_that_fits() {
 }
 
 #[test]
-fn a_loss_that_is_not_finite_names_the_block_and_keeps_the_checkpoint() {
+fn a_plan_over_the_limit_with_stored_activations_names_the_mode_that_fits() {
     let place = Place::new();
-    // Weight decay alone scales the weights by -5e14 in the first step: the stem stays finite, block 0 squares it twice.
-    let ended = place.run("--data synthetic --depth 3 --channels 4 --batch 1000 --lr 1e18 --out out");
-    assert_eq!(ended.code, Some(1), "{ended}");
-    for phrase in ["epoch 1, step 2", "the state after block 0", "--lr", "the last checkpoint is kept"] {
-        assert!(ended.error().contains(phrase), "{ended}");
+    let total = |mode: &str| -> u64 {
+        let plan = place.succeed(&format!("--data synthetic --depth 32 --gradient {mode} --plan"));
+        plan.in_table("  total ").split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("bytes")
+    };
+    let (backprop, checkpoint, adjoint) = (total("backprop"), total("checkpoint"), total("adjoint"));
+    assert!(backprop > checkpoint && checkpoint > adjoint, "{backprop} {checkpoint} {adjoint}");
+    let over = |mode: &str, limit: u64| {
+        let line = format!("--data synthetic --depth 32 --gradient {mode} --memory-limit {limit} --plan");
+        refused(&place, &line, 1, &["--memory-limit", "in this mode the largest depth that fits is --depth"])
+    };
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let ended = over("backprop", backprop - 1);
+    assert!(ended.error().contains(&format!("--gradient checkpoint would take {}", mib(checkpoint))), "{ended}");
+    for mode in ["backprop", "checkpoint"] {
+        let ended = over(mode, checkpoint - 1);
+        assert!(ended.error().contains("--gradient auto would take "), "{ended}");
     }
-    assert_eq!(ended.stdout, "", "{ended}");
-    assert_eq!(place.names("out"), ["checkpoint.safetensors", "config.toml", "metrics.csv"]);
-    let test = place.succeed("--resume out --eval-only");
-    assert!(test.stdout.starts_with("test loss 2."), "{test}");
+    // nothing to gain where nothing is stored
+    let line = format!("--data synthetic --depth 32 --gradient adjoint --memory-limit {} --plan", adjoint - 1);
+    assert!(!refused(&place, &line, 1, &["--depth"]).error().contains("would take"));
 }
 
 #[test]
-fn weights_that_are_not_finite_never_replace_a_checkpoint() {
+fn a_net_that_could_not_be_saved_is_refused_in_the_plan() {
     let place = Place::new();
-    // The loss of the only step is finite; its update is not.
-    let ended = place.run(&format!("{TINY} --lr 1e300 --max-steps 1 --out out"));
-    assert_eq!(ended.code, Some(1), "{ended}");
-    for phrase in ["epoch 1, step 1", "went non-finite first", "--lr"] {
-        assert!(ended.error().contains(phrase), "{ended}");
+    let net = "--data synthetic --channels 1 --batch 1 --gradient adjoint";
+    let ended = refused(&place, &format!("{net} --depth 100000 --plan"), 2, &["could not be written", "give --depth "]);
+    let rest = ended.error().split("give --depth ").nth(1).expect("a depth");
+    let depth: usize = rest.split(' ').next().and_then(|depth| depth.parse().ok()).expect("a number");
+    assert!((20_000..100_000).contains(&depth), "{ended}");
+    place.succeed(&format!("{net} --depth {depth} --plan"));
+}
+
+#[test]
+fn long_values_are_shown_by_their_start() {
+    let place = Place::new();
+    let digits = "7".repeat(5000);
+    for line in [
+        format!("--depth {digits}"),
+        format!("--data={}", "d/".repeat(2500)),
+        format!("--config {}", "c/".repeat(2500)),
+        format!("--out {} {TINY}", "o".repeat(5000)),
+        format!("--resume {}", "r".repeat(5000)),
+        format!("--init-from {} {TINY}", "i".repeat(5000)),
+        format!("--{}", "f".repeat(5000)),
+    ] {
+        let ended = place.run(&line);
+        assert!(ended.code.is_some_and(|code| code == 1 || code == 2), "{}", ended.stderr);
+        let error = ended.error();
+        assert!(error.chars().count() < 700 && error.contains("characters)"), "{error}");
     }
-    assert_eq!(place.names("out"), ["checkpoint.safetensors", "config.toml", "metrics.csv"]);
-    let test = place.succeed("--resume out --eval-only");
-    assert!(test.stdout.starts_with("test loss 2."), "{test}");
 }
 
 #[test]

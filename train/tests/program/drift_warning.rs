@@ -15,7 +15,7 @@ fn a_net_far_from_an_ode_is_warned_of_once() {
     }
     assert!(ended.stdout.contains("first at step 10: see the warning"), "{ended}");
     let warning = &place.summary("out")["drift_warning"];
-    let number = |name: &str| warning[name].as_str().and_then(|text| text.parse::<f64>().ok()).expect(name);
+    let number = |name: &str| warning[name].as_f64().expect(name);
     assert!(warning["step"] == 10 && number("drift") > number("level"), "{warning}");
 
     let resumed = place.run("--resume out");

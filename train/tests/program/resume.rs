@@ -13,7 +13,7 @@ fn millis(n: u64) -> Duration {
 }
 
 /// Waits until a file exists.
-fn wait_for(place: &Place, name: &str) {
+pub fn wait_for(place: &Place, name: &str) {
     let start = Instant::now();
     while !place.path(name).exists() {
         assert!(start.elapsed() < Duration::from_secs(60), "{name} never came");
@@ -91,16 +91,60 @@ fn a_run_with_the_3x3_stem_goes_on_to_the_same_bits() {
 #[test]
 fn more_epochs_may_be_asked_for() {
     let place = Place::new();
-    place.succeed(&format!("{TINY} --epochs 2 --out whole"));
-    place.succeed(&format!("{TINY} --epochs 1 --out longer"));
-    place.succeed("--resume longer --epochs 2");
+    place.succeed(&format!("{TINY} --lr-drop 1 --epochs 2 --out whole"));
+    place.succeed(&format!("{TINY} --lr-drop 1 --epochs 1 --out longer"));
+    let longer = place.succeed("--resume longer --epochs 2");
+    assert!(longer.stderr.contains("the learning rate falls after epochs 1, as when this run was begun"), "{longer}");
     place.assert_same_run("whole", "longer");
     assert_eq!(place.text("whole/config.toml"), place.text("longer/config.toml"));
-    let summary = place.text("longer/summary.json");
-    let again = place.succeed("--resume longer");
-    assert!(again.stderr.contains("has done what was asked for"), "{again}");
-    assert_eq!(place.text("longer/summary.json"), summary);
-    place.assert_same_run("whole", "longer");
+}
+
+#[test]
+fn a_finished_run_says_so_and_is_left_as_it_is() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --epochs 1 --out out"));
+    let (before, written) = (place.contents(), modified(&place, "out"));
+    for line in ["--resume out", "--resume out --threads 1", "--resume out --max-steps 20"] {
+        let again = place.succeed(line);
+        assert!(
+            again.stderr.contains("this run is finished: 1 of 1 epochs are done; give more with --epochs"),
+            "{again}"
+        );
+        assert!(again.in_table("test accuracy").contains("epoch 1"), "{again}");
+    }
+    assert!(place.contents() == before && modified(&place, "out") == written, "no file is written anew");
+    // what a session that was killed after its last checkpoint did not come to write
+    for name in ["metrics.csv", "curves.svg", "summary.json"] {
+        fs::remove_file(place.path("out").join(name)).unwrap();
+    }
+    place.succeed("--resume out");
+    assert_eq!(
+        place.names("out"),
+        ["checkpoint.safetensors", "config.toml", "curves.svg", "metrics.csv", "summary.json"]
+    );
+    place.succeed(&format!("{TINY} --max-steps 3 --out cut"));
+    let again = place.succeed("--resume cut --max-steps 3");
+    assert!(again.stderr.contains("this run is finished: 3 steps are done; give more with --max-steps"), "{again}");
+}
+
+/// When each file of a folder was written last.
+fn modified(place: &Place, folder: &str) -> Vec<std::time::SystemTime> {
+    let time = |name: &String| place.path(folder).join(name).metadata().and_then(|m| m.modified()).expect("a time");
+    place.names(folder).iter().map(time).collect()
+}
+
+#[test]
+fn a_cosine_goes_on_to_the_same_bits_and_another_one_is_asked_for() {
+    let place = Place::new();
+    let run = format!("{TINY} --epochs 3 --lr-schedule cosine");
+    place.succeed(&format!("{run} --out whole"));
+    place.succeed(&format!("{run} --max-steps 27 --out cut"));
+    place.succeed("--resume cut");
+    place.assert_same_run("whole", "cut");
+    let refused = place.run("--resume cut --epochs 4");
+    assert!(refused.code == Some(2) && refused.error().contains("its learning rate would jump"), "{refused}");
+    place.succeed("--resume cut --epochs 4 --lr-schedule cosine");
+    assert_eq!(place.rows("cut").len(), 4);
 }
 
 #[cfg(unix)]
@@ -176,7 +220,7 @@ fn kill_9_at_any_moment_costs_at_most_an_epoch() {
         assert!(ended.code.is_none_or(|code| code == 0), "{ended}");
         let names = if place.path("out").exists() { place.names("out") } else { vec![] };
         assert!(
-            names.iter().all(|name| name.ends_with(".tmp")) || checkpoint.exists(),
+            names.iter().all(|name| name.ends_with(".tmp") || name == ".lock") || checkpoint.exists(),
             "the checkpoint is first: {names:?}"
         );
     };
@@ -204,8 +248,21 @@ fn kill_9_at_any_moment_costs_at_most_an_epoch() {
     }
     place.succeed("--resume out");
     place.assert_same_run("whole", "out");
-    let names: Vec<_> = place.names("out").into_iter().filter(|name| !name.ends_with(".tmp")).collect();
-    assert_eq!(names, place.names("whole"));
+    assert_eq!(place.names("out"), place.names("whole"), "nothing that a killed session left");
+}
+
+#[test]
+fn data_that_is_elsewhere_now_is_to_be_named() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --max-steps 1 --out out"));
+    crate::crafted::config(&place.path("out/checkpoint.safetensors"), "data = \"synthetic\"", "data = \"elsewhere\"");
+    let ended = place.run("--resume out");
+    assert_eq!(ended.code, Some(1), "{ended}");
+    assert!(
+        ended.error().contains("elsewhere: there is no such folder") && ended.error().contains("--data"),
+        "{ended}"
+    );
+    place.succeed("--resume out --data synthetic --max-steps 2");
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_run_leaves_five_files_that_agree() {
     let summary = place.summary("out");
     let keys: Vec<&str> = summary.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut expected: Vec<&str> =
-        "device dataset scheme gradient net depth channels batch seed epochs steps test_accuracy \
+        "version device dataset scheme gradient net depth channels batch seed epochs steps test_accuracy test_loss \
         best_test_accuracy train_loss step_seconds_median images_per_second drift failed_sweeps blocks drift_warning memory activation_peak_bytes \
         planned_peak_bytes peak_bytes rss_peak_bytes device_memory"
             .split_whitespace()
@@ -43,11 +43,12 @@ fn a_run_leaves_five_files_that_agree() {
     assert_eq!(found, expected);
     let last = &lines[2];
     let number = |key: &str| summary[key].as_f64().unwrap_or_else(|| panic!("{key} is no number: {summary}"));
-    for (key, column) in [("test_accuracy", 4), ("train_loss", 1), ("drift", 8), ("peak_bytes", 11)] {
+    for (key, column) in [("test_accuracy", 4), ("test_loss", 3), ("train_loss", 1), ("drift", 8), ("peak_bytes", 11)] {
         assert_eq!(number(key), last[column].parse::<f64>().unwrap(), "{key}");
     }
     assert_eq!((number("epochs"), number("steps"), number("depth")), (2.0, 40.0, 2.0));
-    assert_eq!(summary["dataset"], "synthetic");
+    assert_eq!((&summary["dataset"], &summary["version"]), (&"synthetic".into(), &env!("CARGO_PKG_VERSION").into()));
+    assert_eq!(ended.in_table("results in"), "out: see curves.svg, metrics.csv, summary.json");
     assert_eq!(number("planned_peak_bytes"), number("peak_bytes"));
     let memory = |category: &str| summary["memory"][category].as_u64().expect(category);
     let activations = memory("state") + memory("scratch") + memory("saved");

@@ -69,7 +69,7 @@ fn what_makes_no_sense_is_refused_in_a_sentence() {
         ("--net staged --blocks 1,1,1,1,1,1,1,1,1 --widths 4,4,4,4,4,4,4,4,4", 2, "give 1 to 8"),
         ("--resume held --blocks 2,4", 2, "--blocks 2,4 contradicts the checkpoint, which was trained --blocks 2,3"),
         ("--resume held --tied", 2, "--tied contradicts the checkpoint, which was trained without --tied"),
-        ("--data synthetic --init-from none.safetensors", 1, "there is no such checkpoint"),
+        ("--data synthetic --init-from none.safetensors", 1, "there is no such file"),
         ("--data synthetic --init-from held/checkpoint.safetensors", 1, "this run's net is --depth 8"),
         (&format!("{STAGED} --tied --init-from held/checkpoint.safetensors"), 1, "--widths 4,8 --tied"),
         (&format!("{STAGED} --scheme heun --init-from tied/checkpoint.safetensors"), 1, "--scheme heun"),

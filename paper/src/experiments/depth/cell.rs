@@ -83,7 +83,7 @@ impl Series {
         if self.bn_stats == BnStatistics::Batch {
             key += "-batch-statistics";
         }
-        let drops = LrDrop(lr_drop.clone()).to_string().replace(',', "-");
+        let drops = LrDrop(lr_drop.clone().unwrap_or_default()).to_string().replace(',', "-");
         key += &format!("-epochs{}-drop{drops}", config.epochs.unwrap_or(0));
         key + &unusual(config)
     }

@@ -156,7 +156,7 @@ fn planned(arguments: &Arguments, common: &Common) -> Result<Vec<Planned<Series>
                     depth: *depth,
                     sweep: series.sweep(*depth),
                     epochs: Some(asked),
-                    lr_drop: lr_drop.clone(),
+                    lr_drop: Some(lr_drop.clone()),
                     seed,
                     ..arguments.plain.config()
                 };

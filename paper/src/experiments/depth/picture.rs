@@ -161,7 +161,7 @@ fn subtitle(done: &Done<'_>, metric: Metric) -> String {
         "{}, {} epochs, lr {lr} (drops after {}), batch {batch}, {channels} channels; mean over seeds ({seeds}), band: quartiles{epoch}{guessing}",
         run.cell.data().name,
         epochs.unwrap_or(0),
-        LrDrop(lr_drop.clone()),
+        LrDrop(lr_drop.clone().unwrap_or_default()),
     )
 }
 

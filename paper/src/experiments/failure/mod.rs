@@ -165,7 +165,7 @@ fn planned(arguments: &Arguments, common: &Common) -> Result<Vec<Planned<Method>
                             init,
                             sweep: method.sweep(*scheme, *depth),
                             epochs: Some(arguments.epochs.unwrap_or(if quick { QUICK_EPOCHS } else { FULL_EPOCHS })),
-                            lr_drop: arguments.lr_drop.0.clone(),
+                            lr_drop: Some(arguments.lr_drop.0.clone()),
                             seed,
                             ..arguments.plain.config()
                         };

@@ -69,7 +69,7 @@ impl Nets {
         let Some(trained) = self.runs.train(device, dataset, &training, log, stop)? else { return Ok(None) };
         if let Some(divergence) = trained.diverged {
             let (epoch, step, place) = (divergence.epoch, divergence.step, divergence.place);
-            return Err(Error::NotFinite { epoch, step, loss: f64::NAN, place });
+            return Err(Error::NotFinite { epoch, step, loss: f64::NAN, place, advice: "try a lower `lr`".into() });
         }
         Checkpoint::open(&path).map(Some)
     }

@@ -17,7 +17,7 @@ use rewind::net::{Body, Net, NetSpec};
 use rewind::scheme::Scheme;
 use rewind_train::config::{DeviceChoice, RunConfig};
 use rewind_train::report::rss_peak_bytes;
-use rewind_train::terminal::INTERRUPTED;
+use rewind_train::terminal::was_stopped;
 use serde::{Deserialize, Serialize};
 
 use crate::cells::Cell;
@@ -135,7 +135,10 @@ impl MemorySpec {
             let seconds = start.elapsed().as_secs_f64();
             match result.loss.is_finite() {
                 true => Ok(seconds),
-                false => Err(Error::NotFinite { epoch: 1, step: 1, loss: result.loss, place: "the loss".into() }),
+                false => {
+                    let (place, advice) = ("the loss".into(), "try a lower `lr`".into());
+                    Err(Error::NotFinite { epoch: 1, step: 1, loss: result.loss, place, advice })
+                }
             }
         };
         // the first one touches the memory, and a GPU records it
@@ -173,7 +176,7 @@ impl MemorySpec {
             .stdin(Stdio::null())
             .output()
             .map_err(Error::io("start a process of", &program))?;
-        if output.status.code() == Some(i32::from(INTERRUPTED)) {
+        if was_stopped(output.status.code()) {
             return Ok(None);
         }
         let Self { scheme, method, depth, .. } = self;

@@ -123,7 +123,7 @@ fn planned(arguments: &Arguments, common: &Common) -> Result<Vec<Planned<Fate>>>
             epochs: Some(arguments.tune_epochs.unwrap_or(tune_epochs)),
             lr: arguments.tune_lr.unwrap_or(if quick { QUICK_TUNE_LR } else { FULL_TUNE_LR }),
             lr_schedule: Schedule::Step,
-            lr_drop: arguments.tune_lr_drop.as_ref().map_or(drop.to_vec(), |drop| drop.0.clone()),
+            lr_drop: Some(arguments.tune_lr_drop.as_ref().map_or(drop.to_vec(), |drop| drop.0.clone())),
             ..base.clone()
         };
         let mut add =

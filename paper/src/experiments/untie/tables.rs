@@ -60,7 +60,9 @@ fn recipe(config: &RunConfig) -> String {
     let RunConfig { epochs, lr, lr_schedule, lr_drop, .. } = config;
     let drops = match lr_schedule {
         rewind_train::schedule::Schedule::Cosine => "on a cosine".into(),
-        rewind_train::schedule::Schedule::Step => format!("drops after {}", LrDrop(lr_drop.clone())),
+        rewind_train::schedule::Schedule::Step => {
+            format!("drops after {}", LrDrop(lr_drop.clone().unwrap_or_default()))
+        }
     };
     format!("{} epochs, lr {lr} {drops}", epochs.unwrap_or(0))
 }
