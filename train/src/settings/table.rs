@@ -102,8 +102,8 @@ settings! {
     "Machine" {
         /// auto, cpu, cuda or cuda:1.
         device("DEVICE"): DeviceChoice as DeviceChoice = DeviceChoice::Auto, Free;
-        /// A GPU's products: tf32, fp32 or fp16.
-        math("MATH"): Math as Math = Math::Tf32, Fixed;
+        /// A GPU's products: fp16, tf32 or fp32.
+        math("MATH"): Math as Math = Math::Fp16, Fixed;
         /// Round the CPU's factors as tf32, fp16 or bf16.
         round_as("FORMAT"): Rounding as Option<Rounding> = None => "no", Fixed;
         /// Threads that compute.

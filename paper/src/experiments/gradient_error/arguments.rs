@@ -72,8 +72,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     #[arg(help_heading = "Machine")]
     pub device: DeviceChoice,
-    /// Products on a GPU: tf32, fp32 or fp16.
-    #[arg(long, value_name = "MATH", default_value = "tf32", hide_possible_values = true)]
+    /// Products on a GPU: fp16, tf32 or fp32.
+    #[arg(long, value_name = "MATH", default_value = "fp16", hide_possible_values = true)]
     #[arg(help_heading = "Machine")]
     pub math: Math,
     /// Round the operands of the CPU's convolutions, in f32 and in training, as tf32, fp16 or bf16 [default: no].
