@@ -19,8 +19,11 @@ pub fn emulator() -> Option<Emulator> {
     *EMULATOR
 }
 
-/// The last launch of each operation: its kernel, and the sizes of its arguments.
-pub static LAUNCHES: Mutex<Option<HashMap<&'static str, (usize, Vec<usize>)>>> = Mutex::new(None);
+/// By operation: a kernel, and the sizes of its arguments.
+pub type Launches = HashMap<&'static str, (usize, Vec<usize>)>;
+
+/// The last launch of each operation.
+pub static LAUNCHES: Mutex<Option<Launches>> = Mutex::new(None);
 
 /// What is wrong with the arguments of a launch: a driver takes as many bytes as the kernel asks for, from wherever it is told. On a GPU
 /// nobody says how many those are.
