@@ -55,7 +55,8 @@ impl Case {
     /// f16 serves 3x3 convolutions without a stride between multiples of 64 channels.
     fn maths(&self, form: Form) -> &'static [Math] {
         let half = match self.block {
-            Block::Basic => form == Form::Chained && self.map.c().is_multiple_of(64),
+            // in a chain wide maps have it, and in one launch all that take that form
+            Block::Basic => form == Form::Cooperative || self.map.c().is_multiple_of(64),
             Block::Bottleneck => true,
             Block::First { .. } => false,
         };
