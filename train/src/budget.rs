@@ -164,33 +164,38 @@ fn mode_that_fits<D: Device, F: Field<D>>(
 }
 
 /// Refuses a net of which no checkpoint could be written: a safetensors header has an end. The mode's plan has nothing to do with it, so that
-/// a depth which the memory allows may yet be too large.
+/// a depth which the memory allows may yet be too large. To be asked before the plan: of a million blocks, that takes its time.
 ///
 /// # Errors
 /// [`Error::Usage`] with a depth that can be saved, and as [`Net::plan`].
 pub fn check_saves<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<()> {
     // no block's entries are as long
     const BLOCK_MAX: usize = 8 << 10;
+    const PROBE: usize = 8000;
     let deepest = net_spec(config, dataset).deepest();
-    let depth: usize = config.depths().iter().sum();
-    if depth.saturating_mul(BLOCK_MAX) <= HEADER_MAX {
+    if config.depths().iter().sum::<usize>().saturating_mul(BLOCK_MAX) <= HEADER_MAX {
         return Ok(());
     }
     let header = |blocks: usize| {
-        let (mut count, spec) = (HeaderLength::new(config), net_spec(config, dataset).at_most(blocks));
+        let (mut count, spec) = (HeaderLength::new(config, blocks), net_spec(config, dataset).at_most(blocks));
         Net::<D, F>::each_planned(d, &spec, &mut |name, shape| {
             count.add(name, &saved_shape(shape));
             Ok(())
         })?;
-        Ok::<usize, Error>(count.bytes())
+        Ok::<f64, Error>(count.bytes() as f64)
     };
-    let bytes = header(deepest)?;
-    if bytes <= HEADER_MAX {
+    let most = HEADER_MAX as f64;
+    // A block's entries grow with its number, so that what the first blocks take is the least that the others do.
+    let (half, probe) = (header(PROBE / 2)?, header(PROBE)?);
+    let per_block = (probe - half) / (PROBE / 2) as f64;
+    let at_least = probe + per_block * deepest.saturating_sub(PROBE) as f64;
+    let bytes = if at_least > 2.0 * most { at_least } else { header(deepest)? };
+    if bytes <= most {
         return Ok(());
     }
-    // names and offsets grow with the depth, so that in a shallower net a block takes less; the rest is not worth a search
-    let takes = |blocks: &usize| config.sweep.scheme.takes(*blocks);
-    let fitting = (1..=(deepest as f64 * HEADER_MAX as f64 / bytes as f64) as usize).rev().find(takes).unwrap_or(1);
+    let near = ((most / per_block) as usize).clamp(1, deepest);
+    let fitting = (near as f64 * (most / header(near)?).min(1.0)) as usize;
+    let fitting = (1..=fitting).rev().find(|blocks| config.sweep.scheme.takes(*blocks)).unwrap_or(1);
     let flag = if config.net == NetKind::Staged { "blocks per stage (--blocks)" } else { "--depth" };
     Err(Error::Usage(format!(
         "a checkpoint of {} could not be written, as its list of tensors has {} of at most {}: give {flag} {fitting} or less",

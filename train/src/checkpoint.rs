@@ -178,6 +178,14 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Refuses the config's rates if no net can be trained with them: see [`RunConfig::validate_rates`].
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] naming the setting.
+    pub fn check_rates(&self) -> Result<()> {
+        self.state.config.validate_rates().map_err(|e| self.error(senseless("config", &e)))
+    }
+
     /// Refuses a place in the run that cannot be, with so many steps per epoch.
     ///
     /// # Errors
@@ -328,15 +336,18 @@ fn check_checksum(file: &mut File, metadata: &HashMap<String, String>) -> io::Re
     })
 }
 
+fn senseless(key: &str, e: &dyn std::fmt::Display) -> String {
+    format!("its {key} makes no sense ({e}): use another checkpoint")
+}
+
 fn parse_state(metadata: &HashMap<String, String>, path: &Path) -> std::result::Result<RunState, String> {
     let text =
         |key: &str| metadata.get(key).ok_or_else(|| format!("its metadata lacks {key:?}: use another checkpoint"));
-    let bad = |key: &str, e: &dyn std::fmt::Display| format!("its {key} makes no sense ({e}): use another checkpoint");
     let config = RunConfig::from_toml(text("config")?, path)
         .and_then(|config| config.validate().map(|()| config))
-        .map_err(|e| bad("config", &e))?;
-    let progress = serde_json::from_str(text("progress")?).map_err(|e| bad("progress", &e))?;
-    let dataset = serde_json::from_str(text("dataset")?).map_err(|e| bad("dataset", &e))?;
+        .map_err(|e| senseless("config", &e))?;
+    let progress = serde_json::from_str(text("progress")?).map_err(|e| senseless("progress", &e))?;
+    let dataset = serde_json::from_str(text("dataset")?).map_err(|e| senseless("dataset", &e))?;
     Ok(RunState { config, progress, dataset })
 }
 

@@ -175,7 +175,12 @@ fn what_cannot_be_true_is_refused_though_its_checksum_is_right() {
     let deep = of(&|state| state.config.depth = 1_000_000);
     assert_eq!(deep, "its config says 1000000 blocks and it holds tensors of 3: use another checkpoint");
     assert!(of(&|state| state.config.depth = 2).contains("its config says 2 blocks and it holds tensors of 3"));
-    assert!(of(&|state| state.config.lr = 1e300).contains("its config makes no sense (--lr "));
+    assert!(
+        of(&|state| state.config.sweep.fixed_point = 1 << 40).contains("its config makes no sense (--fixed-point ")
+    );
+    save(&path, &RunState { config: RunConfig { lr: 1e300, ..state().config }, ..state() }, each).unwrap();
+    let fast = Checkpoint::open(&path).unwrap().check_rates().unwrap_err().to_string();
+    assert!(fast.contains("its config makes no sense (--lr 1"), "{fast}");
     assert!(of(&|state| state.progress.step_in_epoch = 1 << 40).contains("its step_in_epoch is 1099511627776"));
     save_to(&path);
     let checkpoint = Checkpoint::open(&path).unwrap();

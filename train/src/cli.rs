@@ -109,7 +109,7 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
     };
     let config = cli.settings.clone().over(base);
     cli.settings.check_meaning(&config)?;
-    match (config.validate(), &file) {
+    match (config.validate().and_then(|()| config.validate_rates()), &file) {
         (Err(error), Some(file)) => Err(file.at_line(error, &cli.settings)),
         (valid, _) => valid.map(|()| config),
     }

@@ -52,7 +52,6 @@ impl RunConfig {
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;
         }
-        self.validate_steps()?;
         let epochs = self.epochs.unwrap_or(1);
         must(epochs <= EPOCHS_MAX, &|| {
             format!("--epochs {epochs} is more than this program takes: give {EPOCHS_MAX} or less")
@@ -84,9 +83,13 @@ impl RunConfig {
         must(self.data.as_deref() != Some(""), &|| "--data is empty: name a folder, or synthetic".into())
     }
 
-    /// Refuses rates with which no net can be trained. SGD with momentum m multiplies a weight that has no gradient by the roots z of
+    /// Refuses rates with which no net can be trained: what `train_cifar` is asked for is held to this, while an experiment may well be about
+    /// runs that diverge. SGD with momentum m multiplies a weight that has no gradient by the roots z of
     /// `z^2 - (1 + m - lr wd) z + m = 0`: from `lr wd = 2 (1 + m)` on one of them is -1 or beyond, and every weight grows for ever.
-    fn validate_steps(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the flag.
+    pub fn validate_rates(&self) -> Result<()> {
         let Self { lr, momentum, weight_decay, .. } = *self;
         for (flag, value, most) in [("--lr", lr, LR_MAX), ("--weight-decay", weight_decay, WEIGHT_DECAY_MAX)] {
             if value > most {
@@ -347,7 +350,8 @@ mod tests {
         for momentum in [0.0, 0.5, 0.9] {
             for part in [0.5, 0.98, 1.02, 2.0] {
                 let (lr, weight_decay) = (4.0, part * 2.0 * (1.0 + momentum) / 4.0);
-                let refused = RunConfig { lr, weight_decay, momentum, ..RunConfig::default() }.validate().is_err();
+                let refused =
+                    RunConfig { lr, weight_decay, momentum, ..RunConfig::default() }.validate_rates().is_err();
                 assert_eq!((refused, grows(lr, weight_decay, momentum)), (part > 1.0, part > 1.0), "{momentum} {part}");
             }
         }
@@ -377,6 +381,21 @@ mod tests {
     fn senseless_settings_are_refused_by_flag() {
         let base = RunConfig::default;
         assert!(base().validate().is_ok());
+        let rates = |config: &RunConfig| config.validate_rates().expect_err("no net can be trained").to_string();
+        for (config, flag) in [
+            (RunConfig { lr: 1001.0, ..base() }, "--lr 1001 trains no net: give 1000 or less"),
+            (
+                RunConfig { weight_decay: 1e30, ..base() },
+                "--weight-decay 1000000000000000000000000000000 trains no net",
+            ),
+            (
+                RunConfig { lr: 10.0, weight_decay: 0.38, ..base() },
+                "--lr 10 and --weight-decay 0.38 let every weight grow",
+            ),
+        ] {
+            assert!(config.validate().is_ok() && rates(&config).starts_with(flag), "{flag}: {}", rates(&config));
+        }
+        assert!(base().validate_rates().is_ok());
         for (config, flag) in [
             (RunConfig { depth: 0, ..base() }, "--depth 0"),
             (RunConfig { channels: 0, ..base() }, "--channels 0"),
@@ -389,15 +408,6 @@ mod tests {
             (RunConfig { threads: Some(1025), ..base() }, "--threads 1025 is more"),
             (RunConfig { lr: f64::NAN, ..base() }, "--lr must"),
             (RunConfig { lr: -0.1, ..base() }, "--lr must"),
-            (RunConfig { lr: 1001.0, ..base() }, "--lr 1001 trains no net: give 1000 or less"),
-            (
-                RunConfig { weight_decay: 1e30, ..base() },
-                "--weight-decay 1000000000000000000000000000000 trains no net",
-            ),
-            (
-                RunConfig { lr: 10.0, weight_decay: 0.38, ..base() },
-                "--lr 10 and --weight-decay 0.38 let every weight grow",
-            ),
             (RunConfig { epochs: Some(100_001), ..base() }, "--epochs 100001 is more"),
             (
                 RunConfig { sweep: SweepSpec { fixed_point: 1001, ..base().sweep }, ..base() },

@@ -144,6 +144,7 @@ impl<'a> Training<'a> {
 
     fn start<T: Task>(mut self, task: T) -> Result<T::Output> {
         self.config.validate()?;
+        self.config.validate_rates()?;
         if let (true, Place::New(path)) = (T::WRITES, &self.place) {
             // before the data, which takes its time
             RunFolder::check_free(path)?;
@@ -260,6 +261,7 @@ impl<T: Task> Job<'_, T> {
         if let Some(checkpoint) = &start.checkpoint {
             check_tensors::<D, F>(device, checkpoint, &start)?;
         }
+        budget::check_saves::<D, F>(device, &start.config, &start.dataset)?;
         // a resumed run has what it was begun with
         if start.checkpoint.is_none()
             && let Some(less) = budget::fit_codes::<D, F>(device, &mut start.config, &start.dataset)?
@@ -268,7 +270,6 @@ impl<T: Task> Job<'_, T> {
         }
         let Start { config, dataset, .. } = &start;
         let planned = budget::check_limit::<D, F>(device, config, dataset)?;
-        budget::check_saves::<D, F>(device, config, dataset)?;
         let stored = budget::stored_backprop::<D, F>(device, config, dataset)?;
         let plan = Plan { config: config.clone(), planned, stored };
         task.on::<D, F>(device, start, plan, listener)

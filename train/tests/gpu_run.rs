@@ -4,6 +4,7 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -93,4 +94,32 @@ fn epochs_on_the_gpu_are_those_of_the_cpu_and_a_cut_run_has_the_bits_of_a_whole_
     names.sort_unstable();
     assert_eq!(names, ["checkpoint.safetensors", "config.toml", "curves.svg", "metrics.csv", "summary.json"]);
     no_faults();
+}
+
+/// What ends a run whose rate no program of ours takes, and the files that it leaves.
+fn failed<D: Device<Real = f32>>(d: &D, folder: &Path) -> (String, Vec<OsString>) {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let config = RunConfig { depth: 3, channels: 4, batch: 4, lr: 1e300, epochs: Some(1), ..RunConfig::default() };
+    let claimed = RunFolder::claim(Some(folder), "run").expect("a new folder");
+    let mut run = Run::new(d, config, numbered(9, 5), None, &STOP).expect("run");
+    let error = run.train(&claimed, &mut Log::new(LogKind::Quiet)).expect_err("the second step cannot be");
+    drop(claimed);
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).expect("a folder").map(|f| f.expect("a file").file_name()).collect();
+    names.sort_unstable();
+    (error.to_string(), names)
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_told_as_on_the_cpu() {
+    let _turn = turn();
+    let place = tempfile::tempdir().expect("a folder");
+    // The first update makes every weight infinite. At smaller rates squares overflow first, and where is each device's own.
+    let (expected, _) = failed(&Cpu::new(Some(2)).expect("cpu"), &place.path().join("cpu"));
+    let (error, names) = failed(&gpu(Math::Fp32), &place.path().join("gpu"));
+    for phrase in ["epoch 1, step 2", "the stem's output x_0", "the last checkpoint is kept"] {
+        assert!(error.contains(phrase), "{error}");
+    }
+    assert_eq!(error, expected);
+    assert_eq!(names, ["checkpoint.safetensors", "config.toml", "metrics.csv"]);
 }

@@ -75,21 +75,6 @@ fn a_run_cut_and_resumed_has_the_bits_of_a_whole_one_and_of_an_eager_one() {
 }
 
 #[test]
-fn a_loss_that_is_not_finite_is_told_as_on_the_cpu() {
-    let place = Place::new();
-    let line = "--data synthetic --depth 3 --channels 4 --batch 100 --lr 1e300 --quiet";
-    // The first update makes every weight infinite. At smaller rates squares overflow first, and where is each device's own.
-    let cpu = place.run(&format!("{line} --device cpu --out cpu"));
-    let gpu = on_gpu(&place, &format!("{line} --out gpu"));
-    assert_eq!((cpu.code, gpu.code), (Some(1), Some(1)), "{cpu}{gpu}");
-    for phrase in ["epoch 1, step 2", "the stem's output x_0", "the last checkpoint is kept"] {
-        assert!(gpu.error().contains(phrase), "{gpu}");
-    }
-    assert_eq!(gpu.error(), cpu.error());
-    assert_eq!(place.names("gpu"), ["checkpoint.safetensors", "config.toml", "metrics.csv"]);
-}
-
-#[test]
 fn ctrl_c_saves_what_was_trained() {
     let place = Place::new();
     let line = SMALL.replace("--max-steps 3", "--epochs 500 --device cuda --math fp32 --out out");
@@ -128,8 +113,8 @@ fn the_doctor_tells_what_it_found() {
 #[test]
 fn a_plan_larger_than_the_card_is_refused_with_its_table() {
     let place = Place::new();
-    // some 500 GB of weights and velocities: more than any card holds
-    let line = "--data synthetic --depth 900000 --channels 64 --device cuda";
+    // some 900 GB of weights and velocities: more than any card holds
+    let line = "--data synthetic --depth 24000 --channels 512 --device cuda";
     let command = with_driver(&place, place.command(line));
     let ended = Ended::of(line, { command }.spawn().expect("train_cifar starts"));
     assert!(matches!(ended.code, Some(1 | 2)), "{ended}");

@@ -35,6 +35,7 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
             // who only reads may do so beside a session that trains
             let folder = if cli.plan || cli.eval_only { RunFolder::look(path)? } else { RunFolder::open(path)? };
             let checkpoint = Checkpoint::open(&folder.checkpoint())?;
+            checkpoint.check_rates()?;
             Some((folder, checkpoint))
         }
         None => None,

@@ -113,11 +113,11 @@ pub(crate) struct HeaderLength {
 }
 
 impl HeaderLength {
-    /// Of a run of `config`, with no tensor yet and room for what it says of itself when it is far.
-    pub(crate) fn new(config: &RunConfig) -> Self {
+    /// Of a run of `config` with at most so many blocks per stage: no tensor yet, and room for what it says of itself when it is far.
+    pub(crate) fn new(config: &RunConfig, blocks: usize) -> Self {
         // a row of history has some 400 bytes, a block's way some 20
         let epochs = config.epochs.unwrap_or(CIFAR_EPOCHS);
-        let ways: usize = config.depths().iter().sum();
+        let ways: usize = config.depths().iter().map(|depth| *depth.min(&blocks)).sum();
         Self { bytes: Counted(4096 + 512 * epochs + 24 * ways), start: 0 }
     }
 

@@ -197,6 +197,10 @@ fn a_net_that_could_not_be_saved_is_refused_in_the_plan() {
     let depth: usize = rest.split(' ').next().and_then(|depth| depth.parse().ok()).expect("a number");
     assert!((20_000..100_000).contains(&depth), "{ended}");
     place.succeed(&format!("{net} --depth {depth} --plan"));
+    // the most that is taken at all, where only the first blocks are looked at
+    for line in ["--depth 1000000", "--net staged --blocks 1000000,4 --widths 4,4"] {
+        refused(&place, &format!("--data synthetic {line} --plan"), 2, &["could not be written", " or less"]);
+    }
 }
 
 #[test]
