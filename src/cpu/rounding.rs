@@ -4,7 +4,7 @@
 //! convolutions multiply: their input and weights, the gradient and weights on the way to the input, the gradient and input on
 //! the way to the weights. Sums, states, statistics and weights stay f32. All convolutions are rounded alike, stems, strided
 //! and 1x1 ones too, whatever a GPU has kernels for; they go by their definition, since Winograd's algorithm multiplies other
-//! numbers than a tensor core sees.
+//! numbers than a tensor core sees. How a tensor core rounds its own sums is not documented and not emulated.
 //!
 //! f16 has few exponents, and kernels/half.cuh says how the GPU deals with that. This is the same, to the bit but for the
 //! order of sums: activations as they are, weights times 2^6, and gradients times the power of two that brings a bound of the
