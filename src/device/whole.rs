@@ -130,14 +130,11 @@ pub fn inverse_vjp<D: Elementwise + BatchNorm + Coding, F: Residual<D>>(
 }
 
 /// The tensors of some weights, each with its gradient and velocity.
-pub fn moved<'a, D: Memory, T: Tensors<D>>(
+pub fn moved<'a, D: Memory + 'a, T: Tensors<D>>(
     grad: &'a T,
     velocity: &'a mut T,
     theta: &'a mut T,
-) -> impl Iterator<Item = Moved<'a, D::Buffer>>
-where
-    D: 'a,
-{
+) -> impl Iterator<Item = Moved<'a, D::Buffer>> {
     let both = velocity.named_mut().zip(theta.named_mut());
     grad.named().zip(both).map(|((_, grad), ((_, velocity), (_, theta)))| Moved { grad, velocity, theta })
 }
