@@ -2,6 +2,7 @@
 //!
 //! NVIDIA publishes none of them; they come from microbenchmarks that follow one dependent chain. Where several were published for a
 //! card its smallest stands here, and where none was, that of the nearest card: a lower bound must not be beaten by a lucky warp.
+//! They were written down without the papers at hand: hold them against the tables before much is built on one of them.
 //! The papers, by the letters that the comments below name them with:
 //!
 //! - J18: Jia et al., "Dissecting the NVIDIA Volta GPU Architecture via Microbenchmarking", arXiv 1804.06826.
