@@ -55,7 +55,8 @@ fn new_beside(path: &Path) -> io::Result<(File, PathBuf)> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     loop {
         let mut name = path.file_name().map(OsString::from).unwrap_or_default();
-        name.push(format!(".{}-{}.tmp", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
+        // of one length, so that what a write allocates does not depend on how many there were
+        name.push(format!(".{}-{:06}.tmp", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
         let temporary = path.with_file_name(name);
         match File::options().write(true).create_new(true).open(&temporary) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
