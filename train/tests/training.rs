@@ -58,7 +58,10 @@ fn three_epochs_reach_47_percent_in_each_mode() {
     };
     let data = data.to_str().expect("a path in UTF-8");
     for gradient in ["auto", "adjoint", "corrected", "backprop"] {
-        let arguments = ["--depth", "8", "--epochs", "3", "--seed", "0", "--gradient", gradient, "--data", data];
+        // at the recipe's first rate throughout, as the peer
+        let rate = ["--lr-drop", "30,60"];
+        let net = ["--depth", "8", "--epochs", "3", "--seed", "0", "--gradient", gradient, "--data", data];
+        let arguments = [&net[..], &rate].concat();
         let summary = trained(&arguments);
         let accuracy = summary["test_accuracy"].as_f64().expect("an accuracy");
         println!("{gradient}: {:.2} % after 3 epochs", 100.0 * accuracy);
