@@ -2,7 +2,7 @@
 //!
 //! The class is in the geometry alone. Colours, phase, position and shading are drawn per image, so a single pixel says
 //! almost nothing: a linear classifier reaches about 31 % of the test images. A few convolutions are enough: the default net
-//! (depth 8) reaches about 95 % within 5 epochs. Only arithmetic and square roots are used, which are exact in every standard
+//! (depth 8) reaches about 91 % within 5 epochs, and 94 % if its rate does not fall. Only arithmetic and square roots are used, which are exact in every standard
 //! library, so a seed gives the same bytes everywhere.
 
 use rand::{Rng, RngExt};

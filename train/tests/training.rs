@@ -32,7 +32,7 @@ fn the_default_run_passes_85_percent_on_the_built_in_set() {
     println!("{:.2} % after {} epochs", 100.0 * accuracy, summary["epochs"]);
     assert_eq!(summary["dataset"], "synthetic");
     assert!(summary["epochs"].as_u64().is_some_and(|epochs| epochs <= 5), "{summary}");
-    // three PyTorch runs of the same recipe ended between 94 and 97 %
+    // three PyTorch runs at a rate that did not fall ended between 94 and 97 %
     assert!(accuracy >= 0.85, "{accuracy}");
 }
 
