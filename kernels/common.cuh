@@ -18,7 +18,7 @@ static_assert(sizeof(ConvGeometry) == 40, "src/cuda/conv.rs declares ten u32");
 __device__ inline uint64_t global_id() { return uint64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline uint64_t grid_size() { return uint64_t(gridDim.x) * blockDim.x; }
 
-// No number stays none, as fmaxf would not have it.
+// What is no number stays so; fmaxf would give 0.
 __device__ inline float relu(float v) { return v < 0.0f ? 0.0f : v; }
 
 // The share of `count` things that part `index` of `parts` takes: [begin, end).

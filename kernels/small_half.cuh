@@ -1,7 +1,8 @@
 // The images of one block as factors in f16, and the products on them: what small_map.cuh has for factors in f32.
 // A map holds the images one after another, each of [h + 2][w + 2] rows of C numbers: its border is zero, so that no tap asks
 // whether it lies on the image. A row is 16 bytes longer than its numbers: any eight that follow each other start in eight
-// different sixteenths of a line of banks, so that a tap, which moves all of them alike, reads eight rows in one go.
+// different eighths of the banks, so that a tap, which moves all of them alike, reads eight rows in one go. Eight pixels of two lines
+// are two rows further apart in the middle, and meet some banks twice.
 // One row more than the images have lies behind them: the pixels that fill the last tile up stand for a row of the border from
 // which no tap leaves the map.
 // A tile is 16 pixels; the lanes hold results where small_map.cuh's do, the weights' columns being renamed in the same way.

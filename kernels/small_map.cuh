@@ -22,7 +22,8 @@ constexpr uint32_t kWarps = 9, kMapThreads = kWarps * kWarp;
 struct Rows {
     uint32_t count;          // pixels of the block's images
     int32_t width;           // pixels of a line
-    const uint32_t* taps;    // [count up to a multiple of 16]: bit t says whether tap t of that pixel lies on its image
+    // [count up to a multiple of 16]: bit t says whether tap t of that pixel lies on its image; of factors in f16, where its row begins.
+    const uint32_t* taps;
 };
 
 __device__ inline int32_t tap_offset(uint32_t tap, int32_t width) { return (int32_t(tap / 3) - 1) * width + int32_t(tap % 3) - 1; }
