@@ -10,6 +10,8 @@
 // Shared: encode 4 KB, and 24 C bytes more with a norm. Bandwidth-bound.    Oracle: src/reference/code.rs
 #include "code.cuh"
 #include "elements.cuh"
+#include "instances.cuh"
+#include "judge.cuh"
 #include "last.cuh"
 
 // partial[b] = the largest |x| of block b; grid[0] = the unit, by the block that comes last. A NaN is no largest number.
@@ -236,17 +238,9 @@ __device__ void decode_kernel(float* __restrict__ x, const uint32_t* __restrict_
     decode_##B(float* x, const uint32_t* packed, const float* mean, const float* rstd, const float* grid, CodeCut cut) {  \
         decode_kernel<B>(x, packed, mean, rstd, grid, cut);                                                               \
     }
-CODE(1)
-CODE(2)
-CODE(4)
-CODE(8)
+FOR_EACH_CODE(CODE)
 
-// verdict[0] = NaN where errors = [moved, _, left, norm] say that a reconstruction is worth nothing: one of them is not finite, or
-// left > a quarter of norm, or left > moved and > a hundredth of norm: HOPELESS of src/operands.rs. One thread.
+// verdict[0] = NaN where the local error errors [4] says that a reconstruction is worth nothing. One thread.
 extern "C" __global__ void __launch_bounds__(32) judge(float* __restrict__ verdict, const float* __restrict__ errors) {
-    if (threadIdx.x != 0) return;
-    const float moved = errors[0], left = errors[2], norm = errors[3];
-    bool sound = !(left > 0.25f * norm || (left > moved && left > 0.01f * norm));
-    for (int k = 0; k < 4; k++) sound &= isfinite(errors[k]);
-    if (!sound) *verdict = __uint_as_float(0x7fc00000u);
+    if (threadIdx.x == 0 && !worth(errors[0], errors[1], errors[2], errors[3])) *verdict = __uint_as_float(kNoNumber);
 }

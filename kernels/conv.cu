@@ -8,6 +8,7 @@
 // Bound: tensor cores or FMA at 64 channels and more, L2 and shared memory at 16.    Oracle: src/reference/conv.rs
 #include "conv_any.cuh"
 #include "epilogue.cuh"
+#include "instances.cuh"
 
 template <uint32_t NT, bool TF32, Load L>
 __device__ void conv_kernel(float* __restrict__ y, const Operand& from, const float* __restrict__ weight,
@@ -62,24 +63,16 @@ __device__ void any_grad_x_kernel(float* __restrict__ grad_x, const float* __res
     conv_grad_x_##NAME(float* grad_x, const float* grad_y, const float* w, ConvGeometry g) {                              \
         conv_grad_x_kernel<NT, TF32>(grad_x, grad_y, w, g);                                                               \
     }
-#define CONV_ANY(NAME, TF32)                                                                                              \
-    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
+#define CONV_ANY(NAME, T, TF32)                                                                                           \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                             \
     conv_##NAME(float* y, const float* x, const float* w, ConvGeometry g) {                                               \
-        conv_any_kernel<16, TF32>(y, x, w, g);                                                                            \
-    }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
-    conv_##NAME##_64(float* y, const float* x, const float* w, ConvGeometry g) {                                          \
-        conv_any_kernel<64, TF32>(y, x, w, g);                                                                            \
-    }                                                                                                                     \
-    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                              \
+        conv_any_kernel<T, TF32>(y, x, w, g);                                                                             \
+    }
+#define CONV_GRAD_X_ANY(NAME, TF32)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                             \
     conv_grad_x_##NAME(float* grad_x, const float* grad_y, const float* w, ConvGeometry g) {                              \
         any_grad_x_kernel<TF32>(grad_x, grad_y, w, g);                                                                    \
     }
-CONV(tf32_16, 16, true)
-CONV(tf32_32, 32, true)
-CONV(tf32_64, 64, true)
-CONV_ANY(tf32_any, true)
-CONV(fp32_16, 16, false)
-CONV(fp32_32, 32, false)
-CONV(fp32_64, 64, false)
-CONV_ANY(fp32_any, false)
+FOR_EACH_TILE(CONV)
+FOR_EACH_ANY(CONV_ANY)
+FOR_EACH_MATH(CONV_GRAD_X_ANY)

@@ -9,6 +9,7 @@
 // Shared: conv_tile.cuh's; 12 C bytes (the first two) or 16 C, dynamic; 1,024 bytes where there are sums.
 // Bound: tensor cores or FMA at 64 channels and more, L2 and shared memory at 16.    Oracle: src/device/fused.rs
 #include "epilogue.cuh"
+#include "instances.cuh"
 
 template <uint32_t NT, bool TF32>
 __device__ void norm_relu_conv_step_kernel(float* __restrict__ y, const float* __restrict__ x, float h, const Norm& norm2,
@@ -123,9 +124,4 @@ __device__ void bn_grad_conv_acc_kernel(float* __restrict__ grad_x, const Operan
     bn_grad_conv_acc_##NAME(float* grad_x, Operand from, const float* w, ConvGeometry g) {                                \
         bn_grad_conv_acc_kernel<NT, TF32>(grad_x, from, w, g);                                                            \
     }
-CONV_BLOCK(tf32_16, 16, true)
-CONV_BLOCK(tf32_32, 32, true)
-CONV_BLOCK(tf32_64, 64, true)
-CONV_BLOCK(fp32_16, 16, false)
-CONV_BLOCK(fp32_32, 32, false)
-CONV_BLOCK(fp32_64, 64, false)
+FOR_EACH_TILE(CONV_BLOCK)

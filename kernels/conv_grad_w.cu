@@ -8,6 +8,7 @@
 // Shared memory: 24,576 bytes; `any` 16,384 at 16 outputs, 34,816 at 64.    Bound: L2 at 16 channels, tensor cores or FMA at 64.
 // Oracle: src/reference/conv.rs
 #include "grad_w_any.cuh"
+#include "instances.cuh"
 
 struct WeightJob {
     Operand x, grad;
@@ -67,13 +68,5 @@ __device__ void grad_w_kernel(const WeightJob& job, const ConvGeometry& g, float
                        uint32_t* counters, uint32_t group) {                                                              \
         any_kernel<T, TF32>(grad_w, x, grad_y, g, partial, counters, group);                                              \
     }
-CONV_GRAD_W(tf32_16, 16, true)
-CONV_GRAD_W(tf32_32, 32, true)
-CONV_GRAD_W(tf32_64, 64, true)
-CONV_GRAD_W_ANY(tf32_any, 16, true)
-CONV_GRAD_W_ANY(tf32_any_64, 64, true)
-CONV_GRAD_W(fp32_16, 16, false)
-CONV_GRAD_W(fp32_32, 32, false)
-CONV_GRAD_W(fp32_64, 64, false)
-CONV_GRAD_W_ANY(fp32_any, 16, false)
-CONV_GRAD_W_ANY(fp32_any_64, 64, false)
+FOR_EACH_TILE(CONV_GRAD_W)
+FOR_EACH_ANY(CONV_GRAD_W_ANY)

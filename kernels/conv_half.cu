@@ -1,4 +1,4 @@
-// conv_half: the convolutions of a block, forward and back, with operands in f16 (half.cuh), for channels that are multiples of 64.
+// conv_half: the convolutions of a block, forward and back, with operands in f16 or bf16 (half.cuh), for channels that are multiples of 64.
 // The same kernels as conv.cu and conv_block.cu have by TF32, with the same operands and results:
 //   conv_half                 z = conv(x, w); statistics of z where asked for
 //   norm_relu_conv_half       z = conv(relu(bn(x)), w); statistics where asked for
@@ -10,6 +10,7 @@
 // Shared, dynamic: half.cuh's 73,728 bytes of weights, 128 (128 + 2 W + 2) of patch, 128 of zeros, 0, 12 or 16 C of parameters.
 // Bound: tensor cores.    Oracle: src/reference/conv.rs, src/device/fused.rs
 #include "half.cuh"
+#include "instances.cuh"
 
 extern __shared__ __align__(128) unsigned char dynamic[];
 
@@ -29,7 +30,7 @@ struct Measured {
     }
 };
 
-template <Load L>
+template <Load L, Short S>
 __device__ void forward(float* __restrict__ y, const Operand& from, const float* __restrict__ w, const ConvGeometry& g,
                         uint32_t each, const Reduction& r, const Statistics& to) {
     __shared__ float warps[kThreads / kWarp][kSide];
@@ -38,7 +39,7 @@ __device__ void forward(float* __restrict__ y, const Operand& from, const float*
     fill_parameters<L>(at.parameters, from, g.c_in, 0.0f);
     __syncthreads();
     Measured all;
-    half_tiles<L, false>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<L, false, S>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         float4 sum = {}, m2 = {};
         place.rows(out, [&](uint32_t, float4 v, uint64_t i) {
             store4(y + i, v);
@@ -60,26 +61,17 @@ __device__ void forward(float* __restrict__ y, const Operand& from, const float*
                         [&](uint32_t c, Moments total) { finish_statistics(to, c, total); });
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-conv_half(float* y, const float* x, const float* w, ConvGeometry g, uint32_t each, Reduction r, Statistics to) {
-    forward<Load::Plain>(y, {x, nullptr, {}, nullptr, nullptr, 1.0f}, w, g, each, r, to);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-norm_relu_conv_half(float* y, const float* z, Norm norm, const float* w, ConvGeometry g, uint32_t each, Reduction r, Statistics to) {
-    forward<Load::NormRelu>(y, {z, nullptr, norm, nullptr, nullptr, 1.0f}, w, g, each, r, to);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-norm_relu_conv_step_half(float* __restrict__ y, const float* __restrict__ x, float h, Norm norm2, const float* __restrict__ z1,
-                         Norm norm1, const float* __restrict__ w, ConvGeometry g, uint32_t each, PairSum moved) {
+template <Short S>
+__device__ inline void norm_relu_conv_step(float* __restrict__ y, const float* __restrict__ x, float h, Norm norm2,
+                                           const float* __restrict__ z1, Norm norm1, const float* __restrict__ w,
+                                           ConvGeometry g, uint32_t each, PairSum moved) {
     __shared__ float scratch[kWarp];
     const HalfPlaces at = half_places(dynamic, g);
     const Operand from = {z1, nullptr, norm1, nullptr, nullptr, 1.0f};
     fill_parameters<Load::NormRelu>(at.parameters, from, g.c_in, 0.0f);
     __syncthreads();
     float distance = 0.0f, size = 0.0f;
-    half_tiles<Load::NormRelu, false>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::NormRelu, false, S>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm2, place.channel());
         place.rows(out, [&](uint32_t, float4 z2, uint64_t i) {
             const float4 before = load4(x + i), after = norm.step(before, h, z2);
@@ -90,10 +82,10 @@ norm_relu_conv_step_half(float* __restrict__ y, const float* __restrict__ x, flo
     finish_pair(moved, distance, size, scratch);
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-norm_relu_conv_sums_half(float* __restrict__ z2, NextPass next, const float* __restrict__ grad, Norm norm2,
-                         const float* __restrict__ z1, Norm norm1, const float* __restrict__ w, ConvGeometry g, uint32_t each,
-                         Reduction r, GradSums to, Peaks peaks) {
+template <Short S>
+__device__ inline void norm_relu_conv_sums(float* __restrict__ z2, NextPass next, const float* __restrict__ grad, Norm norm2,
+                                           const float* __restrict__ z1, Norm norm1, const float* __restrict__ w,
+                                           ConvGeometry g, uint32_t each, Reduction r, GradSums to, Peaks peaks) {
     __shared__ float warps[kThreads / kWarp][kSide];
     __shared__ float2 rows[kThreads];
     const HalfPlaces at = half_places(dynamic, g);
@@ -103,7 +95,7 @@ norm_relu_conv_sums_half(float* __restrict__ z2, NextPass next, const float* __r
     float4 gamma = {}, beta = {};
     float distance = 0.0f, size = 0.0f;
     uint32_t largest_grad = 0, largest_zhat = 0;
-    half_tiles<Load::NormRelu, false>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::NormRelu, false, S>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm2, place.channel());
         place.rows(out, [&](uint32_t, float4 z, uint64_t i) {
             const float4 d = load4(grad + i);
@@ -126,17 +118,17 @@ norm_relu_conv_sums_half(float* __restrict__ z2, NextPass next, const float* __r
                         [&](uint32_t c, float2 all) { finish_sums(to, c, all); });
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-bn_grad_conv_relu_half(float* __restrict__ grad_u, Operand from, Peaks before, const float* __restrict__ w,
-                       const float* __restrict__ z1, Norm norm1, ConvGeometry g, uint32_t each, Reduction r, GradSums to,
-                       Peaks peaks) {
+template <Short S>
+__device__ inline void bn_grad_conv_relu(float* __restrict__ grad_u, Operand from, Peaks before, const float* __restrict__ w,
+                                         const float* __restrict__ z1, Norm norm1, ConvGeometry g, uint32_t each, Reduction r,
+                                         GradSums to, Peaks peaks) {
     __shared__ float warps[kThreads / kWarp][kSide];
     __shared__ float2 rows[kThreads];
     const HalfPlaces at = half_places(dynamic, g);
     const float unscale = fill_scaled_gradient(at.parameters, g.c_out, from, 0, g.c_out, g.c_out, g.n * g.h * g.w, before, warps[0]);
     float4 gamma = {}, beta = {};
     uint32_t largest_grad = 0, largest_zhat = 0;
-    half_tiles<Load::BnGrad, true>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::BnGrad, true, S>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm1, place.channel());
         place.rows(out, [&](uint32_t, float4 d, uint64_t i) {
             const float4 z = load4(z1 + i), u = norm.value(z);
@@ -154,13 +146,50 @@ bn_grad_conv_relu_half(float* __restrict__ grad_u, Operand from, Peaks before, c
                         [&](uint32_t c, float2 all) { finish_sums(to, c, all); });
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-bn_grad_conv_acc_half(float* __restrict__ grad_x, Operand from, Peaks before, const float* __restrict__ w, ConvGeometry g,
-                      uint32_t each) {
+template <Short S>
+__device__ inline void bn_grad_conv_acc(float* __restrict__ grad_x, Operand from, Peaks before, const float* __restrict__ w,
+                                        ConvGeometry g, uint32_t each) {
     __shared__ float scratch[kWarp];
     const HalfPlaces at = half_places(dynamic, g);
     const float unscale = fill_scaled_gradient(at.parameters, g.c_out, from, 0, g.c_out, g.c_out, g.n * g.h * g.w, before, scratch);
-    half_tiles<Load::BnGrad, true>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::BnGrad, true, S>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         place.rows(out, [&](uint32_t, float4 d, uint64_t i) { store4(grad_x + i, add4(load4(grad_x + i), d)); });
     });
 }
+
+#define HALF(NAME, S)                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
+    conv_##NAME(float* __restrict__ y, const float* x, const float* __restrict__ w, ConvGeometry g,                       \
+                      uint32_t each, Reduction r, Statistics to) {                                                        \
+        forward<Load::Plain, S>(y, {x, nullptr, {}, nullptr, nullptr, 1.0f}, w, g, each, r, to);                          \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
+    norm_relu_conv_##NAME(float* __restrict__ y, const float* z, Norm norm, const float* __restrict__ w,                  \
+                                ConvGeometry g, uint32_t each, Reduction r, Statistics to) {                              \
+        forward<Load::NormRelu, S>(y, {z, nullptr, norm, nullptr, nullptr, 1.0f}, w, g, each, r, to);                     \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
+    norm_relu_conv_step_##NAME(float* __restrict__ y, const float* __restrict__ x, float h, Norm norm2,                   \
+                                     const float* __restrict__ z1, Norm norm1, const float* __restrict__ w,               \
+                                     ConvGeometry g, uint32_t each, PairSum moved) {                                      \
+        norm_relu_conv_step<S>(y, x, h, norm2, z1, norm1, w, g, each, moved);                                             \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
+    norm_relu_conv_sums_##NAME(float* __restrict__ z2, NextPass next, const float* __restrict__ grad,                     \
+                                     Norm norm2, const float* __restrict__ z1, Norm norm1,                                \
+                                     const float* __restrict__ w, ConvGeometry g, uint32_t each, Reduction r,             \
+                                     GradSums to, Peaks peaks) {                                                          \
+        norm_relu_conv_sums<S>(z2, next, grad, norm2, z1, norm1, w, g, each, r, to, peaks);                               \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
+    bn_grad_conv_relu_##NAME(float* __restrict__ grad_u, Operand from, Peaks before,                                      \
+                                   const float* __restrict__ w, const float* __restrict__ z1, Norm norm1,                 \
+                                   ConvGeometry g, uint32_t each, Reduction r, GradSums to, Peaks peaks) {                \
+        bn_grad_conv_relu<S>(grad_u, from, before, w, z1, norm1, g, each, r, to, peaks);                                  \
+    }                                                                                                                     \
+    extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
+    bn_grad_conv_acc_##NAME(float* __restrict__ grad_x, Operand from, Peaks before, const float* __restrict__ w,          \
+                                  ConvGeometry g, uint32_t each) {                                                        \
+        bn_grad_conv_acc<S>(grad_x, from, before, w, g, each);                                                            \
+    }
+FOR_EACH_SHORT(HALF)

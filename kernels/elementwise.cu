@@ -2,6 +2,7 @@
 // x, y [len].    Mapping: grid-stride, four elements per thread (elements.cuh).    Shared: 128 bytes where a block sums.
 // Traffic: every operand once; bandwidth-bound.    Oracle: src/reference
 #include "elements.cuh"
+#include "sgd.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) fill(float* __restrict__ y, float value, uint64_t len) {
     each_element(len, on_16_bytes(y), [&](auto at) { at.store(y, at.make([&](int) { return value; })); });
@@ -140,14 +141,12 @@ struct SgdBlock {
 // v = momentum v + grad + weight_decay theta; theta -= lr[0] v; nothing where loss[0] is not finite.
 __device__ inline void sgd_step(SgdTensor t, const float* lr, const float* loss, float momentum, float decay) {
     if (!isfinite(*loss)) return;
-    const float rate = *lr;
+    const SgdRule rule = {*lr, momentum, decay};
     each_element(t.len, on_16_bytes(t.theta, t.velocity, t.grad), [&](auto at) {
         const auto thetas = at.load(t.theta), velocities = at.load(t.velocity), grads = at.load(t.grad);
-        const auto moved = at.make([&](int k) {
-            return fmaf(momentum, velocities.v[k], fmaf(decay, thetas.v[k], grads.v[k]));
-        });
+        const auto moved = at.make([&](int k) { return rule.velocity(velocities.v[k], thetas.v[k], grads.v[k]); });
         at.store(t.velocity, moved);
-        at.store(t.theta, at.make([&](int k) { return fmaf(-rate, moved.v[k], thetas.v[k]); }));
+        at.store(t.theta, at.make([&](int k) { return rule.theta(thetas.v[k], moved.v[k]); }));
     });
 }
 

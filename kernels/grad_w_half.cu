@@ -1,4 +1,4 @@
-// grad_w_half: the gradient by weights of one or two 3x3 convolutions of a block, with operands in f16 (half.cuh has their range and
+// grad_w_half: the gradient by weights of one or two 3x3 convolutions of a block, with operands in f16 or bf16 (half.cuh has their range and
 // how a patch lies), for channels that are multiples of 64.
 //     grad_w[ky,kx,i,o] = sum_p load_x(x[p + (ky - 1) W + kx - 1, i]) grad_z[p, o]     (+= where `keep`)
 // load_x: the value, or relu(bn(value)); grad_z: batch norm's gradient from g and z.
@@ -11,6 +11,7 @@
 // grad_w_total: a thread for four weights.
 // Bound: shared memory and tensor cores alike.    Oracle: src/reference/conv.rs
 #include "half.cuh"
+#include "instances.cuh"
 
 constexpr uint32_t kWeightThreads = 256, kOutputs = 32, kShareSize = kTaps * kSide * kOutputs;
 constexpr uint32_t kGradBytes = kHalfPixels * 2 * kOutputs, kGradQuads = kOutputs / 4, kGradRows = kWeightThreads / kGradQuads;
@@ -24,8 +25,9 @@ static_assert(sizeof(WeightJob) == 152, "src/cuda/operand.rs declares the same")
 // Where chunk `chunk` of grad_z's row lies: rows of 64 bytes, two of which share a line of the banks.
 __device__ inline uint32_t by_half_line(uint32_t row, uint32_t chunk) { return row * 2 * kOutputs + ((chunk ^ row / 2 % 4) << 4); }
 
-extern "C" __global__ void __launch_bounds__(kWeightThreads, 2)
-grad_w_half(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, ConvGeometry g, float* partial) {
+template <Short S>
+__device__ inline void grad_w(const WeightJob& one, const WeightJob& two, const Peaks& one_peaks, const Peaks& two_peaks,
+                              const ConvGeometry& g, float* partial) {
     extern __shared__ __align__(128) unsigned char dynamic[];
     __shared__ __align__(16) float x_parameters[3][kSide], g_parameters[4][kOutputs];
     __shared__ float scratch[kWarp];
@@ -56,9 +58,9 @@ grad_w_half(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, Conv
         if (t < kHalfPixels) exist[t] = uint16_t(neighbours(g, first + t));
         const int32_t before = int32_t(first) - int32_t(g.w + 1);
         if (normed)
-            bring_patch<Load::NormRelu, kWeightThreads>(patch, x, x_parameters[0], kSide, before, patch_rows(g), pixels, g.c_in, i0);
+            bring_patch<Load::NormRelu, kWeightThreads, S>(patch, x, x_parameters[0], kSide, before, patch_rows(g), pixels, g.c_in, i0);
         else
-            bring_patch<Load::Plain, kWeightThreads>(patch, x, nullptr, 0, before, patch_rows(g), pixels, g.c_in, i0);
+            bring_patch<Load::Plain, kWeightThreads, S>(patch, x, nullptr, 0, before, patch_rows(g), pixels, g.c_in, i0);
 #pragma unroll 2
         for (uint32_t i = 0; i < kHalfPixels / kGradRows; i++) {
             const uint32_t row = t / kGradQuads + i * kGradRows, quad = t % kGradQuads;
@@ -67,7 +69,7 @@ grad_w_half(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, Conv
             if (first + row < pixels)
                 v = bn_grad4(load4(grad.map + at), load4(grad.z + at), load4(&g_parameters[0][4 * quad]), load4(&g_parameters[1][4 * quad]),
                              load4(&g_parameters[2][4 * quad]), load4(&g_parameters[3][4 * quad]));
-            store_halves(grads + by_half_line(row, quad / 2) + quad % 2 * 8, v);
+            store_shorts<S>(grads + by_half_line(row, quad / 2) + quad % 2 * 8, v);
         }
         __syncthreads();
         // worked out anew for each chunk: the taps' places would take registers from the copies
@@ -84,8 +86,8 @@ grad_w_half(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, Conv
                     const uint32_t tap = 3 * ky + kx, row = 16 * step + row0 + ky * g.w + kx;
                     uint32_t a[4];
                     matrices<true>(a, (there >> tap & 1 ? patch + row * kRowBytes : zeros) + ((inputs ^ row % 8) << 4));
-                    mma_f16(sums[tap][0], a, b[0], b[1]);
-                    mma_f16(sums[tap][1], a, b[2], b[3]);
+                    mma_short<S>(sums[tap][0], a, b[0], b[1]);
+                    mma_short<S>(sums[tap][1], a, b[2], b[3]);
                 }
         }
         __syncthreads();
@@ -103,6 +105,13 @@ grad_w_half(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, Conv
             *reinterpret_cast<float2*>(at + 8 * kOutputs) = {unscale * d[2], unscale * d[3]};
         }
 }
+
+#define GRAD_W_HALF(NAME, S)                                                                                                \
+    extern "C" __global__ void __launch_bounds__(kWeightThreads, 2)                                                       \
+    grad_w_##NAME(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, ConvGeometry g, float* partial) {       \
+        grad_w<S>(one, two, one_peaks, two_peaks, g, partial);                                                            \
+    }
+FOR_EACH_SHORT(GRAD_W_HALF)
 
 // Weights [9][C_in][C_out] of `convolutions` from their shares.
 extern "C" __global__ void __launch_bounds__(256)

@@ -1,9 +1,9 @@
-// The convolutions of `--math fp16`: 3x3, stride 1, padding 1, channels in multiples of 64 on both sides; operands rounded to
-// f16, which keeps TF32's 11 bits at half the bytes, sums in f32. One convolution core, and what the gradient by weights shares.
+// The convolutions of `--math fp16` and `bf16`: 3x3, stride 1, padding 1, channels in multiples of 64 on both sides; operands rounded to
+// f16, which keeps TF32's 11 bits at half the bytes, or to bf16, which keeps 8, sums in f32. One convolution core, and what the gradient by weights shares.
 //
 // How a tile goes. A block makes 64 channels of 128 pixels that follow each other in memory, whatever rows and images they are
 // in, and of several such tiles, one after the other.
-//   1. All nine taps' weights for the tile's channels are brought once: [9][64][64] f16, 73,728 bytes.
+//   1. All nine taps' weights for the tile's channels are brought once: [9][64][64] of 16 bits, 73,728 bytes.
 //   2. The pixels that the tile's taps touch are a range too, from W + 1 before to W + 1 behind it: its patch. Each element of
 //      it is read once from memory, goes through what stands before the product (batch norm and ReLU, or batch norm's gradient
 //      from g and z) once, is rounded once, and serves all nine taps.
@@ -66,7 +66,7 @@ __device__ inline float fill_scaled_gradient(float* parameters, uint32_t stride,
 
 // Brings rows [0, rows) of the patch that begins at pixel `first`, which may lie before the map, to shared memory: 64 channels
 // from `c0` on. Rows outside the map are left as they are: no tap that exists reads them. `parameters` begin at channel c0.
-template <Load L, uint32_t THREADS>
+template <Load L, uint32_t THREADS, Short S>
 __device__ inline void bring_patch(uint32_t patch, const Operand& from, const float* parameters, uint32_t stride, int32_t first,
                                    uint32_t rows, uint32_t pixels, uint32_t channels, uint32_t c0) {
     // Consecutive lanes take consecutive quads, so that a request is of whole rows. As many rows in flight as registers allow:
@@ -94,7 +94,7 @@ __device__ inline void bring_patch(uint32_t patch, const Operand& from, const fl
             if (r >= rows || q >= pixels) continue;
             if constexpr (L == Load::NormRelu) v[a] = norm_relu4(v[a], p[0], p[1], p[2]);
             if constexpr (L == Load::BnGrad) v[a] = bn_grad4(v[a], z[a], p[0], p[1], p[2], p[3]);
-            store_halves(patch + by_quad(r, quad), v[a]);
+            store_shorts<S>(patch + by_quad(r, quad), v[a]);
         }
     }
 }
@@ -119,18 +119,19 @@ __device__ inline HalfPlaces half_places(unsigned char* dynamic, const ConvGeome
 }
 
 // Weights [tap][input channels from i0][output channels from o0], 64 of each, to rows (tap, input).
+template <Short S>
 __device__ inline void bring_weights(uint32_t to, const float* __restrict__ w, const ConvGeometry& g, uint32_t i0, uint32_t o0) {
     constexpr uint32_t kQuads = kSide / 4;
 #pragma unroll 8
     for (uint32_t i = threadIdx.x; i < kTaps * kSide * kQuads; i += kThreads) {
         const uint32_t row = i / kQuads, quad = i % kQuads;
         const float4 v = load4(w + (uint64_t(row / kSide) * g.c_in + i0 + row % kSide) * g.c_out + o0 + 4 * quad);
-        store_halves(to + by_quad(row, quad), {kWeightScale * v.x, kWeightScale * v.y, kWeightScale * v.z, kWeightScale * v.w});
+        store_shorts<S>(to + by_quad(row, quad), {kWeightScale * v.x, kWeightScale * v.y, kWeightScale * v.z, kWeightScale * v.w});
     }
 }
 
 // A warp's sums of one slice: 32 pixels x 64 channels, all taps. BACK: the transposed convolution, by the gradient of y.
-template <bool BACK>
+template <bool BACK, Short S>
 __device__ inline void multiply_slice(float (&sums)[2][8][4], const HalfPlaces& at, const uint32_t (&exist)[2], uint32_t width) {
     const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, high = lane / 16;
     uint32_t from[BACK ? 1 : 4];
@@ -165,8 +166,8 @@ __device__ inline void multiply_slice(float (&sums)[2][8][4], const HalfPlaces& 
                         matrices<true>(b, from[j] + tap * (kSide * kRowBytes) + k * 16 * kRowBytes);
 #pragma unroll
                     for (uint32_t m = 0; m < 2; m++) {
-                        mma_f16(sums[m][2 * j], a[m], b[0], b[1]);
-                        mma_f16(sums[m][2 * j + 1], a[m], b[2], b[3]);
+                        mma_short<S>(sums[m][2 * j], a[m], b[0], b[1]);
+                        mma_short<S>(sums[m][2 * j + 1], a[m], b[2], b[3]);
                     }
                 }
             }
@@ -176,7 +177,7 @@ __device__ inline void multiply_slice(float (&sums)[2][8][4], const HalfPlaces& 
 // All tiles of a block. `each(place, result)` gets every 64 finished pixels, behind a barrier and before one. `unscale` undoes
 // the scale of the operand. `parameters` are filled, before a barrier.
 // grid (shares of the tiles, tiles of 64 channels), 128 threads; `each_block`: tiles per block.
-template <Load L, bool BACK, class Each>
+template <Load L, bool BACK, Short S, class Each>
 __device__ inline void half_tiles(const HalfPlaces& at, const Operand& from, const float* __restrict__ weight,
                                   const ConvGeometry& g, uint32_t each_block, float unscale, Each each) {
     const uint32_t pixels = g.n * g.h * g.w, tiles = (pixels + kHalfPixels - 1) / kHalfPixels;
@@ -192,11 +193,11 @@ __device__ inline void half_tiles(const HalfPlaces& at, const Operand& from, con
         float sums[2][8][4] = {};
 #pragma unroll 1
         for (uint32_t c0 = 0; c0 < reduced; c0 += kSide) {
-            if (tile == begin || reduced > kSide) bring_weights(at.weights, weight, g, BACK ? o0 : c0, BACK ? c0 : o0);
-            bring_patch<L, kThreads>(at.patch, from, at.parameters + c0, reduced, int32_t(first) - int32_t(g.w + 1), patch_rows(g),
+            if (tile == begin || reduced > kSide) bring_weights<S>(at.weights, weight, g, BACK ? o0 : c0, BACK ? c0 : o0);
+            bring_patch<L, kThreads, S>(at.patch, from, at.parameters + c0, reduced, int32_t(first) - int32_t(g.w + 1), patch_rows(g),
                                      pixels, reduced, c0);
             __syncthreads();
-            multiply_slice<BACK>(sums, at, exist, g.w);
+            multiply_slice<BACK, S>(sums, at, exist, g.w);
             __syncthreads();
         }
 #pragma unroll

@@ -1,4 +1,4 @@
-// What the matrix products of all kernels share: numbers in TF32 and f16, and the tensor cores' products.
+// What the matrix products of all kernels share: numbers in TF32 and in 16 bits, and the tensor cores' products.
 #pragma once
 #include "common.cuh"
 
@@ -19,24 +19,35 @@ __device__ inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uin
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
-// Weights in f16 carry this factor, so that small ones keep their bits.
+// Numbers of 16 bits: f16 with TF32's 11 bits of mantissa, or bf16 with 8 and f32's range.
+enum class Short { F16, Bf16 };
+
+// Weights in 16 bits carry this factor, so that in f16 small ones keep their bits.
 constexpr float kWeightScale = 64.0f;
 
 // Two numbers, rounded to nearest; the first lies lower.
-__device__ inline uint32_t half2_of(float low, float high) {
+template <Short S>
+__device__ inline uint32_t pair_of(float low, float high) {
     uint32_t bits;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+    if constexpr (S == Short::F16) asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+    else asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
     return bits;
 }
 
-// d += a b of 16 x 8 x 16, a and b in f16.
-__device__ inline void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+// d += a b of 16 x 8 x 16, a and b in 16 bits.
+template <Short S>
+__device__ inline void mma_short(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    if constexpr (S == Short::F16)
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+    else
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Four 8 x 8 matrices of f16; lane l names row l % 8 of matrix l / 8.
+// Four 8 x 8 matrices of 16 bits; lane l names row l % 8 of matrix l / 8.
 template <bool TRANSPOSED>
 __device__ inline void matrices(uint32_t (&f)[4], uint32_t row) {
     if constexpr (TRANSPOSED)
@@ -51,10 +62,15 @@ __device__ inline void matrices(uint32_t (&f)[4], uint32_t row) {
                      : "memory");
 }
 
-__device__ inline void store_half(uint32_t at, float v) {
-    asm volatile("{ .reg .b16 half; cvt.rn.f16.f32 half, %1; st.shared.b16 [%0], half; }" ::"r"(at), "f"(v) : "memory");
+template <Short S>
+__device__ inline void store_short(uint32_t at, float v) {
+    if constexpr (S == Short::F16)
+        asm volatile("{ .reg .b16 v; cvt.rn.f16.f32 v, %1; st.shared.b16 [%0], v; }" ::"r"(at), "f"(v) : "memory");
+    else
+        asm volatile("{ .reg .b16 v; cvt.rn.bf16.f32 v, %1; st.shared.b16 [%0], v; }" ::"r"(at), "f"(v) : "memory");
 }
 __device__ inline void store8(uint32_t at, uint32_t a, uint32_t b) {
     asm volatile("st.shared.v2.b32 [%0], {%1,%2};" ::"r"(at), "r"(a), "r"(b) : "memory");
 }
-__device__ inline void store_halves(uint32_t at, float4 v) { store8(at, half2_of(v.x, v.y), half2_of(v.z, v.w)); }
+template <Short S>
+__device__ inline void store_shorts(uint32_t at, float4 v) { store8(at, pair_of<S>(v.x, v.y), pair_of<S>(v.z, v.w)); }

@@ -1,4 +1,4 @@
-// The images of one block as factors in f16, and the products on them: what small_map.cuh has for factors in f32.
+// The images of one block as factors in f16 or bf16, and the products on them: what small_map.cuh has for factors in f32.
 // A map holds the images one after another, each of [h + 2][w + 2] rows of C numbers: its border is zero, so that no tap asks
 // whether it lies on the image. A row is 16 bytes longer than its numbers: any eight that follow each other start in eight
 // different eighths of the banks, so that a tap, which moves all of them alike, reads eight rows in one go. Eight pixels of two lines
@@ -40,7 +40,7 @@ __device__ inline void clear_border(uint32_t base, uint32_t images, uint32_t hei
 
 // Weights [tap][C_in][C_out] as `product_half` reads them: fragments [tap][k / 16][n / 16][lane] of sixteen bytes, {two of k, the
 // two eight further on} for each of two products. TRANSPOSED exchanges in and out and turns the taps.
-template <uint32_t C, bool TRANSPOSED>
+template <uint32_t C, bool TRANSPOSED, Short S>
 __device__ inline void load_weight_half(float* to, const float* __restrict__ from) {
     constexpr uint32_t J = C / 16;
 #pragma unroll 1
@@ -57,13 +57,13 @@ __device__ inline void load_weight_half(float* to, const float* __restrict__ fro
                     const uint32_t in = k + 8 * high + e, out = n + 2 * t;
                     v[t][high][e] = kWeightScale * (TRANSPOSED ? from[((8 - tap) * C + out) * C + in] : from[(tap * C + in) * C + out]);
                 }
-        auto two = [&](uint32_t t, uint32_t high) { return __uint_as_float(half2_of(v[t][high][0], v[t][high][1])); };
+        auto two = [&](uint32_t t, uint32_t high) { return __uint_as_float(pair_of<S>(v[t][high][0], v[t][high][1])); };
         put_shared(to + 4 * u, {two(0, 0), two(0, 1), two(1, 0), two(1, 1)});
     }
 }
 
 // `product_half` for M tiles of this lane's warp: tile `first` and the ones `kWarps` further on.
-template <uint32_t C, uint32_t M, class Use>
+template <uint32_t C, Short S, uint32_t M, class Use>
 __device__ inline void product_half_tiles(uint32_t in, const float* weight, const Rows& rows, uint32_t first, float unscale, Use use) {
     constexpr uint32_t J = C / 16, kRow = kHalfRow<C>;
     const uint32_t lane = threadIdx.x % kWarp, top = 16 * first + lane / 4, line = (rows.width + 2) * kRow;
@@ -88,8 +88,8 @@ __device__ inline void product_half_tiles(uint32_t in, const float* weight, cons
                     const uint4 b = reinterpret_cast<const uint4*>(weight)[(((3 * ky + kx) * J + jk) * J + jn) * kWarp + lane];
 #pragma unroll
                     for (uint32_t m = 0; m < M; m++) {
-                        mma_f16(tile[m].sum[jn][0], a[m], b.x, b.y);
-                        mma_f16(tile[m].sum[jn][1], a[m], b.z, b.w);
+                        mma_short<S>(tile[m].sum[jn][0], a[m], b.x, b.y);
+                        mma_short<S>(tile[m].sum[jn][1], a[m], b.z, b.w);
                     }
                 }
             }
@@ -108,18 +108,18 @@ __device__ inline void product_half_tiles(uint32_t in, const float* weight, cons
                 }
 }
 
-// As `product`, of a map and weights in f16. `unscale` undoes what both are scaled by.
-template <uint32_t C, class Use>
+// As `product`, of a map and weights in 16 bits. `unscale` undoes what both are scaled by.
+template <uint32_t C, Short S, class Use>
 __device__ inline void product_half(uint32_t in, const float* weight, const Rows& rows, float unscale, Use use) {
     const uint32_t tiles = (rows.count + 15) / 16;
     for (uint32_t first = threadIdx.x / kWarp; first < tiles; first += 2 * kWarps) {
-        if (first + kWarps < tiles) product_half_tiles<C, 2>(in, weight, rows, first, unscale, use);
-        else product_half_tiles<C, 1>(in, weight, rows, first, unscale, use);
+        if (first + kWarps < tiles) product_half_tiles<C, S, 2>(in, weight, rows, first, unscale, use);
+        else product_half_tiles<C, S, 1>(in, weight, rows, first, unscale, use);
     }
 }
 
-// As `weight_product`, of two maps in f16. A step is 16 pixels; both maps' are turned as they are read.
-template <uint32_t C>
+// As `weight_product`, of two maps in 16 bits. A step is 16 pixels; both maps' are turned as they are read.
+template <uint32_t C, Short S>
 __device__ inline void weight_product_half(float* share, uint32_t in, uint32_t grad, const Rows& rows, float unscale) {
     constexpr uint32_t J = C / 16, kRow = kHalfRow<C>;
     const uint32_t lane = threadIdx.x % kWarp, g = lane / 4, q = lane % 4, tap = threadIdx.x / kWarp;
@@ -138,8 +138,8 @@ __device__ inline void weight_product_half(float* share, uint32_t in, uint32_t g
         for (uint32_t m = 0; m < J; m++)
 #pragma unroll
             for (uint32_t n = 0; n < J; n++) {
-                mma_f16(sum[m][2 * n], a[m], b[n][0], b[n][2]);
-                mma_f16(sum[m][2 * n + 1], a[m], b[n][1], b[n][3]);
+                mma_short<S>(sum[m][2 * n], a[m], b[n][0], b[n][2]);
+                mma_short<S>(sum[m][2 * n + 1], a[m], b[n][1], b[n][3]);
             }
     }
 #pragma unroll

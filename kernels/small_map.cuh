@@ -54,6 +54,9 @@ __device__ inline void put_shared(float* to, float4 v) {
                  : "memory");
 }
 __device__ inline void put_global(float* to, float4 v) { __stwb(reinterpret_cast<float4*>(to), v); }
+__device__ inline void put_anywhere(float* to, float4 v) {
+    asm volatile("st.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w) : "memory");
+}
 
 template <uint32_t C>
 __device__ inline void put_quad(float* map, uint32_t row, uint32_t quad, float4 v) {

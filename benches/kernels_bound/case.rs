@@ -56,7 +56,7 @@ impl Case {
     fn maths(&self, form: Form) -> &'static [Math] {
         let half = match self.block {
             // in a chain wide maps have it, and in one launch all that take that form
-            Block::Basic => form == Form::Cooperative || self.map.c().is_multiple_of(64),
+            Block::Basic => form != Form::Chained || self.map.c().is_multiple_of(64),
             Block::Bottleneck => true,
             Block::First { .. } => false,
         };

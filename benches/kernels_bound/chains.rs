@@ -2,17 +2,19 @@
 
 use super::bed::{Bed, uniform};
 use super::case::{Block, Case};
-use super::form::Way;
+use super::form::{RUN, Way};
 use rewind::cuda::{Cuda, CudaBuffer};
 use rewind::device::Sgd;
 use rewind::device::prelude::*;
 use rewind::field::chain::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
 use rewind::field::chain::{Layout, passes};
-use rewind::field::{Bottleneck, Field, Normalise, Tensors};
+use rewind::field::{Basic, Bottleneck, Field, Normalise, Tensors};
 use rewind::init::{BlockPlace, Draw, Init};
 use rewind::memory::{Arena, Category, take};
 use rewind::operands::Carry;
+use rewind::scheme::{Scheme, Stack, StackSpec, StepSize};
 use rewind::shape::Shape;
+use rewind::sweep::{Gradient, Sweep, SweepSpec, Work};
 use rewind::tensor::Tensor;
 use rewind_emulator::Emulator;
 
@@ -75,6 +77,37 @@ impl Rates {
     fn sgd(&self) -> Sgd<'_, CudaBuffer> {
         Sgd { lr: &self.lr, loss: &self.loss, momentum: 0.9, weight_decay: 5e-4 }
     }
+}
+
+/// [`RUN`] basic blocks, by a sweep over them.
+pub fn run_of_steps(d: &Cuda, way: Way, map: Shape, emulator: &Emulator) {
+    let gradient = if way == Way::Coded { Gradient::Coded } else { Gradient::Corrected };
+    let spec = SweepSpec::new(Scheme::Euler, gradient);
+    let stack = StackSpec {
+        scheme: Scheme::Euler,
+        depth: RUN,
+        step_size: StepSize::OverDepth,
+        map,
+        keeps_statistics: true,
+        keeps_masks: false,
+        tied: false,
+    };
+    let ((mut stack, mut work, mut rates), _) = take(d, |arena| {
+        Ok((Stack::<_, Basic>::new(arena, stack)?, Work::new(arena, &spec, stack, 0)?, Rates::new(arena)?))
+    })
+    .expect("memory");
+    for (layer, (theta, running)) in stack.theta.iter_mut().zip(&mut stack.running).enumerate() {
+        let place = BlockPlace { stage: 0, layer };
+        Basic::initialise(d, Init::Plain, 1, place, theta, running).expect("initialise");
+    }
+    stack.velocity.iter_mut().flat_map(Tensors::<Cuda>::named_mut).for_each(|(_, v)| d.fill(0.0, v).expect("fill"));
+    let mut seed = 1;
+    [&mut work.x, &mut work.grad].into_iter().for_each(|map| uniform(d, &mut seed, 0.0, 1.0, map));
+    rates.fill(d);
+    let mut sweep = Sweep { d, spec: &spec, stack: &mut stack, work: &mut work };
+    emulator.reset_counters().expect("the emulator answers");
+    sweep.forward().expect("forward");
+    sweep.backward(rates.sgd()).expect("backward");
 }
 
 /// A bottleneck, by the field's operations.

@@ -5,15 +5,29 @@
 pub enum Form {
     Chained,
     Cooperative,
+    /// [`RUN`] blocks in one launch each way.
+    Run,
 }
 
+/// Blocks of a run.
+pub const RUN: usize = 8;
+
 impl Form {
-    pub const ALL: [Form; 2] = [Form::Chained, Form::Cooperative];
+    pub const ALL: [Form; 3] = [Form::Chained, Form::Cooperative, Form::Run];
 
     pub fn name(self) -> &'static str {
         match self {
             Form::Chained => "chained",
             Form::Cooperative => "cooperative",
+            Form::Run => "run_of_8",
+        }
+    }
+
+    /// Blocks of what is launched.
+    pub const fn blocks(self) -> usize {
+        match self {
+            Form::Chained | Form::Cooperative => 1,
+            Form::Run => RUN,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `-- --write` to renew `benches/kernels_bound.csv`, or, with shapes, their rows in it.
 //!
 //! A block-step of a basic block or a bottleneck is one Euler step of the forward pass with measured statistics, `inverse_vjp`, and
-//! the block's update; or the same by a code, `code_step` and `decode_vjp`. That of a first block, which stores its activations, is its
+//! the block's update; or the same by a code, `code_step` and `decode_vjp`; of a run, an eighth of eight blocks' in one launch each way. That of a first block, which stores its activations, is its
 //! evaluation, its gradients and its update. `floor` says what the least of each would be.
 
 #[path = "../bed/mod.rs"]
@@ -50,17 +50,24 @@ fn main() {
         for (form, way, math) in case.runs() {
             let cuda = open(form, math);
             // kernels of whole blocks are for basic ones of small maps
-            if form == Form::Cooperative && !cuda.is_cooperative(case.map) {
+            if form != Form::Chained && !cuda.is_cooperative(case.map) {
                 continue;
             }
             emulator.reset_counters().expect("the emulator answers");
             match case.block {
+                Block::Basic if form == Form::Run => chains::run_of_steps(&cuda, way, case.map, &emulator),
                 Block::Basic => chains::basic_step(&cuda, way, case.map, &emulator),
                 Block::Bottleneck => chains::bottleneck_step(&cuda, case.map, &emulator),
                 Block::First { channels, stride } => chains::first_step(&cuda, case.map, channels, stride, &emulator),
             }
             cuda.synchronize().expect("no fault");
-            report.add(case, form, way, math, &emulator.launches().expect("the emulator answers"));
+            let mut launches = emulator.launches().expect("the emulator answers");
+            // what begins and ends a sweep over a run is not of its blocks
+            let of_blocks = ["euler_step", "code_step", "inverse_vjp", "decode_vjp"];
+            launches.retain(|counted| {
+                form != Form::Run || of_blocks.iter().any(|name| counted.launch.kernel.starts_with(name))
+            });
+            report.add(case, form, way, math, &launches);
         }
         // the longest shapes take minutes: what is there stays
         if flags.iter().any(|a| a.as_str() == "--write") {

@@ -52,7 +52,7 @@ fn preamble() -> String {
         ),
         "bound_us: the largest of the resources' times, which binding names; DRAM's is left out where the working set fits into L2.".into(),
         "latency_us is one of them: the longest chain of results that wait for each other.".into(),
-        "The launch `all` is the whole block-step: sums of its launches, and its floor.".into(),
+        "The launch `all` is the whole block-step: sums of its launches, and its floor. Of a run of eight blocks it is an eighth.".into(),
     ];
     lines.into_iter().chain(FORMULAS.map(String::from)).map(|line| format!("# {line}\n")).collect()
 }
@@ -123,6 +123,20 @@ impl Line {
         self.barriers += line.barriers;
         self.bound_us += line.bound_us;
         self.latency_us += line.latency_us;
+    }
+
+    /// A block-step's part of a run of `blocks`.
+    fn part(self, blocks: usize) -> Line {
+        let part = |of: u64| of / blocks as u64;
+        Line {
+            tensor_mflop: self.tensor_mflop / blocks as f64,
+            fp32_mflop: self.fp32_mflop / blocks as f64,
+            unique_bytes: part(self.unique_bytes),
+            barriers: part(self.barriers),
+            bound_us: self.bound_us / blocks as f64,
+            latency_us: self.latency_us / blocks as f64,
+            ..self
+        }
     }
 
     fn conflict_share(&self) -> f64 {
@@ -205,6 +219,7 @@ impl Report {
             all.add(&line);
             self.rows.push(line.row(&group, None));
         }
+        let mut all = all.part(form.blocks());
         all.kernel = format!("{} launches", launches.len());
         self.rows.push(all.row(&group, Some(&floor)));
         println!(

@@ -7,7 +7,9 @@ use super::kernels::Tile;
 use super::launch::{launch, over_fours};
 use super::operand::{GradSums, NextPass, Norm, Operand, Peaks, WeightJob};
 use super::shaped::Shaped;
-use super::{Cuda, Tensor, at, batch_norm, code, conv, part, small_block};
+use super::small_block::{Coded, Norms, Theta};
+use super::small_run::{self, Back, Forward};
+use super::{Cuda, Tensor, at, batch_norm, code, conv, part};
 use crate::check;
 use crate::code::{Code, Coder};
 use crate::device::{Basic, BatchNorm, Coding, Convolution, Elementwise, ResidualBlock, fused, whole};
@@ -15,6 +17,7 @@ use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
 use crate::residual::{Normalise, Residual};
 use crate::shape::{Conv, Shape};
+use crate::sweep::run::{BackRun, CodedForward, ForwardRun, Rebuilt};
 
 /// [`crate::device::ResidualBlock::inverse_vjp`] in seven launches.
 pub fn inverse_vjp(
@@ -143,6 +146,28 @@ pub fn vjp_inner(
     let job = WeightJob::new(Operand::plain(at(x)), grad_z1, at(&grad_theta_acc.conv1));
     block.grad_w(&[(job, Which::Inner)], true, scratch.workspace.address())?;
     block.bn_grad_conv_acc(grad_x_acc, grad_z1, &theta.conv1)
+}
+
+/// A run of one block.
+fn one_forward(
+    theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
+    running: Option<&mut BasicRunning<CudaBuffer>>,
+) -> Forward {
+    Forward::one(
+        Theta::of(theta),
+        Norms::stats(stats),
+        running.map_or_else(Norms::default, |running| Norms::running(running)),
+    )
+}
+
+/// The same on the way back.
+fn one_back(
+    theta: &BasicTheta<CudaBuffer>,
+    grad_theta: &BasicTheta<CudaBuffer>,
+    stats: &BasicStats<CudaBuffer>,
+) -> Back {
+    Back::one(Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats))
 }
 
 impl ResidualBlock for Cuda {
@@ -276,7 +301,7 @@ impl ResidualBlock for Cuda {
         if let Some(form) = self.limits.form(x.shape()) {
             check::basic("euler_step", x.shape().c(), theta, stats)?;
             let workspace = scratch.workspace.address();
-            return small_block::euler_step(self, form, h, theta, stats, running, at(x), workspace);
+            return form.euler_step(self, h, one_forward(theta, stats, running), at(x), workspace);
         }
         whole::euler_step::<Self, Basic>(self, h, theta, stats, running, x, cache, scratch)
     }
@@ -300,7 +325,8 @@ impl ResidualBlock for Cuda {
         check::basic("code_step", map.c(), theta, stats)?;
         if let Some(form) = self.limits.form(map) {
             let workspace = scratch.workspace.address();
-            return small_block::code_step(self, form, h, theta, stats, running, coder, code, x, carry, workspace);
+            let (run, code) = (one_forward(theta, stats, running), Coded::new(self, form, coder, code));
+            return form.code_step(self, h, run, code, at(x), at(carry), workspace);
         }
         if map.c() > code::MOST_CHANNELS {
             return whole::code_step::<Self, Basic>(
@@ -331,7 +357,8 @@ impl ResidualBlock for Cuda {
             let workspace = scratch.workspace.address();
             check::basic("decode_vjp", x.shape().c(), theta, stats)?;
             check::basic("decode_vjp", x.shape().c(), grad_theta, stats)?;
-            return small_block::decode_vjp(self, form, h, theta, stats, coder, code, x, grad_x, grad_theta, workspace);
+            let (run, code) = (one_back(theta, grad_theta, stats), Coded::new(self, form, coder, code));
+            return form.decode_vjp(self, h, run, code, at(x), at(grad_x), workspace);
         }
         check::block("decode_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
         match conv::fused_tile(x.shape().c()) {
@@ -363,9 +390,7 @@ impl ResidualBlock for Cuda {
             check::basic("inverse_vjp", x.shape().c(), theta, stats)?;
             check::basic("inverse_vjp", x.shape().c(), grad_theta, stats)?;
             let (x, errors, grad_x) = (at(x), part(errors.0, errors.1), at(grad_x));
-            return small_block::inverse_vjp(
-                self, form, h, carry, theta, stats, x, errors, grad_x, grad_theta, workspace,
-            );
+            return form.inverse_vjp(self, h, carry, one_back(theta, grad_theta, stats), x, errors, grad_x, workspace);
         }
         check::block("inverse_vjp", x.shape(), theta, stats, cache, grad_theta, scratch)?;
         check::equal("inverse_vjp", x.shape(), x_rec.shape())?;
@@ -378,5 +403,51 @@ impl ResidualBlock for Cuda {
                 self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
             ),
         }
+    }
+
+    fn block_form(&self, map: Shape, runs: bool) -> Option<&'static str> {
+        Some(match self.limits.form(map) {
+            Some(form) if runs && self.runs => match self.limits.holds(form) {
+                Some(true) => "blocks that follow each other in one launch each way, states held in shared memory",
+                Some(false) => "blocks that follow each other in one launch each way",
+                None => "blocks that follow each other in one launch forward, one launch each backward",
+            },
+            Some(_) => "each block in one launch each way",
+            None => "each block in a chain of launches",
+        })
+    }
+
+    fn forward_run(&self, run: ForwardRun<'_, Self, Basic>) -> Result<bool> {
+        let map = run.x.shape();
+        let Some(form) = self.limits.form(map).filter(|_| self.runs) else { return Ok(false) };
+        for (theta, stats) in run.theta.iter().zip(&*run.stats) {
+            check::basic("forward_run", map.c(), theta, &stats.stages[0])?;
+        }
+        if let Some(CodedForward { coder, codes, carry, .. }) = &run.coded {
+            check::equal("forward_run", map, carry.shape())?;
+            codes.iter().try_for_each(|code| check::code::<Self::Real, _>("forward_run", map, coder, code))?;
+        }
+        small_run::forward(self, form, run)?;
+        Ok(true)
+    }
+
+    fn back_run(&self, run: BackRun<'_, Self, Basic>) -> Result<bool> {
+        let map = run.x.shape();
+        let Some(form) = self.limits.form(map).filter(|_| self.runs) else { return Ok(false) };
+        let Some(held) = self.limits.holds(form) else { return Ok(false) };
+        check::equal("back_run", map, run.grad.shape())?;
+        for (theta, stats) in run.theta.iter().zip(run.stats) {
+            check::basic("back_run", map.c(), theta, &stats.stages[0])?;
+        }
+        match &run.rebuilt {
+            Rebuilt::Reversed { errors, .. } => {
+                check::part("back_run", 0..4 * (run.first + run.theta.len()), errors.shape())?
+            }
+            Rebuilt::Decoded { coder, codes, .. } => {
+                codes.iter().try_for_each(|code| check::code::<Self::Real, _>("back_run", map, coder, code))?;
+            }
+        }
+        small_run::back(self, form, held, run)?;
+        Ok(true)
     }
 }

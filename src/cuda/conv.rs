@@ -5,7 +5,7 @@ use cudarc::driver::LaunchConfig;
 use super::buffer::CudaBuffer;
 use super::geometry::{COUNTERS, Geometry, counters, group};
 use super::half::Half;
-use super::kernels::{Kernels, Tile};
+use super::kernels::Tile;
 use super::launch::{grid, launch};
 use super::operand::{Operand, PairSum, Reduction, Statistics, WeightJob};
 use super::{Cuda, Norm, Tensor, at, batch_norm};
@@ -99,9 +99,8 @@ pub fn forward(
     }
     let (out, geometry) = (conv.output(shape, c_out), Geometry::new(shape, conv, c_out));
     let Some(tile) = tile(conv, shape.c(), c_out) else {
-        let Kernels { conv_any: narrow, conv_any_64: wide, .. } = &d.kernels;
         let config = tiles(out.pixels(), c_out, any_outputs(c_out), 0);
-        let kernel = if any_outputs(c_out) == ANY_OUTPUTS[0] { narrow } else { wide }.of(d.math);
+        let kernel = d.kernels.conv_any.of(d.math, any_outputs(c_out) != ANY_OUTPUTS[0]);
         launch!(d, "conv", kernel, config, y, x, w, geometry)?;
         return measure.map_or(Ok(()), |m| batch_norm::stats(d, y, out, m, workspace));
     };
@@ -213,8 +212,7 @@ pub fn grad_w(d: &Cuda, x: (u64, Shape), grad_y: u64, conv: Conv, grad_w: (u64, 
         let job = WeightJob::new(Operand::plain(x), Operand::plain(grad_y), grad_w);
         return grad_w_jobs(d, [job].as_slice(), shape, conv, c_out, true, partial);
     };
-    let Kernels { conv_grad_w_any: narrow, conv_grad_w_any_64: wide, .. } = &d.kernels;
-    let kernel = if outputs == ANY_OUTPUTS[0] { narrow } else { wide }.of(d.math);
+    let kernel = d.kernels.conv_grad_w_any.of(d.math, outputs != ANY_OUTPUTS[0]);
     let (geometry, group) = (Geometry::new(shape, conv, c_out), cut.group() as u32);
     launch!(d, "conv_grad_w", kernel, cut.grid(), grad_w, x, grad_y, geometry, partial, counters(d), group)
 }

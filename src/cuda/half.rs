@@ -1,15 +1,14 @@
-//! Convolutions with operands in f16 (kernels/half.cuh): where they go, how they are cut, and their launches.
+//! Convolutions with operands in f16 or bf16 (kernels/half.cuh): where they go, how they are cut, and their launches.
 
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
-use cudarc::driver::{CudaContext, CudaFunction, DriverError, LaunchConfig};
+use cudarc::driver::{CudaContext, DriverError, LaunchConfig};
 
 use super::buffer::CudaBuffer;
 use super::geometry::{COUNTERS, Geometry, counters, group};
-use super::kernels::Kernels;
+use super::kernels::{ByShort, Kernels};
 use super::launch::{grid, launch, over, over_fours};
 use super::operand::{GradSums, NextPass, Norm, Operand, PairSum, Peaks, Reduction, Statistics, WeightJob};
 use super::{Cuda, Tensor, at};
-use crate::device::Math;
 use crate::error::Result;
 use crate::operands::{BasicCache, Measure};
 use crate::shape::{Conv, Shape};
@@ -43,7 +42,7 @@ impl Limits {
     /// Asks the device, and lets the kernels have its shared memory.
     pub fn read(context: &CudaContext, kernels: &Kernels) -> std::result::Result<Limits, DriverError> {
         let optin = context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
-        let all: [&CudaFunction; 7] = [
+        let all = [
             &kernels.conv_half,
             &kernels.norm_relu_conv_half,
             &kernels.norm_relu_conv_step_half,
@@ -52,12 +51,13 @@ impl Limits {
             &kernels.bn_grad_conv_acc_half,
             &kernels.grad_w_half,
         ];
+        let all = || all.into_iter().flat_map(ByShort::all);
         let mut own = 0;
-        for kernel in all {
+        for kernel in all() {
             own = own.max(kernel.get_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?);
         }
         let shared = (optin - own).max(0);
-        for kernel in all {
+        for kernel in all() {
             kernel.set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)?;
             // two blocks are to find room in a multiprocessor: all that L1 can give
             kernel.set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100)?;
@@ -100,7 +100,7 @@ impl Half {
     pub fn of(d: &Cuda, x: Shape, conv: Conv, c_out: usize) -> Option<Half> {
         let blocks = d.half.blocks;
         let half = Half { x, c_out, blocks };
-        let takes = d.math == Math::Fp16
+        let takes = d.math.is_short()
             && conv == Conv::SAME_3X3
             && [x.c(), c_out].iter().all(|c| c.is_multiple_of(SIDE))
             && x.pixels() <= i32::MAX as usize
@@ -160,7 +160,7 @@ impl Half {
     ) -> Result<()> {
         let ((each, config), g) = (self.cut(self.c_out, 0), self.geometry());
         let (r, to) = (Half::reduction(d, config, workspace), Statistics::of(measure));
-        launch!(d, "conv", &d.kernels.conv_half, config, y, x, w, g, each, r, to)
+        launch!(d, "conv", d.kernels.conv_half.of(d.math), config, y, x, w, g, each, r, to)
     }
 
     pub fn norm_relu_forward(
@@ -175,7 +175,7 @@ impl Half {
     ) -> Result<()> {
         let ((each, config), g) = (self.cut(self.c_out, 3 * self.x.c()), self.geometry());
         let (r, to) = (Half::reduction(d, config, workspace), Statistics::of(measure));
-        launch!(d, "norm_relu_conv", &d.kernels.norm_relu_conv_half, config, z2, z1, norm, w, g, each, r, to)
+        launch!(d, "norm_relu_conv", d.kernels.norm_relu_conv_half.of(d.math), config, z2, z1, norm, w, g, each, r, to)
     }
 
     pub fn norm_relu_conv_step(
@@ -190,7 +190,7 @@ impl Half {
         moved: PairSum,
     ) -> Result<()> {
         let ((each, config), g) = (self.cut(self.c_out, 3 * self.x.c()), self.geometry());
-        let (kernel, y, x, z1) = (&d.kernels.norm_relu_conv_step_half, at(y), at(x), at(z1));
+        let (kernel, y, x, z1) = (d.kernels.norm_relu_conv_step_half.of(d.math), at(y), at(x), at(z1));
         launch!(d, "norm_relu_conv_step", kernel, config, y, x, h, norm2, z1, norm1, w, g, each, moved)
     }
 
@@ -208,7 +208,7 @@ impl Half {
         BlockPeaks::clear(d)?;
         let ((each, config), g) = (self.cut(self.c_out, 3 * self.x.c()), self.geometry());
         let (r, peaks) = (Half::reduction(d, config, workspace), BlockPeaks::at(d).outer);
-        let (kernel, z2, grad, z1) = (&d.kernels.norm_relu_conv_sums_half, at(z2), at(grad), at(z1));
+        let (kernel, z2, grad, z1) = (d.kernels.norm_relu_conv_sums_half.of(d.math), at(z2), at(grad), at(z1));
         launch!(d, "norm_relu_conv_sums", kernel, config, z2, next, grad, norm2, z1, norm1, w, g, each, r, to, peaks)
     }
 
@@ -231,13 +231,13 @@ impl Half {
     ) -> Result<()> {
         let ((each, config), g) = (self.cut(self.x.c(), 4 * self.c_out), self.geometry());
         let (r, BlockPeaks { outer, inner }) = (Half::reduction(d, config, workspace), BlockPeaks::at(d));
-        let (kernel, grad_u, z1) = (&d.kernels.bn_grad_conv_relu_half, at(grad_u), at(z1));
+        let (kernel, grad_u, z1) = (d.kernels.bn_grad_conv_relu_half.of(d.math), at(grad_u), at(z1));
         launch!(d, "bn_grad_conv_relu", kernel, config, grad_u, from, outer, w, z1, norm1, g, each, r, to, inner)
     }
 
     pub fn bn_grad_conv_acc(self, d: &Cuda, grad_x: &mut Tensor, from: Operand, w: u64) -> Result<()> {
         let ((each, config), g) = (self.cut(self.x.c(), 4 * self.c_out), self.geometry());
-        let (kernel, grad_x, inner) = (&d.kernels.bn_grad_conv_acc_half, at(grad_x), BlockPeaks::at(d).inner);
+        let (kernel, grad_x, inner) = (d.kernels.bn_grad_conv_acc_half.of(d.math), at(grad_x), BlockPeaks::at(d).inner);
         launch!(d, "bn_grad_conv_acc", kernel, config, grad_x, from, inner, w, g, each)
     }
 
@@ -261,7 +261,18 @@ impl Half {
             Which::Outer => peaks.outer,
             Which::Inner => peaks.inner,
         });
-        launch!(d, "conv_grad_w", &d.kernels.grad_w_half, config, one, two, one_peaks, two_peaks, g, partial)?;
+        launch!(
+            d,
+            "conv_grad_w",
+            d.kernels.grad_w_half.of(d.math),
+            config,
+            one,
+            two,
+            one_peaks,
+            two_peaks,
+            g,
+            partial
+        )?;
         let (c_in, c_out, count) = (self.x.c() as u32, self.c_out as u32, jobs.len() as u32);
         let threads = jobs.len() * TAPS * self.x.c() * self.c_out / 4;
         let (kernel, config, [one, two]) = (&d.kernels.grad_w_total, over(threads), [one.grad_w, two.grad_w]);

@@ -13,25 +13,30 @@ macro_rules! kernels {
         pub struct Kernels {
             $($(pub $name: CudaFunction,)+)+
             pub conv: ByTile,
-            pub conv_any: ByMath,
-            pub conv_any_64: ByMath,
+            pub conv_any: ByAny,
             pub norm_relu_conv: ByTile,
             pub conv_grad_x: ByTile,
             pub conv_grad_x_any: ByMath,
             pub conv_grad_w: ByTile,
-            pub conv_grad_w_any: ByMath,
-            pub conv_grad_w_any_64: ByMath,
+            pub conv_grad_w_any: ByAny,
             pub norm_relu_conv_step: ByTile,
             pub norm_relu_conv_sums: ByTile,
             pub bn_grad_conv_relu: ByTile,
             pub bn_grad_conv_acc: ByTile,
+            pub conv_half: ByShort,
+            pub norm_relu_conv_half: ByShort,
+            pub norm_relu_conv_step_half: ByShort,
+            pub norm_relu_conv_sums_half: ByShort,
+            pub bn_grad_conv_relu_half: ByShort,
+            pub bn_grad_conv_acc_half: ByShort,
+            pub grad_w_half: ByShort,
             pub encode: ByBits,
             pub norm_encode: ByBits,
             pub decode: ByBits,
-            pub euler_step: ByChannels,
-            pub code_step: ByChannels,
-            pub inverse_vjp: ByChannels,
-            pub decode_vjp: ByChannels,
+            pub euler_step: ByBlock,
+            pub code_step: ByBlock,
+            pub inverse_vjp: ByBlock,
+            pub decode_vjp: ByBlock,
         }
 
         impl Kernels {
@@ -40,28 +45,36 @@ macro_rules! kernels {
             /// # Errors
             /// A kernel that is missing, by name.
             pub fn find(images: &Images) -> Result<Kernels> {
+                let family = |file, name, list| -> Result<Vec<CudaFunction>> {
+                    instances(list).map(|form| images.find(file, &format!("{name}_{form}"))).collect()
+                };
                 Ok(Kernels {
                     $($($name: images.find($file, stringify!($name))?,)+)+
-                    conv: ByTile::find(images, "conv", "conv")?,
-                    conv_any: ByMath::find(images, "conv", "conv", "any")?,
-                    conv_any_64: ByMath::find(images, "conv", "conv", "any_64")?,
-                    norm_relu_conv: ByTile::find(images, "conv", "norm_relu_conv")?,
-                    conv_grad_x: ByTile::find(images, "conv", "conv_grad_x")?,
-                    conv_grad_x_any: ByMath::find(images, "conv", "conv_grad_x", "any")?,
-                    conv_grad_w: ByTile::find(images, "conv_grad_w", "conv_grad_w")?,
-                    conv_grad_w_any: ByMath::find(images, "conv_grad_w", "conv_grad_w", "any")?,
-                    conv_grad_w_any_64: ByMath::find(images, "conv_grad_w", "conv_grad_w", "any_64")?,
-                    norm_relu_conv_step: ByTile::find(images, "conv_block", "norm_relu_conv_step")?,
-                    norm_relu_conv_sums: ByTile::find(images, "conv_block", "norm_relu_conv_sums")?,
-                    bn_grad_conv_relu: ByTile::find(images, "conv_block", "bn_grad_conv_relu")?,
-                    bn_grad_conv_acc: ByTile::find(images, "conv_block", "bn_grad_conv_acc")?,
-                    encode: ByBits::find(images, "encode")?,
-                    norm_encode: ByBits::find(images, "norm_encode")?,
-                    decode: ByBits::find(images, "decode")?,
-                    euler_step: ByChannels::find(images, "small_block", "euler_step")?,
-                    code_step: ByChannels::find(images, "small_block", "code_step")?,
-                    inverse_vjp: ByChannels::find(images, "small_block", "inverse_vjp")?,
-                    decode_vjp: ByChannels::find(images, "small_block", "decode_vjp")?,
+                    conv: ByTile(family("conv", "conv", "TILE")?),
+                    conv_any: ByAny(family("conv", "conv", "ANY")?),
+                    norm_relu_conv: ByTile(family("conv", "norm_relu_conv", "TILE")?),
+                    conv_grad_x: ByTile(family("conv", "conv_grad_x", "TILE")?),
+                    conv_grad_x_any: ByMath(family("conv", "conv_grad_x", "MATH")?),
+                    conv_grad_w: ByTile(family("conv_grad_w", "conv_grad_w", "TILE")?),
+                    conv_grad_w_any: ByAny(family("conv_grad_w", "conv_grad_w", "ANY")?),
+                    norm_relu_conv_step: ByTile(family("conv_block", "norm_relu_conv_step", "TILE")?),
+                    norm_relu_conv_sums: ByTile(family("conv_block", "norm_relu_conv_sums", "TILE")?),
+                    bn_grad_conv_relu: ByTile(family("conv_block", "bn_grad_conv_relu", "TILE")?),
+                    bn_grad_conv_acc: ByTile(family("conv_block", "bn_grad_conv_acc", "TILE")?),
+                    conv_half: ByShort(family("conv_half", "conv", "SHORT")?),
+                    norm_relu_conv_half: ByShort(family("conv_half", "norm_relu_conv", "SHORT")?),
+                    norm_relu_conv_step_half: ByShort(family("conv_half", "norm_relu_conv_step", "SHORT")?),
+                    norm_relu_conv_sums_half: ByShort(family("conv_half", "norm_relu_conv_sums", "SHORT")?),
+                    bn_grad_conv_relu_half: ByShort(family("conv_half", "bn_grad_conv_relu", "SHORT")?),
+                    bn_grad_conv_acc_half: ByShort(family("conv_half", "bn_grad_conv_acc", "SHORT")?),
+                    grad_w_half: ByShort(family("grad_w_half", "grad_w", "SHORT")?),
+                    encode: ByBits(family("code", "encode", "CODE")?),
+                    norm_encode: ByBits(family("code", "norm_encode", "CODE")?),
+                    decode: ByBits(family("code", "decode", "CODE")?),
+                    euler_step: ByBlock(family("small_block", "euler_step", "BLOCK")?),
+                    code_step: ByBlock(family("small_block", "code_step", "BLOCK")?),
+                    inverse_vjp: ByBlock(family("small_block", "inverse_vjp", "BLOCK")?),
+                    decode_vjp: ByBlock(family("small_block", "decode_vjp", "BLOCK")?),
                 })
             }
         }
@@ -73,9 +86,7 @@ kernels! {
         sgd_block;
     "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
         bn_grad_sums_total bn_grad_z;
-    "conv_half": conv_half norm_relu_conv_half norm_relu_conv_step_half norm_relu_conv_sums_half bn_grad_conv_relu_half
-        bn_grad_conv_acc_half;
-    "grad_w_half": grad_w_half grad_w_total;
+    "grad_w_half": grad_w_total;
     "code": code_start code_round code_scale judge;
     "draw_batch": draw_batch;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
@@ -83,31 +94,47 @@ kernels! {
     "record_step": record_step;
 }
 
-/// The place of an arithmetic's form among [TF32, full f32]: what has no form in f16 takes TF32's.
+/// The lists of forms that the kernels are made from.
+const INSTANCES: &str = include_str!("../../kernels/instances.cuh");
+
+/// The names of a list of instances.cuh, in order: what `MAKE(name, ..)` begins with.
+fn instances(list: &str) -> impl Iterator<Item = &'static str> {
+    let head = format!("#define FOR_EACH_{list}(MAKE)");
+    let lines = INSTANCES.lines().skip_while(move |line| !line.starts_with(&head)).skip(1);
+    let made = lines.map_while(|line| line.trim_start().strip_prefix("MAKE("));
+    made.filter_map(|rest| rest.split([',', ')']).next())
+}
+
+/// The place of an arithmetic's form among [TF32, full f32]: what has no form in 16 bits takes TF32's.
 const fn form(math: Math) -> usize {
     match math {
-        Math::Tf32 | Math::Fp16 => 0,
+        Math::Tf32 | Math::Fp16 | Math::Bf16 => 0,
         Math::Fp32 => 1,
     }
 }
 
 /// A kernel's forms by arithmetic.
-pub struct ByMath([CudaFunction; 2]);
+pub struct ByMath(Vec<CudaFunction>);
 
 impl ByMath {
-    fn find(images: &Images, file: &str, name: &str, tile: &str) -> Result<ByMath> {
-        let of = |math: &str| images.find(file, &format!("{name}_{math}_{tile}"));
-        Ok(ByMath([of("tf32")?, of("fp32")?]))
-    }
-
     /// The form for an arithmetic.
     pub fn of(&self, math: Math) -> &CudaFunction {
         &self.0[form(math)]
     }
 }
 
-/// A convolution kernel's forms, by tile and arithmetic.
-pub struct ByTile([ByMath; 3]);
+/// A convolution kernel's forms for any channels, by arithmetic and tile.
+pub struct ByAny(Vec<CudaFunction>);
+
+impl ByAny {
+    /// The form with tiles of 16 channels, or of 64.
+    pub fn of(&self, math: Math, wide: bool) -> &CudaFunction {
+        &self.0[2 * form(math) + usize::from(wide)]
+    }
+}
+
+/// A convolution kernel's forms, by arithmetic and tile.
+pub struct ByTile(Vec<CudaFunction>);
 
 /// Channels of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,51 +164,71 @@ impl Tile {
 }
 
 impl ByTile {
-    fn find(images: &Images, file: &str, name: &str) -> Result<ByTile> {
-        let of = |tile: &str| ByMath::find(images, file, name, tile);
-        Ok(ByTile([of("16")?, of("32")?, of("64")?]))
-    }
-
     /// The form for a tile.
     pub fn of(&self, math: Math, tile: Tile) -> &CudaFunction {
-        self.0[tile as usize].of(math)
+        &self.0[3 * form(math) + tile as usize]
     }
 }
 
-/// A kernel of a whole block, by arithmetic, in the order of [`Math`], and its 16 or 32 channels.
-pub struct ByChannels([[CudaFunction; 2]; 3]);
+/// A kernel of blocks on small maps, by arithmetic and its 16 or 32 channels.
+pub struct ByBlock(Vec<CudaFunction>);
 
-impl ByChannels {
-    fn find(images: &Images, file: &str, name: &str) -> Result<ByChannels> {
-        let of = |math: &str| -> Result<[CudaFunction; 2]> {
-            let one = |channels: &str| images.find(file, &format!("{name}_{math}_{channels}"));
-            Ok([one("16")?, one("32")?])
-        };
-        Ok(ByChannels([of("tf32")?, of("fp32")?, of("fp16")?]))
-    }
-
+impl ByBlock {
     /// The form for 16 channels, or for 32.
     pub fn of(&self, math: Math, wide: bool) -> &CudaFunction {
-        &self.0[math as usize][usize::from(wide)]
+        &self.0[2 * math as usize + usize::from(wide)]
     }
 
     /// All forms.
     pub fn all(&self) -> impl Iterator<Item = &CudaFunction> {
-        self.0.iter().flatten()
+        self.0.iter()
+    }
+}
+
+/// A kernel's forms by what its factors' 16 bits are: f16, or bf16.
+pub struct ByShort(Vec<CudaFunction>);
+
+impl ByShort {
+    /// The form for an arithmetic.
+    pub fn of(&self, math: Math) -> &CudaFunction {
+        &self.0[usize::from(math == Math::Bf16)]
+    }
+
+    /// Both forms.
+    pub fn all(&self) -> impl Iterator<Item = &CudaFunction> {
+        self.0.iter()
     }
 }
 
 /// A kernel's forms by bits of a code, in the order of [`Bits::ALL`].
-pub struct ByBits([CudaFunction; 4]);
+pub struct ByBits(Vec<CudaFunction>);
 
 impl ByBits {
-    fn find(images: &Images, name: &str) -> Result<ByBits> {
-        let [one, two, four, eight] = Bits::ALL.map(|bits| images.find("code", &format!("{name}_{bits}")));
-        Ok(ByBits([one?, two?, four?, eight?]))
-    }
-
     /// The form for that many bits.
     pub fn of(&self, bits: Bits) -> &CudaFunction {
         &self.0[bits as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lists_have_the_order_of_the_tables() {
+        let of = |list| instances(list).collect::<Vec<_>>();
+        let maths = [Math::Tf32, Math::Fp32, Math::Fp16, Math::Bf16];
+        assert_eq!(maths.map(|math| math as usize), [0, 1, 2, 3]);
+        let tiles = [Tile::By16, Tile::By32, Tile::By64];
+        let by = |maths: &[Math], tails: &[&str]| -> Vec<String> {
+            maths.iter().flat_map(|math| tails.iter().map(move |tail| format!("{math}_{tail}"))).collect()
+        };
+        assert_eq!(tiles.map(|tile| (tile as usize, tile.channels())), [(0, 16), (1, 32), (2, 64)]);
+        assert_eq!(of("TILE"), by(&maths[..2], &["16", "32", "64"]));
+        assert_eq!(of("ANY"), by(&maths[..2], &["any", "any_64"]));
+        assert_eq!(of("MATH"), by(&maths[..2], &["any"]));
+        assert_eq!(of("BLOCK"), by(&maths, &["16", "32"]));
+        assert_eq!(of("SHORT"), ["half_fp16", "half_bf16"]);
+        assert_eq!(of("CODE"), Bits::ALL.map(|bits| bits.to_string()));
     }
 }

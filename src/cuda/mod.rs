@@ -29,6 +29,7 @@ mod pinned;
 mod sgd;
 mod shaped;
 mod small_block;
+mod small_run;
 mod version;
 
 use std::sync::Arc;
@@ -77,6 +78,8 @@ pub struct Cuda {
     /// What the driver told of its memory when the device was opened.
     at_open: DeviceMemory,
     eager: bool,
+    /// Whether runs of blocks are one launch where they can be.
+    runs: bool,
 }
 
 impl Memory for Cuda {
@@ -169,6 +172,11 @@ impl Cuda {
     /// Launches kernel by kernel in place of replaying recorded steps: the same bits, slower, as profilers want it.
     pub fn set_eager(&mut self, eager: bool) {
         self.eager = eager;
+    }
+
+    /// Whether blocks that follow each other are one launch where they can be, or one each: the same bits, for profilers and tests.
+    pub fn set_runs(&mut self, runs: bool) {
+        self.runs = runs;
     }
 
     /// `y = x + h bn(z)`; y may be x.

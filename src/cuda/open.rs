@@ -103,8 +103,23 @@ impl Cuda {
         let flag = stream.alloc_zeros(1).map_err(|e| driver("reserving memory", e))?;
         let counters = stream.alloc_zeros(COUNTERS + 1 + half::WORDS).map_err(|e| driver("reserving memory", e))?;
         let name = format!("cuda:{ordinal} ({name}, {math})");
-        let (form, eager) = (images.form, false);
-        Ok(Self { stream, copies, kernels, limits, chains, half, math, flag, counters, name, form, at_open, eager })
+        let (form, eager, runs) = (images.form, false, true);
+        Ok(Self {
+            stream,
+            copies,
+            kernels,
+            limits,
+            chains,
+            half,
+            math,
+            flag,
+            counters,
+            name,
+            form,
+            at_open,
+            eager,
+            runs,
+        })
     }
 
     /// The same device with every block as a chain of launches, those on small maps too, which otherwise are one cooperative

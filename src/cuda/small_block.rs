@@ -13,9 +13,10 @@ use cudarc::nvrtc::Ptx;
 use super::buffer::CudaBuffer;
 use super::error::explain;
 use super::geometry::counters;
-use super::kernels::{ByChannels, Kernels};
+use super::kernels::{ByBlock, Kernels};
 use super::launch::cooperate;
-use super::{Cuda, Tensor, at};
+use super::small_run::{Back, Forward};
+use super::{Cuda, at};
 use crate::code::{Code, CodedPass, Coder};
 use crate::device::{BN_EPS, BN_MOMENTUM, Math};
 use crate::error::Result;
@@ -58,7 +59,7 @@ impl Limits {
         let cooperates = context.attribute(Of::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? != 0;
         let shared = context.attribute(Of::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         let all = [&kernels.euler_step, &kernels.code_step, &kernels.inverse_vjp, &kernels.decode_vjp];
-        let all = || all.into_iter().flat_map(ByChannels::all);
+        let all = || all.into_iter().flat_map(ByBlock::all);
         // what the kernels declare themselves is theirs, and the rest is what a launch may ask for
         let mut own = 0;
         for kernel in all() {
@@ -124,11 +125,16 @@ pub struct Form {
     math: Math,
 }
 
-/// Which way a launch goes.
+/// Which way a launch goes, and on the way back through how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Toward {
+pub enum Toward {
     Forward,
+    /// One block.
     Back,
+    /// Several, with the next one's weights and norms at hand, and if `held` with x and g.
+    BackThrough {
+        held: bool,
+    },
 }
 
 impl Form {
@@ -142,15 +148,20 @@ impl Form {
         let rows = self.images * h * w;
         let map = rows * c * size_of::<f32>();
         let factors = (self.images * (h + 2) * (w + 2) + 1) * (2 * c + 16);
-        let weights = 18 * c * c;
-        let (maps, weights) = match (self.math, toward) {
-            (Math::Fp16, Toward::Forward) => (2 * map + factors, weights * 2),
+        let short = self.math.is_short();
+        let weight = 9 * c * c * if short { 2 } else { 4 };
+        let maps = match (short, toward) {
+            (true, Toward::Forward) => 2 * map + factors,
             // the last map of factors begins as one of f32
-            (Math::Fp16, Toward::Back) => (2 * map + 2 * factors + factors.max(map), weights * 2),
-            (_, Toward::Forward) => (3 * map, weights * 4),
-            (_, Toward::Back) => (4 * map, weights * 4),
+            (true, _) => 2 * map + 2 * factors + factors.max(map),
+            (false, Toward::Forward) => 3 * map,
+            (false, _) => 4 * map,
         };
-        maps + weights + (SCRATCH + 12 * c + rows.next_multiple_of(16)) * size_of::<f32>()
+        let next = match toward {
+            Toward::Forward | Toward::Back => 0,
+            Toward::BackThrough { held } => 14 * c * size_of::<f32>() + weight + if held { 2 * map } else { 0 },
+        };
+        maps + 2 * weight + (SCRATCH + 12 * c + rows.next_multiple_of(16)) * size_of::<f32>() + next
     }
 
     fn config(self, toward: Toward) -> LaunchConfig {
@@ -161,7 +172,7 @@ impl Form {
         }
     }
 
-    fn kernel(self, of: &ByChannels) -> &CudaFunction {
+    fn kernel(self, of: &ByBlock) -> &CudaFunction {
         of.of(self.math, self.map.c() == 32)
     }
 
@@ -172,8 +183,14 @@ impl Form {
 }
 
 impl Limits {
+    /// On the way back through several blocks: whether x and g may stay in shared memory; none where there is no room even without.
+    pub fn holds(&self, form: Form) -> Option<bool> {
+        let fits = |held: &bool| form.shared_bytes(Toward::BackThrough { held: *held }) <= self.shared_bytes;
+        [true, false].into_iter().find(fits)
+    }
+
     /// The form for a map, if it takes it: as few images to a block as leave one block to a multiprocessor. What has no room with
-    /// factors in f16 may have it in TF32, which has no borders to keep.
+    /// factors in 16 bits may have it in TF32, which has no borders to keep.
     pub fn form(&self, map: Shape) -> Option<Form> {
         // The kernels count elements in 32 bits.
         let counted = !map.is_empty() && map.len() <= u32::MAX as usize;
@@ -181,7 +198,7 @@ impl Limits {
             return None;
         }
         let images = map.n().div_ceil(self.multiprocessors.max(1));
-        let next = (self.math == Math::Fp16).then_some(Math::Tf32);
+        let next = self.math.is_short().then_some(Math::Tf32);
         let fits = |math| {
             let form = Form { map, images, math };
             (form.shared_bytes(Toward::Back) <= self.shared_bytes).then_some(form)
@@ -190,11 +207,11 @@ impl Limits {
     }
 
     /// Elements of workspace for a map and for every smaller batch of it, some of which may take this form where the map
-    /// does not: two sums of both norms, both convolutions' gradients and a local error a block.
+    /// does not: two sums of both norms, both convolutions' gradients of two residual blocks, and a local error a block.
     pub fn workspace(&self, map: Shape) -> usize {
         let c = map.c();
         let blocks = if self.form(map.with_batch(1)).is_some() { map.n().min(self.multiprocessors) } else { 0 };
-        blocks * (4 * c + 18 * c * c + 4)
+        blocks * (4 * c + 36 * c * c + 4)
     }
 }
 
@@ -211,7 +228,7 @@ struct Extents {
 /// Addresses of a block's weights or of their gradients, as in small_block.cu.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-struct Theta {
+pub struct Theta {
     conv1: u64,
     gamma1: u64,
     beta1: u64,
@@ -223,7 +240,7 @@ struct Theta {
 /// Addresses of both norms' mean and rstd, or running mean and variance, as in small_block.cu; 0 where there are none.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
-struct Norms {
+pub struct Norms {
     mean1: u64,
     scale1: u64,
     mean2: u64,
@@ -233,7 +250,7 @@ struct Norms {
 /// Addresses of a code and of what all codes share, as in small_block.cu.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-struct Coded {
+pub struct Coded {
     packed: u64,
     mean: u64,
     rstd: u64,
@@ -258,26 +275,36 @@ const _: () = assert!(size_of::<Coded>() == 64);
 const _: () = assert!(size_of::<Extents>() == 16 && size_of::<Theta>() == 48 && size_of::<Norms>() == 32);
 
 impl Theta {
-    fn of(theta: &BasicTheta<CudaBuffer>) -> Theta {
+    pub fn of(theta: &BasicTheta<CudaBuffer>) -> Theta {
         let [conv1, gamma1, beta1, conv2, gamma2, beta2] = theta.named().map(|(_, tensor)| at(tensor));
         Theta { conv1, gamma1, beta1, conv2, gamma2, beta2 }
+    }
+
+    pub fn addresses(self) -> [u64; 6] {
+        let Theta { conv1, gamma1, beta1, conv2, gamma2, beta2 } = self;
+        [conv1, gamma1, beta1, conv2, gamma2, beta2]
     }
 }
 
 impl Norms {
-    fn stats(stats: &BasicStats<CudaBuffer>) -> Norms {
+    pub fn stats(stats: &BasicStats<CudaBuffer>) -> Norms {
         let (bn1, bn2) = (&stats.bn1, &stats.bn2);
         Norms { mean1: at(&bn1.mean), scale1: at(&bn1.rstd), mean2: at(&bn2.mean), scale2: at(&bn2.rstd) }
     }
 
-    fn running(running: &BasicRunning<CudaBuffer>) -> Norms {
+    pub fn running(running: &BasicRunning<CudaBuffer>) -> Norms {
         let (bn1, bn2) = (&running.bn1, &running.bn2);
         Norms { mean1: at(&bn1.mean), scale1: at(&bn1.var), mean2: at(&bn2.mean), scale2: at(&bn2.var) }
+    }
+
+    pub fn addresses(self) -> [u64; 4] {
+        let Norms { mean1, scale1, mean2, scale2 } = self;
+        [mean1, scale1, mean2, scale2]
     }
 }
 
 impl Coded {
-    fn new(d: &Cuda, form: Form, coder: &Coder<CudaBuffer>, code: &Code<CudaBuffer>) -> Coded {
+    pub fn new(d: &Cuda, form: Form, coder: &Coder<CudaBuffer>, code: &Code<CudaBuffer>) -> Coded {
         let (words, bits) = (coder.bits.words(form.map.image_len()) as u32, coder.bits.count() as u32);
         let (mean, rstd, counter) = (at(&code.scale.mean), at(&code.scale.rstd), counters(d));
         Coded {
@@ -293,119 +320,76 @@ impl Coded {
             unused: 0,
         }
     }
+
+    /// Those that are the code's own.
+    pub fn addresses(self) -> [u64; 3] {
+        [self.packed, self.mean, self.rstd]
+    }
 }
 
-/// `x += h f(x)`, f's statistics measured on the batch.
-pub fn euler_step(
-    d: &Cuda,
-    form: Form,
-    h: f64,
-    theta: &BasicTheta<CudaBuffer>,
-    stats: &mut BasicStats<CudaBuffer>,
-    running: Option<&mut BasicRunning<CudaBuffer>>,
-    x: u64,
-    workspace: u64,
-) -> Result<()> {
-    let kernel = form.kernel(&d.kernels.euler_step);
-    let (stats, running) = (Norms::stats(stats), running.map_or_else(Norms::default, |r| Norms::running(r)));
-    let [h, eps, weight] = [h, BN_EPS, BN_MOMENTUM].map(|v| v as f32);
-    let (config, theta, extents) = (form.config(Toward::Forward), Theta::of(theta), form.extents());
-    cooperate!(d, "euler_step", kernel, config, x, stats, running, workspace, theta, h, eps, weight, extents)
-}
+impl Form {
+    /// `x += h f(x)` of each block, f's statistics measured on the batch.
+    pub fn euler_step(self, d: &Cuda, h: f64, run: Forward, x: u64, workspace: u64) -> Result<()> {
+        let kernel = self.kernel(&d.kernels.euler_step);
+        let [h, eps, weight] = [h, BN_EPS, BN_MOMENTUM].map(|v| v as f32);
+        let (config, extents) = (self.config(Toward::Forward), self.extents());
+        cooperate!(d, "euler_step", kernel, config, x, run, workspace, h, eps, weight, extents)
+    }
 
-/// `carry += h f(x)`, f's statistics measured on the batch, and the coding of that.
-pub fn code_step(
-    d: &Cuda,
-    form: Form,
-    h: f64,
-    theta: &BasicTheta<CudaBuffer>,
-    stats: &mut BasicStats<CudaBuffer>,
-    running: Option<&mut BasicRunning<CudaBuffer>>,
-    coder: &mut Coder<CudaBuffer>,
-    code: &mut Code<CudaBuffer>,
-    x: &mut Tensor,
-    carry: &mut Tensor,
-    workspace: u64,
-) -> Result<()> {
-    let kernel = form.kernel(&d.kernels.code_step);
-    let (stats, running) = (Norms::stats(stats), running.map_or_else(Norms::default, |r| Norms::running(r)));
-    let (eps, weight, coded) = (BN_EPS as f32, BN_MOMENTUM as f32, Coded::new(d, form, coder, code));
-    let (config, theta, extents) = (form.config(Toward::Forward), Theta::of(theta), form.extents());
-    let (x, carry) = (at(x), at(carry));
-    cooperate!(
-        d,
-        "code_step",
-        kernel,
-        config,
-        x,
-        carry,
-        stats,
-        running,
-        coded,
-        workspace,
-        theta,
-        h,
-        eps,
-        weight,
-        extents
-    )
-}
+    /// `carry += h f(x)` of each block, f's statistics measured on the batch, and the coding of that.
+    pub fn code_step(
+        self,
+        d: &Cuda,
+        h: f64,
+        run: Forward,
+        code: Coded,
+        x: u64,
+        carry: u64,
+        workspace: u64,
+    ) -> Result<()> {
+        let kernel = self.kernel(&d.kernels.code_step);
+        let (eps, weight) = (BN_EPS as f32, BN_MOMENTUM as f32);
+        let (config, extents) = (self.config(Toward::Forward), self.extents());
+        cooperate!(d, "code_step", kernel, config, x, carry, run, code, workspace, h, eps, weight, extents)
+    }
 
-/// The decoding of x_n and the VJP there, with given statistics.
-pub fn decode_vjp(
-    d: &Cuda,
-    form: Form,
-    h: f64,
-    theta: &BasicTheta<CudaBuffer>,
-    stats: &BasicStats<CudaBuffer>,
-    coder: &Coder<CudaBuffer>,
-    code: &Code<CudaBuffer>,
-    x: &mut Tensor,
-    grad_x: &mut Tensor,
-    grad_theta: &mut BasicTheta<CudaBuffer>,
-    workspace: u64,
-) -> Result<()> {
-    let kernel = form.kernel(&d.kernels.decode_vjp);
-    let (theta, grad_theta, stats) = (Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats));
-    let (config, h, extents) = (form.config(Toward::Back), h as f32, form.extents());
-    let (coded, x, grad_x) = (Coded::new(d, form, coder, code), at(x), at(grad_x));
-    cooperate!(d, "decode_vjp", kernel, config, x, grad_x, grad_theta, workspace, theta, stats, coded, h, extents)
-}
+    fn toward_back(run: &Back) -> Toward {
+        if run.blocks > 1 { Toward::BackThrough { held: run.held != 0 } } else { Toward::Back }
+    }
 
-/// The inverse step and the VJP, with given statistics; `errors` receives the local error.
-pub fn inverse_vjp(
-    d: &Cuda,
-    form: Form,
-    h: f64,
-    carry: Carry,
-    theta: &BasicTheta<CudaBuffer>,
-    stats: &BasicStats<CudaBuffer>,
-    x: u64,
-    errors: u64,
-    grad_x: u64,
-    grad_theta: &mut BasicTheta<CudaBuffer>,
-    workspace: u64,
-) -> Result<()> {
-    let kernel = form.kernel(&d.kernels.inverse_vjp);
-    let (theta, grad_theta, stats) = (Theta::of(theta), Theta::of(grad_theta), Norms::stats(stats));
-    let (config, h, extents) = (form.config(Toward::Back), h as f32, form.extents());
-    let correct = u32::from(carry == Carry::Correction);
-    cooperate!(
-        d,
-        "inverse_vjp",
-        kernel,
-        config,
-        x,
-        errors,
-        grad_x,
-        grad_theta,
-        workspace,
-        theta,
-        stats,
-        h,
-        correct,
-        extents
-    )
+    /// The decoding of each x_n and the VJP there, with given statistics.
+    pub fn decode_vjp(
+        self,
+        d: &Cuda,
+        h: f64,
+        run: Back,
+        code: Coded,
+        x: u64,
+        grad_x: u64,
+        workspace: u64,
+    ) -> Result<()> {
+        let kernel = self.kernel(&d.kernels.decode_vjp);
+        let (config, h, extents) = (self.config(Self::toward_back(&run)), h as f32, self.extents());
+        cooperate!(d, "decode_vjp", kernel, config, x, grad_x, run, code, workspace, h, extents)
+    }
+
+    /// The inverse step and the VJP of each block, with given statistics; `errors` receives the first one's local error.
+    pub fn inverse_vjp(
+        self,
+        d: &Cuda,
+        h: f64,
+        carry: Carry,
+        run: Back,
+        x: u64,
+        errors: u64,
+        grad_x: u64,
+        workspace: u64,
+    ) -> Result<()> {
+        let kernel = self.kernel(&d.kernels.inverse_vjp);
+        let (config, h, extents) = (self.config(Self::toward_back(&run)), h as f32, self.extents());
+        let correct = u32::from(carry == Carry::Correction);
+        cooperate!(d, "inverse_vjp", kernel, config, x, errors, grad_x, run, workspace, h, correct, extents)
+    }
 }
 
 #[cfg(test)]

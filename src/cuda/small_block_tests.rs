@@ -9,7 +9,7 @@ const RTX_4090: Limits = Limits { multiprocessors: 128, shared_bytes: 99 << 10, 
 /// Each card in each arithmetic.
 fn all() -> impl Iterator<Item = Limits> {
     let with = |math| [H100, A100, RTX_4090].map(|card| Limits { math, ..card });
-    [Math::Tf32, Math::Fp32, Math::Fp16].into_iter().flat_map(with)
+    [Math::Tf32, Math::Fp32, Math::Fp16, Math::Bf16].into_iter().flat_map(with)
 }
 
 #[test]
@@ -59,10 +59,22 @@ fn every_batch_has_room_in_the_workspace_of_a_larger_one() {
                 assert!(card.workspace(map) >= planned, "{map}");
                 planned = card.workspace(map);
                 if let Some(form) = card.form(map) {
-                    assert!(form.blocks() * (4 * c + 18 * c * c + 4) <= planned, "{map}");
+                    assert!(form.blocks() * (4 * c + 36 * c * c + 4) <= planned, "{map}");
                     assert!(form.blocks() <= card.multiprocessors && form.images * form.blocks() >= n, "{map}");
                 }
             }
         }
     }
+}
+
+#[test]
+fn the_papers_states_stay_in_shared_memory_where_there_is_room() {
+    let map = Shape::map(256, 10, 10, 16);
+    for card in all() {
+        let held = card.holds(card.form(map).expect("fits"));
+        // 99 KB are not enough for two more maps
+        assert_eq!(held, Some(card.shared_bytes > 99 << 10), "{} KB, {}", card.shared_bytes >> 10, card.math);
+    }
+    let h100 = Limits { math: Math::Fp16, ..H100 };
+    assert_eq!(h100.holds(h100.form(Shape::map(256, 10, 10, 32)).expect("fits")), Some(false));
 }

@@ -1,10 +1,11 @@
 //! Residual blocks, fused.
 
-use super::{Basic, BatchNorm, Coding, Convolution, Elementwise, ReluMask, fused, whole};
+use super::{Basic, BatchNorm, Coding, Convolution, Device, Elementwise, ReluMask, fused, whole};
 use crate::code::{Code, Coder};
 use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
 use crate::shape::{Conv, Shape};
+use crate::sweep::run::{BackRun, ForwardRun};
 use crate::tensor::Tensor;
 
 /// The fused operations of residual blocks. A default body is the definition in smaller operations, from [`super::fused`] and
@@ -182,5 +183,30 @@ pub trait ResidualBlock: Elementwise + Convolution + BatchNorm + ReluMask + Codi
         whole::inverse_vjp::<Self, Basic>(
             self, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch,
         )
+    }
+
+    /// How blocks on such a map are launched, in words, on a device that launches them in several ways. `runs`: whether blocks that
+    /// follow each other may be taken at one go.
+    fn block_form(&self, map: Shape, runs: bool) -> Option<&'static str> {
+        let _ = (map, runs);
+        None
+    }
+
+    /// Takes a run of blocks forward at one go: the same bits as block by block. Says whether it did; by default a device takes none.
+    fn forward_run(&self, run: ForwardRun<'_, Self, Basic>) -> Result<bool>
+    where
+        Self: Device,
+    {
+        let _ = run;
+        Ok(false)
+    }
+
+    /// The same on the way back.
+    fn back_run(&self, run: BackRun<'_, Self, Basic>) -> Result<bool>
+    where
+        Self: Device,
+    {
+        let _ = run;
+        Ok(false)
     }
 }

@@ -61,6 +61,15 @@ pub enum Math {
     /// 3x3 convolutions of a stride of 1 between multiples of 64 channels, and in blocks of 16 and 32 channels on maps that
     /// one launch keeps in shared memory. All others as by [`Math::Tf32`].
     Fp16,
+    /// As [`Math::Fp16`], in bf16: inputs rounded to 8 bits, with the range of f32.
+    Bf16,
+}
+
+impl Math {
+    /// Whether factors are held in 16 bits.
+    pub const fn is_short(self) -> bool {
+        matches!(self, Self::Fp16 | Self::Bf16)
+    }
 }
 
 impl std::fmt::Display for Math {
@@ -69,6 +78,7 @@ impl std::fmt::Display for Math {
             Math::Tf32 => "tf32",
             Math::Fp32 => "fp32",
             Math::Fp16 => "fp16",
+            Math::Bf16 => "bf16",
         })
     }
 }

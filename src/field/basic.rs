@@ -11,6 +11,7 @@ use crate::mask::relu_mask;
 use crate::memory::{Arena, Category};
 use crate::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, Carry, Scratch};
 use crate::shape::Shape;
+use crate::sweep::run::{BackRun, ForwardRun};
 use crate::tensor::Tensor;
 
 /// The same as links: the chain of them has Basic's bits on a device that works by the definitions.
@@ -125,6 +126,18 @@ impl<D: Device> Field<D> for Basic {
         scratch: &mut Scratch<D::Buffer>,
     ) -> Result<()> {
         d.inverse_vjp(h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
+    }
+
+    fn block_form(d: &D, map: Shape, runs: bool) -> Option<&'static str> {
+        d.block_form(map, runs)
+    }
+
+    fn forward_run(d: &D, run: ForwardRun<'_, D, Self>) -> Result<bool> {
+        d.forward_run(run)
+    }
+
+    fn back_run(d: &D, run: BackRun<'_, D, Self>) -> Result<bool> {
+        d.back_run(run)
     }
 
     fn sgd(

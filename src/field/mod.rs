@@ -19,6 +19,7 @@ use crate::memory::{Arena, Category};
 use crate::operands::Carry;
 pub use crate::residual::{Evaluated, FieldScratch, Idle, Maps, Normalise, Residual, Tensors};
 use crate::shape::Shape;
+use crate::sweep::run::{BackRun, ForwardRun};
 use crate::tensor::Tensor;
 
 /// A residual function f(x, theta) on states `[N, H, W, C]`, as nets are made of it: its memory, its start, and the operations that
@@ -127,6 +128,24 @@ pub trait Field<D: Device>: Residual<D> + 'static {
         scratch: &mut Self::Scratch,
     ) -> Result<()> {
         whole::inverse_vjp::<D, Self>(d, h, carry, theta, stats, x, x_rec, errors, cache, grad_x, grad_theta, scratch)
+    }
+
+    /// How blocks on such a map are launched: see [`crate::device::ResidualBlock::block_form`].
+    fn block_form(d: &D, map: Shape, runs: bool) -> Option<&'static str> {
+        let _ = (d, map, runs);
+        None
+    }
+
+    /// Takes a run of blocks forward at one go, where the device does such things; says whether it did.
+    fn forward_run(d: &D, run: ForwardRun<'_, D, Self>) -> Result<bool> {
+        let _ = (d, run);
+        Ok(false)
+    }
+
+    /// The same on the way back.
+    fn back_run(d: &D, run: BackRun<'_, D, Self>) -> Result<bool> {
+        let _ = (d, run);
+        Ok(false)
     }
 
     /// One SGD step on one block.

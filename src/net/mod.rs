@@ -116,6 +116,16 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         &self.memory
     }
 
+    /// How the residual blocks are launched, in words, stage by stage where they differ; nothing on a device that has one way.
+    pub fn block_forms(&self, d: &D) -> Vec<&'static str> {
+        let of = |Stage { stack, work, .. }: &Stage<D, F>| {
+            F::block_form(d, work.x.shape(), self.spec.sweep.makes_runs(stack.tied))
+        };
+        let mut forms: Vec<_> = self.stages.iter().filter_map(of).collect();
+        forms.dedup();
+        forms
+    }
+
     /// Puts a batch on the device. `images` holds n images `[n, H, W, C]`, `labels` n class indices.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use crate::error::Result;
 use crate::field::{Field, FieldScratch, Idle};
 use crate::scheme::{SingleStage, Statistics};
 
-const CARRY: &str = "a mode that codes has a carry";
-const CODER: &str = "a mode that codes has a coder";
+pub(super) const CARRY: &str = "a mode that codes has a carry";
+pub(super) const CODER: &str = "a mode that codes has a coder";
 
 impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// The forward pass of all modes that rebuild states: keeps anchors, and codes of the blocks that are coded.
@@ -26,12 +26,19 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         if codes {
             self.begin_codes()?;
         }
-        for n in 0..self.stack.steps() {
+        let mut n = 0;
+        while n < self.stack.steps() {
             self.keep_anchor(n)?;
+            let taken = self.forward_run(n)?;
+            if taken > 0 {
+                n += taken;
+                continue;
+            }
             match self.work.ways[n] {
                 Way::Coded(slot) => self.coded_forward(n, slot)?,
                 Way::Refined | Way::Reconstructed => self.plain_forward(n)?,
             }
+            n += 1;
         }
         if codes { self.end_codes() } else { Ok(()) }
     }
@@ -94,8 +101,9 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         if self.work.probes {
             self.reverse_step(n)?;
         }
-        let Self { d, spec, stack, work } = self;
-        if !work.probes && spec.fuses() && recompute == Statistics::Saved {
+        let fuses = self.fuses_decoding();
+        let Self { d, stack, work, .. } = self;
+        if fuses {
             let Work { x, grad, caches, spare, grads, scratch, coder, codes, verdict, .. } = &mut **work;
             let SingleStage { h, theta, stats, .. } = stack.step(*d, n, Statistics::Saved, spare)?.single();
             let (coder, code, at) = (coder.as_ref().expect(CODER), &codes[slot], n % grads.slots.len());

@@ -11,6 +11,7 @@ mod coded;
 mod corrected;
 mod errors;
 mod reverse;
+pub mod run;
 mod work;
 
 use std::fmt;
@@ -214,6 +215,11 @@ impl SweepSpec {
         self.scheme.stages() == 1 && !self.keeps_masks()
     }
 
+    /// Whether blocks of a stack that follow each other may be one operation of the field: see [`run`].
+    pub(crate) fn makes_runs(&self, tied: bool) -> bool {
+        self.fuses() && !tied && self.gradient.reconstructs() && self.bn_stats == BnStatistics::Saved
+    }
+
     /// Whether the forward pass's statistics are kept, one set per step. The exact modes need them for their VJPs.
     pub fn keeps_statistics(&self) -> bool {
         !self.gradient.reconstructs() || self.bn_stats != BnStatistics::Batch
@@ -363,8 +369,15 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             Gradient::Adjoint | Gradient::Corrected | Gradient::Coded | Gradient::Auto => {}
         }
         let passes = self.spec.fixed_point;
-        for n in (0..self.stack.steps()).rev() {
+        let mut left = self.stack.steps();
+        while left > 0 {
+            let n = left - 1;
             self.restart_at_anchor(n)?;
+            let taken = self.back_run(n, sgd)?;
+            left -= taken.max(1);
+            if taken > 0 {
+                continue;
+            }
             match self.work.ways[n] {
                 Way::Coded(slot) => self.coded_step(n, slot, sgd)?,
                 Way::Refined => self.corrected_step(n, passes + auto::PASSES, sgd)?,

@@ -7,16 +7,18 @@ use crate::error::Result;
 use crate::field::{Field, FieldScratch};
 use crate::scheme::{SingleStage, Statistics};
 
-/// The stored state that is x_n, if there is one. x_0 is not stored: the stem knows it, and nothing is reconstructed from it.
-fn anchor_of(spec: &SweepSpec, n: usize) -> Option<usize> {
-    spec.anchors.filter(|every| n > 0 && n.is_multiple_of(*every)).map(|every| n / every - 1)
+impl SweepSpec {
+    /// The stored state that is x_n, if there is one. x_0 is not stored: the stem knows it, and nothing is reconstructed from it.
+    pub(super) fn anchor_of(&self, n: usize) -> Option<usize> {
+        self.anchors.filter(|every| n > 0 && n.is_multiple_of(*every)).map(|every| n / every - 1)
+    }
 }
 
 impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// Stores x_n where there is an anchor for it.
     pub(super) fn keep_anchor(&mut self, n: usize) -> Result<()> {
         let Self { d, spec, work, .. } = self;
-        anchor_of(spec, n).map_or(Ok(()), |anchor| d.copy(&work.x, &mut work.states[anchor]))
+        spec.anchor_of(n).map_or(Ok(()), |anchor| d.copy(&work.x, &mut work.states[anchor]))
     }
 
     /// Step n of the forward pass, of which nothing is kept.
@@ -34,7 +36,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// were.
     pub(super) fn restart_at_anchor(&mut self, n: usize) -> Result<()> {
         let Self { d, spec, stack, work } = self;
-        let Some(anchor) = anchor_of(spec, n + 1).filter(|_| n + 1 < stack.steps()) else { return Ok(()) };
+        let Some(anchor) = spec.anchor_of(n + 1).filter(|_| n + 1 < stack.steps()) else { return Ok(()) };
         let Work { x, states, anchor_distances, scratch, .. } = &mut **work;
         let distance = &mut anchor_distances[anchor];
         d.squared_distance(x, &states[anchor], distance, 0, scratch.idle().workspace)?;

@@ -5,6 +5,7 @@ mod arguments;
 mod block_launches;
 mod device_memory;
 mod kernel_traffic;
+mod runs;
 mod staged;
 mod step_launches;
 #[path = "../support/mod.rs"]

@@ -148,7 +148,7 @@ fn half_precision_is_as_near_to_full_as_tf32() {
         net.checkpointed().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect::<Vec<_>>()
     };
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let [full, tf32, half] = [Math::Fp32, Math::Tf32, Math::Fp16].map(gpu);
+    let [full, tf32, half, bf16] = [Math::Fp32, Math::Tf32, Math::Fp16, Math::Bf16].map(gpu);
     for (gradient, channels) in [
         (Gradient::Coded, 16),
         (Gradient::Corrected, 32),
@@ -171,6 +171,14 @@ fn half_precision_is_as_near_to_full_as_tf32() {
             by_half > 0.0 && by_half < 2.0 * by_tf32,
             "{gradient}, {channels} channels: {by_half:e} from f32, TF32 {by_tf32:e}"
         );
+        if gradient == Gradient::Coded {
+            // 8 bits where TF32 has 11
+            let (by_bf16, _) = distance(&bf16);
+            assert!(
+                by_bf16 > by_half && by_bf16 < 2.0 * 8.0 * by_tf32,
+                "{gradient}, {channels} channels: bf16 {by_bf16:e} from f32, TF32 {by_tf32:e}"
+            );
+        }
         no_faults();
         if let (Some(emulator), Gradient::Coded) = (emulator(), gradient) {
             let natural = emulator.options().expect("options");

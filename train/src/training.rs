@@ -412,7 +412,12 @@ fn build<'d, D: Device<Real = f32>, F: Field<D>>(
         human(plan.planned.activations()),
         human(plan.stored.activations()),
     )));
-    Run::build(device, config.clone(), dataset.clone(), checkpoint.as_ref(), stop)
+    let run = Run::<D, F>::build(device, config.clone(), dataset.clone(), checkpoint.as_ref(), stop)?;
+    let forms = run.block_forms();
+    if !forms.is_empty() {
+        listener.hear(&Event::Note(&format!("on the GPU: {}", forms.join("; then "))));
+    }
+    Ok(run)
 }
 
 /// Whether a resumed run has steps to do.

@@ -223,6 +223,11 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         Ok(summary)
     }
 
+    /// How the device launches the residual blocks: see [`Net::block_forms`].
+    pub fn block_forms(&self) -> Vec<&'static str> {
+        self.net.block_forms(self.device)
+    }
+
     /// Trains what is left of the current epoch and tests; false if the run was stopped before the epoch was done.
     fn train_epoch(&mut self, listener: &mut dyn Listener) -> Result<bool> {
         let Progress { epoch, step_in_epoch, .. } = self.progress;

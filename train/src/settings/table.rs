@@ -102,7 +102,7 @@ settings! {
     "Machine" {
         /// auto, cpu, cuda or cuda:1.
         device("DEVICE"): DeviceChoice as DeviceChoice = DeviceChoice::Auto, Free;
-        /// A GPU's products: fp16, tf32 or fp32.
+        /// A GPU's products: fp16, bf16, tf32 or fp32.
         math("MATH"): Math as Math = Math::Fp16, Fixed;
         /// Round the CPU's factors as tf32, fp16 or bf16.
         round_as("FORMAT"): Rounding as Option<Rounding> = None => "no", Fixed;

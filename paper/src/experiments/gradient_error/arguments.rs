@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     #[arg(help_heading = "Machine")]
     pub device: DeviceChoice,
-    /// Products on a GPU: fp16, tf32 or fp32.
+    /// Products on a GPU: fp16, bf16, tf32 or fp32.
     #[arg(long, value_name = "MATH", default_value = "fp16", hide_possible_values = true)]
     #[arg(help_heading = "Machine")]
     pub math: Math,
