@@ -43,7 +43,7 @@ fn few_launches_frame_the_blocks() {
     emulator
         .set_options(&rewind_emulator::machine::Options { counters: true, ..options })
         .expect("before the driver starts");
-    for (gradient, each, most) in [(Gradient::Corrected, 4, 23), (Gradient::Coded, 3, 29), (Gradient::Backprop, 18, 21)]
+    for (gradient, each, most) in [(Gradient::Corrected, 4, 11), (Gradient::Coded, 3, 13), (Gradient::Backprop, 17, 12)]
     {
         let [two, four] = [2, 4].map(|depth| kernels(gradient, depth));
         let per_block = (four.len() - two.len()) / 2;
