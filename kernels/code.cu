@@ -1,5 +1,6 @@
 // Codes of increments (src/code.rs), maps [N, H, W, C], C fastest, L elements per image; codes [N, W] words of 32 bits; the rest [C].
-//   code_start     largest |x|, then grid = unit(that)           code_round  x on the grid
+//   code_start     largest |x|, then grid = unit(that); carry, rest = 0 where given
+//   code_round     x on the grid
 //   code_scale     mean = h sum beta, 1/sigma with sigma^2 = (h sum |gamma|)^2 + rest
 //   encode_B       q = Q(w) with w = carry; carry = w - q; x += q where x is given; rest = the carry's mean square
 //   norm_encode_B  the same with w = carry + h bn(z), code_scale in the same launch; where `plain`, x += h bn(z) in place of q
@@ -14,13 +15,18 @@
 #include "judge.cuh"
 #include "last.cuh"
 
-// partial[b] = the largest |x| of block b; grid[0] = the unit, by the block that comes last. A NaN is no largest number.
+// partial[b] = the largest |x| of block b; grid[0] = the unit, by the block that comes last. A NaN is no largest number. The carry and
+// its mean square, which no code has a part in yet, become 0; both may be null.
 extern "C" __global__ void __launch_bounds__(256)
-code_start(float* __restrict__ grid, float* __restrict__ partial, uint32_t* counter, const float* __restrict__ x, uint64_t len) {
+code_start(float* __restrict__ grid, float* __restrict__ carry, float* __restrict__ rest, float* __restrict__ partial,
+           uint32_t* counter, const float* __restrict__ x, uint64_t len, uint32_t channels) {
     __shared__ float warps[kWarp];
     float largest = 0.0f;
-    each_element(len, on_16_bytes(x), [&](auto at) {
+    if (rest)
+        for (uint64_t c = global_id(); c < channels; c += grid_size()) rest[c] = 0.0f;
+    each_element(len, on_16_bytes(x, carry), [&](auto at) {
         const auto xs = at.load(x);
+        if (carry) at.store(carry, at.make([](int) { return 0.0f; }));
 #pragma unroll
         for (int k = 0; k < at.width; k++) largest = fmaxf(largest, fabsf(xs.v[k]));
     });

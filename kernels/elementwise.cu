@@ -1,6 +1,7 @@
 // Element by element: y = value, y = x, y = a x + b y, ReLU, GELU, SiLU and their gradients, |x - y|^2, finiteness, SGD.
 // x, y [len].    Mapping: grid-stride, four elements per thread (elements.cuh).    Shared: 128 bytes where a block sums.
 // Traffic: every operand once; bandwidth-bound.    Oracle: src/reference
+#include "drift.cuh"
 #include "elements.cuh"
 #include "sgd.cuh"
 
@@ -79,37 +80,17 @@ activate_grad(float* __restrict__ grad, const float* __restrict__ x, uint32_t ki
     });
 }
 
-// partial[2 b], partial[2 b + 1] = block b's share of sum (x - y)^2 and of sum y^2.
+// out = [sum (x - y)^2, sum y^2], see drift.cuh; by the block that comes last.
 extern "C" __global__ void __launch_bounds__(256)
-squared_distance_partial(float* __restrict__ partial, const float* __restrict__ x, const float* __restrict__ y, uint64_t len) {
-    __shared__ float sums[kWarp];
-    float distance = 0.0f, norm = 0.0f;
-    each_element(len, on_16_bytes(x, y), [&](auto at) {
-        const auto xs = at.load(x), ys = at.load(y);
+squared_distance(Drift drift, const float* __restrict__ y, uint64_t len) {
+    __shared__ float scratch[kWarp];
+    DriftSums sums(drift);
+    each_element(len, on_16_bytes(drift.x, y), [&](auto at) {
+        const auto xs = at.load(drift.x), ys = at.load(y);
 #pragma unroll
-        for (int k = 0; k < at.width; k++) {
-            const float d = xs.v[k] - ys.v[k];
-            distance = fmaf(d, d, distance);
-            norm = fmaf(ys.v[k], ys.v[k], norm);
-        }
+        for (int k = 0; k < at.width; k++) sums.add(xs.v[k], ys.v[k]);
     });
-    distance = block_sum(distance, sums);
-    norm = block_sum(norm, sums);
-    if (threadIdx.x == 0) partial[2 * blockIdx.x] = distance, partial[2 * blockIdx.x + 1] = norm;
-}
-
-// out[k] = sum over blocks of partial[2 b + k], k = 0, 1. One block.
-extern "C" __global__ void __launch_bounds__(256)
-squared_distance_total(float* __restrict__ out, const float* __restrict__ partial, uint32_t blocks) {
-    __shared__ float sums[kWarp];
-    float distance = 0.0f, norm = 0.0f;
-    for (uint32_t b = threadIdx.x; b < blocks; b += blockDim.x) {
-        const float2 share = reinterpret_cast<const float2*>(partial)[b];
-        distance += share.x, norm += share.y;
-    }
-    distance = block_sum(distance, sums);
-    norm = block_sum(norm, sums);
-    if (threadIdx.x == 0) out[0] = distance, out[1] = norm;
+    sums.finish(drift, scratch);
 }
 
 // flag = 1 if any element is infinite or NaN; the host clears it first. All who write it write the same.

@@ -37,13 +37,6 @@ struct TilePlace {
     }
 };
 
-// Where two sums over all elements of a map go, the blocks' shares of them [blocks][2], and the blocks' counter.
-struct PairSum {
-    float *out, *partial;
-    uint32_t* counter;
-};
-static_assert(sizeof(PairSum) == 24, "src/cuda/operand.rs declares the same");
-
 // The reverse step's next pass x' = x + h bn2(z2), with its distance from the reconstruction `rec`; x becomes x' where `correct`
 // says so, and else rec. No x: no pass.
 struct NextPass {
@@ -54,22 +47,6 @@ struct NextPass {
     PairSum left;
 };
 static_assert(sizeof(NextPass) == 48, "src/cuda/operand.rs declares the same");
-
-// out = the sums of `first` and `second` over all threads of the launch, by the block that comes last. `scratch`: 32 floats.
-__device__ inline void finish_pair(const PairSum& to, float first, float second, float* scratch) {
-    const uint32_t blocks = gridDim.x * gridDim.y, block = blockIdx.y * gridDim.x + blockIdx.x;
-    first = block_sum(first, scratch), second = block_sum(second, scratch);
-    float2* shares = reinterpret_cast<float2*>(to.partial);
-    if (threadIdx.x == 0) shares[block] = make_float2(first, second);
-    if (!last_to_come(to.counter, blocks)) return;
-    first = second = 0.0f;
-    for (uint32_t b = threadIdx.x; b < blocks; b += blockDim.x) {
-        const float2 share = __ldcg(shares + b);
-        first += share.x, second += share.y;
-    }
-    first = block_sum(first, scratch), second = block_sum(second, scratch);
-    if (threadIdx.x == 0) to.out[0] = first, to.out[1] = second;
-}
 
 // sum + |v|^2, and sum + |a - b|^2
 __device__ inline float add_square(float4 v, float sum) { return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum)))); }

@@ -40,3 +40,32 @@ __device__ void merge_rows(const float* from, uint32_t begin, uint32_t end, uint
         __syncthreads();
     }
 }
+
+// Where two sums over all elements of a map go, the blocks' shares of them [blocks][2], and the blocks' counter.
+struct PairSum {
+    float *out, *partial;
+    uint32_t* counter;
+};
+static_assert(sizeof(PairSum) == 24, "src/cuda/operand.rs declares the same");
+
+// put(first, second) once, by one thread: the sums over all threads of the launch, by the block that comes last. `scratch`: 32 floats.
+template <class Put>
+__device__ inline void finish_pair(const PairSum& to, float first, float second, float* scratch, Put put) {
+    const uint32_t blocks = gridDim.x * gridDim.y, block = blockIdx.y * gridDim.x + blockIdx.x;
+    first = block_sum(first, scratch), second = block_sum(second, scratch);
+    float2* shares = reinterpret_cast<float2*>(to.partial);
+    if (threadIdx.x == 0) shares[block] = make_float2(first, second);
+    if (!last_to_come(to.counter, blocks)) return;
+    first = second = 0.0f;
+    for (uint32_t b = threadIdx.x; b < blocks; b += blockDim.x) {
+        const float2 share = __ldcg(shares + b);
+        first += share.x, second += share.y;
+    }
+    first = block_sum(first, scratch), second = block_sum(second, scratch);
+    if (threadIdx.x == 0) put(first, second);
+}
+
+// to.out = both sums.
+__device__ inline void finish_pair(const PairSum& to, float first, float second, float* scratch) {
+    finish_pair(to, first, second, scratch, [&](float first, float second) { to.out[0] = first, to.out[1] = second; });
+}

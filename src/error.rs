@@ -49,6 +49,12 @@ pub enum Error {
         bytes: u64,
     },
 
+    /// The GPU has no memory for a recorded step.
+    #[error(
+        "the GPU has no room for a step recorded as a CUDA graph, which the driver keeps beside what `plan` counts: lower `depth`, `batch` or `channels`, or use `eager`, which launches kernel by kernel"
+    )]
+    NoRoomToRecord,
+
     /// The GPU or its driver refused or failed.
     #[error("{what}: {reason}")]
     Device {

@@ -215,6 +215,18 @@ pub enum Carry {
 /// contraction, and where there is none.
 pub const HOPELESS: [f64; 2] = [0.25, 0.01];
 
+/// A reconstruction x of a state, and where its distance from the state goes: see [`crate::device::Ends::drift`].
+pub struct Reconstruction<'a, B> {
+    /// The reconstruction.
+    pub x: &'a Tensor<B>,
+    /// The grid's unit, `[1]`, where the state was rounded to its multiples.
+    pub grid: Option<&'a Tensor<B>>,
+    /// No number where the reconstruction is worth nothing, `[2]`.
+    pub verdict: &'a Tensor<B>,
+    /// `[2]`.
+    pub distance: &'a mut Tensor<B>,
+}
+
 /// Memory that lives within one operation or one block. Its maps serve the fused operations' default bodies; a device
 /// that overrides them all asks for none.
 pub struct Scratch<B> {

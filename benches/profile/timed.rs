@@ -8,7 +8,7 @@ use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
 use rewind::data::{Dataset, Held, Part, Place};
 use rewind::device::{
-    Activation, Basic, BatchNorm, Coding, Convolution, Device, Elementwise, Feed, Head, Optimiser, PassPosition,
+    Activation, Basic, BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Head, Optimiser, PassPosition,
     ReluMask, ResidualBlock, Sgd, fused, whole,
 };
 use rewind::host::{HostBuffer, HostRegion};
@@ -274,6 +274,8 @@ impl Coding for Timed {
             = Cost::of(&[x_acc.shape(), x_acc.shape(), code.packed.shape()]);
     }
 }
+
+impl Ends for Timed {}
 
 impl ResidualBlock for Timed {
     passed_on! {

@@ -35,7 +35,7 @@ pub use simd::Isa;
 
 use self::simd::Kernel;
 use crate::check;
-use crate::device::Device;
+use crate::device::{Device, Ends};
 use crate::error::{Error, Result};
 use crate::host::{HostBuffer, HostRegion};
 use crate::memory::Memory;
@@ -117,6 +117,8 @@ impl Memory for Cpu {
         unsafe { region.carve(offset, len) }
     }
 }
+
+impl Ends for Cpu {}
 
 impl Device for Cpu {
     type Recording = ();

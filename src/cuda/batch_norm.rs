@@ -1,13 +1,16 @@
 //! Batch normalisation's launches.
 
+use cudarc::driver::LaunchConfig;
+
 use super::buffer::CudaBuffer;
+use super::geometry::counters;
 use super::launch::{THREADS, grid, launch, over, over_fours};
-use super::operand::{Norm, Peaks};
+use super::operand::{Drift, Norm, Peaks};
 use super::{Cuda, Tensor, at};
 use crate::check;
 use crate::device::{BN_EPS, BN_MOMENTUM, BatchNorm};
 use crate::error::Result;
-use crate::operands::{Affine, BnRunning, BnStats, Measure};
+use crate::operands::{Affine, BnRunning, BnStats, Measure, Reconstruction};
 use crate::shape::Shape;
 
 /// Pixels that a block reduces at least, and the most blocks, two for each multiprocessor of a large card: more would keep the few
@@ -21,9 +24,9 @@ fn parts(z: Shape) -> usize {
     z.pixels().div_ceil(PIXELS_PER_BLOCK).clamp(1, MOST_PARTS)
 }
 
-/// Elements of workspace: three numbers a part and channel.
+/// Elements of workspace: three numbers a part and channel, or two and two a block beside them.
 pub fn workspace(z: Shape) -> usize {
-    parts(z) * z.c() * 3
+    parts(z) * (3 * z.c()).max(2 * z.c() + 2 * tiles(z.c()))
 }
 
 /// Blocks along channels of the sums over pixels, as in batch_norm.cu: where their number and the addresses allow it, a lane
@@ -38,33 +41,30 @@ fn tiles(lanes: usize) -> usize {
     lanes.div_ceil(lanes.next_power_of_two().min(32))
 }
 
-pub fn stats(d: &Cuda, z: u64, shape: Shape, measure: Measure<'_, CudaBuffer>, workspace: u64) -> Result<()> {
-    let parts = parts(shape);
-    let config = grid([parts, channel_tiles(shape.c(), &[z])], THREADS);
-    let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
-    launch!(d, "bn_moments", &d.kernels.bn_moments, config, workspace, z, pixels, channels)?;
-    finalize(d, workspace, parts, measure)
+/// A block for every part and tile of channels.
+fn config(shape: Shape, addresses: &[u64]) -> LaunchConfig {
+    grid([parts(shape), channel_tiles(shape.c(), addresses)], THREADS)
 }
 
-/// Merges the parts' moments into mean and rstd, and moves the running statistics.
-pub fn finalize(d: &Cuda, moments: u64, parts: usize, measure: Measure<'_, CudaBuffer>) -> Result<()> {
-    let BnStats { mean, rstd } = measure.stats;
-    let channels = mean.shape().c();
-    let (mean, rstd) = (mean.buffer.address(), rstd.buffer.address());
-    let running = measure.running.map_or((0, 0), |r| (r.mean.buffer.address(), r.var.buffer.address()));
+pub fn stats(d: &Cuda, z: u64, shape: Shape, measure: Measure<'_, CudaBuffer>, workspace: u64) -> Result<()> {
+    let Measure { stats, running } = measure;
+    let running = running.map_or((0, 0), |r| (at(&r.mean), at(&r.var)));
+    let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
     let (eps, weight) = (BN_EPS as f32, BN_MOMENTUM as f32);
     launch!(
         d,
-        "bn_finalize",
-        &d.kernels.bn_finalize,
-        grid([1, tiles(channels)], THREADS),
-        mean,
-        rstd,
+        "bn_stats",
+        &d.kernels.bn_stats,
+        config(shape, &[z]),
+        at(&stats.mean),
+        at(&stats.rstd),
         running.0,
         running.1,
-        moments,
-        parts as u32,
-        channels as u32,
+        workspace,
+        counters(d),
+        z,
+        pixels,
+        channels,
         eps,
         weight
     )
@@ -81,36 +81,93 @@ pub fn grad_sums(
     peaks: Peaks,
     partial: u64,
 ) -> Result<()> {
-    let parts = parts(shape);
-    let (mean, rstd) = (stats.mean.buffer.address(), stats.rstd.buffer.address());
-    let config = grid([parts, channel_tiles(shape.c(), &[grad_y, z, mean, rstd])], THREADS);
-    let (pixels, channels) = (shape.pixels() as u32, shape.c() as u32);
+    let (mean, rstd) = (at(&stats.mean), at(&stats.rstd));
     launch!(
         d,
         "bn_grad_sums",
-        &d.kernels.bn_grad_sums_partial,
-        config,
+        &d.kernels.bn_grad_sums,
+        config(shape, &[grad_y, z, mean, rstd]),
+        at(&sums.gamma),
+        at(&sums.beta),
         partial,
+        counters(d),
         grad_y,
         z,
         mean,
         rstd,
-        pixels,
-        channels,
+        scale as f32,
+        shape.pixels() as u32,
+        shape.c() as u32,
         peaks
-    )?;
-    let (gamma, beta) = (sums.gamma.buffer.address(), sums.beta.buffer.address());
+    )
+}
+
+/// Back through `relu(bn(z))` to the sums, and the distance of a reconstruction where one is given: see
+/// [`crate::device::Ends::norm_relu_grad_sums`].
+pub fn relu_grad_sums(
+    d: &Cuda,
+    z: &Tensor,
+    norm: Norm,
+    of: Option<Reconstruction<'_, CudaBuffer>>,
+    grad: &mut Tensor,
+    sums: &mut Affine<CudaBuffer>,
+    workspace: u64,
+) -> Result<()> {
+    let shape = z.shape();
+    let shares = workspace + (2 * parts(shape) * shape.c() * size_of::<f32>()) as u64;
+    let drift = of.map_or(Drift::NONE, |of| Drift::new(d, of, shares));
+    let Norm { mean, rstd, gamma, beta } = norm;
     launch!(
         d,
-        "bn_grad_sums",
-        &d.kernels.bn_grad_sums_total,
-        grid([1, tiles(shape.c())], THREADS),
+        "norm_relu_grad_sums",
+        &d.kernels.norm_relu_grad_sums,
+        config(shape, &[at(grad), at(z), mean, rstd, gamma, beta, drift.x]),
+        at(grad),
+        at(&sums.gamma),
+        at(&sums.beta),
+        workspace,
+        counters(d),
+        at(z),
+        mean,
+        rstd,
         gamma,
         beta,
-        partial,
-        parts as u32,
-        channels,
-        scale as f32
+        shape.pixels() as u32,
+        shape.c() as u32,
+        drift
+    )
+}
+
+/// The cotangent of z from that of `bn(z)`, and zeros in `clear`, an address and how many numbers; null for none.
+pub fn grad_z(
+    d: &Cuda,
+    grad_y: &Tensor,
+    scale: f64,
+    z: &Tensor,
+    norm: Norm,
+    sums: &Affine<CudaBuffer>,
+    grad_z: &mut Tensor,
+    clear: (u64, usize),
+) -> Result<()> {
+    let (Norm { mean, rstd, gamma, .. }, len) = (norm, z.shape().len());
+    launch!(
+        d,
+        "bn_grad_z",
+        &d.kernels.bn_grad_z,
+        over_fours(len),
+        at(grad_z),
+        at(grad_y),
+        at(z),
+        mean,
+        rstd,
+        gamma,
+        at(&sums.gamma),
+        at(&sums.beta),
+        scale as f32,
+        len as u64,
+        z.shape().c() as u32,
+        clear.0,
+        clear.1 as u64
     )
 }
 
@@ -177,26 +234,7 @@ impl BatchNorm for Cuda {
     ) -> Result<()> {
         check::normed("bn_grad_z", z.shape(), &[grad_y.shape(), grad_z.shape()], stats, affine)?;
         check::norm("bn_grad_z", z.shape().c(), stats, sums)?;
-        let (Norm { mean, rstd, gamma, .. }, len) = (Norm::new(stats, affine), z.shape().len());
-        let (sums_gamma, sums_beta) = (at(&sums.gamma), at(&sums.beta));
-        let (scale, c) = (scale as f32, z.shape().c() as u32);
-        launch!(
-            self,
-            "bn_grad_z",
-            &self.kernels.bn_grad_z,
-            over_fours(len),
-            at(grad_z),
-            at(grad_y),
-            at(z),
-            mean,
-            rstd,
-            gamma,
-            sums_gamma,
-            sums_beta,
-            scale,
-            len as u64,
-            c
-        )
+        self::grad_z(self, grad_y, scale, z, Norm::new(stats, affine), sums, grad_z, (0, 0))
     }
 
     fn bn_workspace(&self, z: Shape) -> usize {

@@ -90,14 +90,20 @@ pub fn workspace(map: Shape) -> usize {
     encode.map_or(BLOCKS, |encode| encode.max(BLOCKS))
 }
 
-/// `grid = unit(max |x|)`, then x on it.
-pub fn start(d: &Cuda, x: &mut Tensor, grid: &mut Tensor, partial: u64) -> Result<()> {
-    let len = x.shape().len();
+/// `grid = unit(max |x|)`; and zeros in a carry and its mean square, where given.
+pub fn start(
+    d: &Cuda,
+    x: &Tensor,
+    grid: &mut Tensor,
+    zeroed: Option<(&mut Tensor, &mut Tensor)>,
+    partial: u64,
+) -> Result<()> {
+    let (len, channels) = (x.shape().len(), x.shape().c() as u32);
     let mut config = over_fours(len);
     config.grid_dim.0 = config.grid_dim.0.min(BLOCKS as u32);
     let (counter, kernel) = (counters(d), &d.kernels.code_start);
-    launch!(d, "code_start", kernel, config, at(grid), partial, counter, at(x), len as u64)?;
-    round(d, grid, x)
+    let (carry, rest) = zeroed.map_or((0, 0), |(carry, rest)| (at(carry), at(rest)));
+    launch!(d, "code_start", kernel, config, at(grid), carry, rest, partial, counter, at(x), len as u64, channels)
 }
 
 pub fn round(d: &Cuda, grid: &Tensor, x: &mut Tensor) -> Result<()> {
@@ -202,7 +208,8 @@ pub fn judge(d: &Cuda, errors: &Tensor, offset: usize, verdict: &mut Tensor) -> 
 impl Coding for Cuda {
     fn code_start(&self, x_acc: &mut Tensor, grid: &mut Tensor, workspace: &mut CudaBuffer) -> Result<()> {
         check::equal("code_start", Shape::vector(1), grid.shape())?;
-        start(self, x_acc, grid, workspace.address())
+        start(self, x_acc, grid, None, workspace.address())?;
+        round(self, grid, x_acc)
     }
 
     fn code_round(&self, grid: &Tensor, x_acc: &mut Tensor) -> Result<()> {

@@ -3,13 +3,14 @@
 use super::buffer::CudaBuffer;
 use super::error::driver;
 use super::launch::{THREADS, grid, launch, over_fours};
+use super::operand::{Drift, PairSum};
 use super::{Cuda, Tensor, at, part};
 use crate::check;
 use crate::device::{Activation, Elementwise};
 use crate::error::Result;
 use crate::shape::Shape;
 
-/// Blocks of the first pass of a distance: fixed by the size, so that the sum has one order on every card.
+/// Blocks of a distance: fixed by the size, so that the sum has one order on every card.
 fn distance_blocks(len: usize) -> usize {
     len.div_ceil(4 * THREADS).clamp(1, 1024)
 }
@@ -21,6 +22,13 @@ const fn kind(act: Activation) -> Option<u32> {
         Activation::Gelu => Some(0),
         Activation::Silu => Some(1),
     }
+}
+
+/// What [`Drift`] asks for, of the state y.
+pub fn squared_distance(d: &Cuda, drift: Drift, y: &Tensor) -> Result<()> {
+    let len = y.shape().len();
+    let config = grid([distance_blocks(len), 1], THREADS);
+    launch!(d, "squared_distance", &d.kernels.squared_distance, config, drift, at(y), len as u64)
 }
 
 impl Elementwise for Cuda {
@@ -74,13 +82,8 @@ impl Elementwise for Cuda {
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
         check::distance("squared_distance", x.shape(), y.shape(), out.shape(), offset)?;
-        let (len, partial) = (x.shape().len(), workspace.address());
-        let blocks = distance_blocks(len);
-        let kernel = &self.kernels.squared_distance_partial;
-        let config = grid([blocks, 1], THREADS);
-        launch!(self, "squared_distance", kernel, config, partial, at(x), at(y), len as u64)?;
-        let kernel = &self.kernels.squared_distance_total;
-        launch!(self, "squared_distance", kernel, grid([1, 1], THREADS), part(out, offset), partial, blocks as u32)
+        let to = PairSum::new(self, part(out, offset), workspace.address());
+        squared_distance(self, Drift { x: at(x), to, ..Drift::NONE }, y)
     }
 
     fn squared_distance_workspace(&self, x: Shape) -> usize {

@@ -46,6 +46,11 @@ pub fn group(tiles: usize, channel_tiles: usize) -> usize {
     tiles.div_ceil(tiles.isqrt().clamp(1, most))
 }
 
+/// The counter beside those: of a sum over a whole launch.
+pub fn launch_counter(d: &Cuda) -> u64 {
+    counters(d) + (COUNTERS * size_of::<u32>()) as u64
+}
+
 /// Where the counters of arrived blocks lie.
 pub fn counters(d: &Cuda) -> u64 {
     d.counters.device_ptr(&d.stream).0

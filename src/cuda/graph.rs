@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
-use cudarc::driver::{CudaGraph, CudaStream};
+use cudarc::driver::sys::{CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode};
+use cudarc::driver::{CudaGraph, CudaStream, DriverError};
 
 use super::error::{driver, explain};
 use crate::error::{Error, Result};
@@ -24,7 +24,12 @@ pub fn replay(
         Some(recording) => recording,
         None => recorded.insert(record(stream, f)?),
     };
-    recording.0.launch().map_err(|e| driver("launching a recorded step", e))
+    // a driver may take a graph's memory when it is first launched
+    recording.0.launch().map_err(|e| no_room(e).unwrap_or_else(|| driver("launching a recorded step", e)))
+}
+
+fn no_room(error: DriverError) -> Option<Error> {
+    (error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY).then_some(Error::NoRoomToRecord)
 }
 
 fn record(stream: &Arc<CudaStream>, f: impl FnOnce() -> Result<()>) -> Result<Recording> {
@@ -42,6 +47,6 @@ fn record(stream: &Arc<CudaStream>, f: impl FnOnce() -> Result<()>) -> Result<Re
     match captured {
         Ok(Some(graph)) => Ok(Recording(graph)),
         Ok(None) => Err(refused("the driver returned none".into())),
-        Err(error) => Err(refused(explain(error))),
+        Err(error) => Err(no_room(error).unwrap_or_else(|| refused(explain(error)))),
     }
 }

@@ -1,10 +1,49 @@
 //! The head: pooling, the linear layer, the loss.
 
+use cudarc::driver::DeviceRepr;
+
+use super::buffer::CudaBuffer;
 use super::launch::{MOST_BLOCKS, THREADS, grid, launch, over, warps};
+use super::operand::PairSum;
 use super::{Cuda, Tensor, at};
 use crate::check;
-use crate::device::Head;
+use crate::device::{Head, fused};
 use crate::error::Result;
+use crate::shape::Shape;
+
+/// The struct of head.cu.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Extents {
+    images: u32,
+    h: u32,
+    w: u32,
+    c: u32,
+    size: u32,
+    classes: u32,
+}
+
+// SAFETY: six u32 in order, as head.cu asserts; copied by value.
+unsafe impl DeviceRepr for Extents {}
+const _: () = assert!(size_of::<Extents>() == 24);
+
+/// Weights of a head that is one launch: an image's block goes over all of them, which of more would take longer than launches of
+/// one output a warp.
+const MOST_WEIGHTS: usize = 1 << 15;
+
+impl Extents {
+    /// Of a head that is one launch.
+    fn new(x: Shape, size: usize, w: Shape) -> Option<Extents> {
+        let [images, h, width, c] = x.0.map(|v| v as u32);
+        let of = Extents { images, h, w: width, c, size: size as u32, classes: w.c() as u32 };
+        (w.len() <= MOST_WEIGHTS).then_some(of)
+    }
+}
+
+/// Blocks of images.
+fn image_blocks(images: usize) -> usize {
+    images.clamp(1, MOST_BLOCKS)
+}
 
 impl Head for Cuda {
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
@@ -68,5 +107,85 @@ impl Head for Cuda {
         let kernel = &self.kernels.softmax_cross_entropy;
         let config = grid([1, 1], 1024);
         launch!(self, "softmax_cross_entropy", kernel, config, at(grad_logits), at(out), at(logits), at(labels), n, k)
+    }
+
+    fn head_loss(
+        &self,
+        x: &Tensor,
+        size: usize,
+        w: &Tensor,
+        b: &Tensor,
+        labels: &Tensor,
+        pooled: &mut Tensor,
+        logits: &mut Tensor,
+        grad_logits: &mut Tensor,
+        out: &mut Tensor,
+        workspace: &mut CudaBuffer,
+    ) -> Result<()> {
+        let Some(extents) = Extents::new(x.shape(), size, w.shape()) else {
+            return fused::head_loss(self, x, size, w, b, labels, pooled, logits, grad_logits, out);
+        };
+        check::avg_pool("head_loss", x.shape(), size, pooled.shape())?;
+        check::linear("head_loss", pooled.shape(), w.shape(), Some(b.shape()), logits.shape())?;
+        check::loss("head_loss", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
+        let config = grid([image_blocks(x.shape().n()), 1], THREADS);
+        let to = PairSum::new(self, at(out), workspace.address());
+        launch!(
+            self,
+            "head_loss",
+            &self.kernels.head_loss,
+            config,
+            at(pooled),
+            at(logits),
+            at(grad_logits),
+            to,
+            at(x),
+            at(w),
+            at(b),
+            at(labels),
+            extents
+        )
+    }
+
+    fn head_grads(
+        &self,
+        pooled: &Tensor,
+        grad_logits: &Tensor,
+        size: usize,
+        w: &Tensor,
+        grad_w: &mut Tensor,
+        grad_b: &mut Tensor,
+        grad_pooled: &mut Tensor,
+        grad_x: &mut Tensor,
+    ) -> Result<()> {
+        let Some(extents) = Extents::new(grad_x.shape(), size, w.shape()) else {
+            return fused::head_grads(self, pooled, grad_logits, size, w, grad_w, grad_b, grad_pooled, grad_x);
+        };
+        check::avg_pool("head_grads", grad_x.shape(), size, pooled.shape())?;
+        check::equal("head_grads", pooled.shape(), grad_pooled.shape())?;
+        check::equal("head_grads", w.shape(), grad_w.shape())?;
+        check::linear("head_grads", pooled.shape(), w.shape(), Some(grad_b.shape()), grad_logits.shape())?;
+        let (images, outputs) = (image_blocks(grad_x.shape().n()), w.shape().len() + w.shape().c());
+        let config = grid([images + outputs.div_ceil(THREADS / 32), 1], THREADS);
+        launch!(
+            self,
+            "head_grads",
+            &self.kernels.head_grads,
+            config,
+            at(grad_w),
+            at(grad_b),
+            at(grad_pooled),
+            at(grad_x),
+            at(pooled),
+            at(grad_logits),
+            at(w),
+            extents,
+            images as u32
+        )
+    }
+
+    /// Two numbers a block.
+    fn head_workspace(&self, images: usize) -> usize {
+        2 * image_blocks(images)
     }
 }

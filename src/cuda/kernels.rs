@@ -82,14 +82,12 @@ macro_rules! kernels {
 }
 
 kernels! {
-    "elementwise": fill copy axpby relu relu_grad activate activate_grad squared_distance_partial squared_distance_total any_not_finite sgd
-        sgd_block;
-    "batch_norm": bn_moments bn_finalize bn_running_stats bn_apply norm_relu norm_step bn_grad_sums_partial
-        bn_grad_sums_total bn_grad_z;
+    "elementwise": fill copy axpby relu relu_grad activate activate_grad squared_distance any_not_finite sgd sgd_block;
+    "batch_norm": bn_stats bn_running_stats bn_apply norm_relu norm_step bn_grad_sums norm_relu_grad_sums bn_grad_z;
     "grad_w_half": grad_w_total;
     "code": code_start code_round code_scale judge;
     "draw_batch": draw_batch;
-    "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy;
+    "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy head_loss head_grads;
     "mask": relu_mask relu_replay;
     "record_step": record_step;
 }

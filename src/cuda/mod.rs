@@ -12,6 +12,7 @@ mod code;
 mod conv;
 pub mod doctor;
 mod elementwise;
+mod ends;
 mod error;
 mod feed;
 mod geometry;

@@ -1,11 +1,13 @@
-//! What convolution kernels take besides plain addresses: the structs of kernels/operand.cuh, reduce.cuh and
+//! What kernels take besides plain addresses: the structs of kernels/operand.cuh, reduce.cuh, last.cuh, drift.cuh and
 //! conv_grad_w.cu, passed by value.
 
 use cudarc::driver::DeviceRepr;
 
+use super::Cuda;
 use super::buffer::{CudaBuffer, Tensor, at};
+use super::geometry::launch_counter;
 use crate::device::{BN_EPS, BN_MOMENTUM};
-use crate::operands::{Affine, BnStats, Measure};
+use crate::operands::{Affine, BnStats, Measure, Reconstruction};
 
 /// A batch norm as addresses; all null for none.
 #[derive(Debug, Clone, Copy)]
@@ -164,9 +166,42 @@ pub struct PairSum {
     pub counter: u64,
 }
 
-// SAFETY: three addresses, as epilogue.cuh declares; copied by value.
+// SAFETY: three addresses, as last.cuh declares; copied by value.
 unsafe impl DeviceRepr for PairSum {}
 const _: () = assert!(size_of::<PairSum>() == 24);
+
+impl PairSum {
+    /// Of a launch that sums nothing else over all its blocks. `partial` has room for two numbers a block.
+    pub fn new(d: &Cuda, out: u64, partial: u64) -> PairSum {
+        PairSum { out, partial, counter: launch_counter(d) }
+    }
+}
+
+/// A reconstruction, null for none; the grid and the verdict, null where there is none; and where its distance from the state goes.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Drift {
+    pub x: u64,
+    pub grid: u64,
+    pub verdict: u64,
+    pub to: PairSum,
+}
+
+// SAFETY: six addresses, as drift.cuh declares; copied by value.
+unsafe impl DeviceRepr for Drift {}
+const _: () = assert!(size_of::<Drift>() == 48);
+
+impl Drift {
+    /// None.
+    pub const NONE: Drift = Drift { x: 0, grid: 0, verdict: 0, to: PairSum { out: 0, partial: 0, counter: 0 } };
+
+    /// With the blocks' shares from `partial` on.
+    pub fn new(d: &Cuda, of: Reconstruction<'_, CudaBuffer>, partial: u64) -> Drift {
+        let Reconstruction { x, grid, verdict, distance } = of;
+        let to = PairSum::new(d, at(distance), partial);
+        Drift { x: at(x), grid: grid.map_or(0, at), verdict: at(verdict), to }
+    }
+}
 
 /// The reverse step's next pass: the state it starts from and replaces, the reconstruction, whether the state becomes the pass
 /// itself, and where the distance of the two goes.

@@ -1,9 +1,10 @@
 //! The smaller fused operations' definitions in primitives: the default bodies of the provided methods, and the oracle of
 //! every override. Those of whole blocks are in [`super::whole`].
 
-use super::ResidualBlock;
+use super::{Ends, Head, ResidualBlock};
+use crate::code::{CodedPass, Coder};
 use crate::error::Result;
-use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Measure, Scratch};
+use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Measure, Reconstruction, Scratch};
 use crate::shape::Conv;
 use crate::tensor::Tensor;
 
@@ -121,4 +122,110 @@ pub fn basic_vjp_inner<D: ResidualBlock>(
     d.conv_grad_w(x, grad_z1, Conv::SAME_3X3, &mut grad_theta_acc.conv1, workspace)?;
     d.conv_grad_x(grad_z1, &theta.conv1, Conv::SAME_3X3, grad_x, workspace)?;
     d.axpby(1.0, grad_x, 1.0, grad_x_acc)
+}
+
+/// Defines [`super::Ends::begin_codes`].
+pub fn begin_codes<D: Ends>(
+    d: &D,
+    coder: &mut Coder<D::Buffer>,
+    x: &mut Tensor<D::Buffer>,
+    carry: &mut Tensor<D::Buffer>,
+    idle: &mut Tensor<D::Buffer>,
+    workspace: &mut D::Buffer,
+) -> Result<()> {
+    d.fill(0.0, carry)?;
+    d.fill(0.0, &mut coder.rest)?;
+    match coder.pass {
+        CodedPass::Altered => d.code_start(x, &mut coder.grid, workspace),
+        CodedPass::Plain => {
+            // what is rounded is a copy: the pass stays as it is
+            d.copy(x, idle)?;
+            d.code_start(idle, &mut coder.grid, workspace)
+        }
+    }
+}
+
+/// Defines [`super::Ends::drift`].
+pub fn drift<D: Ends>(
+    d: &D,
+    of: Reconstruction<'_, D::Buffer>,
+    y: &mut Tensor<D::Buffer>,
+    workspace: &mut D::Buffer,
+) -> Result<()> {
+    let Reconstruction { x, grid, verdict, distance } = of;
+    grid.map_or(Ok(()), |grid| d.code_round(grid, y))?;
+    d.squared_distance(x, y, distance, 0, workspace)?;
+    d.axpby(0.0, verdict, 1.0, distance)
+}
+
+/// Defines [`super::Ends::norm_relu_grad_sums`].
+pub fn norm_relu_grad_sums<D: Ends>(
+    d: &D,
+    z: &Tensor<D::Buffer>,
+    stats: &BnStats<D::Buffer>,
+    affine: &Affine<D::Buffer>,
+    of: Option<Reconstruction<'_, D::Buffer>>,
+    y: &mut Tensor<D::Buffer>,
+    grad: &mut Tensor<D::Buffer>,
+    sums: &mut Affine<D::Buffer>,
+    workspace: &mut D::Buffer,
+) -> Result<()> {
+    d.norm_relu(z, stats, affine, y)?;
+    d.relu_grad(y, grad)?;
+    of.map_or(Ok(()), |of| d.drift(of, y, workspace))?;
+    d.bn_grad_sums(grad, 1.0, z, stats, sums, workspace)
+}
+
+/// Defines [`super::Ends::norm_conv_grad_w`].
+pub fn norm_conv_grad_w<D: Ends>(
+    d: &D,
+    x: &Tensor<D::Buffer>,
+    conv: Conv,
+    grad_y: &Tensor<D::Buffer>,
+    z: &Tensor<D::Buffer>,
+    stats: &BnStats<D::Buffer>,
+    affine: &Affine<D::Buffer>,
+    sums: &Affine<D::Buffer>,
+    grad_z: &mut Tensor<D::Buffer>,
+    grad_w: &mut Tensor<D::Buffer>,
+    workspace: &mut D::Buffer,
+) -> Result<()> {
+    d.fill(0.0, grad_w)?;
+    d.bn_grad_z(grad_y, 1.0, z, stats, affine, sums, grad_z)?;
+    d.conv_grad_w(x, grad_z, conv, grad_w, workspace)
+}
+
+/// Defines [`super::Head::head_loss`].
+pub fn head_loss<D: Head>(
+    d: &D,
+    x: &Tensor<D::Buffer>,
+    size: usize,
+    w: &Tensor<D::Buffer>,
+    b: &Tensor<D::Buffer>,
+    labels: &Tensor<D::Buffer>,
+    pooled: &mut Tensor<D::Buffer>,
+    logits: &mut Tensor<D::Buffer>,
+    grad_logits: &mut Tensor<D::Buffer>,
+    out: &mut Tensor<D::Buffer>,
+) -> Result<()> {
+    d.avg_pool(x, size, pooled)?;
+    d.linear(pooled, w, b, logits)?;
+    d.softmax_cross_entropy(logits, labels, grad_logits, out)
+}
+
+/// Defines [`super::Head::head_grads`].
+pub fn head_grads<D: Head>(
+    d: &D,
+    pooled: &Tensor<D::Buffer>,
+    grad_logits: &Tensor<D::Buffer>,
+    size: usize,
+    w: &Tensor<D::Buffer>,
+    grad_w: &mut Tensor<D::Buffer>,
+    grad_b: &mut Tensor<D::Buffer>,
+    grad_pooled: &mut Tensor<D::Buffer>,
+    grad_x: &mut Tensor<D::Buffer>,
+) -> Result<()> {
+    d.linear_grad_w(pooled, grad_logits, grad_w, grad_b)?;
+    d.linear_grad_x(grad_logits, w, grad_pooled)?;
+    d.avg_pool_grad(grad_pooled, size, grad_x)
 }

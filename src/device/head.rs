@@ -1,5 +1,6 @@
 //! The head.
 
+use super::fused;
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::tensor::Tensor;
@@ -48,4 +49,43 @@ pub trait Head: Memory {
         grad_logits: &mut Tensor<Self::Buffer>,
         out: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
+
+    /// From the last state to the loss: `pooled = avg_pool(x)`, `logits = linear(pooled)`, then [`Self::softmax_cross_entropy`].
+    fn head_loss(
+        &self,
+        x: &Tensor<Self::Buffer>,
+        size: usize,
+        w: &Tensor<Self::Buffer>,
+        b: &Tensor<Self::Buffer>,
+        labels: &Tensor<Self::Buffer>,
+        pooled: &mut Tensor<Self::Buffer>,
+        logits: &mut Tensor<Self::Buffer>,
+        grad_logits: &mut Tensor<Self::Buffer>,
+        out: &mut Tensor<Self::Buffer>,
+        workspace: &mut Self::Buffer,
+    ) -> Result<()> {
+        let _ = workspace;
+        fused::head_loss(self, x, size, w, b, labels, pooled, logits, grad_logits, out)
+    }
+
+    /// All gradients from that by the logits: the weights', and by way of `grad_pooled` that of x.
+    fn head_grads(
+        &self,
+        pooled: &Tensor<Self::Buffer>,
+        grad_logits: &Tensor<Self::Buffer>,
+        size: usize,
+        w: &Tensor<Self::Buffer>,
+        grad_w: &mut Tensor<Self::Buffer>,
+        grad_b: &mut Tensor<Self::Buffer>,
+        grad_pooled: &mut Tensor<Self::Buffer>,
+        grad_x: &mut Tensor<Self::Buffer>,
+    ) -> Result<()> {
+        fused::head_grads(self, pooled, grad_logits, size, w, grad_w, grad_b, grad_pooled, grad_x)
+    }
+
+    /// Workspace of [`Self::head_loss`] on so many images.
+    fn head_workspace(&self, images: usize) -> usize {
+        let _ = images;
+        0
+    }
 }

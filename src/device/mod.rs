@@ -18,6 +18,7 @@ mod block;
 mod code;
 mod conv;
 mod elementwise;
+mod ends;
 mod feed;
 pub mod fused;
 mod head;
@@ -31,6 +32,7 @@ pub use block::ResidualBlock;
 pub use code::Coding;
 pub use conv::Convolution;
 pub use elementwise::{Activation, Elementwise};
+pub use ends::Ends;
 pub use feed::{Feed, PassPosition};
 pub use head::Head;
 pub use mask::ReluMask;
@@ -40,7 +42,7 @@ pub use sgd::{Moved, Optimiser, Sgd, SgdStep};
 /// All traits of the vocabulary, for code that names a device's type: `use rewind::device::prelude::*`.
 pub mod prelude {
     pub use super::{
-        BatchNorm, Coding, Convolution, Device, Elementwise, Feed, Head, Optimiser, ReluMask, ResidualBlock,
+        BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Head, Optimiser, ReluMask, ResidualBlock,
     };
     pub use crate::memory::Memory;
 }
@@ -102,7 +104,7 @@ impl DeviceMemory {
 }
 
 /// A machine that holds tensors and computes on them.
-pub trait Device: Feed + Head + Optimiser + ResidualBlock {
+pub trait Device: Feed + Head + Optimiser + Ends {
     /// Operations that [`Device::replay`] has recorded.
     type Recording: Send;
 

@@ -84,26 +84,20 @@ impl<D: Device> HeadLayers<D> {
     }
 
     /// From the last stage to the loss, and its gradient by the logits.
-    pub fn forward<F: Field<D>>(&mut self, d: &D, last: &Stage<D, F>, labels: &Tensor<D::Buffer>) -> Result<()> {
+    pub fn forward<F: Field<D>>(&mut self, d: &D, last: &mut Stage<D, F>, labels: &Tensor<D::Buffer>) -> Result<()> {
         let Self { weights: Trained { theta, .. }, features, pool, pooled, logits, grad_logits, outcome, .. } = self;
-        let seen = match features {
-            None => last.work.output(),
-            Some(features) => {
-                last.leave(d, features)?;
-                features
-            }
-        };
-        d.avg_pool(seen, *pool, pooled)?;
-        d.linear(pooled, &theta.w, &theta.b, logits)?;
-        d.softmax_cross_entropy(logits, labels, grad_logits, outcome)
+        features.as_mut().map_or(Ok(()), |features| last.leave(d, features))?;
+        let (state, workspace) = last.work.output_and_workspace();
+        let seen = features.as_ref().unwrap_or(state);
+        d.head_loss(seen, *pool, &theta.w, &theta.b, labels, pooled, logits, grad_logits, outcome, workspace)
     }
 
     /// All gradients, and that of the last stage's state to `grad`.
     pub fn backward(&mut self, d: &D, grad: &mut Tensor<D::Buffer>) -> Result<()> {
-        let Self { weights, features, pool, pooled, grad_pooled, grad_logits, .. } = self;
-        d.linear_grad_w(pooled, grad_logits, &mut weights.grad.w, &mut weights.grad.b)?;
-        d.linear_grad_x(grad_logits, &weights.theta.w, grad_pooled)?;
-        d.avg_pool_grad(grad_pooled, *pool, grad)?;
+        let Self { weights: Trained { theta, grad: grad_theta, .. }, pool, .. } = self;
+        let Self { features, pooled, grad_pooled, grad_logits, .. } = self;
+        let HeadTheta { w: grad_w, b: grad_b } = grad_theta;
+        d.head_grads(pooled, grad_logits, *pool, &theta.w, grad_w, grad_b, grad_pooled, grad)?;
         features.as_ref().map_or(Ok(()), |features| d.relu_grad(features, grad))
     }
 }

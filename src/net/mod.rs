@@ -78,15 +78,20 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// The net with all its memory and no values yet. Its dry run is the plan.
     fn unwritten(arena: &mut Arena<'_, D>, spec: NetSpec) -> Result<Self> {
-        // the stem's operations use the first stage's workspace
-        let workspace = StemLayers::workspace(arena.device(), &spec);
-        let stage =
-            |arena: &mut _, s, stage: &_| Stage::new(arena, stage, &spec.sweep, if s == 0 { workspace } else { 0 });
+        // the stem's operations use the first stage's workspace, and the head's the last one's
+        let of_stem = StemLayers::workspace(arena.device(), &spec);
+        let of_head = arena.device().head_workspace(spec.batch);
+        let stages = spec.stages();
+        let workspace = |s| {
+            let of_stem = if s == 0 { of_stem } else { 0 };
+            if s + 1 == stages.len() { of_stem.max(of_head) } else { of_stem }
+        };
+        let stage = |arena: &mut _, s, stage: &_| Stage::new(arena, stage, &spec.sweep, workspace(s));
         Ok(Self {
             spec,
             memory: Bytes::default(),
             stem: StemLayers::new(arena, &spec)?,
-            stages: (spec.stages().iter().enumerate()).map(|(s, of)| stage(arena, s, of)).collect::<Result<_>>()?,
+            stages: (stages.iter().enumerate()).map(|(s, of)| stage(arena, s, of)).collect::<Result<_>>()?,
             head: HeadLayers::new(arena, &spec)?,
             images: arena.tensor(Category::Data, spec.images())?,
             labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
@@ -166,7 +171,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// The head: from the last stage to the loss and its gradient.
     fn head(&mut self, d: &D) -> Result<()> {
         let Self { head, stages, labels, .. } = self;
-        head.forward(d, stages.last().expect(STAGED), labels)
+        head.forward(d, stages.last_mut().expect(STAGED), labels)
     }
 
     /// Runs the loaded batch forward once more, with its own statistics, and names the first place whose values are not finite. Saved

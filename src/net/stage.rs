@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::field::{Basic, Field, FieldScratch, Idle, Maps};
 use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category};
+use crate::operands::Reconstruction;
 use crate::scheme::{Stack, Statistics};
 use crate::shape::Shape;
 use crate::sweep::{Sweep, SweepSpec, Update, Work};
@@ -25,6 +26,19 @@ pub struct Stage<D: Device, F: Field<D> = Basic> {
     distance: Tensor<D::Buffer>,
     /// What the steps of a pass gave.
     pub(super) tape: Tape<D>,
+}
+
+/// What the sweep leaves at the stack's lower end.
+pub(super) struct LowerEnd<'a, D: Device> {
+    /// Where the true x_0 goes.
+    pub x_0: &'a mut Tensor<D::Buffer>,
+    /// The sweep's x_0, where it rebuilt one, and where its distance from the true one goes.
+    pub reconstruction: Option<Reconstruction<'a, D::Buffer>>,
+    /// dL/dx_0.
+    pub grad: &'a mut Tensor<D::Buffer>,
+    pub idle: Idle<'a, D>,
+    /// The beginning block.
+    pub first: Option<&'a First<D>>,
 }
 
 /// What the last steps of a pass gave, where the device writes it.
@@ -110,6 +124,22 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         d.relu(y)
     }
 
+    /// What the sweep leaves at the stack's lower end.
+    pub(super) fn lower_end(&mut self) -> LowerEnd<'_, D> {
+        let Self { first, work, distance, .. } = self;
+        let on_grid = work.ends_in_carry && work.coder.as_ref().is_some_and(|coder| coder.pass == CodedPass::Altered);
+        let Work { x, x_rec, grad, scratch, coder, verdict, .. } = work;
+        // the reconstruction stays in x; without one x is free
+        let (reconstruction, x_0) = match x_rec {
+            Some(x_rec) => {
+                let grid = coder.as_ref().filter(|_| on_grid).map(|coder| &coder.grid);
+                (Some(Reconstruction { x, grid, verdict, distance }), x_rec)
+            }
+            None => (None, x),
+        };
+        LowerEnd { x_0, reconstruction, grad, idle: scratch.idle(), first: first.as_ref() }
+    }
+
     /// The true x_0 again, by `recompute`, in memory that the sweep has left free, and how far the reconstruction was: no number
     /// where the sweep met one that was worth nothing. `recompute` gets an idle map, where x_0 goes, dL/dx_0, and the beginning block.
     pub(super) fn measure_drift(
@@ -122,22 +152,9 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
             Option<&First<D>>,
         ) -> Result<()>,
     ) -> Result<()> {
-        let Self { first, work, distance, .. } = self;
-        let on_grid = work.ends_in_carry && work.coder.as_ref().is_some_and(|coder| coder.pass == CodedPass::Altered);
-        let Work { x, x_rec, grad, scratch, coder, verdict, .. } = work;
-        let Idle { map, workspace, .. } = scratch.idle();
-        // the reconstruction stays in x; without one x is free
-        let (reconstruction, x_0) = match x_rec {
-            Some(x_rec) => (Some(&*x), x_rec),
-            None => (None, x),
-        };
-        recompute(map, x_0, grad, first.as_ref())?;
-        let Some(reconstruction) = reconstruction else { return Ok(()) };
-        if let (true, Some(coder)) = (on_grid, coder) {
-            d.code_round(&coder.grid, x_0)?;
-        }
-        d.squared_distance(reconstruction, x_0, distance, 0, workspace)?;
-        d.axpby(0.0, verdict, 1.0, distance)
+        let LowerEnd { x_0, reconstruction, grad, idle: Idle { map, workspace, .. }, first } = self.lower_end();
+        recompute(map, x_0, grad, first)?;
+        reconstruction.map_or(Ok(()), |of| d.drift(of, x_0, workspace))
     }
 
     /// From dL/dx_0 to the gradients of the beginning block. That of its input goes to the stage before, where there is one,

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::field::{Idle, Tensors};
 use crate::init::{self, Draw};
 use crate::memory::{Arena, Category};
-use crate::operands::{Affine, BnRunning, BnStats, Measure};
+use crate::operands::{Affine, BnRunning, BnStats, Measure, Reconstruction};
 use crate::scheme::Statistics;
 use crate::shape::Conv;
 use crate::tensor::Tensor;
@@ -122,7 +122,28 @@ impl<D: Device> StemLayers<D> {
         d.norm_relu(&self.z, &self.stats, &self.weights.theta.bn, y)
     }
 
-    /// All gradients, from that of the ReLU's input.
+    /// The norm's gradients, from that of the ReLU's input.
+    pub fn grad_sums(&mut self, d: &D, grad: &Tensor<D::Buffer>, workspace: &mut D::Buffer) -> Result<()> {
+        let Self { weights: Trained { grad: grad_theta, .. }, stats, z, .. } = self;
+        // the norm's sums are its own gradients
+        d.bn_grad_sums(grad, 1.0, z, stats, &mut grad_theta.bn, workspace)
+    }
+
+    /// The same from that of the output, which becomes that of the ReLU's input; and how far a reconstruction of the output is from it,
+    /// `y`.
+    pub fn output_grad_sums(
+        &mut self,
+        d: &D,
+        of: Option<Reconstruction<'_, D::Buffer>>,
+        y: &mut Tensor<D::Buffer>,
+        grad: &mut Tensor<D::Buffer>,
+        workspace: &mut D::Buffer,
+    ) -> Result<()> {
+        let Self { weights: Trained { theta, grad: grad_theta, .. }, stats, z, .. } = self;
+        d.norm_relu_grad_sums(z, stats, &theta.bn, of, y, grad, &mut grad_theta.bn, workspace)
+    }
+
+    /// The convolution's gradient, from that of the ReLU's input and the norm's.
     pub fn backward(
         &mut self,
         d: &D,
@@ -131,10 +152,7 @@ impl<D: Device> StemLayers<D> {
         Idle { map: grad_z, workspace, .. }: Idle<'_, D>,
     ) -> Result<()> {
         let Self { conv, weights: Trained { theta, grad: grad_theta, .. }, stats, z, .. } = self;
-        d.fill(0.0, &mut grad_theta.conv)?;
-        // the norm's sums are its own gradients
-        d.bn_grad_sums(grad, 1.0, z, stats, &mut grad_theta.bn, workspace)?;
-        d.bn_grad_z(grad, 1.0, z, stats, &theta.bn, &grad_theta.bn, grad_z)?;
-        d.conv_grad_w(images, grad_z, *conv, &mut grad_theta.conv, workspace)
+        let StemTheta { conv: grad_w, bn: sums } = grad_theta;
+        d.norm_conv_grad_w(images, *conv, grad, z, stats, &theta.bn, sums, grad_z, grad_w, workspace)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::recorded::{Kind, Recorded};
 use super::result::{BatchResult, Drift, largest};
+use super::stage::LowerEnd;
 use super::{Net, Stage};
 use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
@@ -87,12 +88,13 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     fn stem_backward(&mut self, d: &D) -> Result<()> {
         let Self { stem, stages, images, .. } = self;
         let stage = &mut stages[0];
-        match &stage.first {
-            Some(first) => d.relu_grad(&first.input, &mut stage.work.grad)?,
-            None => stage.measure_drift(d, |_, x_0, grad, _| {
-                stem.output(d, x_0)?;
-                d.relu_grad(x_0, grad)
-            })?,
+        if let Some(first) = &stage.first {
+            let Work { grad, scratch, .. } = &mut stage.work;
+            d.relu_grad(&first.input, grad)?;
+            stem.grad_sums(d, grad, scratch.idle().workspace)?;
+        } else {
+            let LowerEnd { x_0, reconstruction, grad, idle, .. } = stage.lower_end();
+            stem.output_grad_sums(d, reconstruction, x_0, grad, idle.workspace)?;
         }
         let Work { grad, scratch, .. } = &mut stage.work;
         stem.backward(d, images, grad, scratch.idle())

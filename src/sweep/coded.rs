@@ -46,18 +46,8 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     fn begin_codes(&mut self) -> Result<()> {
         let Self { d, work, .. } = self;
         let Work { x, x_rec: carry, coder, scratch, .. } = &mut **work;
-        let coder = coder.as_mut().expect(CODER);
-        d.fill(0.0, carry.as_mut().expect(CARRY))?;
-        d.fill(0.0, &mut coder.rest)?;
-        match coder.pass {
-            CodedPass::Altered => d.code_start(x, &mut coder.grid, scratch.idle().workspace),
-            CodedPass::Plain => {
-                // what is rounded is a copy: the pass stays as it is
-                let Idle { map, workspace, .. } = scratch.idle();
-                d.copy(x, map)?;
-                d.code_start(map, &mut coder.grid, workspace)
-            }
-        }
+        let Idle { map, workspace, .. } = scratch.idle();
+        d.begin_codes(coder.as_mut().expect(CODER), x, carry.as_mut().expect(CARRY), map, workspace)
     }
 
     /// The way back starts from the sum of what was coded, and the head sees the sum of all increments.

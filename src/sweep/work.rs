@@ -3,7 +3,7 @@
 use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
-use crate::field::{Basic, Field, Maps, Tensors};
+use crate::field::{Basic, Field, FieldScratch, Maps, Tensors};
 use crate::memory::{Arena, Category};
 use crate::scheme::{Cotangents, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
@@ -122,6 +122,12 @@ impl<D: Device, F: Field<D>> Work<D, F> {
             Some(carry) if self.ends_in_carry => carry,
             _ => &self.x,
         }
+    }
+
+    /// The same, with the workspace.
+    pub(crate) fn output_and_workspace(&mut self) -> (&Tensor<D::Buffer>, &mut D::Buffer) {
+        let Self { x, x_rec, ends_in_carry, scratch, .. } = self;
+        (x_rec.as_ref().filter(|_| *ends_in_carry).unwrap_or(x), scratch.idle().workspace)
     }
 
     /// How each step's state is found again on the way back.

@@ -72,3 +72,68 @@ fn head_and_loss() {
         }
     }
 }
+
+/// All of the head at once: from a map, by windows of `size`, to the loss, and back.
+fn whole_head<D: Device>(d: &D, map: Shape, size: usize, classes: usize) -> Outputs {
+    let mut bed = Bed::new(d);
+    let (pooled_map, logits_map) = (map.pooled(size), Shape::map(map.n(), 1, 1, classes));
+    let features = pooled_map.image_len();
+    let w_shape = Shape([1, 1, features, classes]);
+    let x = bed.tensor(map, &uniform(1, map.len()));
+    // logits below 2
+    let weights = uniform(2, w_shape.len()).iter().map(|v| f64::from((v / features as f64) as f32)).collect::<Vec<_>>();
+    let (w, b) = (bed.tensor(w_shape, &weights), bed.tensor(Shape::vector(classes), &uniform(3, classes)));
+    let labels: Vec<f64> = (0..map.n()).map(|i| (i * 7 % classes) as f64).collect();
+    let labels = bed.tensor(Shape::map(map.n(), 1, 1, 1), &labels);
+    let [mut pooled, mut grad_pooled] = [(); 2].map(|()| bed.empty(pooled_map));
+    let [mut logits, mut grad_logits] = [(); 2].map(|()| bed.empty(logits_map));
+    let (mut out, mut workspace) = (bed.empty(Shape::vector(2)), bed.buffer(d.head_workspace(map.n())));
+    d.head_loss(&x, size, &w, &b, &labels, &mut pooled, &mut logits, &mut grad_logits, &mut out, &mut workspace)
+        .expect("head_loss");
+    let (mut grad_w, mut grad_b) = (bed.empty(w_shape), bed.empty(Shape::vector(classes)));
+    let mut grad_x = bed.empty(map);
+    d.head_grads(&pooled, &grad_logits, size, &w, &mut grad_w, &mut grad_b, &mut grad_pooled, &mut grad_x)
+        .expect("head_grads");
+    let out = bed.read(&out);
+    let mut outputs = vec![("loss", vec![out[0]]), ("right", vec![out[1]])];
+    let read = [
+        ("pooled", &pooled),
+        ("logits", &logits),
+        ("grad_logits", &grad_logits),
+        ("grad_w", &grad_w),
+        ("grad_b", &grad_b),
+        ("grad_pooled", &grad_pooled),
+        ("grad_x", &grad_x),
+    ];
+    outputs.extend(read.into_iter().map(|(name, tensor)| (name, bed.read(tensor))));
+    outputs
+}
+
+#[test]
+fn the_whole_head_at_once() {
+    if crate::bed::ran_apart() {
+        return;
+    }
+    for map in MAPS {
+        for (size, classes) in [(1, 5), (2, 40), (3, 33)] {
+            let (n, features) = (map.n(), map.pooled(size).image_len());
+            // some have more weights than go in one launch, which is 2^15; many more take long
+            if map.h() < size || map.w() < size || features * classes > 60_000 {
+                continue;
+            }
+            // a sum of windows, then of features, then of classes: below 2 in all, whose error the softmax hands on to its gradient, of
+            // at most 1 / n, and to the loss
+            let terms = size * size + features + classes;
+            let what = format!("{map} by {size} to {classes}");
+            compare!(what, 1, whole_head(map, size, classes), |name: &str| vec![match name {
+                "right" => 0.5,
+                "pooled" => bound(size * size, 1.0),
+                "logits" => bound(size * size + features, 2.0),
+                "grad_logits" => bound(terms, 8.0 / n as f64),
+                "loss" | "grad_w" | "grad_b" => bound(terms + n, 8.0),
+                // of weights below 1 / features
+                _ => bound(terms, 16.0 / (n * features) as f64),
+            }]);
+        }
+    }
+}

@@ -15,6 +15,7 @@ mod coded_step;
 mod conv;
 mod data;
 mod elementwise;
+mod ends;
 mod fit;
 mod head;
 mod mask;

@@ -109,9 +109,11 @@ fn explain(error: &anyhow::Error) -> io::Result<()> {
                 write!(stderr, "{table}")?;
             }
             match own {
-                Error::OutOfMemory { .. } | Error::NotFinite { .. } | Error::Hopeless { .. } | Error::Device { .. } => {
-                    settings::with_flags(&own.to_string())
-                }
+                Error::OutOfMemory { .. }
+                | Error::NoRoomToRecord
+                | Error::NotFinite { .. }
+                | Error::Hopeless { .. }
+                | Error::Device { .. } => settings::with_flags(&own.to_string()),
                 // in the flags' words already, or of paths, which are the user's
                 _ => own.to_string(),
             }

@@ -95,6 +95,20 @@ fn a_gpu_with_too_little_memory() {
 }
 
 #[test]
+fn a_gpu_without_room_for_a_recorded_step() {
+    let place = Place::new();
+    let full = [("REWIND_EMULATOR_GRAPH_NODES", "8")];
+    let ended = run(&place, &format!("{SMALL} --device cuda"), &full);
+    assert_eq!(ended.code, Some(1), "{ended}");
+    let sentence = "the GPU has no room for a step recorded as a CUDA graph, which the driver keeps beside what --plan counts: \
+                    lower --depth, --batch or --channels, or use --eager, which launches kernel by kernel";
+    assert_eq!(ended.error(), sentence, "{ended}");
+    // the advice is good
+    let ended = run(&place, &format!("{SMALL} --device cuda --eager --out eager"), &full);
+    assert_eq!(ended.code, Some(0), "{ended}");
+}
+
+#[test]
 fn the_doctor_tells_what_is_there() {
     let place = Place::new();
     let needs = [("REWIND_EMULATOR_GPU", "a100-sxm")];

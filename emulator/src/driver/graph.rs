@@ -61,6 +61,9 @@ impl Driver {
             return Err(Code::NOT_SUPPORTED);
         }
         let copy = self.graphs.find(graph).map_err(|_| Code::INVALID_VALUE)?.clone();
+        if copy.nodes.len() > self.machine.profile.graph_nodes {
+            return Err(Code::OUT_OF_MEMORY);
+        }
         let handle = self.handle();
         self.executables.insert(handle, copy);
         Ok(handle)

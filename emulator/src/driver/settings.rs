@@ -71,12 +71,14 @@ fn driver() -> Result<Option<(u32, u32)>> {
     variable("REWIND_EMULATOR_DRIVER", None, |value| two_numbers(value).map(Some))
 }
 
-/// The profile, but for what the environment says of compute capability, memory and cooperative launches: to see how programs take it.
+/// The profile, but for what the environment says of compute capability, memory, cooperative launches and graphs: to see how programs
+/// take it.
 fn altered(profile: &'static Profile) -> Result<&'static Profile> {
     let compute_capability = variable("REWIND_EMULATOR_CAPABILITY", profile.compute_capability, two_numbers)?;
     let memory_bytes = variable("REWIND_EMULATOR_MEMORY", profile.memory_bytes, |n| n.parse().ok())?;
     let refuses_cooperation = !variable("REWIND_EMULATOR_COOPERATION", true, switch)?;
-    let altered = Profile { compute_capability, memory_bytes, refuses_cooperation, ..profile.clone() };
+    let graph_nodes = variable("REWIND_EMULATOR_GRAPH_NODES", profile.graph_nodes, |n| n.parse().ok())?;
+    let altered = Profile { compute_capability, memory_bytes, refuses_cooperation, graph_nodes, ..profile.clone() };
     if altered == *profile { Ok(profile) } else { Ok(Box::leak(Box::new(altered))) }
 }
 

@@ -99,6 +99,8 @@ pub struct Profile {
     pub ecc: bool,
     /// Says that it has cooperative launches and refuses each, as a partition of a GPU may.
     pub refuses_cooperation: bool,
+    /// The most nodes of a graph that is made ready to launch: for more there is no memory, as there may be none on a GPU that is full.
+    pub graph_nodes: usize,
     /// Size of the L2 cache in bytes.
     pub l2_bytes: u32,
     /// L2 bandwidth in bytes per second.

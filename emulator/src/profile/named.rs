@@ -35,6 +35,7 @@ const COMMON: Profile = Profile {
     memory_clock_khz: 0,
     ecc: true,
     refuses_cooperation: false,
+    graph_nodes: usize::MAX,
     l2_bytes: 0,
     l2_bandwidth: 0.0,
     l2_basis: Basis::Published,
