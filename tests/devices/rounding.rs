@@ -345,36 +345,39 @@ mod kernels {
 
     /// Through a whole block the f32 numbers before a rounding differ by the order of sums before them, some 3e-7, and one in a
     /// thousand is rounded to the other neighbour, 2^-10 away. In the Euclidean norm that makes sqrt(12 / 1000), a ninth, of what the rounding of
-    /// all of them makes (seen: a ninth to a fiftieth). The emulation is held to a quarter.
+    /// all of them makes (seen: a quarter to a fiftieth, the more the fewer numbers there are). The emulation is held to a third.
     #[test]
     fn a_block_step_of_the_f16_kernels_is_near_its_emulation() {
         if crate::bed::ran_apart() {
             return;
         }
         for (rounding, cudas) in in_short() {
-            is_near_its_emulation(rounding, &cudas);
+            // the chain, and one launch
+            for channels in [64, 16, 32] {
+                is_near_its_emulation(rounding, &cudas, Shape::map(MAP.n(), MAP.h(), MAP.w(), channels));
+            }
         }
     }
 
-    fn is_near_its_emulation(rounding: Rounding, cudas: &[Cuda]) {
-        let step = |d: &Cpu| inverse_vjp(d, MAP, Carry::Correction, Body::Own);
+    fn is_near_its_emulation(rounding: Rounding, cudas: &[Cuda], map: Shape) {
+        let step = |d: &Cpu| inverse_vjp(d, map, Carry::Correction, Body::Own);
         let (exact, emulated) =
             (step(&Cpu::new(Some(2)).expect("cpu")), step(&rounded_cpu(Isa::detect(), 2, rounding)));
         let norm = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
         let _turn = turn();
         for cuda in cudas {
-            let found = inverse_vjp(cuda, MAP, Carry::Correction, Body::Own);
+            let found = inverse_vjp(cuda, map, Carry::Correction, Body::Own);
             no_faults();
             for (((name, found), (_, emulated)), (_, exact)) in found.iter().zip(&emulated).zip(&exact) {
                 let (off, rounding) = (norm(found, emulated), norm(emulated, exact));
                 if *name == "bn2.bias" {
                     // h times the sum of g, all of it below 1, where nothing is rounded
                     assert_eq!(emulated, exact);
-                    let both = 2.0 * bound(MAP.pixels(), 0.125 * MAP.pixels() as f64);
+                    let both = 2.0 * bound(map.pixels(), 0.125 * map.pixels() as f64);
                     assert_close(name, found, emulated, |_| both);
                     continue;
                 }
-                assert!(off <= rounding / 4.0, "{name} on {}: off by {off:e} of {rounding:e}", cuda.name());
+                assert!(off <= rounding / 3.0, "{name} of {map} on {}: off by {off:e} of {rounding:e}", cuda.name());
             }
         }
     }
