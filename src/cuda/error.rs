@@ -18,8 +18,15 @@ pub fn reserve(len: usize, error: DriverError) -> Error {
     }
 }
 
+/// The library that the toolkit has in place of a driver answers every call with this, cuGetErrorName too.
+const STUB: &str = "the libcuda that was found is the CUDA toolkit's stub, which programs are linked against and which runs nothing: \
+                    take its folder out of LD_LIBRARY_PATH, and install an NVIDIA driver if there is none";
+
 /// The driver's name for an error, and its sentence.
 pub fn explain(error: DriverError) -> String {
+    if error.0 == cudarc::driver::sys::CUresult::CUDA_ERROR_STUB_LIBRARY {
+        return STUB.to_string();
+    }
     let name = error.error_name().map(|s| s.to_string_lossy().into_owned());
     let text = error.error_string().map(|s| s.to_string_lossy().into_owned());
     match (name, text) {

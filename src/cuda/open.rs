@@ -63,7 +63,30 @@ pub fn identity(ordinal: usize) -> Result<(String, Capability)> {
     asked().map_err(|e| driver("asking what the GPU is", e))
 }
 
+/// The first of `count` things, by number, that opens; else why none does.
+fn first_usable<T>(count: usize, mut open: impl FnMut(usize) -> Result<T>) -> Result<(usize, T)> {
+    let mut reasons = Vec::new();
+    for ordinal in 0..count {
+        match open(ordinal) {
+            Ok(gpu) => return Ok((ordinal, gpu)),
+            Err(error) if count == 1 => return Err(error),
+            Err(Error::Device { reason, .. }) => reasons.push(format!("cuda:{ordinal}: {reason}")),
+            Err(error) => reasons.push(format!("cuda:{ordinal}: {error}")),
+        }
+    }
+    Err(refused(if count == 0 { "the driver lists no GPU".into() } else { reasons.join("; ") }))
+}
+
 impl Cuda {
+    /// Opens the first GPU that can be used, and tells its number.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with the reason of each.
+    pub fn open_any(math: Math) -> Result<(usize, Self)> {
+        driver_version()?;
+        first_usable(device_count()?, |ordinal| Self::open(ordinal, math))
+    }
+
     /// Opens the GPU of this number.
     ///
     /// # Errors
@@ -150,5 +173,21 @@ impl Cuda {
             None => self.form.to_string(),
             Some(reason) => format!("{}, a block on small maps as a chain of launches since {reason}", self.form),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_gpu_that_opens_is_taken_and_else_each_reason_is_told() {
+        let old = |ordinal: usize| refused(format!("GPU {ordinal} is old"));
+        let second = first_usable(3, |ordinal| if ordinal == 1 { Ok("good") } else { Err(old(ordinal)) });
+        assert_eq!(second.expect("one opens"), (1, "good"));
+        let told = |count| first_usable::<()>(count, |ordinal| Err(old(ordinal))).expect_err("none opens").to_string();
+        assert_eq!(told(2), "opening the GPU: cuda:0: GPU 0 is old; cuda:1: GPU 1 is old");
+        assert_eq!(told(1), "opening the GPU: GPU 0 is old");
+        assert_eq!(told(0), "opening the GPU: the driver lists no GPU");
     }
 }

@@ -82,9 +82,12 @@ fn on_gpu<L: Listener + Send, E: From<Error>, J: Job<L, E>>(
     job: J,
 ) -> Result<J::Output, E> {
     let Wanted { device, math, threads, eager, .. } = wanted;
-    let ordinal = if let DeviceChoice::Cuda(ordinal) = device { ordinal } else { 0 };
-    match patiently(listener, || Cuda::open(ordinal, math)) {
-        Ok(mut gpu) => {
+    let open = || match device {
+        DeviceChoice::Cuda(ordinal) => Cuda::open(ordinal, math).map(|gpu| (ordinal, gpu)),
+        _ => Cuda::open_any(math),
+    };
+    match patiently(listener, open) {
+        Ok((ordinal, mut gpu)) => {
             gpu.set_eager(eager);
             listener.hear(&Event::Device(&format!(
                 "GPU kernels: {} (embedded: {})",

@@ -78,6 +78,35 @@ fn a_gpu_that_refuses_cooperative_launches_takes_a_chain() {
     assert!(!willing.stdout.contains("chain"), "{willing}");
 }
 
+/// A library whose every call says what the toolkit's stub says.
+#[test]
+fn the_toolkits_stub_in_place_of_a_driver() {
+    let place = Place::new();
+    let calls = ["cuDriverGetVersion", "cuInit", "cuGetErrorName", "cuGetErrorString"];
+    let source: String = calls.iter().map(|name| format!("int {name}(void) {{ return 34; }}\n")).collect();
+    let folder = place.path("stub");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("stub.c"), source).expect("a file");
+    let library = folder.join("libcuda.so");
+    let made = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &folder.join("stub.c")])
+        .status();
+    match made {
+        Ok(status) => assert!(status.success(), "cc makes the library"),
+        Err(reason) => return eprintln!("not run, as this machine has no C compiler: {reason}"),
+    }
+    std::fs::copy(&library, folder.join("libcuda.so.1")).expect("a copy");
+    for (device, code) in [("cuda", 1), ("auto", 0)] {
+        let line = format!("{SMALL} --device {device} --out {device}");
+        let mut command = place.command(&line);
+        command.env("LD_LIBRARY_PATH", &folder);
+        let ended = Ended::of(&line, command.spawn().expect("train_cifar starts"));
+        assert_eq!(ended.code, Some(code), "{ended}");
+        assert_eq!(ended.stderr.matches("is the CUDA toolkit's stub").count(), 1, "{ended}");
+    }
+}
+
 #[test]
 fn a_gpu_that_is_not_there() {
     let place = Place::new();
