@@ -14,8 +14,8 @@
 // while a barrier waits, and while the next one's second barrier does, the gradients by weights of one are totalled and its weights
 // move. One more barrier ends a launch back.
 // Shared memory: maps of `images` H W C floats, four on the way back and three forward, both weights, a word per pixel,
-// 768 + 12 C floats: 75 KB at two images of 10 x 10 x 16. With factors in 16 bits: two maps of floats, three of half_rows(images, H, W)
-// rows of 2 C + 16 bytes on the way back and one forward, weights of two bytes: 81 KB. On the way back through more than one block:
+// 768 + 12 C floats: 75 KB at two images of 10 x 10 x 16. With factors in 16 bits: two maps of floats, three of images (H + 2)
+// lines of factors (small_half.cuh) on the way back and one forward, weights of two bytes: 81 KB. On the way back through more than one block:
 // one weight and 14 C floats more, and two maps for x and g where there is room.
 // Workspace: two times [blocks][2][C] of sums, then on the way back two times [blocks][2][9 C C] of the weights' gradients and
 // [blocks][4] of local errors, forward [blocks][C] of the carry's squares.

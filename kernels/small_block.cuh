@@ -131,7 +131,7 @@ struct Block {
         rows_each = each, rows_last = (shape.n - (gridDim.x - 1) * shape.images) * area, pixels = shape.n * area;
         if constexpr (kInShort<A>) {
             fill_half_rows<C>(taps, rows.count, shape.h, shape.w);
-            const uint32_t floats = half_rows(shape.images, shape.h, shape.w) * (kHalfRow<C> / 4);
+            const uint32_t floats = half_map<C>(shape.images, shape.h, shape.w) / 4;
 #pragma unroll
             for (uint32_t m = 0; m < HALVES; m++) half[m] = end + m * floats;
             // The last map may be one of f32 at first.

@@ -1,10 +1,10 @@
 // The images of one block as factors in f16 or bf16, and the products on them: what small_map.cuh has for factors in f32.
-// A map holds the images one after another, each of [h + 2][w + 2] rows of C numbers: its border is zero, so that no tap asks
+// A map holds the images one after another, each of h + 2 lines of w + 2 rows of C numbers: its border is zero, so that no tap asks
 // whether it lies on the image. A row is 16 bytes longer than its numbers: any eight that follow each other start in eight
-// different eighths of the banks, so that a tap, which moves all of them alike, reads eight rows in one go. Eight pixels of two lines
-// are two rows further apart in the middle, and meet some banks twice.
-// One row more than the images have lies behind them: the pixels that fill the last tile up stand for a row of the border from
-// which no tap leaves the map.
+// different eighths of the banks, so that a tap, which moves all of them alike, reads eight rows in one go. A line is as much longer than
+// its rows as makes the border between two lines a multiple of 128 bytes, so that eight pixels of two lines do too; what a tap
+// finds there is zero as well.
+// The pixels that fill the last tile up stand for the last row of the second line, which is border, and from which no tap leaves the map.
 // A tile is 16 pixels; the lanes hold results where small_map.cuh's do, the weights' columns being renamed in the same way.
 #pragma once
 #include "small_map.cuh"
@@ -13,28 +13,37 @@
 template <uint32_t C>
 constexpr uint32_t kHalfRow = 2 * C + 16;
 
-// Rows of a map of `images` images.
-__device__ inline uint32_t half_rows(uint32_t images, uint32_t height, uint32_t width) { return images * (height + 2) * (width + 2) + 1; }
+// Bytes of a line.
+template <uint32_t C>
+__device__ inline uint32_t half_line(uint32_t width) { return (width + 2) * kHalfRow<C> + (256 - 2 * kHalfRow<C>) % 128; }
+
+// Bytes of a map of `images` images.
+template <uint32_t C>
+__device__ inline uint32_t half_map(uint32_t images, uint32_t height, uint32_t width) {
+    return images * (height + 2) * half_line<C>(width);
+}
 
 // `taps` holds for each pixel the byte at which its row begins; see Rows.
 template <uint32_t C>
 __device__ inline void fill_half_rows(uint32_t* taps, uint32_t rows, uint32_t height, uint32_t width) {
-    const uint32_t area = height * width, line = width + 2;
+    const uint32_t area = height * width, line = half_line<C>(width);
     for (uint32_t r = threadIdx.x; r < (rows + 15) / 16 * 16; r += kMapThreads) {
-        const uint32_t p = r % area, place = (r / area * (height + 2) + p / width + 1) * line + p % width + 1;
-        taps[r] = (r < rows ? place : 2 * line - 1) * kHalfRow<C>;
+        const uint32_t p = r % area, place = (r / area * (height + 2) + p / width + 1) * line + (p % width + 1) * kHalfRow<C>;
+        taps[r] = r < rows ? place : line + (width + 1) * kHalfRow<C>;
     }
 }
 
 // Zeros for the border of a map at `base`.
 template <uint32_t C>
 __device__ inline void clear_border(uint32_t base, uint32_t images, uint32_t height, uint32_t width) {
-    const uint32_t line = width + 2, rows = half_rows(images, height, width);
+    // What is behind a line's rows counts as a row.
+    const uint32_t row = width + 3, rows = images * (height + 2) * row;
     for (uint32_t r = threadIdx.x; r < rows; r += kMapThreads) {
-        const uint32_t x = r % line, y = r / line % (height + 2);
-        if (x > 0 && x <= width && y > 0 && y <= height && r + 1 < rows) continue;
+        const uint32_t x = r % row, y = r / row % (height + 2);
+        if (x > 0 && x <= width && y > 0 && y <= height) continue;
+        const uint32_t at = base + r / row * half_line<C>(width) + x * kHalfRow<C>;
 #pragma unroll
-        for (uint32_t i = 0; i < C / 4; i++) store8(base + r * kHalfRow<C> + 8 * i, 0, 0);
+        for (uint32_t i = 0; i < C / 4; i++) store8(at + 8 * i, 0, 0);
     }
 }
 
@@ -66,7 +75,7 @@ __device__ inline void load_weight_half(float* to, const float* __restrict__ fro
 template <uint32_t C, Short S, uint32_t M, class Use>
 __device__ inline void product_half_tiles(uint32_t in, const float* weight, const Rows& rows, uint32_t first, float unscale, Use use) {
     constexpr uint32_t J = C / 16, kRow = kHalfRow<C>;
-    const uint32_t lane = threadIdx.x % kWarp, top = 16 * first + lane / 4, line = (rows.width + 2) * kRow;
+    const uint32_t lane = threadIdx.x % kWarp, top = 16 * first + lane / 4, line = half_line<C>(rows.width);
     auto below = [](uint32_t m) { return 16 * m * kWarps; };
     Tile<C> tile[M] = {};
     // Where the tap above and to the left of the lane's pixel is.
@@ -126,7 +135,7 @@ __device__ inline void weight_product_half(float* share, uint32_t in, uint32_t g
     // Matrices of eight pixels by eight channels: pixels 0 .. 7 of two chunks, then pixels 8 .. 15.
     const uint32_t* taps = rows.taps + lane % 8 + lane / 16 * 8;
     const uint32_t chunk = lane / 8 % 2 * 16;
-    in += chunk + tap / 3 * ((rows.width + 2) * kRow) + tap % 3 * kRow - (rows.width + 3) * kRow, grad += chunk;
+    in += chunk + tap / 3 * half_line<C>(rows.width) + tap % 3 * kRow - half_line<C>(rows.width) - kRow, grad += chunk;
     float sum[J][2 * J][4] = {};
 #pragma unroll 2
     for (uint32_t p = 0; p < rows.count; p += 16) {

@@ -147,7 +147,9 @@ impl Form {
         let (h, w, c) = (self.map.h(), self.map.w(), self.map.c());
         let rows = self.images * h * w;
         let map = rows * c * size_of::<f32>();
-        let factors = (self.images * (h + 2) * (w + 2) + 1) * (2 * c + 16);
+        let row = 2 * c + 16;
+        let line = (w + 2) * row + (256 - 2 * row) % 128;
+        let factors = self.images * (h + 2) * line;
         let short = self.math.is_short();
         let weight = 9 * c * c * if short { 2 } else { 4 };
         let maps = match (short, toward) {

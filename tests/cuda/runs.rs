@@ -66,16 +66,14 @@ fn bits_are_the_same(math: Math, spec: NetSpec, ways: Option<&[Way]>) {
 /// Sweeps of Euler that rebuild states and have blocks that make a run.
 fn sweeps() -> Vec<SweepSpec> {
     let of = |gradient| SweepSpec::new(Scheme::Euler, gradient);
-    let mut all = Vec::new();
-    for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Coded, Gradient::Auto] {
-        all.push(of(gradient));
-        all.push(SweepSpec { update: Update::After, ..of(gradient) });
-        // anchors cut runs short
-        all.push(SweepSpec { anchors: Some(3), ..of(gradient) });
-    }
-    all.extend([Bits::One, Bits::Two, Bits::Eight].map(|bits| SweepSpec { bits, ..of(Gradient::Coded) }));
-    all.push(SweepSpec { coded_pass: CodedPass::Altered, ..of(Gradient::Coded) });
-    all.push(SweepSpec { code_room: Some(2), ..of(Gradient::Auto) });
+    use Gradient::{Adjoint, Auto, Coded, Corrected};
+    let mut all = [Adjoint, Corrected, Coded, Auto].map(of).to_vec();
+    all.extend([Corrected, Coded].map(|gradient| SweepSpec { update: Update::After, ..of(gradient) }));
+    // anchors cut runs short
+    all.extend([Corrected, Auto].map(|gradient| SweepSpec { anchors: Some(3), ..of(gradient) }));
+    all.extend([Bits::One, Bits::Eight].map(|bits| SweepSpec { bits, ..of(Coded) }));
+    all.push(SweepSpec { coded_pass: CodedPass::Altered, ..of(Coded) });
+    all.push(SweepSpec { code_room: Some(2), ..of(Auto) });
     all
 }
 
