@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, BnStats, Carry, Measure, Scratch};
 use crate::residual::{Normalise, Residual};
 use crate::shape::{Conv, Shape};
-use crate::sweep::run::{BackRun, CodedForward, ForwardRun, Rebuilt};
+use crate::sweep::run::{BackRun, CodedForward, ForwardRun, Rebuilt, errors_of};
 
 /// [`crate::device::ResidualBlock::inverse_vjp`] in seven launches.
 pub fn inverse_vjp(
@@ -441,7 +441,7 @@ impl ResidualBlock for Cuda {
         }
         match &run.rebuilt {
             Rebuilt::Reversed { errors, .. } => {
-                check::part("back_run", 0..4 * (run.first + run.theta.len()), errors.shape())?
+                check::part("back_run", 0..errors_of(run.first + run.theta.len()), errors.shape())?
             }
             Rebuilt::Decoded { coder, codes, .. } => {
                 codes.iter().try_for_each(|code| check::code::<Self::Real, _>("back_run", map, coder, code))?;

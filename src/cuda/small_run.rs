@@ -11,7 +11,7 @@ use super::{Cuda, at, part};
 use crate::device::Basic;
 use crate::error::Result;
 use crate::operands::BasicTheta;
-use crate::sweep::run::{BackRun, CodedForward, ForwardRun, Rebuilt, slot};
+use crate::sweep::run::{BackRun, CodedForward, ForwardRun, Rebuilt, errors_of, slot};
 
 /// The struct `ForwardRun` of small_block.cuh.
 #[derive(Debug, Clone, Copy)]
@@ -195,7 +195,7 @@ pub fn back(d: &Cuda, form: Form, held: bool, run: BackRun<'_, Cuda, Basic>) -> 
             grad_step,
             stats_step,
             code_step,
-            errors_step: -4,
+            errors_step: -(errors_of(1) as i64),
             rate,
             verdict: at(verdict),
             momentum,
@@ -206,7 +206,7 @@ pub fn back(d: &Cuda, form: Form, held: bool, run: BackRun<'_, Cuda, Basic>) -> 
         };
         match (&rebuilt, code_of(from)) {
             (Rebuilt::Reversed { carry, errors }, _) => {
-                let row = part(errors, crate::sweep::run::errors_of(first + down(from)));
+                let row = part(errors, errors_of(first + down(from)));
                 form.inverse_vjp(d, h, *carry, steps, x, row, grad, workspace)?;
             }
             (Rebuilt::Decoded { .. }, Some(code)) => form.decode_vjp(d, h, steps, code, x, grad, workspace)?,

@@ -121,10 +121,12 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         &self.memory
     }
 
-    /// How the residual blocks are launched, in words, stage by stage where they differ; nothing on a device that has one way.
+    /// How the residual blocks are launched, in words, stage by stage where they differ; nothing on a device that has one way, and
+    /// where a block is several of its operations.
     pub fn block_forms(&self, d: &D) -> Vec<&'static str> {
+        let sweep = &self.spec.sweep;
         let of = |Stage { stack, work, .. }: &Stage<D, F>| {
-            F::block_form(d, work.x.shape(), self.spec.sweep.makes_runs(stack.tied))
+            F::block_form(d, work.x.shape(), sweep.makes_runs(stack.tied)).filter(|_| sweep.fuses_all())
         };
         let mut forms: Vec<_> = self.stages.iter().filter_map(of).collect();
         forms.dedup();

@@ -217,7 +217,17 @@ impl SweepSpec {
 
     /// Whether blocks of a stack that follow each other may be one operation of the field: see [`run`].
     pub(crate) fn makes_runs(&self, tied: bool) -> bool {
-        self.fuses() && !tied && self.gradient.reconstructs() && self.bn_stats == BnStatistics::Saved
+        self.fuses_both_ways() && !tied
+    }
+
+    /// Whether a block is one operation of the field each way, where the reverse step has no extra passes.
+    fn fuses_both_ways(&self) -> bool {
+        self.fuses() && self.gradient.reconstructs() && self.bn_stats == BnStatistics::Saved
+    }
+
+    /// Whether that holds for all blocks.
+    pub(crate) fn fuses_all(&self) -> bool {
+        self.fuses_both_ways() && self.fixed_point == 0
     }
 
     /// Whether the forward pass's statistics are kept, one set per step. The exact modes need them for their VJPs.
