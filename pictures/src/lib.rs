@@ -1,0 +1,8 @@
+//! Pictures.
+
+pub mod decode;
+mod error;
+mod regular;
+pub mod scan;
+
+pub use error::{Broken, Error, Result};
