@@ -49,12 +49,14 @@ pub struct Picture {
 /// The sentence for the user if the file is no picture, is damaged or truncated, is of a kind that is not read, or is larger
 /// than allowed. The size is checked before memory is taken for it.
 pub fn decode(path: &Path, max_pixels: u64) -> Result<Picture, Broken> {
-    decode_with(path, max_pixels, &mut Vec::new())
+    decode_with(path, MAX_FILE_BYTES, max_pixels, &mut Vec::new())
 }
 
-/// [`decode`], with the memory for the file's bytes lent.
-pub(crate) fn decode_with(path: &Path, max_pixels: u64, file: &mut Vec<u8>) -> Result<Picture, Broken> {
-    read_file(path, file).and_then(|()| decode_bytes(file, max_pixels)).map_err(|reason| broken(path, reason))
+/// [`decode`], with a limit on the file's bytes and the memory for them lent.
+pub(crate) fn decode_with(path: &Path, max_bytes: u64, max_pixels: u64, file: &mut Vec<u8>) -> Result<Picture, Broken> {
+    read_file(path, max_bytes, file)
+        .and_then(|()| decode_bytes(file, max_pixels))
+        .map_err(|reason| broken(path, reason))
 }
 
 /// Reads a picture from the bytes of its file; see [`decode`].
@@ -69,7 +71,7 @@ pub fn decode_bytes(bytes: &[u8], max_pixels: u64) -> Result<Picture, String> {
             if is_cut_webp(bytes, bytes.len() as u64) {
                 return Err("the picture is truncated: its header says that it is longer".into());
             }
-            let mut decoder = other(Cursor::new(bytes), max_pixels)?;
+            let mut decoder = other(Box::new(Cursor::new(bytes)), max_pixels)?;
             let turn = decoder.orientation().unwrap_or(Orientation::NoTransforms);
             (rgb(DynamicImage::from_decoder(decoder).map_err(words)?), turn)
         };
@@ -86,13 +88,13 @@ pub fn decode_bytes(bytes: &[u8], max_pixels: u64) -> Result<Picture, String> {
 /// As [`decode`], for what a header shows.
 pub fn size(path: &Path, max_pixels: u64) -> Result<(u32, u32), Broken> {
     let read = || {
-        let mut file = BufReader::new(open(path)?);
+        let mut file = BufReader::new(open(path, MAX_FILE_BYTES)?.0);
         let is_jpeg = jpeg::is(file.fill_buf().map_err(|e| e.to_string())?);
         guarded(|| {
             let (width, height, turn) = if is_jpeg {
                 jpeg::size(file, max_pixels)?
             } else {
-                let mut decoder = other(file, max_pixels)?;
+                let mut decoder = other(Box::new(file), max_pixels)?;
                 let (width, height) = decoder.dimensions();
                 (width, height, decoder.orientation().unwrap_or(Orientation::NoTransforms))
             };
@@ -106,20 +108,23 @@ fn broken(path: &Path, reason: String) -> Broken {
     Broken { path: path.into(), reason }
 }
 
-fn open(path: &Path) -> Result<File, String> {
+/// The file and its bytes, if they are not too many.
+fn open(path: &Path, max_bytes: u64) -> Result<(File, u64), String> {
     let file = regular::open(path).map_err(|e| e.to_string())?;
-    let bytes = file.metadata().map_err(|e| e.to_string())?.len();
-    match bytes {
+    match file.metadata().map_err(|e| e.to_string())?.len() {
         0 => Err("the file is empty".into()),
-        1..=MAX_FILE_BYTES => Ok(file),
-        _ => Err(format!("the file has {bytes} bytes, more than the {MAX_FILE_BYTES} that a picture may have")),
+        bytes if bytes > max_bytes => Err(format!("the file has {bytes} bytes, more than the {max_bytes} allowed")),
+        bytes => Ok((file, bytes)),
     }
 }
 
-fn read_file(path: &Path, into: &mut Vec<u8>) -> Result<(), String> {
+fn read_file(path: &Path, max_bytes: u64, into: &mut Vec<u8>) -> Result<(), String> {
+    let (file, bytes) = open(path, max_bytes)?;
     into.clear();
-    // a file that grows while it is read does not get past the limit
-    open(path)?.take(MAX_FILE_BYTES).read_to_end(into).map(drop).map_err(|e| e.to_string())
+    // exact, so that the buffer is never larger than the largest file
+    into.reserve_exact(usize::try_from(bytes).map_err(|_| "the file is larger than memory")?);
+    // a file that grows while it is read does not get past its size
+    file.take(bytes).read_to_end(into).map(drop).map_err(|e| e.to_string())
 }
 
 /// Whatever the decoders panic on is a broken picture too; the panic's own message goes to stderr all the same. Reasons of
@@ -140,8 +145,12 @@ fn is_cut_webp(header: &[u8], len: u64) -> bool {
     }
 }
 
+/// One type for files and memory, so that the compiler makes each decoder once.
+trait Bytes: BufRead + Seek {}
+impl<T: BufRead + Seek> Bytes for T {}
+
 /// The decoder of a picture that is no JPEG, its size checked.
-fn other<'a>(bytes: impl BufRead + Seek + 'a, max_pixels: u64) -> Result<impl ImageDecoder + 'a, String> {
+fn other<'a>(bytes: Box<dyn Bytes + 'a>, max_pixels: u64) -> Result<impl ImageDecoder + 'a, String> {
     let mut reader = ImageReader::new(bytes).with_guessed_format().map_err(|e| e.to_string())?;
     if reader.format().is_none() {
         return Err("this is no picture: its first bytes are not those of a JPEG, PNG, WebP, BMP or GIF".into());

@@ -14,7 +14,7 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(golden(""))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !name.ends_with(".py") && name != "expected")
+        .filter(|name| !name.ends_with(".py") && name != "expected" && name != "flat")
         .collect();
     names.sort();
     names
@@ -170,8 +170,14 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &bytes).unwrap();
+        let header = size(file.path(), 1 << 20);
         match decode_bytes(&bytes, 1 << 20) {
-            Ok(p) => prop_assert_eq!(p.pixels.len(), p.width as usize * p.height as usize * 3),
+            Ok(p) => {
+                prop_assert_eq!(p.pixels.len(), p.width as usize * p.height as usize * 3);
+                prop_assert_eq!(header, Ok((p.width, p.height)));
+            }
             Err(reason) => prop_assert!(!reason.is_empty() && !reason.contains('\n'), "{}", reason),
         }
     }

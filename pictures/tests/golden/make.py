@@ -144,6 +144,27 @@ def resizes():
             done.save(OUT / f"crop-{how}-{x}-{y}-{w}-{h}-{size}.png", optimize=True)
 
 
+def flat():
+    """Large pictures in small files, of the kinds whose decoding takes the most memory."""
+    folder = HERE / "flat"
+    folder.mkdir(exist_ok=True)
+    size = (640, 480)
+    rgb, inks = Image.new("RGB", size, (90, 60, 30)), Image.new("CMYK", size, (90, 60, 30, 20))
+    inks.save(folder / "progressive-cmyk.jpg", quality=30, progressive=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    inks.save(folder / "turned-cmyk.jpg", quality=30, progressive=True, exif=exif)
+    clear = rgb.convert("RGBA")
+    clear.putalpha(100)
+    clear.save(folder / "lossy-alpha.webp", quality=30)
+    clear.save(folder / "lossless-alpha.webp", lossless=True)
+    other = Image.new("RGBA", size, (20, 60, 90, 50))
+    clear.save(folder / "animated.webp", save_all=True, append_images=[other], duration=100)
+    rgb.quantize(2).save(folder / "animated.gif", save_all=True, append_images=[other.convert("RGB").quantize(2)], duration=100)
+    clear.save(folder / "rgba.png", optimize=True)
+
+
 OUT.mkdir(exist_ok=True)
 pictures()
 resizes()
+flat()
