@@ -128,6 +128,14 @@ fn what_is_no_picture_is_named_for_what_it_is() {
 }
 
 #[test]
+fn a_decoder_that_panics_is_a_broken_picture() {
+    let reason = guarded::<()>(|| panic!("index out of bounds")).unwrap_err();
+    assert_eq!(reason, "the picture is damaged: its decoder gave up");
+    let reason = guarded::<()>(|| Err("two lines\nof reason".into())).unwrap_err();
+    assert_eq!(reason, "two lines of reason");
+}
+
+#[test]
 fn the_kind_is_told_by_content() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("really-a-png.jpg");
