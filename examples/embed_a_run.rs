@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rewind::data::{CHANNELS, Dataset, IMAGE, Split};
+use rewind::data::{CHANNELS, Dataset, IMAGE, Normalise, Split};
 use rewind_train::config::{DeviceChoice, RunConfig};
 use rewind_train::events::Event;
 use rewind_train::run::Ending;
@@ -16,14 +16,16 @@ fn stripes(images: usize) -> Split {
     let row = IMAGE * CHANNELS;
     let pixel = |i: usize| stripe(i / (IMAGE * row), i / row % IMAGE, i / CHANNELS % IMAGE);
     Split {
+        side: IMAGE,
         pixels: (0..images * IMAGE * row).map(pixel).collect(),
-        labels: (0..images).map(|n| (n % 2) as u8).collect(),
+        labels: (0..images).map(|n| (n % 2) as u16).collect(),
     }
 }
 
 /// Runs it.
 pub fn main() -> rewind::Result<()> {
-    let data = Dataset { name: "stripes".into(), classes: 2, train: stripes(512), test: stripes(64) };
+    let (normalise, train, test) = (Normalise::CIFAR_10, stripes(512), stripes(64));
+    let data = Dataset { name: "stripes".into(), classes: 2, normalise, train, test, part_of: None };
     let (depth, batch, epochs) = (16, 64, Some(20));
     let config = RunConfig { depth, batch, epochs, device: DeviceChoice::Cpu, ..RunConfig::default() };
     let stop = AtomicBool::new(false);

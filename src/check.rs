@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::code::{Code, Coder, code_len};
-use crate::data::{CHANNELS, IMAGE};
+use crate::data::CHANNELS;
 use crate::error::{Error, Result};
 use crate::mask::relu_mask_shape;
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Measure, Scratch};
@@ -72,6 +72,15 @@ pub fn descent(op: &'static str, theta: Shape, grad: Shape, velocity: Shape) -> 
     equal(op, theta, velocity)
 }
 
+/// A map and the largest elements of its windows.
+pub fn max_pool(op: &'static str, x: Shape, window: Conv, y: Shape) -> Result<()> {
+    // a window that lies outside altogether has no largest element
+    let kernel = Shape::weight(window.kernel, 1, 1);
+    equal(op, Shape::weight(window.kernel.max(2 * window.padding).max(1), 1, 1), kernel)?;
+    let fits = [x.h(), x.w()].iter().all(|extent| extent + 2 * window.padding >= window.kernel) && window.stride > 0;
+    equal(op, if fits { window.output(x, x.c()) } else { kernel }, y)
+}
+
 /// A map and the means of its windows.
 pub fn avg_pool(op: &'static str, x: Shape, size: usize, y: Shape) -> Result<()> {
     equal(op, x.pooled(size), y)
@@ -84,9 +93,9 @@ pub fn linear(op: &'static str, x: Shape, w: Shape, b: Option<Shape>, y: Shape) 
     b.map_or(Ok(()), |found| equal(op, Shape::vector(w.c()), found))
 }
 
-/// A batch of images and their classes.
-pub fn batch(op: &'static str, images: Shape, labels: Shape) -> Result<()> {
-    equal(op, Shape::map(images.n(), IMAGE, IMAGE, CHANNELS), images)?;
+/// A batch of images of `side` rows and columns and their classes.
+pub fn batch(op: &'static str, side: usize, images: Shape, labels: Shape) -> Result<()> {
+    equal(op, Shape::map(images.n(), side, side, CHANNELS), images)?;
     equal(op, Shape::map(images.n(), 1, 1, 1), labels)
 }
 

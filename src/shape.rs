@@ -111,6 +111,9 @@ impl Conv {
     /// 5x5, stride 3, padding 1: the paper's stem.
     pub const STEM_5X5: Self = Self { kernel: 5, stride: 3, padding: 1 };
 
+    /// 7x7, stride 2, padding 3: the stem of a ResNet for ImageNet.
+    pub const STEM_7X7: Self = Self { kernel: 7, stride: 2, padding: 3 };
+
     /// The output's extent along one axis.
     pub const fn out(self, extent: usize) -> usize {
         (extent + 2 * self.padding - self.kernel) / self.stride + 1

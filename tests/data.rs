@@ -4,7 +4,6 @@
 mod support;
 
 use rewind::cpu::Cpu;
-use rewind::data::augment::augment;
 use rewind::data::{Batches, EpochSpec, IMAGE_LEN, Place};
 use rewind::device::SgdStep;
 use rewind::init::Init;
@@ -47,6 +46,7 @@ fn weights(cpu: &Cpu, net: &Net<Cpu>) -> Vec<Vec<f64>> {
 fn a_pass_trains_on_what_its_table_says() {
     let cpu = Cpu::new(Some(2)).expect("cpu");
     let set = numbered(BATCHES.images, 10);
+    let normaliser = set.normaliser();
     let (mut passing, mut loaded) = (net(&cpu), net(&cpu));
     begin(&cpu, &mut passing, 1, 0);
     let mut places = vec![Place::default(); BATCHES.images];
@@ -54,7 +54,7 @@ fn a_pass_trains_on_what_its_table_says() {
     for (step, batch) in places.chunks(BATCHES.batch).enumerate() {
         let mut images = vec![0.0; batch.len() * IMAGE_LEN];
         for (place, image) in batch.iter().zip(images.chunks_exact_mut(IMAGE_LEN)) {
-            augment(set.train.image(place.index as usize), place.change(), image);
+            normaliser.augment(set.train.image(place.index as usize), place.change(), image);
         }
         let labels: Vec<f32> = batch.iter().map(|place| set.train.labels[place.index as usize].into()).collect();
         loaded.load(&cpu, &images, &labels).expect("load");

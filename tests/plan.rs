@@ -84,7 +84,7 @@ fn by_formula(spec: &NetSpec) -> Bytes {
     // the gradients by what was pooled and by the logits
     plan.charge(Category::Scratch, pooled + logits);
     let asked = [
-        D.conv_workspace(spec.images(), spec.stem_conv(), map.c()),
+        D.conv_workspace(spec.images(), spec.stem.conv(), map.c()),
         D.block_workspace(map),
         D.bn_workspace(map),
         D.squared_distance_workspace(map),

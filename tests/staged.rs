@@ -10,7 +10,7 @@ use rewind::device::SgdStep;
 use rewind::device::prelude::*;
 use rewind::field::{Basic, Bottleneck, Field, Tensors};
 use rewind::init::Init;
-use rewind::net::{Body, Net, NetSpec, Pass, Stages};
+use rewind::net::{Body, Net, NetSpec, Pass, Stages, Stem};
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
@@ -28,11 +28,20 @@ fn bodies(blocks: &[usize]) -> Vec<(Block, Body)> {
     let mut all = Vec::new();
     for block in [Block::Basic, Block::Bottleneck] {
         for tied in [false, true] {
-            all.push((block, Body { tied, stages: Some(stages) }));
+            all.push((block, Body { tied, stages: Some(stages), ..Body::default() }));
         }
     }
     all.push((Block::Basic, Body { tied: true, ..Body::default() }));
     all
+}
+
+/// Nets behind the stem of a ResNet for ImageNet: one stack, and stages of more channels than the stem has.
+fn behind_max_pooling(sweep: SweepSpec) -> [(Block, NetSpec); 2] {
+    let stages = Some(Stages::new(&[2, 1], &[8, 12]).expect("stages"));
+    let wide = Body { stages, stem_width: Some(5), ..Body::default() };
+    // one stack's map of 9 x 9, and 5 x 5 after the second stage
+    [(Block::Basic, Body::default()), (Block::Bottleneck, wide)]
+        .map(|(block, body)| (block, NetSpec { stem: Stem::Pooled7x7, image: 33, ..staged(body, sweep, 3, 3) }))
 }
 
 /// What a net of these residual functions gives.
@@ -164,6 +173,9 @@ fn backprop_agrees_with_central_differences() {
             with(D, block, staged(body, SweepSpec::new(scheme, Gradient::Backprop), 3, 4), Differences);
         }
     }
+    for (block, spec) in behind_max_pooling(SweepSpec::new(Scheme::Euler, Gradient::Backprop)) {
+        with(D, block, spec, Differences);
+    }
 }
 
 #[test]
@@ -202,6 +214,20 @@ fn every_mode_comes_to_backprop() {
             let plain = of(SweepSpec::new(scheme, Gradient::Adjoint));
             assert!(error(&anchored.0, &exact) < error(&plain.0, &exact), "{body:?} {scheme}");
         }
+    }
+}
+
+#[test]
+fn modes_come_to_backprop_behind_max_pooling() {
+    let of = |sweep| behind_max_pooling(sweep).map(|(block, spec)| with(D, block, spec, Gradients));
+    let exact = of(SweepSpec::new(Scheme::Euler, Gradient::Backprop));
+    let rebuilt = of(SweepSpec { fixed_point: 60, ..SweepSpec::new(Scheme::Euler, Gradient::Corrected) });
+    let altered = SweepSpec { coded_pass: CodedPass::Altered, ..SweepSpec::new(Scheme::Euler, Gradient::Coded) };
+    for (exact, (found, _, drift)) in exact.iter().zip(rebuilt) {
+        assert!(error(&found, &exact.0) < 1e-9 && drift.is_some_and(|drift| drift < 1e-9), "{drift:?}");
+    }
+    for (exact, (found, _, drift)) in exact.iter().zip(of(altered)) {
+        assert!(error(&found, &exact.0) < 0.5 && drift == Some(0.0), "{drift:?}");
     }
 }
 
@@ -402,7 +428,8 @@ fn a_pass_tells_the_largest_drift_of_all_stages() {
 fn a_staged_net_of_the_papers_kind_has_the_maps_of_a_resnet() {
     let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
     let stages = Stages::new(&[4, 4, 4], &[16, 32, 64]).expect("stages");
-    let spec = NetSpec { body: Body { stages: Some(stages), ..Body::default() }, ..small(sweep, 1, 1, 2) };
+    let body = Body { stages: Some(stages), ..Body::default() };
+    let spec = NetSpec { body, stem: Stem::Same3x3, ..small(sweep, 1, 1, 2) };
     let maps: Vec<String> = spec.stages().iter().map(|stage| stage.stack.map.to_string()).collect();
     assert_eq!(maps, ["[2, 32, 32, 16]", "[2, 16, 16, 32]", "[2, 8, 8, 64]"]);
     assert_eq!(spec.pooled().to_string(), "[2, 1, 1, 64]");

@@ -148,6 +148,7 @@ impl Feed for Timed {
     passed_on! {
         hold(dataset: Arc<Dataset>) -> Result<Held>;
         choose_table(data: &mut Held, table: usize, chosen: &mut Map) -> Result<()>;
+        refill(data: &mut Held, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()>;
     }
 
     timed! {
@@ -225,6 +226,9 @@ impl ReluMask for Timed {
 
 impl Head for Timed {
     timed! {
+        max_pool(x: &Map, window: Conv, y: &mut Map) = Cost::of(&[x.shape(), y.shape()]);
+        max_pool_grad(x: &Map, grad_y: &Map, window: Conv, grad_x: &mut Map)
+            = Cost::of(&[x.shape(), grad_y.shape(), grad_x.shape()]);
         avg_pool(x: &Map, size: usize, y: &mut Map) = Cost::of(&[x.shape(), y.shape()]);
         avg_pool_grad(grad_y: &Map, size: usize, grad_x: &mut Map) = Cost::of(&[grad_y.shape(), grad_x.shape()]);
         linear(x: &Map, w: &Map, b: &Map, y: &mut Map)

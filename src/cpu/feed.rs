@@ -6,8 +6,7 @@ use rayon::prelude::*;
 
 use super::{Buffer, Cpu, Tensor};
 use crate::check;
-use crate::data::augment::augment;
-use crate::data::{Dataset, Held, IMAGE_LEN, Part, Place};
+use crate::data::{Dataset, Held, Part, Place, image_len};
 use crate::device::{Elementwise, Feed, PassPosition};
 use crate::error::Result;
 use crate::host::record_step;
@@ -24,11 +23,9 @@ pub fn draw_batch(
     let PassPosition { step, table, batch } = position;
     let [step, table] = [step, table].map(|t| t.values()[0] as usize);
     cpu.install(|| {
-        let images = images.par_chunks_exact_mut(IMAGE_LEN);
+        let images = images.par_chunks_exact_mut(image_len(data.side()));
         images.zip(labels).enumerate().for_each(|(n, (image, label))| {
-            let (pixels, change, class) = data.at(part, table, step * batch + n);
-            augment(pixels, change, image);
-            *label = f32::from(class);
+            *label = data.draw(part, table, step * batch + n, image).into();
         });
     });
 }
@@ -38,6 +35,11 @@ impl Feed for Cpu {
 
     fn hold(&self, dataset: Arc<Dataset>) -> Result<Held> {
         Ok(Held::new(dataset))
+    }
+
+    fn refill(&self, data: &mut Held, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()> {
+        data.refill(part, pixels, labels);
+        Ok(())
     }
 
     fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
@@ -57,7 +59,7 @@ impl Feed for Cpu {
         images: &mut Tensor,
         labels: &mut Tensor,
     ) -> Result<()> {
-        check::batch("draw_batch", images.shape(), labels.shape())?;
+        check::batch("draw_batch", data.side(), images.shape(), labels.shape())?;
         draw_batch(self, data, part, position, images.values_mut(), labels.values_mut());
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! Average pooling.
+//! Pooling.
 
 use rayon::prelude::*;
 
 use super::Cpu;
 use super::workspace::Groups;
-use crate::shape::Shape;
+use crate::shape::{Conv, Shape};
 
 /// Mean over each window.
 pub fn avg_pool(cpu: &Cpu, x: &[f32], shape: Shape, size: usize, y: &mut [f32]) {
@@ -46,6 +46,72 @@ fn for_window(x: Shape, out: Shape, size: usize, i: usize, mut visit: impl FnMut
     let (oy, ox) = (i / out.w(), i % out.w());
     for y in oy * size..(oy + 1) * size {
         for x_column in ox * size..(ox + 1) * size {
+            visit((y * x.w() + x_column) * x.c());
+        }
+    }
+}
+
+/// The largest of each window.
+pub fn max_pool(cpu: &Cpu, x: &[f32], shape: Shape, window: Conv, y: &mut [f32]) {
+    let out = window.output(shape, shape.c());
+    each_image(cpu, shape, out, y, x, |y, x| {
+        for (i, y) in y.chunks_exact_mut(shape.c()).enumerate() {
+            let mut first = true;
+            for_max_window(shape, out, window, i, |at| {
+                let x = &x[at..][..y.len()];
+                if std::mem::take(&mut first) {
+                    return y.copy_from_slice(x);
+                }
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = if *x > *y || x.is_nan() { *x } else { *y };
+                }
+            });
+        }
+    });
+}
+
+/// Its transpose.
+pub fn max_pool_grad(cpu: &Cpu, x: &[f32], shape: Shape, window: Conv, grad_y: &[f32], grad_x: &mut [f32]) {
+    let (out, len) = (window.output(shape, shape.c()), shape.image_len());
+    let grad_y_len = out.image_len();
+    if len == 0 {
+        return;
+    }
+    let size = Groups::new(shape.n()).size;
+    cpu.install(|| {
+        let images =
+            (grad_x.par_chunks_mut(size * len), x.par_chunks(size * len), grad_y.par_chunks(size * grad_y_len));
+        images.into_par_iter().for_each(|(grad_x, x, grad_y)| {
+            // the largest of each channel so far, and where it is
+            let mut largest = vec![(0.0f32, 0usize); shape.c()];
+            let images = grad_x.chunks_exact_mut(len).zip(x.chunks_exact(len)).zip(grad_y.chunks_exact(grad_y_len));
+            for ((grad_x, x), grad_y) in images {
+                grad_x.fill(0.0);
+                for (i, grad_y) in grad_y.chunks_exact(shape.c()).enumerate() {
+                    let mut first = true;
+                    for_max_window(shape, out, window, i, |at| {
+                        let whatever = std::mem::take(&mut first);
+                        for (c, ((value, place), x)) in largest.iter_mut().zip(&x[at..]).enumerate() {
+                            if whatever || *x > *value || x.is_nan() {
+                                (*value, *place) = (*x, at + c);
+                            }
+                        }
+                    });
+                    largest.iter().zip(grad_y).for_each(|((_, place), grad_y)| grad_x[*place] += grad_y);
+                }
+            }
+        });
+    });
+}
+
+/// Calls `visit` with the offset of every input pixel of window `i` that lies in the map.
+fn for_max_window(x: Shape, out: Shape, window: Conv, i: usize, mut visit: impl FnMut(usize)) {
+    let range = |at: usize, extent: usize| {
+        let start = at * window.stride;
+        start.saturating_sub(window.padding)..(start + window.kernel).saturating_sub(window.padding).min(extent)
+    };
+    for y in range(i / out.w(), x.h()) {
+        for x_column in range(i % out.w(), x.w()) {
             visit((y * x.w() + x_column) * x.c());
         }
     }

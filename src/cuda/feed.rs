@@ -2,31 +2,48 @@
 
 use std::sync::Arc;
 
-use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr};
+use cudarc::driver::{CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr};
 
 use super::buffer::CudaBuffer;
 use super::error::{driver, reserve};
-use super::launch::{grid, launch, over};
+use super::launch::{grid, launch};
 use super::pinned::Pinned;
 use super::{Cuda, Tensor, at};
 use crate::check;
-use crate::data::{Dataset, Part, Place, TABLES};
+use crate::data::{Dataset, Normalise, Part, Place, Split, TABLES, image_len};
 use crate::device::{Elementwise, Feed, PassPosition};
 use crate::error::{Error, Result};
 
 /// Bytes of a piece of the data set on its way to the device.
 const PIECE: usize = 4 << 20;
 
-/// Pixels and classes of a split.
+/// Batches on their way to the device at a time: so many steps may be asked for ahead of the one that computes.
+const ON_THE_WAY: usize = 4;
+/// Threads of a block of draw_batch.
+const THREADS: usize = 256;
+
+/// Pixels and classes of a split, as bytes.
 struct Images {
     pixels: CudaSlice<u8>,
     classes: CudaSlice<u8>,
+    len: usize,
+}
+
+/// Pixels and classes of a batch that is on its way to the device.
+struct Staging {
+    pixels: Pinned<u8>,
+    classes: Pinned<u16>,
 }
 
 /// A data set on the device.
 pub struct CudaData {
+    side: usize,
+    normalise: Normalise,
     train: Images,
     test: Images,
+    /// Taken when the set is refilled for the first time, and used in turn.
+    staging: Vec<Staging>,
+    refilled: usize,
     tables: CudaSlice<u64>,
     places: usize,
     /// Where the host writes the next table.
@@ -50,15 +67,20 @@ impl CudaData {
         let places = dataset.train.len();
         let event = || context.new_event(None).map_err(|e| driver("making an event", e));
         let mut piece = Pinned::new(context, PIECE)?;
-        let mut split = |split: &crate::data::Split| {
+        let mut split = |split: &Split| {
             let pixels = send(d, &split.pixels, &mut piece)?;
-            Ok::<_, Error>(Images { pixels, classes: send(d, &split.labels, &mut piece)? })
+            let classes = send(d, bytemuck::cast_slice(&split.labels), &mut piece)?;
+            Ok::<_, Error>(Images { pixels, classes, len: split.len() })
         };
         let (train, test) = (split(&dataset.train)?, split(&dataset.test)?);
         let tables = room::<u64>(&d.stream, TABLES * places)?;
         let data = Self {
+            side: dataset.side(),
+            normalise: dataset.normalise,
             train,
             test,
+            staging: Vec::new(),
+            refilled: 0,
             tables,
             places,
             next: Pinned::new(context, places)?,
@@ -71,6 +93,29 @@ impl CudaData {
             stream.synchronize().map_err(|e| driver("copying the data set to the GPU", e))?;
         }
         Ok(data)
+    }
+
+    /// Sends a batch to where the first images of a split lie, behind the steps that were asked for before.
+    pub(super) fn refill(&mut self, d: &Cuda, part: Part, pixels: &[u8], classes: &[u16]) -> Result<()> {
+        let split = if part == Part::Train { &self.train } else { &self.test };
+        assert!(classes.len() <= split.len && pixels.len() == classes.len() * image_len(self.side));
+        let (to_pixels, to_classes) = (address(&split.pixels, &d.stream), address(&split.classes, &d.stream));
+        let most = self.train.len.max(self.test.len);
+        let turn = self.refilled % ON_THE_WAY;
+        self.refilled += 1;
+        if self.staging.len() <= turn {
+            let context = d.stream.context();
+            let pixels = Pinned::new(context, most * image_len(self.side))?;
+            self.staging.push(Staging { pixels, classes: Pinned::new(context, most)? });
+        }
+        let staging = &mut self.staging[turn];
+        staging.pixels.values_mut()?[..pixels.len()].copy_from_slice(pixels);
+        staging.classes.values_mut()?[..classes.len()].copy_from_slice(classes);
+        // SAFETY: the split has room for so many images and classes, as was asked above. The copies come behind all steps that read the former ones.
+        unsafe {
+            staging.pixels.copy_to(pixels.len(), to_pixels, &d.stream)?;
+            staging.classes.copy_to(classes.len(), to_classes, &d.stream)
+        }
     }
 
     /// Has `write` fill a table, and sends it once no step reads the former one.
@@ -113,6 +158,23 @@ fn send(d: &Cuda, bytes: &[u8], piece: &mut Pinned<u8>) -> Result<CudaSlice<u8>>
     Ok(memory)
 }
 
+/// kernels/draw_batch.cu declares the same struct.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct ByColour {
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+impl From<Normalise> for ByColour {
+    fn from(Normalise { mean, std }: Normalise) -> Self {
+        Self { mean, std }
+    }
+}
+
+// SAFETY: six numbers without a gap, as the kernel declares them.
+unsafe impl DeviceRepr for ByColour {}
+
 pub fn draw_batch(
     d: &Cuda,
     data: &CudaData,
@@ -126,7 +188,8 @@ pub fn draw_batch(
         Part::Test => (&data.test, 0),
     };
     let (pixels, classes) = (address(&split.pixels, &d.stream), address(&split.classes, &d.stream));
-    let (config, n) = (over(images.shape().len()), images.shape().n() as u32);
+    let n = images.shape().n();
+    let config = grid([image_len(data.side).div_ceil(THREADS), n.min(u16::MAX.into())], THREADS);
     let PassPosition { step, table, batch } = position;
     launch!(
         d,
@@ -140,9 +203,11 @@ pub fn draw_batch(
         tables,
         at(step),
         at(table),
+        ByColour::from(data.normalise),
         batch as u32,
-        n,
-        data.places as u32
+        n as u32,
+        split.len as u32,
+        data.side as u32
     )
 }
 
@@ -167,6 +232,10 @@ impl Feed for Cuda {
         CudaData::new(self, &dataset)
     }
 
+    fn refill(&self, data: &mut CudaData, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()> {
+        data.refill(self, part, pixels, labels)
+    }
+
     fn write_table(&self, data: &mut CudaData, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
         data.write_table(self, table, write)
     }
@@ -184,7 +253,7 @@ impl Feed for Cuda {
         images: &mut Tensor,
         labels: &mut Tensor,
     ) -> Result<()> {
-        check::batch("draw_batch", images.shape(), labels.shape())?;
+        check::batch("draw_batch", data.side, images.shape(), labels.shape())?;
         draw_batch(self, data, part, position, images, labels)
     }
 

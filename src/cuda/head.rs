@@ -1,15 +1,16 @@
 //! The head: pooling, the linear layer, the loss.
 
-use cudarc::driver::DeviceRepr;
+use cudarc::driver::{DeviceRepr, LaunchConfig};
 
 use super::buffer::CudaBuffer;
+use super::geometry::Geometry;
 use super::launch::{MOST_BLOCKS, THREADS, grid, launch, over, warps};
 use super::operand::PairSum;
 use super::{Cuda, Tensor, at};
 use crate::check;
 use crate::device::{Head, fused};
 use crate::error::Result;
-use crate::shape::Shape;
+use crate::shape::{Conv, Shape};
 
 /// The struct of head.cu.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +46,26 @@ fn image_blocks(images: usize) -> usize {
     images.clamp(1, MOST_BLOCKS)
 }
 
+/// A launch over the elements of every image of a map.
+fn over_images(map: Shape) -> LaunchConfig {
+    grid([map.image_len().div_ceil(THREADS), map.n().min(u16::MAX.into())], THREADS)
+}
+
 impl Head for Cuda {
+    fn max_pool(&self, x: &Tensor, window: Conv, y: &mut Tensor) -> Result<()> {
+        check::max_pool("max_pool", x.shape(), window, y.shape())?;
+        let geometry = Geometry::new(x.shape(), window, x.shape().c());
+        launch!(self, "max_pool", &self.kernels.max_pool, over_images(y.shape()), at(y), at(x), geometry)
+    }
+
+    fn max_pool_grad(&self, x: &Tensor, grad_y: &Tensor, window: Conv, grad_x: &mut Tensor) -> Result<()> {
+        check::max_pool("max_pool_grad", x.shape(), window, grad_y.shape())?;
+        check::equal("max_pool_grad", x.shape(), grad_x.shape())?;
+        let geometry = Geometry::new(x.shape(), window, x.shape().c());
+        let (config, kernel) = (over_images(x.shape()), &self.kernels.max_pool_grad);
+        launch!(self, "max_pool_grad", kernel, config, at(grad_x), at(x), at(grad_y), geometry)
+    }
+
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
         check::avg_pool("avg_pool", x.shape(), size, y.shape())?;
         let ([_, h, w, c], len) = (x.shape().0.map(|v| v as u32), y.shape().len());

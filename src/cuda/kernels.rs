@@ -88,6 +88,7 @@ kernels! {
     "code": code_start code_round code_scale judge;
     "draw_batch": draw_batch;
     "head": avg_pool avg_pool_grad linear linear_grad_x linear_grad_w softmax_cross_entropy head_loss head_grads;
+    "max_pool": max_pool max_pool_grad;
     "mask": relu_mask relu_replay;
     "record_step": record_step;
 }

@@ -1,36 +1,41 @@
-//! The paper's recipe for CIFAR: a random 32x32 crop of the image padded by 4, a mirror image half of the time, and
-//! normalisation by the data set's mean and standard deviation.
+//! The paper's recipe for CIFAR: a random crop of the image padded by 4, a mirror image half of the time, and normalisation by the
+//! data set's mean and standard deviation.
 //!
 //! Padding comes before normalisation, as in torchvision: a padded pixel is black, so it becomes `(0 - mean) / std`, not 0.
 
 use rand::RngExt;
 
 use super::random::{Purpose, stream};
-use super::{CHANNELS, IMAGE, IMAGE_LEN};
+use super::{CHANNELS, image_len};
 
-/// Mean of CIFAR-10's pixels by colour, on the scale 0 to 1.
-pub const MEAN: [f32; CHANNELS] = [0.4914, 0.4822, 0.4465];
-/// Standard deviation by colour that the recipe divides by.
-pub const STD: [f32; CHANNELS] = [0.2023, 0.1994, 0.2010];
 /// Black pixels added on every side before the crop.
 pub const PADDING: usize = 4;
 
-const ROW: usize = IMAGE * CHANNELS;
+/// How bytes become numbers: `(v / 255 - mean) / std`, by colour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalise {
+    /// Mean on the scale 0 to 1.
+    pub mean: [f32; CHANNELS],
+    /// Standard deviation that is divided by.
+    pub std: [f32; CHANNELS],
+}
 
-/// `(v / 255 - mean) / std` of every byte, by colour.
-static NORMALISED: [[f32; 256]; CHANNELS] = {
-    let mut table = [[0.0; 256]; CHANNELS];
-    let mut c = 0;
-    while c < CHANNELS {
-        let mut v = 0;
-        while v < 256 {
-            table[c][v] = (v as f32 / 255.0 - MEAN[c]) / STD[c];
-            v += 1;
-        }
-        c += 1;
-    }
-    table
-};
+impl Normalise {
+    /// The paper's recipe for CIFAR-10.
+    pub const CIFAR_10: Self = Self { mean: [0.4914, 0.4822, 0.4465], std: [0.2023, 0.1994, 0.2010] };
+    /// CIFAR-100's pixels, over all of its training images.
+    pub const CIFAR_100: Self = Self { mean: [0.5071, 0.4866, 0.4409], std: [0.2673, 0.2564, 0.2762] };
+    /// What torchvision's pretrained nets were trained with.
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+}
+
+/// Turns images of one size into numbers.
+#[derive(Clone, Debug)]
+pub struct Normaliser {
+    side: usize,
+    /// What every byte becomes, by colour.
+    values: [[f32; 256]; CHANNELS],
+}
 
 /// How one image is changed in one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,49 +63,75 @@ impl Change {
     }
 }
 
-/// `out = normalise(change(image))`. `image` and `out`: `[32, 32, 3]`.
+/// `out = change(image)`, in bytes: black where nothing of the image is. `image` and `out`: `[side, side, 3]`.
 ///
 /// # Panics
 /// If either slice has another length.
-pub fn augment(image: &[u8], change: Change, out: &mut [f32]) {
-    assert_eq!((image.len(), out.len()), (IMAGE_LEN, IMAGE_LEN), "an image is 32x32x3");
-    let black = [NORMALISED[0][0], NORMALISED[1][0], NORMALISED[2][0]];
-    // Where column 0 of the output row lies in the image, and which columns of the output show the image at all.
-    let shift = change.left as isize - PADDING as isize;
-    let first = (-shift).max(0) as usize;
-    let last = (IMAGE as isize - shift).min(IMAGE as isize) as usize;
-    for (y, out) in out.chunks_exact_mut(ROW).enumerate() {
-        let (pixels, _) = out.as_chunks_mut::<CHANNELS>();
-        let Some(row) = (y + change.top).checked_sub(PADDING).filter(|&row| row < IMAGE) else {
-            pixels.fill(black);
-            continue;
-        };
-        let (source, _) = image[row * ROW..][..ROW].as_chunks::<CHANNELS>();
-        let source = &source[(first as isize + shift) as usize..][..last - first];
-        if change.flip {
-            // The crop's columns in reverse: column x of the output is column 31 - x of the crop.
-            pixels[..IMAGE - last].fill(black);
-            pixels[IMAGE - first..].fill(black);
-            look_up(source.iter().rev(), &mut pixels[IMAGE - last..IMAGE - first]);
-        } else {
-            pixels[..first].fill(black);
-            pixels[last..].fill(black);
-            look_up(source.iter(), &mut pixels[first..last]);
-        }
+pub fn shift(image: &[u8], side: usize, Change { top, left, flip }: Change, out: &mut [u8]) {
+    assert_eq!((image.len(), out.len()), (image_len(side), image_len(side)), "an image is {side}x{side}x3");
+    let inside = |at: usize, by: usize| (at + by).checked_sub(PADDING).filter(|at| *at < side);
+    let (out, _) = out.as_chunks_mut::<CHANNELS>();
+    let (image, _) = image.as_chunks::<CHANNELS>();
+    for (i, out) in out.iter_mut().enumerate() {
+        let (y, x) = (i / side, i % side);
+        let x = if flip { side - 1 - x } else { x };
+        *out = inside(y, top).zip(inside(x, left)).map_or([0; CHANNELS], |(y, x)| image[y * side + x]);
     }
 }
 
-/// `out = normalise(image)`: what test images get. `image` and `out`: `[32, 32, 3]`.
-///
-/// # Panics
-/// If either slice has another length.
-pub fn normalise(image: &[u8], out: &mut [f32]) {
-    augment(image, Change::NONE, out);
-}
+impl Normaliser {
+    /// For images of `side` rows and columns.
+    pub fn new(side: usize, Normalise { mean, std }: Normalise) -> Self {
+        let value = |c: usize, v: usize| (v as f32 / 255.0 - mean[c]) / std[c];
+        Self { side, values: std::array::from_fn(|c| std::array::from_fn(|v| value(c, v))) }
+    }
 
-fn look_up<'a>(source: impl Iterator<Item = &'a [u8; CHANNELS]>, out: &mut [[f32; CHANNELS]]) {
-    for (out, pixel) in out.iter_mut().zip(source) {
-        *out = std::array::from_fn(|c| NORMALISED[c][usize::from(pixel[c])]);
+    /// `out = normalise(change(image))`. `image` and `out`: `[side, side, 3]`.
+    ///
+    /// # Panics
+    /// If either slice has another length.
+    pub fn augment(&self, image: &[u8], change: Change, out: &mut [f32]) {
+        let side = self.side;
+        assert_eq!((image.len(), out.len()), (image_len(side), image_len(side)), "an image is {side}x{side}x3");
+        let row = side * CHANNELS;
+        let black = self.values.map(|values| values[0]);
+        // Where column 0 of the output row lies in the image, and which columns of the output show the image at all.
+        let shift = change.left as isize - PADDING as isize;
+        let first = (-shift).clamp(0, side as isize) as usize;
+        let last = (side as isize - shift).clamp(first as isize, side as isize) as usize;
+        for (y, out) in out.chunks_exact_mut(row).enumerate() {
+            let (pixels, _) = out.as_chunks_mut::<CHANNELS>();
+            let Some(source) = (y + change.top).checked_sub(PADDING).filter(|&y| y < side && first < last) else {
+                pixels.fill(black);
+                continue;
+            };
+            let (source, _) = image[source * row..][..row].as_chunks::<CHANNELS>();
+            let source = &source[(first as isize + shift) as usize..][..last - first];
+            if change.flip {
+                // The crop's columns in reverse: column x of the output is column side - 1 - x of the crop.
+                pixels[..side - last].fill(black);
+                pixels[side - first..].fill(black);
+                self.look_up(source.iter().rev(), &mut pixels[side - last..side - first]);
+            } else {
+                pixels[..first].fill(black);
+                pixels[last..].fill(black);
+                self.look_up(source.iter(), &mut pixels[first..last]);
+            }
+        }
+    }
+
+    /// `out = normalise(image)`: what test images get. `image` and `out`: `[side, side, 3]`.
+    ///
+    /// # Panics
+    /// If either slice has another length.
+    pub fn normalise(&self, image: &[u8], out: &mut [f32]) {
+        self.augment(image, Change::NONE, out);
+    }
+
+    fn look_up<'a>(&self, source: impl Iterator<Item = &'a [u8; CHANNELS]>, out: &mut [[f32; CHANNELS]]) {
+        for (out, pixel) in out.iter_mut().zip(source) {
+            *out = std::array::from_fn(|c| self.values[c][usize::from(pixel[c])]);
+        }
     }
 }
 
@@ -113,26 +144,29 @@ mod tests {
 
     use super::*;
 
-    fn image() -> Vec<u8> {
-        (0..IMAGE_LEN).map(|i| (i * 31 % 251) as u8).collect()
+    /// CIFAR's size, an odd one, and one that a crop may leave altogether.
+    const SIDES: [usize; 3] = [32, 7, 3];
+
+    fn image(side: usize) -> Vec<u8> {
+        (0..image_len(side)).map(|i| (i * 31 % 251) as u8).collect()
     }
 
     /// The recipe in the order of its words: pad, crop, mirror, normalise.
-    fn by_the_book(image: &[u8], change: Change) -> Vec<f32> {
-        const WIDE: usize = IMAGE + 2 * PADDING;
-        let mut padded = vec![[0u8; CHANNELS]; WIDE * WIDE];
-        for y in 0..IMAGE {
-            for x in 0..IMAGE {
-                let at = (y * IMAGE + x) * CHANNELS;
-                padded[(y + PADDING) * WIDE + x + PADDING] = [image[at], image[at + 1], image[at + 2]];
+    fn by_the_book(side: usize, Normalise { mean, std }: Normalise, image: &[u8], change: Change) -> Vec<f32> {
+        let wide = side + 2 * PADDING;
+        let mut padded = vec![[0u8; CHANNELS]; wide * wide];
+        for y in 0..side {
+            for x in 0..side {
+                let at = (y * side + x) * CHANNELS;
+                padded[(y + PADDING) * wide + x + PADDING] = [image[at], image[at + 1], image[at + 2]];
             }
         }
-        let mut out = Vec::with_capacity(IMAGE_LEN);
-        for y in 0..IMAGE {
-            for x in 0..IMAGE {
-                let x = if change.flip { IMAGE - 1 - x } else { x };
-                let pixel = padded[(y + change.top) * WIDE + x + change.left];
-                out.extend((0..CHANNELS).map(|c| (f32::from(pixel[c]) / 255.0 - MEAN[c]) / STD[c]));
+        let mut out = Vec::with_capacity(image_len(side));
+        for y in 0..side {
+            for x in 0..side {
+                let x = if change.flip { side - 1 - x } else { x };
+                let pixel = padded[(y + change.top) * wide + x + change.left];
+                out.extend((0..CHANNELS).map(|c| (f32::from(pixel[c]) / 255.0 - mean[c]) / std[c]));
             }
         }
         out
@@ -140,14 +174,21 @@ mod tests {
 
     #[test]
     fn every_change_is_the_recipe_by_the_book() {
-        let image = image();
-        let mut out = vec![f32::NAN; IMAGE_LEN];
-        for top in 0..=2 * PADDING {
-            for left in 0..=2 * PADDING {
-                for flip in [false, true] {
-                    let change = Change { top, left, flip };
-                    augment(&image, change, &mut out);
-                    assert_eq!(out, by_the_book(&image, change), "{change:?}");
+        for (side, normalise) in SIDES.into_iter().zip([Normalise::CIFAR_10, Normalise::CIFAR_100, Normalise::IMAGENET])
+        {
+            let (normaliser, image) = (Normaliser::new(side, normalise), image(side));
+            let mut out = vec![f32::NAN; image_len(side)];
+            for top in 0..=2 * PADDING {
+                for left in 0..=2 * PADDING {
+                    for flip in [false, true] {
+                        let change = Change { top, left, flip };
+                        normaliser.augment(&image, change, &mut out);
+                        assert_eq!(out, by_the_book(side, normalise, &image, change), "{side}, {change:?}");
+                        let (mut bytes, mut of_bytes) = (vec![7; image_len(side)], out.clone());
+                        shift(&image, side, change, &mut bytes);
+                        normaliser.normalise(&bytes, &mut of_bytes);
+                        assert_eq!(of_bytes, out, "{side}, {change:?}, in bytes");
+                    }
                 }
             }
         }
@@ -155,11 +196,13 @@ mod tests {
 
     #[test]
     fn padding_is_black_before_normalisation() {
-        let mut out = vec![0.0; IMAGE_LEN];
-        augment(&vec![255; IMAGE_LEN], Change { top: 0, left: 4, flip: false }, &mut out);
+        let (normalise, mut out) = (Normalise::CIFAR_10, vec![0.0; image_len(32)]);
+        let change = Change { top: 0, left: 4, flip: false };
+        Normaliser::new(32, normalise).augment(&vec![255; image_len(32)], change, &mut out);
+        let Normalise { mean, std } = normalise;
         for c in 0..CHANNELS {
-            assert_eq!(out[c], -MEAN[c] / STD[c]);
-            assert_eq!(out[4 * ROW + c], (1.0 - MEAN[c]) / STD[c]);
+            assert_eq!(out[c], -mean[c] / std[c]);
+            assert_eq!(out[4 * 32 * CHANNELS + c], (1.0 - mean[c]) / std[c]);
         }
     }
 
@@ -181,13 +224,13 @@ mod tests {
 
     #[test]
     fn time_of_256_images() {
-        let image = image();
-        let mut out = vec![0.0; 256 * IMAGE_LEN];
+        let (normaliser, image) = (Normaliser::new(32, Normalise::CIFAR_10), image(32));
+        let mut out = vec![0.0; 256 * image_len(32)];
         let mut best = f64::INFINITY;
         for epoch in 0..20 {
             let start = Instant::now();
-            for (index, out) in out.chunks_exact_mut(IMAGE_LEN).enumerate() {
-                augment(&image, Change::draw(0, epoch, index as u64), out);
+            for (index, out) in out.chunks_exact_mut(image_len(32)).enumerate() {
+                normaliser.augment(&image, Change::draw(0, epoch, index as u64), out);
             }
             black_box(&mut out);
             best = best.min(start.elapsed().as_secs_f64());

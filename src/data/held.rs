@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Dataset;
-use super::augment::Change;
+use super::augment::{Change, Normaliser};
 use super::epoch::Place;
+use super::{Dataset, Split};
 
 /// Tables of places that a device holds: the epoch that trains reads one while the other is written.
 pub const TABLES: usize = 2;
@@ -24,8 +24,11 @@ pub fn held_bytes(dataset: &Dataset) -> u64 {
 }
 
 /// A data set in the host's memory.
+///
+/// Places beyond a split's last image begin again at its first: a set that is refilled holds a batch at a time.
 pub struct Held {
     dataset: Arc<Dataset>,
+    normaliser: Normaliser,
     tables: [Vec<Place>; TABLES],
 }
 
@@ -33,7 +36,30 @@ impl Held {
     /// Holds it; nothing is copied.
     pub fn new(dataset: Arc<Dataset>) -> Self {
         let tables = std::array::from_fn(|_| vec![Place::default(); dataset.train.len()]);
-        Self { dataset, tables }
+        Self { normaliser: dataset.normaliser(), dataset, tables }
+    }
+
+    /// Puts other images and classes in the place of a split's first ones. A set that others hold too is copied.
+    ///
+    /// # Panics
+    /// If they are more than the split has.
+    pub fn refill(&mut self, part: Part, pixels: &[u8], labels: &[u16]) {
+        let Dataset { train, test, .. } = Arc::make_mut(&mut self.dataset);
+        let Split { pixels: held, labels: classes, .. } = if part == Part::Train { train } else { test };
+        held[..pixels.len()].copy_from_slice(pixels);
+        classes[..labels.len()].copy_from_slice(labels);
+    }
+
+    /// Rows and columns of an image.
+    pub fn side(&self) -> usize {
+        self.dataset.side()
+    }
+
+    /// `out = normalise(change(image))` of what stands at a place of a pass, and its class. `table` counts in training alone.
+    pub fn draw(&self, part: Part, table: usize, place: usize, out: &mut [f32]) -> u16 {
+        let (pixels, change, class) = self.at(part, table, place);
+        self.normaliser.augment(pixels, change, out);
+        class
     }
 
     /// A table, to be written.
@@ -41,14 +67,14 @@ impl Held {
         &mut self.tables[table]
     }
 
-    /// The pixels at a place of a pass, their change, and their class. `table` counts in training alone.
-    pub fn at(&self, part: Part, table: usize, place: usize) -> (&[u8], Change, u8) {
+    fn at(&self, part: Part, table: usize, place: usize) -> (&[u8], Change, u16) {
         let (split, index, change) = match part {
             Part::Train => {
-                let drawn = self.tables[table][place];
+                let table = &self.tables[table];
+                let drawn = table[place % table.len()];
                 (&self.dataset.train, drawn.index as usize, drawn.change())
             }
-            Part::Test => (&self.dataset.test, place, Change::NONE),
+            Part::Test => (&self.dataset.test, place % self.dataset.test.len(), Change::NONE),
         };
         (split.image(index), change, split.labels[index])
     }

@@ -12,6 +12,8 @@ pub enum Purpose {
     Shuffle = 2,
     /// One image of the synthetic data set.
     Synthetic = 3,
+    /// The part that is seen of one picture in one epoch.
+    Crop = 4,
 }
 
 /// The stream for `purpose` at `(a, b)`: the whole key of the cipher is those four numbers, so no two streams are related

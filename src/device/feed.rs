@@ -23,12 +23,19 @@ pub trait Feed: Memory {
     type Data: Send;
     /// Puts a data set where the device reads it, and takes room for [`crate::data::TABLES`] tables.
     fn hold(&self, dataset: Arc<Dataset>) -> Result<Self::Data>;
+    /// Puts other images, `[n, side, side, 3]`, and their classes in the place of a split's first `n`, for the steps that are asked for from now on.
+    /// Does not wait for operations.
+    ///
+    /// # Panics
+    /// If the split holds fewer.
+    fn refill(&self, data: &mut Self::Data, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()>;
     /// Has `write` fill a table, which no pass under way goes by. Does not wait for operations.
     fn write_table(&self, data: &mut Self::Data, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()>;
     /// Makes the steps to come go by this table: `chosen = table`, `[1]`.
     fn choose_table(&self, data: &mut Self::Data, table: usize, chosen: &mut Tensor<Self::Buffer>) -> Result<()>;
-    /// `images[n] = augment(pixels, change)` and `labels[n]` of what stands at place `step batch + n` of the pass. `images:
-    /// [N, 32, 32, 3]`, `labels: [N, 1, 1, 1]`; the same bits on all devices of one number type.
+    /// `images[n] = augment(pixels, change)` and `labels[n]` of what stands at place `step batch + n` of the pass; behind the last
+    /// place the first comes again. `images: [N, side, side, 3]`, `labels: [N, 1, 1, 1]`; the same bits on all devices of one number
+    /// type.
     fn draw_batch(
         &self,
         data: &Self::Data,

@@ -3,10 +3,23 @@
 use super::fused;
 use crate::error::Result;
 use crate::memory::Memory;
+use crate::shape::Conv;
 use crate::tensor::Tensor;
 
-/// The head: pooling, the linear layer, the loss.
+/// Pooling, the linear layer, the loss.
 pub trait Head: Memory {
+    /// The largest of each window; what lies outside the map takes no part, and what is no number is the largest. A window reaches at
+    /// most half its width outside.
+    fn max_pool(&self, x: &Tensor<Self::Buffer>, window: Conv, y: &mut Tensor<Self::Buffer>) -> Result<()>;
+    /// Its transpose at x: a window's gradient goes to its largest element, of equal ones to the first by rows. An element's windows are
+    /// added up by rows.
+    fn max_pool_grad(
+        &self,
+        x: &Tensor<Self::Buffer>,
+        grad_y: &Tensor<Self::Buffer>,
+        window: Conv,
+        grad_x: &mut Tensor<Self::Buffer>,
+    ) -> Result<()>;
     /// `size` x `size` average pooling with stride `size`; rows and columns that fill no window take no part.
     fn avg_pool(&self, x: &Tensor<Self::Buffer>, size: usize, y: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// Its transpose; zero where no window reached.

@@ -55,7 +55,7 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
         Ok(Self {
             sweep: spec.sweep,
             memory: Bytes::default(),
-            stage: Stage::new(arena, &StageSpec { first: None, stack: spec.stack() }, &spec.sweep, 0)?,
+            stage: Stage::new(arena, &StageSpec { first: None, stack: spec.stack() }, &spec.sweep, false, 0)?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
             loss: arena.tensor(Category::Scratch, Shape::vector(2))?,
         })

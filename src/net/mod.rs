@@ -86,7 +86,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
             let of_stem = if s == 0 { of_stem } else { 0 };
             if s + 1 == stages.len() { of_stem.max(of_head) } else { of_stem }
         };
-        let stage = |arena: &mut _, s, stage: &_| Stage::new(arena, stage, &spec.sweep, workspace(s));
+        let stage = |arena: &mut _, s, stage: &_| Stage::new(arena, stage, &spec.sweep, s == 0, workspace(s));
         Ok(Self {
             spec,
             memory: Bytes::default(),

@@ -37,6 +37,18 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         Ok(())
     }
 
+    /// Puts other images in the place of the first of a split that the device holds, for the steps that are asked for from now on: see
+    /// [`Feed::refill`](crate::device::Feed::refill).
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    ///
+    /// # Panics
+    /// If there is no data set, or its split holds fewer.
+    pub fn refill(&mut self, d: &D, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()> {
+        d.refill(self.data.as_mut().expect(HELD), part, pixels, labels)
+    }
+
     /// Has `write` fill a table that no pass under way goes by.
     ///
     /// # Errors

@@ -22,10 +22,15 @@ pub enum Stem {
     #[serde(rename = "5x5")]
     #[cfg_attr(feature = "clap", value(name = "5x5"))]
     Strided5x5,
-    /// 3x3, stride 1, padding 1, which keeps the images' 32 x 32.
+    /// 3x3, stride 1, padding 1, which keeps the images' rows and columns.
     #[serde(rename = "3x3")]
     #[cfg_attr(feature = "clap", value(name = "3x3"))]
     Same3x3,
+    /// 7x7, stride 2, padding 3, and behind batch norm and ReLU the largest of 3x3, stride 2, padding 1: that of a ResNet for
+    /// ImageNet, which makes 56 x 56 maps of 224 x 224 images.
+    #[serde(rename = "7x7")]
+    #[cfg_attr(feature = "clap", value(name = "7x7"))]
+    Pooled7x7,
 }
 
 impl fmt::Display for Stem {
@@ -33,6 +38,7 @@ impl fmt::Display for Stem {
         f.pad(match self {
             Stem::Strided5x5 => "5x5",
             Stem::Same3x3 => "3x3",
+            Stem::Pooled7x7 => "7x7",
         })
     }
 }
@@ -43,6 +49,24 @@ impl Stem {
         match self {
             Stem::Strided5x5 => Conv::STEM_5X5,
             Stem::Same3x3 => Conv::SAME_3X3,
+            Stem::Pooled7x7 => Conv::STEM_7X7,
+        }
+    }
+
+    /// The windows behind it of which the largest elements stay, if it has any.
+    pub const fn pool(self) -> Option<Conv> {
+        match self {
+            Stem::Strided5x5 | Stem::Same3x3 => None,
+            Stem::Pooled7x7 => Some(Conv { stride: 2, ..Conv::SAME_3X3 }),
+        }
+    }
+
+    /// Rows, or columns, of the map that it makes of so many.
+    pub const fn out(self, extent: usize) -> usize {
+        let out = self.conv().out(extent);
+        match self.pool() {
+            Some(pool) => pool.out(out),
+            None => out,
         }
     }
 }
@@ -99,9 +123,10 @@ impl fmt::Debug for Stages {
 pub struct Body {
     /// Whether all residual blocks of a stage have one theta.
     pub tied: bool,
-    /// The stages of a staged net, which has a stem of its own, [`Stem::Same3x3`]; depth, channels and stem of the
-    /// [`NetSpec`] are then not looked at.
+    /// The stages of a staged net; depth and channels of the [`NetSpec`] are then not looked at.
     pub stages: Option<Stages>,
+    /// Channels of a staged net's stem, where they are not those of its first stage.
+    pub stem_width: Option<usize>,
 }
 
 /// What a network is made of.
@@ -205,24 +230,23 @@ impl NetSpec {
         Shape::map(self.batch, self.image, self.image, self.image_channels)
     }
 
-    /// The stem's convolution.
-    pub fn stem_conv(&self) -> Conv {
-        match self.body.stages {
-            None => self.stem.conv(),
-            Some(_) => Stem::Same3x3.conv(),
-        }
+    /// What the stem's convolution makes of the images, `[N, H, W, C]`.
+    pub fn stem_conv_map(&self) -> Shape {
+        let Body { stages, stem_width, .. } = self.body;
+        let staged = stages.and_then(|stages| stages.each().next());
+        let width = staged.map_or(self.channels, |(_, width)| stem_width.unwrap_or(width));
+        self.stem.conv().output(self.images(), width)
     }
 
     /// The stem's output, `[N, H, W, C]`: x_0 of a net of one stack.
     pub fn stem_map(&self) -> Shape {
-        let staged = self.body.stages.and_then(|stages| stages.each().next());
-        let channels = staged.map_or(self.channels, |(_, width)| width);
-        self.stem_conv().output(self.images(), channels)
+        let map = self.stem_conv_map();
+        self.stem.pool().map_or(map, |pool| pool.output(map, map.c()))
     }
 
     /// The stem's weights, `[K, K, C_in, C_out]`.
     pub fn stem_weight(&self) -> Shape {
-        Shape::weight(self.stem_conv().kernel, self.image_channels, self.stem_map().c())
+        Shape::weight(self.stem.conv().kernel, self.image_channels, self.stem_map().c())
     }
 
     /// The stages, from the stem to the head.

@@ -2,13 +2,13 @@
 
 use super::first::First;
 use super::result::{BatchResult, StepResult, largest, relative};
-use super::spec::StageSpec;
+use super::spec::{FirstSpec, StageSpec};
 use crate::code::CodedPass;
 use crate::device::{Device, Sgd};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::field::{Basic, Field, FieldScratch, Idle, Maps};
 use crate::init::{BlockPlace, Init};
-use crate::memory::{Arena, Category};
+use crate::memory::{Arena, Category, Memory};
 use crate::operands::Reconstruction;
 use crate::scheme::{Stack, Statistics};
 use crate::shape::Shape;
@@ -18,6 +18,8 @@ use crate::tensor::{Real, Tensor};
 /// One stage of a net.
 pub struct Stage<D: Device, F: Field<D> = Basic> {
     pub(super) first: Option<First<D>>,
+    /// The gradient of the stem's output and an idle map of its shape, where this is the first stage and has another.
+    below: Option<[Tensor<D::Buffer>; 2]>,
     /// The residual blocks.
     pub stack: Stack<D, F>,
     /// The sweep's memory.
@@ -27,6 +29,14 @@ pub struct Stage<D: Device, F: Field<D> = Basic> {
     /// What the steps of a pass gave.
     pub(super) tape: Tape<D>,
 }
+
+/// What [`Stage::below`] gives.
+type Below<'a, D> = (
+    Option<&'a Tensor<<D as Memory>::Buffer>>,
+    &'a mut Tensor<<D as Memory>::Buffer>,
+    &'a mut Tensor<<D as Memory>::Buffer>,
+    &'a mut <D as Memory>::Buffer,
+);
 
 /// What the sweep leaves at the stack's lower end.
 pub(super) struct LowerEnd<'a, D: Device> {
@@ -66,12 +76,24 @@ impl<D: Device> Tape<D> {
 
 impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Takes all memory, with a workspace of at least `workspace` elements.
-    pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, sweep: &SweepSpec, workspace: usize) -> Result<Self> {
+    pub(super) fn new(
+        arena: &mut Arena<'_, D>,
+        spec: &StageSpec,
+        sweep: &SweepSpec,
+        first_stage: bool,
+        workspace: usize,
+    ) -> Result<Self> {
         let first = spec.first.map(|spec| First::new(arena, &spec, &F::first_links(spec.channels, spec.stride)));
         let first = first.transpose()?;
+        let changed = spec.first.filter(|first| first_stage && first.projection().is_some());
+        let below = changed.map(|FirstSpec { input, .. }| {
+            let mut map = |category| arena.tensor(category, input);
+            Ok::<_, Error>([map(Category::State)?, map(Category::Scratch)?])
+        });
         let workspace = first.as_ref().map_or(0, |first| first.workspace(arena.device())).max(workspace);
         Ok(Self {
             first,
+            below: below.transpose()?,
             stack: Stack::new(arena, spec.stack)?,
             work: Work::new(arena, sweep, spec.stack, workspace)?,
             distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
@@ -100,6 +122,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Uses the first `n` images of every map.
     pub(super) fn set_batch(&mut self, n: usize) -> Result<()> {
         self.first.iter_mut().flat_map(First::maps_mut).try_for_each(|map| map.set_batch(n))?;
+        self.below.iter_mut().flatten().try_for_each(|map| map.set_batch(n))?;
         self.stack.saved.iter_mut().flat_map(Maps::maps_mut).try_for_each(|mask| mask.set_batch(n))?;
         self.work.set_batch(n)
     }
@@ -168,14 +191,28 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
             // x_0 came out of a ReLU
             d.relu_grad(x_0, grad)
         })?;
-        let Self { first: Some(first), work, .. } = self else { return Ok(()) };
+        let Self { first: Some(first), below, work, .. } = self else { return Ok(()) };
         let Idle { map, workspace, .. } = work.scratch.idle();
         let Some(before) = before else {
-            return first.backward(d, &mut work.grad, None, map, workspace);
+            return match below {
+                None => first.backward(d, &mut work.grad, None, map, workspace),
+                Some([grad_x, idle]) => first.backward(d, &mut work.grad, Some(grad_x), idle, workspace),
+            };
         };
         let Work { grad: grad_x, scratch, .. } = &mut before.work;
         first.backward(d, &mut work.grad, Some(grad_x), scratch.idle().map, workspace)?;
         d.relu_grad(&first.input, grad_x)
+    }
+
+    /// What the way back leaves below the first stage: the stem's output if it is kept, its gradient, and an idle map of its shape with
+    /// the workspace.
+    pub(super) fn below(&mut self) -> Below<'_, D> {
+        let Self { first, below, work: Work { grad, scratch, .. }, .. } = self;
+        let (y, Idle { map, workspace, .. }) = (first.as_ref().map(|first| &first.input), scratch.idle());
+        match below {
+            None => (y, grad, map, workspace),
+            Some([grad, map]) => (y, grad, map, workspace),
+        }
     }
 
     /// Applies SGD to everything that the sweep has not updated, unless that met a reconstruction worth nothing.

@@ -1,10 +1,10 @@
-//! The stem: a convolution, its batch norm and a ReLU between the images and the first stage.
+//! The stem: a convolution, its batch norm, a ReLU and, in some, max pooling between the images and the first stage.
 
 use super::spec::NetSpec;
 use super::trained::Trained;
 use crate::device::Device;
-use crate::error::Result;
-use crate::field::{Idle, Tensors};
+use crate::error::{Error, Result};
+use crate::field::Tensors;
 use crate::init::{self, Draw};
 use crate::memory::{Arena, Category};
 use crate::operands::{Affine, BnRunning, BnStats, Measure, Reconstruction};
@@ -55,30 +55,44 @@ pub(super) struct StemLayers<D: Device> {
     pub weights: Trained<StemTheta<D>>,
     pub running: StemRunning<D>,
     stats: BnStats<D::Buffer>,
-    /// The images' convolution, kept for the backward; the stem's output is `relu(bn(.))` of it.
+    /// The images' convolution, kept for the backward.
     z: Tensor<D::Buffer>,
+    pool: Option<Pool<D>>,
+}
+
+/// Max pooling between `u = relu(bn(z))` and the first stage.
+struct Pool<D: Device> {
+    window: Conv,
+    u: Tensor<D::Buffer>,
+    grad_u: Tensor<D::Buffer>,
 }
 
 impl<D: Device> StemLayers<D> {
     pub fn new(arena: &mut Arena<'_, D>, spec: &NetSpec) -> Result<Self> {
-        let map = spec.stem_map();
+        let map = spec.stem_conv_map();
+        let pool = spec.stem.pool().map(|window| {
+            let mut scratch = || arena.tensor(Category::Scratch, map);
+            Ok::<_, Error>(Pool { window, u: scratch()?, grad_u: scratch()? })
+        });
+        let pool = pool.transpose()?;
         let theta = |category| {
             let conv = arena.tensor(category, spec.stem_weight())?;
             Ok(StemTheta { conv, bn: Affine::new(arena, category, map.c())? })
         };
         Ok(Self {
-            conv: spec.stem_conv(),
+            conv: spec.stem.conv(),
             weights: Trained::new(theta)?,
             running: StemRunning(BnRunning::new(arena, map.c())?),
             stats: BnStats::new(arena, Category::Statistics, map.c())?,
             z: arena.tensor(Category::Saved, map)?,
+            pool,
         })
     }
 
     /// Elements of workspace that the device asks for.
     pub fn workspace(d: &D, spec: &NetSpec) -> usize {
-        let map = spec.stem_map();
-        d.conv_workspace(spec.images(), spec.stem_conv(), map.c()).max(d.bn_workspace(map))
+        let map = spec.stem_conv_map();
+        d.conv_workspace(spec.images(), spec.stem.conv(), map.c()).max(d.bn_workspace(map))
     }
 
     /// Weights and running statistics at the start.
@@ -91,7 +105,8 @@ impl<D: Device> StemLayers<D> {
 
     /// The maps whose first extent is the batch.
     pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
-        [&mut self.z].into_iter()
+        let Self { z, pool, .. } = self;
+        [z].into_iter().chain(pool.iter_mut().flat_map(|Pool { u, grad_u, .. }| [u, grad_u]))
     }
 
     /// From the images to `y`.
@@ -103,7 +118,7 @@ impl<D: Device> StemLayers<D> {
         y: &mut Tensor<D::Buffer>,
         workspace: &mut D::Buffer,
     ) -> Result<()> {
-        let Self { conv, weights: Trained { theta, .. }, running: StemRunning(running), stats, z } = self;
+        let Self { conv, weights: Trained { theta, .. }, running: StemRunning(running), stats, z, .. } = self;
         let measure = match statistics {
             Statistics::Running => {
                 d.bn_running_stats(running, stats)?;
@@ -117,20 +132,46 @@ impl<D: Device> StemLayers<D> {
         self.output(d, y)
     }
 
-    /// `y = relu(bn(z))` from what the last forward pass left.
-    pub fn output(&self, d: &D, y: &mut Tensor<D::Buffer>) -> Result<()> {
-        d.norm_relu(&self.z, &self.stats, &self.weights.theta.bn, y)
+    /// The output, from what the last forward pass left.
+    pub fn output(&mut self, d: &D, y: &mut Tensor<D::Buffer>) -> Result<()> {
+        let Self { z, stats, weights: Trained { theta, .. }, pool, .. } = self;
+        match pool {
+            None => d.norm_relu(z, stats, &theta.bn, y),
+            Some(Pool { window, u, .. }) => {
+                d.norm_relu(z, stats, &theta.bn, u)?;
+                d.max_pool(u, *window, y)
+            }
+        }
     }
 
-    /// The norm's gradients, from that of the ReLU's input.
-    pub fn grad_sums(&mut self, d: &D, grad: &Tensor<D::Buffer>, workspace: &mut D::Buffer) -> Result<()> {
+    /// The norm's gradients, from that of the output y, which becomes that of the ReLU's input where nothing is between them.
+    pub fn grad_sums(
+        &mut self,
+        d: &D,
+        y: &Tensor<D::Buffer>,
+        grad: &mut Tensor<D::Buffer>,
+        workspace: &mut D::Buffer,
+    ) -> Result<()> {
+        if self.pool.is_some() {
+            return self.pool_grad_sums(d, grad, workspace);
+        }
+        d.relu_grad(y, grad)?;
         let Self { weights: Trained { grad: grad_theta, .. }, stats, z, .. } = self;
         // the norm's sums are its own gradients
         d.bn_grad_sums(grad, 1.0, z, stats, &mut grad_theta.bn, workspace)
     }
 
-    /// The same from that of the output, which becomes that of the ReLU's input; and how far a reconstruction of the output is from it,
-    /// `y`.
+    /// The same back through the pooling.
+    fn pool_grad_sums(&mut self, d: &D, grad: &Tensor<D::Buffer>, workspace: &mut D::Buffer) -> Result<()> {
+        let Self { weights: Trained { theta, grad: grad_theta, .. }, stats, z, pool, .. } = self;
+        let Some(Pool { window, u, grad_u }) = pool else { return Ok(()) };
+        // a test may have been between
+        d.norm_relu(z, stats, &theta.bn, u)?;
+        d.max_pool_grad(u, grad, *window, grad_u)?;
+        d.norm_relu_grad_sums(z, stats, &theta.bn, None, u, grad_u, &mut grad_theta.bn, workspace)
+    }
+
+    /// As [`Self::grad_sums`]; and how far a reconstruction of the output is from it, `y`, which is worked out anew.
     pub fn output_grad_sums(
         &mut self,
         d: &D,
@@ -139,20 +180,32 @@ impl<D: Device> StemLayers<D> {
         grad: &mut Tensor<D::Buffer>,
         workspace: &mut D::Buffer,
     ) -> Result<()> {
+        if self.pool.is_some() {
+            if let Some(of) = of {
+                self.output(d, y)?;
+                d.drift(of, y, workspace)?;
+            }
+            return self.pool_grad_sums(d, grad, workspace);
+        }
         let Self { weights: Trained { theta, grad: grad_theta, .. }, stats, z, .. } = self;
         d.norm_relu_grad_sums(z, stats, &theta.bn, of, y, grad, &mut grad_theta.bn, workspace)
     }
 
-    /// The convolution's gradient, from that of the ReLU's input and the norm's.
+    /// The convolution's gradient, from that of the output as the norm's gradients left it, and the norm's.
     pub fn backward(
         &mut self,
         d: &D,
         images: &Tensor<D::Buffer>,
         grad: &Tensor<D::Buffer>,
-        Idle { map: grad_z, workspace, .. }: Idle<'_, D>,
+        grad_z: &mut Tensor<D::Buffer>,
+        workspace: &mut D::Buffer,
     ) -> Result<()> {
-        let Self { conv, weights: Trained { theta, grad: grad_theta, .. }, stats, z, .. } = self;
+        let Self { conv, weights: Trained { theta, grad: grad_theta, .. }, stats, z, pool, .. } = self;
         let StemTheta { conv: grad_w, bn: sums } = grad_theta;
+        let (grad, grad_z) = match pool {
+            None => (grad, grad_z),
+            Some(Pool { u, grad_u, .. }) => (&*grad_u, u),
+        };
         d.norm_conv_grad_w(images, *conv, grad, z, stats, &theta.bn, sums, grad_z, grad_w, workspace)
     }
 }

@@ -7,9 +7,9 @@ use super::stage::LowerEnd;
 use super::{Net, Stage};
 use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
-use crate::field::{Field, FieldScratch};
+use crate::field::Field;
 use crate::scheme::Statistics;
-use crate::sweep::{Sweep, Work};
+use crate::sweep::Sweep;
 use crate::tensor::{Real, Tensor};
 
 impl<D: Device, F: Field<D>> Net<D, F> {
@@ -88,16 +88,14 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     fn stem_backward(&mut self, d: &D) -> Result<()> {
         let Self { stem, stages, images, .. } = self;
         let stage = &mut stages[0];
-        if let Some(first) = &stage.first {
-            let Work { grad, scratch, .. } = &mut stage.work;
-            d.relu_grad(&first.input, grad)?;
-            stem.grad_sums(d, grad, scratch.idle().workspace)?;
+        if let (Some(y), grad, _, workspace) = stage.below() {
+            stem.grad_sums(d, y, grad, workspace)?;
         } else {
             let LowerEnd { x_0, reconstruction, grad, idle, .. } = stage.lower_end();
             stem.output_grad_sums(d, reconstruction, x_0, grad, idle.workspace)?;
         }
-        let Work { grad, scratch, .. } = &mut stage.work;
-        stem.backward(d, images, grad, scratch.idle())
+        let (_, grad, idle, workspace) = stage.below();
+        stem.backward(d, images, grad, idle, workspace)
     }
 
     /// Applies SGD to everything that the sweep has not updated.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::{Buffer, Reference, Tensor};
 use crate::check;
-use crate::data::augment::augment;
-use crate::data::{Dataset, Held, IMAGE_LEN, Part, Place};
+use crate::data::{Dataset, Held, Part, Place, image_len};
 use crate::device::{Elementwise, Feed, PassPosition};
 use crate::error::Result;
 use crate::host::record_step;
@@ -13,12 +12,11 @@ use crate::host::record_step;
 pub fn draw_batch(data: &Held, part: Part, position: PassPosition<'_, Buffer>, images: &mut [f64], labels: &mut [f64]) {
     let PassPosition { step, table, batch } = position;
     let [step, table] = [step, table].map(|t| t.values()[0] as usize);
-    let mut drawn = [0.0f32; IMAGE_LEN];
-    for (n, (image, label)) in images.chunks_exact_mut(IMAGE_LEN).zip(labels).enumerate() {
-        let (pixels, change, class) = data.at(part, table, step * batch + n);
-        augment(pixels, change, &mut drawn);
-        image.iter_mut().zip(drawn).for_each(|(wide, value)| *wide = value.into());
-        *label = class.into();
+    let len = image_len(data.side());
+    let mut drawn = vec![0.0f32; len];
+    for (n, (image, label)) in images.chunks_exact_mut(len).zip(labels).enumerate() {
+        *label = data.draw(part, table, step * batch + n, &mut drawn).into();
+        image.iter_mut().zip(&drawn).for_each(|(wide, value)| *wide = (*value).into());
     }
 }
 
@@ -27,6 +25,11 @@ impl Feed for Reference {
 
     fn hold(&self, dataset: Arc<Dataset>) -> Result<Held> {
         Ok(Held::new(dataset))
+    }
+
+    fn refill(&self, data: &mut Held, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()> {
+        data.refill(part, pixels, labels);
+        Ok(())
     }
 
     fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
@@ -46,7 +49,7 @@ impl Feed for Reference {
         images: &mut Tensor,
         labels: &mut Tensor,
     ) -> Result<()> {
-        check::batch("draw_batch", images.shape(), labels.shape())?;
+        check::batch("draw_batch", data.side(), images.shape(), labels.shape())?;
         draw_batch(data, part, position, images.values_mut(), labels.values_mut());
         Ok(())
     }

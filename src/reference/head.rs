@@ -4,8 +4,22 @@ use super::{Reference, Tensor, linear, loss, pool};
 use crate::check;
 use crate::device::Head;
 use crate::error::Result;
+use crate::shape::Conv;
 
 impl Head for Reference {
+    fn max_pool(&self, x: &Tensor, window: Conv, y: &mut Tensor) -> Result<()> {
+        check::max_pool("max_pool", x.shape(), window, y.shape())?;
+        pool::max_pool(x.values(), x.shape(), window, y.values_mut());
+        Ok(())
+    }
+
+    fn max_pool_grad(&self, x: &Tensor, grad_y: &Tensor, window: Conv, grad_x: &mut Tensor) -> Result<()> {
+        check::max_pool("max_pool_grad", x.shape(), window, grad_y.shape())?;
+        check::equal("max_pool_grad", x.shape(), grad_x.shape())?;
+        pool::max_pool_grad(x.values(), x.shape(), window, grad_y.values(), grad_x.values_mut());
+        Ok(())
+    }
+
     fn avg_pool(&self, x: &Tensor, size: usize, y: &mut Tensor) -> Result<()> {
         check::avg_pool("avg_pool", x.shape(), size, y.shape())?;
         pool::avg_pool(x.values(), x.shape(), size, y.values_mut());

@@ -40,7 +40,7 @@ fn steps_of_staged_nets_end_at_the_weights_of_the_reference() {
         for block in [Block::Basic, Block::Bottleneck] {
             for tied in [false, true] {
                 let sweep = SweepSpec::new(scheme, Gradient::Corrected);
-                let spec = staged(Body { tied, stages }, sweep, 2, 3);
+                let spec = staged(Body { tied, stages, ..Body::default() }, sweep, 2, 3);
                 let spec = NetSpec { sweep: SweepSpec { update, ..sweep }, ..spec };
                 let (found, expected) = match block {
                     Block::Basic => (trained::<_, Basic>(&cuda, spec), trained::<_, Basic>(&Reference, spec)),

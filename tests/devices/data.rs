@@ -1,13 +1,15 @@
 //! Batches out of the data set that the device holds, to the bit of `augment`; the steps' results.
 
-use rewind::data::augment::{Change, PADDING, augment};
-use rewind::data::{Batches, IMAGE_LEN, Part, Place};
+use std::sync::Arc;
+
+use rewind::data::augment::{Change, PADDING};
+use rewind::data::{Batches, Dataset, Normalise, Part, Place, image_len};
 use rewind::device::{Device, PassPosition};
 use rewind::reference::Reference;
 use rewind::shape::Shape;
 
 use crate::bed::{Bed, cpus};
-use crate::support::numbered;
+use crate::support::{numbered, numbered_of};
 
 const TRAIN: usize = 170;
 const TEST: usize = 13;
@@ -20,15 +22,15 @@ fn all_changes(table: usize) -> Vec<Place> {
     (table..).zip(places).map(|(i, change)| Place::new((i * 7 % TRAIN) as u32, change)).collect()
 }
 
-fn on<D: Device>(d: &D) {
+fn on<D: Device>(d: &D, set: &Arc<Dataset>) {
     let bed = &mut Bed::new(d);
-    let set = numbered(TRAIN, TEST);
+    let (side, normaliser) = (set.side(), set.normaliser());
     let mut data = d.hold(set.clone()).expect("hold");
     for table in [0, 1] {
         d.write_table(&mut data, table, |places| places.copy_from_slice(&all_changes(table))).expect("write_table");
     }
     let (mut step, mut chosen) = (bed.empty(Shape::vector(1)), bed.empty(Shape::vector(1)));
-    let mut expected = vec![0.0f32; IMAGE_LEN];
+    let mut expected = vec![0.0f32; image_len(side)];
     for (part, table, batch) in [(Part::Train, 0, 64), (Part::Train, 1, 64), (Part::Train, 0, 7), (Part::Test, 1, 5)] {
         let len = if part == Part::Train { TRAIN } else { TEST };
         let batches = Batches { images: len, batch };
@@ -36,13 +38,13 @@ fn on<D: Device>(d: &D) {
         // in any order, as a pass may begin at any step
         for at in (0..batches.count()).rev() {
             let n = batches.len(at);
-            let mut images = bed.empty(Shape::map(n, 32, 32, 3));
+            let mut images = bed.empty(Shape::map(n, side, side, 3));
             let mut labels = bed.empty(Shape::map(n, 1, 1, 1));
             d.fill(at as f64, &mut step).expect("fill");
             let position = PassPosition { step: &step, table: &chosen, batch };
             d.draw_batch(&data, part, position, &mut images, &mut labels).expect("draw_batch");
             let (images, labels) = (bed.read(&images), bed.read(&labels));
-            for (i, image) in images.chunks_exact(IMAGE_LEN).enumerate() {
+            for (i, image) in images.chunks_exact(image_len(side)).enumerate() {
                 let place = at * batch + i;
                 let (split, index, change) = match part {
                     Part::Train => {
@@ -51,7 +53,7 @@ fn on<D: Device>(d: &D) {
                     }
                     Part::Test => (&set.test, place, Change::NONE),
                 };
-                augment(split.image(index), change, &mut expected);
+                normaliser.augment(split.image(index), change, &mut expected);
                 let same = image.iter().zip(&expected).all(|(a, b)| a.to_bits() == f64::from(*b).to_bits());
                 assert!(same, "{}: {part:?}, place {place}, {change:?}", d.name());
                 assert_eq!(labels[i], f64::from(split.labels[index]), "{}: {part:?}, place {place}", d.name());
@@ -62,11 +64,64 @@ fn on<D: Device>(d: &D) {
 
 #[test]
 fn batches_are_augmented_to_the_bit() {
-    on(&Reference);
-    cpus().iter().for_each(on);
+    // of CIFAR's size and numbers; an odd one, of more classes than a byte has
+    for set in [numbered(TRAIN, TEST), numbered_of(9, 1000, Normalise::IMAGENET, TRAIN, TEST)] {
+        on(&Reference, &set);
+        cpus().iter().for_each(|cpu| on(cpu, &set));
+        #[cfg(all(feature = "cuda", target_os = "linux"))]
+        {
+            on(&crate::bed::cudas()[0].0, &set);
+            crate::support::gpu::no_faults();
+        }
+    }
+}
+
+/// Steps of a set that holds a batch and is refilled before each of them: more than are on their way at a time, all asked for before one
+/// is looked at.
+fn refilled<D: Device>(d: &D) {
+    const STEPS: usize = 7;
+    let (bed, batch) = (&mut Bed::new(d), 5);
+    let all = numbered_of(9, 300, Normalise::CIFAR_100, STEPS * batch, STEPS * batch);
+    let window = numbered_of(9, 300, Normalise::CIFAR_100, batch, batch);
+    let mut data = d.hold(window).expect("hold");
+    let unchanged =
+        |places: &mut [Place]| (0..).zip(places).for_each(|(i, place)| *place = Place::new(i, Change::NONE));
+    d.write_table(&mut data, 0, unchanged).expect("write_table");
+    let (mut step, mut chosen) = (bed.empty(Shape::vector(1)), bed.empty(Shape::vector(1)));
+    d.choose_table(&mut data, 0, &mut chosen).expect("choose_table");
+    for (part, split) in [(Part::Train, &all.train), (Part::Test, &all.test)] {
+        let mut drawn = Vec::new();
+        for at in 0..STEPS {
+            // the last is smaller
+            let n = if at + 1 == STEPS { 3 } else { batch };
+            let pixels = &split.pixels[at * batch * image_len(9)..][..n * image_len(9)];
+            d.refill(&mut data, part, pixels, &split.labels[at * batch..][..n]).expect("refill");
+            let (mut images, mut labels) = (bed.empty(Shape::map(n, 9, 9, 3)), bed.empty(Shape::map(n, 1, 1, 1)));
+            d.fill(at as f64, &mut step).expect("fill");
+            let position = PassPosition { step: &step, table: &chosen, batch };
+            d.draw_batch(&data, part, position, &mut images, &mut labels).expect("draw_batch");
+            drawn.push((images, labels));
+        }
+        let (normaliser, mut expected) = (all.normaliser(), vec![0.0f32; image_len(9)]);
+        for (at, (images, labels)) in drawn.iter().enumerate() {
+            let (images, labels) = (bed.read(images), bed.read(labels));
+            for (i, image) in images.chunks_exact(image_len(9)).enumerate() {
+                let index = at * batch + i;
+                normaliser.normalise(split.image(index), &mut expected);
+                let same = image.iter().zip(&expected).all(|(a, b)| a.to_bits() == f64::from(*b).to_bits());
+                assert!(same && labels[i] == f64::from(split.labels[index]), "{}: {part:?}, image {index}", d.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_set_that_holds_a_batch_is_refilled_before_each_step() {
+    refilled(&Reference);
+    cpus().iter().for_each(refilled);
     #[cfg(all(feature = "cuda", target_os = "linux"))]
     {
-        on(&crate::bed::cudas()[0].0);
+        refilled(&crate::bed::cudas()[0].0);
         crate::support::gpu::no_faults();
     }
 }

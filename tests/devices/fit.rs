@@ -43,6 +43,10 @@ fn misfits<D: Device>(d: &D) {
     refused("bn_stats", d.bn_stats(&a, Measure { stats: &mut narrow, running: None }, workspace));
     refused("bn_apply", d.bn_apply(&a, stats, affine, &mut b));
     refused("bn_grad_z", d.bn_grad_z(&a, 1.0, &b, stats, affine, affine, &mut wide));
+    let window = Conv { kernel: 3, stride: 2, padding: 1 };
+    refused("max_pool", d.max_pool(&a, window, &mut b));
+    refused("max_pool", d.max_pool(&a, Conv { padding: 2, ..window }, &mut b));
+    refused("max_pool_grad", d.max_pool_grad(&a, &b, window, &mut wide));
     refused("avg_pool", d.avg_pool(&a, 4, &mut b));
     refused("avg_pool_grad", d.avg_pool_grad(&a, 4, &mut b));
     let (matrix, bias) = (bed.empty(Shape([1, 1, 90, 10])), bed.empty(Shape::vector(9)));

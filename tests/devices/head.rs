@@ -2,7 +2,7 @@
 
 use rewind::device::Device;
 use rewind::reference::Reference;
-use rewind::shape::Shape;
+use rewind::shape::{Conv, Shape};
 
 use crate::bed::{Bed, Outputs, bound, cpus};
 use crate::support::{assert_close, uniform};
@@ -70,6 +70,65 @@ fn head_and_loss() {
                 _ => bound(16, 1.0),
             }]);
         }
+    }
+}
+
+/// The largest elements of windows, of values that are often equal, and back.
+fn max_pooled<D: Device>(d: &D, map: Shape, window: Conv) -> Outputs {
+    let mut bed = Bed::new(d);
+    // five values
+    let x = bed.tensor(map, &uniform(1, map.len()).iter().map(|v| (2.5 * v).trunc()).collect::<Vec<_>>());
+    let pooled = window.output(map, map.c());
+    let (mut y, mut grad_x) = (bed.empty(pooled), bed.empty(map));
+    d.max_pool(&x, window, &mut y).expect("max_pool");
+    let g = bed.tensor(pooled, &uniform(2, pooled.len()));
+    d.max_pool_grad(&x, &g, window, &mut grad_x).expect("max_pool_grad");
+    vec![("largest", bed.read(&y)), ("grad_x", bed.read(&grad_x))]
+}
+
+#[test]
+fn the_largest_of_each_window() {
+    if crate::bed::ran_apart() {
+        return;
+    }
+    // a stem's, one that meets no element twice, one that leaves some out, one of padding on both sides
+    for (kernel, stride, padding) in [(3, 2, 1), (2, 2, 0), (2, 3, 1), (5, 1, 2)] {
+        let window = Conv { kernel, stride, padding };
+        for map in MAPS.into_iter().filter(|map| map.h() + 2 * padding >= kernel && map.w() + 2 * padding >= kernel) {
+            compare!(format!("max of {window:?} on {map}"), 1, max_pooled(map, window), |name: &str| vec![
+                match name {
+                    "largest" => 0.0,
+                    // windows that reach an element
+                    _ => bound(kernel * kernel, (kernel * kernel) as f64),
+                }
+            ]);
+        }
+    }
+}
+
+/// What is no number is the largest, wherever it stands; nothing is taken from outside the map, where zeros would be larger.
+fn at_the_edges<D: Device>(d: &D) {
+    let mut bed = Bed::new(d);
+    let (map, window) = (Shape::map(1, 2, 3, 1), Conv { kernel: 3, stride: 2, padding: 1 });
+    let mut y = bed.empty(window.output(map, 1));
+    let x = bed.tensor(map, &[-4.0, -3.0, -2.0, -9.0, -8.0, f64::NAN]);
+    d.max_pool(&x, window, &mut y).expect("max_pool");
+    let found = bed.read(&y);
+    assert!(found[0] == -3.0 && found[1].is_nan(), "{}: {found:?}", d.name());
+    let x = bed.tensor(map, &[f64::NAN, -3.0, -2.0, -9.0, -8.0, -1.0]);
+    d.max_pool(&x, window, &mut y).expect("max_pool");
+    let found = bed.read(&y);
+    assert!(found[0].is_nan() && found[1] == -1.0, "{}: {found:?}", d.name());
+}
+
+#[test]
+fn windows_end_at_the_edge_and_what_is_no_number_shows() {
+    at_the_edges(&Reference);
+    cpus().iter().for_each(at_the_edges);
+    #[cfg(all(feature = "cuda", target_os = "linux"))]
+    {
+        at_the_edges(&crate::bed::cudas()[0].0);
+        crate::support::gpu::no_faults();
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use rewind::code::{Bits, CodedPass};
-use rewind::data::{Dataset, IMAGE_LEN, Split};
+use rewind::data::{Dataset, IMAGE, Normalise, Split, image_len};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Stages, Stem};
@@ -131,11 +131,18 @@ pub fn batch<D: Device>(net: &mut Net<D>, d: &D, n: usize) {
 
 /// A data set of `train` and `test` images of ten classes, each image's bytes its own.
 pub fn numbered(train: usize, test: usize) -> Arc<Dataset> {
+    numbered_of(IMAGE, 10, Normalise::CIFAR_10, train, test)
+}
+
+/// The same of images of another size, of more classes, and of other numbers.
+pub fn numbered_of(side: usize, classes: usize, normalise: Normalise, train: usize, test: usize) -> Arc<Dataset> {
     let split = |seed, n: usize| Split {
-        pixels: uniform(seed, n * IMAGE_LEN).iter().map(|v| (128.0 + 128.0 * v) as u8).collect(),
-        labels: (0..n).map(|i| (i * 7 % 10) as u8).collect(),
+        side,
+        pixels: uniform(seed, n * image_len(side)).iter().map(|v| (128.0 + 128.0 * v) as u8).collect(),
+        labels: (0..n).map(|i| (i * 7 % classes) as u16).collect(),
     };
-    Arc::new(Dataset { name: "numbered".into(), classes: 10, train: split(11, train), test: split(12, test) })
+    let (train, test) = (split(11, train), split(12, test));
+    Arc::new(Dataset { name: "numbered".into(), classes, normalise, train, test, part_of: None })
 }
 
 /// All gradients by name.

@@ -14,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rewind::data::Dataset;
+use rewind::data::{Dataset, IMAGE, Normalise};
 use rewind::error::{Error, Result};
 use rewind::shape::Shape;
 use safetensors::Dtype;
@@ -50,7 +50,7 @@ pub type Fetch<'a> = &'a dyn Fn(&mut [f32]) -> Result<()>;
 pub struct DatasetId {
     /// The set's name, such as `cifar10`.
     pub name: String,
-    /// A digest of its images and labels.
+    /// A digest of its images and labels, and of how bytes become numbers.
     pub fingerprint: String,
 }
 
@@ -58,11 +58,27 @@ impl DatasetId {
     /// That of a data set. The fingerprint is 16 hexadecimal digits that change when any label or pixel does.
     pub fn of(dataset: &Dataset) -> Self {
         let mut hash = Sha256::new();
-        for split in [&dataset.train, &dataset.test] {
+        if let Some(whole) = &dataset.part_of {
+            // what is held is any of its images
+            hash.update(&whole.fingerprint);
+        }
+        for split in [&dataset.train, &dataset.test].into_iter().filter(|_| dataset.part_of.is_none()) {
             // the length keeps an image that moves from one split to the other from going unseen
             hash.update((split.len() as u64).to_le_bytes());
-            hash.update(&split.labels);
+            // a byte where one will do, as all checkpoints have it that were written before there were more classes
+            for label in &split.labels {
+                match u8::try_from(*label) {
+                    Ok(label) if dataset.classes <= 256 => hash.update([label]),
+                    _ => hash.update(label.to_le_bytes()),
+                }
+            }
             hash.update(&split.pixels);
+        }
+        // those were all of this size and these numbers
+        if (dataset.side(), dataset.normalise) != (IMAGE, Normalise::CIFAR_10) {
+            let Normalise { mean, std } = dataset.normalise;
+            hash.update((dataset.side() as u64).to_le_bytes());
+            mean.into_iter().chain(std).for_each(|value| hash.update(value.to_le_bytes()));
         }
         let fingerprint = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Self { name: dataset.name.clone(), fingerprint }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use rewind::data::{IMAGE_LEN, Split};
+use rewind::data::{IMAGE, IMAGE_LEN, Normalise, Split};
 use rewind::scheme::Scheme;
 use safetensors::SafeTensors;
 
@@ -267,18 +267,21 @@ fn a_failed_write_keeps_the_former_checkpoint() {
 #[test]
 fn a_fingerprint_sees_every_byte_and_both_splits() {
     let tiny = || {
-        let split = Split { pixels: (0..2 * IMAGE_LEN).map(|i| i as u8).collect(), labels: vec![3, 1] };
-        Dataset { name: "tiny".into(), classes: 4, train: split.clone(), test: split }
+        let pixels = (0..2 * IMAGE_LEN).map(|i| i as u8).collect();
+        let split = Split { side: IMAGE, pixels, labels: vec![3, 1] };
+        let normalise = Normalise::CIFAR_10;
+        Dataset { name: "tiny".into(), classes: 4, normalise, train: split.clone(), test: split, part_of: None }
     };
     let of = |dataset: &Dataset| DatasetId::of(dataset).fingerprint;
     let base = of(&tiny());
     assert_eq!(base.len(), 16);
     assert_eq!(base, of(&tiny()));
-    let (mut pixel, mut label, mut moved) = (tiny(), tiny(), tiny());
+    let (mut pixel, mut label, mut moved, mut mean) = (tiny(), tiny(), tiny(), tiny());
     pixel.test.pixels[2 * IMAGE_LEN - 1] ^= 1;
     label.train.labels[0] = 2;
     moved.test.labels.pop();
-    for other in [pixel, label, moved] {
+    mean.normalise = Normalise::CIFAR_100;
+    for other in [pixel, label, moved, mean] {
         assert_ne!(base, of(&other));
     }
 }

@@ -6,7 +6,7 @@
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Split};
+use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Normalise, Split};
 use rewind::error::{Error, Result};
 
 use crate::regular;
@@ -18,6 +18,7 @@ pub struct Format {
     /// The folder that its archive unpacks to.
     pub folder: &'static str,
     classes: usize,
+    normalise: Normalise,
     train: &'static [&'static str],
     test: &'static str,
     train_records: usize,
@@ -31,6 +32,7 @@ pub const CIFAR_10: Format = Format {
     name: "cifar-10",
     folder: "cifar-10-batches-bin",
     classes: 10,
+    normalise: Normalise::CIFAR_10,
     train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
     test: "test_batch.bin",
     train_records: 10_000,
@@ -43,6 +45,7 @@ pub const CIFAR_100: Format = Format {
     name: "cifar-100",
     folder: "cifar-100-binary",
     classes: 100,
+    normalise: Normalise::CIFAR_100,
     train: &["train.bin"],
     test: "test.bin",
     train_records: 50_000,
@@ -77,13 +80,14 @@ pub fn open(dir: &Path) -> Result<Dataset> {
     for (name, records) in format.files() {
         check_size(&dir.join(name), records, format.record())?;
     }
-    let mut train = Split::with_capacity(format.train.len() * format.train_records);
-    let mut test = Split::with_capacity(format.test_records);
+    let mut train = Split::with_capacity(IMAGE, format.train.len() * format.train_records);
+    let mut test = Split::with_capacity(IMAGE, format.test_records);
     for name in format.train {
         read(&dir.join(name), format.train_records, format, &mut train)?;
     }
     read(&dir.join(format.test), format.test_records, format, &mut test)?;
-    Ok(Dataset { name: format.name.into(), classes: format.classes, train, test })
+    let Format { name, classes, normalise, .. } = *format;
+    Ok(Dataset { name: name.into(), classes, normalise, train, test, part_of: None })
 }
 
 /// Whether `dir`, or a folder of the usual name in it, holds any file of either data set, whole or not.
@@ -172,7 +176,7 @@ fn read(path: &Path, records: usize, format: &Format, into: &mut Split) -> Resul
             );
             return Err(Error::Data { path: path.into(), problem });
         }
-        into.labels.push(label);
+        into.labels.push(label.into());
         let (red, rest) = planes.split_at(PLANE);
         let (green, blue) = rest.split_at(PLANE);
         let start = into.pixels.len();

@@ -94,23 +94,24 @@ pub enum DownloadSet {
 /// # Errors
 /// [`Error::Usage`] naming a flag that makes no sense or contradicts the checkpoint, or the config file's bad line.
 pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
+    let settings = cli.settings.clone().expanded();
     let file = match (checkpoint, &cli.config) {
         (None, Some(file)) => Some(ConfigFile::read(file)?),
         _ => None,
     };
     let base = match (checkpoint, &file) {
         (Some(held), _) => {
-            refuse_contradictions(&cli.settings, held)?;
-            refuse_another_cosine(&cli.settings, held)?;
+            refuse_contradictions(&settings, held)?;
+            refuse_another_cosine(&settings, held)?;
             RunConfig { max_steps: None, ..held.clone() }
         }
         (None, Some(file)) => file.config()?,
         (None, None) => RunConfig::default(),
     };
-    let config = cli.settings.clone().over(base);
-    cli.settings.check_meaning(&config)?;
+    let config = settings.clone().over(base);
+    settings.check_meaning(&config)?;
     match (config.validate().and_then(|()| config.validate_rates()), &file) {
-        (Err(error), Some(file)) => Err(file.at_line(error, &cli.settings)),
+        (Err(error), Some(file)) => Err(file.at_line(error, &settings)),
         (valid, _) => valid.map(|()| config),
     }
 }
@@ -125,7 +126,9 @@ pub fn sentence(error: &clap::Error) -> String {
 }
 
 fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
-    let (values, held) = (table(given)?, table(&Settings::from(held))?);
+    // the stem of a net that was given none is one all the same
+    let held = RunConfig { stem: Some(held.stem()), ..held.clone() };
+    let (values, held) = (table(given)?, table(&Settings::from(&held))?);
     for setting in SETTINGS.iter().filter(|setting| setting.resume == Resume::Fixed && (setting.given)(given)) {
         let key = setting.key();
         if held.get(&key) == values.get(&key) {
@@ -236,7 +239,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.data.as_deref(), Some("synthetic"));
         assert_eq!((config.augment, config.depth, config.channels), (false, 4, 3));
-        assert_eq!((config.stem, config.step_size, config.init), (Stem::Same3x3, StepSize::One, Init::Plain));
+        assert_eq!((config.stem(), config.step_size, config.init), (Stem::Same3x3, StepSize::One, Init::Plain));
         assert_eq!((config.sweep.scheme, config.sweep.gradient), (Scheme::Heun, Gradient::Adjoint));
         assert_eq!((config.sweep.fixed_point, config.sweep.anchors), (2, Some(3)));
         assert_eq!((config.sweep.bn_stats, config.sweep.update), (BnStatistics::Batch, Update::After));

@@ -5,6 +5,7 @@ mod net;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::net::LARGE;
 pub use rewind::device::Math;
 use rewind::error::{Error, Result};
 
@@ -12,7 +13,7 @@ use crate::regular;
 use crate::schedule::{Schedule, thirds};
 pub use crate::settings::RunConfig;
 use crate::settings::{SETTINGS, Settings};
-pub use crate::values::{Block, DeviceChoice, NetKind, listed};
+pub use crate::values::{Block, CacheKind, CropKind, DeviceChoice, NetKind, NormaliseBy, listed};
 
 /// The name by which the user asks for the built-in data set.
 pub const SYNTHETIC: &str = "synthetic";
@@ -29,6 +30,8 @@ const EPOCHS_MAX: usize = 100_000;
 const FIXED_POINT_MAX: usize = 1000;
 /// The largest learning rate. A first step of so many times a gradient leaves weights that no later step moves.
 pub const LR_MAX: f64 = 1000.0;
+/// The largest side of an image: more pixels of a batch than a device counts.
+const SIDE_MAX: usize = 8192;
 /// A config file of more bytes is another file.
 const CONFIG_MAX: u64 = 1 << 20;
 /// The largest weight decay.
@@ -72,6 +75,17 @@ impl RunConfig {
         must(drops.is_sorted_by(|a, b| a < b), &|| {
             format!("--lr-drop must name later and later epochs, such as 30,60, not {}", listed(drops))
         })?;
+        for (flag, value) in [("--image", self.image), ("--resize", self.resize)] {
+            let side = value.unwrap_or(1);
+            must((1..=SIDE_MAX).contains(&side), &|| {
+                format!("{flag} {side} is no side of an image: give 1 to {SIDE_MAX} pixels")
+            })?;
+        }
+        if let Some(part) = self.val_split {
+            must(part > 0.0 && part < 1.0, &|| {
+                format!("--val-split must be a part between 0 and 1, such as 0.1, not {part}")
+            })?;
+        }
         let largest = i64::MAX as u64;
         for (flag, value) in [
             ("--seed", self.seed),
@@ -109,8 +123,10 @@ impl RunConfig {
     /// Refuses what the opened data set makes impossible.
     ///
     /// # Errors
-    /// [`Error::Usage`] if no batch can be filled from `train_len` training images.
-    pub fn validate_for_data(&self, train_len: usize) -> Result<()> {
+    /// [`Error::Usage`] if no batch can be filled from `train_len` training images, or images of `side` rows and columns are too small for
+    /// the net.
+    pub fn validate_for_data(&self, train_len: usize, side: usize) -> Result<()> {
+        self.validate_side(side)?;
         if self.batch > train_len {
             return Err(Error::Usage(format!(
                 "--batch {} is larger than the training set of {train_len} images: give {train_len} or less",
@@ -119,7 +135,7 @@ impl RunConfig {
         }
         // the last batch of an epoch is what is left
         let smallest = if train_len.is_multiple_of(self.batch) { self.batch } else { train_len % self.batch };
-        if smallest == 1 && self.last_side() == 1 {
+        if smallest == 1 && self.last_side(side) == 1 {
             return Err(Error::Usage(format!(
                 "the last stage of --blocks {} has maps of one pixel, and --batch {} leaves a batch of one image: batch norm over one value \
                  is 0 whatever the image; give another --batch or fewer stages",
@@ -241,7 +257,7 @@ impl ConfigFile {
 }
 
 fn settings_from_toml(text: &str, origin: &Path) -> Result<Settings> {
-    toml::from_str(text).map_err(|e| {
+    toml::from_str(text).map(Settings::expanded).map_err(|e| {
         let before = e.span().and_then(|span| text.get(..span.start)).unwrap_or("");
         let line = 1 + before.matches('\n').count();
         let problem = e.message().trim_end().replace('\n', ", ");
@@ -251,6 +267,7 @@ fn settings_from_toml(text: &str, origin: &Path) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
+    use rewind::data::IMAGE;
     use rewind::init::Init;
     use rewind::net::Stem;
     use rewind::scheme::StepSize;
@@ -278,7 +295,7 @@ mod tests {
         config.threads = Some(3);
         config.max_steps = Some(7);
         config.augment = false;
-        config.stem = Stem::Same3x3;
+        config.stem = Some(Stem::Same3x3);
         config.step_size = StepSize::One;
         config.lr_schedule = Schedule::Cosine;
         config.init = Init::Plain;
@@ -425,18 +442,18 @@ mod tests {
             let message = sentence(&config);
             assert!(message.starts_with(flag), "{message:?} should start with {flag:?}");
         }
-        assert!(base().validate_for_data(256).is_ok());
-        let message = base().validate_for_data(255).unwrap_err().to_string();
+        assert!(base().validate_for_data(256, IMAGE).is_ok());
+        let message = base().validate_for_data(255, IMAGE).unwrap_err().to_string();
         assert!(message.contains("--batch 256") && message.contains("255 images"), "{message}");
         // 32, 16, 8, 4, 2 and 1 pixels
         let stages = |stages: usize, batch| {
             let (blocks, widths) = (vec![1; stages], vec![4; stages]);
-            RunConfig { net: NetKind::Staged, blocks, widths, batch, ..base() }.validate_for_data(10)
+            RunConfig { net: NetKind::Staged, blocks, widths, batch, ..base() }.validate_for_data(10, IMAGE)
         };
         let message = stages(6, 3).unwrap_err().to_string();
         assert!(message.contains("--blocks 1,1,1,1,1,1") && message.contains("one value"), "{message}");
         assert!(stages(6, 1).is_err() && stages(8, 9).is_err());
         assert!(stages(6, 4).is_ok() && stages(6, 10).is_ok() && stages(5, 3).is_ok());
-        assert!(RunConfig { batch: 1, ..base() }.validate_for_data(10).is_ok());
+        assert!(RunConfig { batch: 1, ..base() }.validate_for_data(10, IMAGE).is_ok());
     }
 }

@@ -203,6 +203,11 @@ impl RunFolder {
         self.path.join("summary.json")
     }
 
+    /// `broken.txt`: pictures that are left out, and why.
+    pub fn broken(&self) -> PathBuf {
+        self.path.join("broken.txt")
+    }
+
     /// `checkpoint.safetensors`: what resumes the run.
     pub fn checkpoint(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
@@ -229,7 +234,7 @@ pub fn run_name(dataset: &str, config: &RunConfig) -> String {
     let RunConfig { net, depth, blocks, block, tied, step_size, sweep, seed, .. } = config;
     let net = match net {
         NetKind::Tiny => format!("depth{depth}"),
-        NetKind::Staged => format!("staged{}", listed(blocks).replace(',', "-")),
+        _ => format!("staged{}", listed(blocks).replace(',', "-")),
     };
     let block = match block {
         Block::Basic => "",

@@ -23,13 +23,19 @@ impl Room {
     /// What the device has free, and where its tensors lie in the host's memory what the limits of its control groups leave, if that is
     /// less. None where nobody tells.
     pub fn of<D: Device>(d: &D) -> Option<Self> {
-        let free = |bytes| Self { bytes, says: "the free memory is" };
         match d.device_memory() {
-            Some(_) => d.available_bytes().map(free),
-            None => {
-                host_available().map(free).into_iter().chain(Self::in_groups(Path::new("/"))).min_by_key(|r| r.bytes)
-            }
+            Some(_) => d.available_bytes().map(Self::free),
+            None => Self::of_host(),
         }
+    }
+
+    /// The same of the host.
+    pub fn of_host() -> Option<Self> {
+        host_available().map(Self::free).into_iter().chain(Self::in_groups(Path::new("/"))).min_by_key(|r| r.bytes)
+    }
+
+    fn free(bytes: u64) -> Self {
+        Self { bytes, says: "the free memory is" }
     }
 
     /// What the control groups of this process leave. `root` is `/`, or a folder that stands for it.

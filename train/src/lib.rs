@@ -5,7 +5,7 @@
 //! there is room for in [`host_memory`]; its loop in [`run`], which tells [`events`]; and the files of its folder: [`folder`] claims it,
 //! [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and restores a run's [`progress`], [`drift`]
 //! warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went.
-//! [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], or the built-in [`synthetic`] set); [`terminal`] is
+//! [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], [`pictures`] by class, or the built-in [`synthetic`] set); [`terminal`] is
 //! what the binaries share in talking to their user, [`chart`] draws panels of curves.
 #![warn(missing_docs)]
 #![warn(clippy::missing_errors_doc)]
@@ -30,7 +30,9 @@ pub mod host_memory;
 mod lock;
 pub mod log;
 pub mod pace;
+pub mod pictures;
 mod plausible;
+pub mod program;
 pub mod progress;
 mod regular;
 pub mod report;

@@ -40,7 +40,7 @@ pub(crate) fn problem_of_depth(config: &RunConfig, header: &Metadata) -> Option<
             *most = (*most).max(block.saturating_add(1));
         }
     }
-    let staged = config.net == NetKind::Staged;
+    let staged = config.net != NetKind::Tiny;
     for (stage, depth) in config.depths().iter().enumerate() {
         let held = blocks.get(&stage).copied().unwrap_or(0);
         if held != *depth {

@@ -9,7 +9,7 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use rewind::data::random::{Purpose, stream};
-use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Split};
+use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Normalise, Split};
 
 /// Training images: 79 batches of 256.
 pub const TRAIN: usize = 20_000;
@@ -34,19 +34,21 @@ pub fn generate(seed: u64) -> Dataset {
     Dataset {
         name: "synthetic".into(),
         classes: CLASSES.len(),
+        normalise: Normalise::CIFAR_10,
         train: split(seed, 0, TRAIN),
         test: split(seed, 1, TEST),
+        part_of: None,
     }
 }
 
 fn split(seed: u64, which: u64, n: usize) -> Split {
-    let labels: Vec<u8> = (0..n).map(|index| (index % CLASSES.len()) as u8).collect();
+    let labels: Vec<u16> = (0..n).map(|index| (index % CLASSES.len()) as u16).collect();
     let mut pixels = vec![0; n * IMAGE_LEN];
     pixels.par_chunks_exact_mut(IMAGE_LEN).zip(&labels).enumerate().for_each(|(index, (pixels, &label))| {
         let mut rng = stream(seed, Purpose::Synthetic, which, index as u64);
         paint(&mut rng, label, pixels);
     });
-    Split { pixels, labels }
+    Split { side: IMAGE, pixels, labels }
 }
 
 /// A pattern's outline; lengths in pixels, positions in the pattern's own tilted axes.
@@ -65,7 +67,7 @@ enum Pattern {
 const LATTICE: usize = 12;
 
 impl Pattern {
-    fn draw(rng: &mut ChaCha8Rng, label: u8) -> Self {
+    fn draw(rng: &mut ChaCha8Rng, label: u16) -> Self {
         let phase = [rng.random::<f32>(), rng.random::<f32>()];
         match label {
             0..=2 => Self::Stripes { period: rng.random_range(5.0..10.0), phase: phase[0] },
@@ -135,7 +137,7 @@ fn smooth(t: f32) -> f32 {
 }
 
 /// The unit vector across the pattern: for stripes, across the stripes.
-fn axis(rng: &mut ChaCha8Rng, label: u8) -> (f32, f32) {
+fn axis(rng: &mut ChaCha8Rng, label: u16) -> (f32, f32) {
     let tilt: f32 = rng.random_range(-0.2..0.2);
     let (x, y) = match label {
         0 => (tilt, 1.0),
@@ -169,7 +171,7 @@ const NOISE: std::ops::Range<f32> = 0.03..0.18;
 /// Largest change of brightness from the centre to an edge.
 const SHADING: f32 = 0.25;
 
-fn paint(rng: &mut ChaCha8Rng, label: u8, pixels: &mut [u8]) {
+fn paint(rng: &mut ChaCha8Rng, label: u16, pixels: &mut [u8]) {
     let pattern = Pattern::draw(rng, label);
     let (ax, ay) = axis(rng, label);
     let [ground, figure] = colours(rng);
@@ -203,16 +205,16 @@ mod tests {
 
     use super::*;
     use crate::checkpoint::DatasetId;
-    use rewind::data::augment::normalise;
 
     /// Softmax regression on the normalised pixels by SGD, momentum .9, with the weights of the last 5 epochs averaged.
     /// Returns the accuracies on training and test images.
     fn linear_classifier(set: &Dataset, epochs: usize, lr: f32) -> (f64, f64) {
         const K: usize = 10;
+        let normaliser = set.normaliser();
         let images = |split: &Split| -> Vec<f32> {
             let mut out = vec![0.0; split.pixels.len()];
             for (i, out) in out.chunks_exact_mut(IMAGE_LEN).enumerate() {
-                normalise(split.image(i), out);
+                normaliser.normalise(split.image(i), out);
             }
             out
         };
@@ -262,7 +264,7 @@ mod tests {
                 average.iter_mut().zip(&w).for_each(|(a, w)| *a += w / 5.0);
             }
         }
-        let accuracy = |x: &[f32], labels: &[u8]| {
+        let accuracy = |x: &[f32], labels: &[u16]| {
             let right = x.chunks_exact(IMAGE_LEN).zip(labels).filter(|(x, label)| {
                 let s = scores(&average, x);
                 (0..K).all(|k| s[k] <= s[usize::from(**label)])

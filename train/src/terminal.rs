@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{Command, Parser, ValueEnum};
 use clap_complete::Shell;
 use rewind::error::Error;
 
@@ -25,8 +25,17 @@ const STYLES: Styles = Styles::styled()
 /// Besides what its help lists, every program prints completions for a shell (`PROGRAM completions bash`) and its manual page (`PROGRAM
 /// man`).
 pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> ExitCode {
+    run_as(|command| command, start)
+}
+
+/// The same by another name and with other words in its help.
+pub fn run_as<C: Parser>(
+    dressed: impl FnOnce(Command) -> Command,
+    start: impl FnOnce(&C) -> anyhow::Result<ExitCode>,
+) -> ExitCode {
+    let command = dressed(C::command());
     let words: Vec<String> = std::env::args().skip(1).take(3).collect();
-    if let Some(text) = generated::<C>(&words) {
+    if let Some(text) = generated(command.clone(), &words) {
         return match text.and_then(|text| say(&text)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -35,7 +44,7 @@ pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> Exi
             }
         };
     }
-    let mut command = C::command().styles(STYLES);
+    let mut command = command.styles(STYLES);
     let parsed = command.try_get_matches_from_mut(std::env::args_os());
     let cli = match parsed.and_then(|matches| C::from_arg_matches(&matches).map_err(|e| e.format(&mut command))) {
         Ok(cli) => cli,
@@ -57,8 +66,7 @@ pub fn run<C: Parser>(start: impl FnOnce(&C) -> anyhow::Result<ExitCode>) -> Exi
 }
 
 /// What `completions SHELL`, `man` and `man SUBCOMMAND` print; none for other words.
-fn generated<C: CommandFactory>(words: &[String]) -> Option<anyhow::Result<String>> {
-    let mut command = C::command();
+fn generated(mut command: Command, words: &[String]) -> Option<anyhow::Result<String>> {
     let mut text = Vec::new();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["man"] => {

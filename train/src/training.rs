@@ -22,23 +22,26 @@
 //! # rewind::Result::Ok(())
 //! ```
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rewind::data::Dataset;
+use rewind::data::{Dataset, Part};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::memory::{Bytes, human};
 use rewind::net::Net;
 
+use crate::atomic::write_atomically;
 use crate::budget;
 use crate::checkpoint::{Checkpoint, saved_shape};
 use crate::choose::{self, Wanted};
 use crate::config::{Block, CIFAR_EPOCHS, DeviceChoice, RunConfig, listed};
 use crate::events::{Event, Listener};
 use crate::folder::{RunFolder, run_name};
+use crate::pictures::Stream;
 use crate::progress::Progress;
 use crate::report::Summary;
 use crate::run::{Ending, Run, Test};
@@ -149,35 +152,36 @@ impl<'a> Training<'a> {
             // before the data, which takes its time
             RunFolder::check_free(path)?;
         }
+        let (mut stream, mut broken) = (None, Vec::new());
         let dataset = match self.dataset.take() {
             Some(dataset) => {
                 self.config.epochs.get_or_insert(CIFAR_EPOCHS);
-                self.config.validate_for_data(dataset.train.len())?;
+                self.config.validate_for_data(dataset.images(Part::Train), dataset.side())?;
                 dataset
             }
             None => {
-                let Source { dataset, origin, notice } = self.open_data()?;
+                let Source { dataset, stream: of_pictures, origin, notices, broken: left_out } = self.open_data()?;
                 self.config.settle(&origin);
-                self.config.validate_for_data(dataset.train.len())?;
-                if let Some(notice) = notice {
-                    self.listener.hear(&Event::Note(&notice));
-                }
+                self.config.validate_for_data(dataset.images(Part::Train), dataset.side())?;
+                notices.iter().for_each(|notice| self.listener.hear(&Event::Note(notice)));
+                (stream, broken) = (of_pictures, left_out);
                 Arc::new(dataset)
             }
         };
         let RunConfig { device, math, threads, round_as, .. } = self.config;
         let wanted = Wanted { device, math, threads, round_as, eager: self.eager };
         let Self { config, place, checkpoint, stop, mut listener, .. } = self;
-        let start = Start { config, dataset, place, checkpoint, stop };
+        let start = Start { config, dataset, stream, broken, place, checkpoint, stop };
         choose::on_device(wanted, &mut listener, Job { start, task })
     }
 }
 
 impl Training<'_> {
     /// The data that the config names. That of a resumed run may have been named from another folder.
-    fn open_data(&self) -> Result<Source> {
-        let RunConfig { data, seed, threads, .. } = &self.config;
-        source::open(data.as_deref(), *seed, *threads).map_err(|error| match (error, &self.checkpoint) {
+    fn open_data(&mut self) -> Result<Source> {
+        let Self { config, listener, checkpoint, .. } = self;
+        let tell = &mut |text: &str| listener.hear(&Event::Note(text));
+        source::open(config, tell).map_err(|error| match (error, &checkpoint) {
             (Error::Data { path, problem }, Some(_)) if !path.exists() => {
                 let problem = format!("{problem}; where it is now may be named with --data");
                 Error::Data { path, problem }
@@ -217,6 +221,10 @@ pub struct Trained {
 struct Start<'a> {
     config: RunConfig,
     dataset: Arc<Dataset>,
+    /// Where the images come from, if the set is of a batch.
+    stream: Option<Stream>,
+    /// Pictures that are left out, a line each.
+    broken: Vec<String>,
     place: Place,
     checkpoint: Option<Checkpoint>,
     stop: &'a AtomicBool,
@@ -309,11 +317,12 @@ impl Task for ToTest {
     fn on<D: Device<Real = f32>, F: Field<D>>(
         self,
         device: &D,
-        start: Start<'_>,
+        mut start: Start<'_>,
         plan: Plan,
         listener: &mut Hear<'_>,
     ) -> Result<Option<Test>> {
-        let mut run = build::<D, F>(device, &start, &plan, listener)?;
+        let stream = start.stream.take();
+        let mut run = build::<D, F>(device, &start, stream, &plan, listener)?;
         device.install(|| run.test()).map_err(|error| match (error, &start.checkpoint) {
             (Error::NotFinite { loss, place, .. }, Some(checkpoint)) => checkpoint
                 .error(format!("its test loss is {loss}: {place} went non-finite first; use another checkpoint")),
@@ -332,7 +341,7 @@ impl Task for ToTrain {
     fn on<D: Device<Real = f32>, F: Field<D>>(
         self,
         device: &D,
-        start: Start<'_>,
+        mut start: Start<'_>,
         plan: Plan,
         listener: &mut Hear<'_>,
     ) -> Result<Trained> {
@@ -341,7 +350,8 @@ impl Task for ToTrain {
             Some(done) if !left_to_train(&start.config, done)? => Some(finished(&start.config, done)),
             _ => None,
         };
-        let mut run = build::<D, F>(device, &start, &plan, listener)?;
+        let stream = start.stream.take();
+        let mut run = build::<D, F>(device, &start, stream, &plan, listener)?;
         if let Some(drops) = drops_as_begun(&start) {
             listener.hear(&Event::Note(&drops));
         }
@@ -362,6 +372,10 @@ impl Task for ToTrain {
             }
             (None, folder) => {
                 if let Some(folder) = folder {
+                    if !start.broken.is_empty() {
+                        let lines = start.broken.iter().map(|line| format!("{line}\n")).collect::<String>();
+                        write_atomically(&folder.broken(), |file| file.write_all(lines.as_bytes()))?;
+                    }
                     listener.hear(&Event::Note(&format!("results go to {}", folder.path().display())));
                 }
                 device.install(|| run.train(folder.as_ref(), listener))
@@ -397,6 +411,7 @@ fn finished(config: &RunConfig, done: &Progress) -> String {
 fn build<'d, D: Device<Real = f32>, F: Field<D>>(
     device: &'d D,
     start: &Start<'d>,
+    stream: Option<Stream>,
     plan: &Plan,
     listener: &mut Hear<'_>,
 ) -> Result<Run<'d, D, F>> {
@@ -413,6 +428,10 @@ fn build<'d, D: Device<Real = f32>, F: Field<D>>(
         human(plan.stored.activations()),
     )));
     let run = Run::<D, F>::build(device, config.clone(), dataset.clone(), checkpoint.as_ref(), stop)?;
+    let run = match stream {
+        Some(stream) => run.fed_by(stream)?,
+        None => run,
+    };
     let forms = run.block_forms();
     if !forms.is_empty() {
         listener.hear(&Event::Note(&format!("on the GPU: {}", forms.join("; then "))));

@@ -14,6 +14,83 @@ pub enum NetKind {
     Tiny,
     /// Several stages, each with a plain block that changes the map and a residual stack.
     Staged,
+    /// [`NetKind::Staged`] with the blocks and widths of ResNet-18; so are the others.
+    Resnet18,
+    /// ResNet-34.
+    Resnet34,
+    /// ResNet-50.
+    Resnet50,
+    /// ResNet-101.
+    Resnet101,
+    /// ResNet-152.
+    Resnet152,
+}
+
+/// What a net that goes by a name is made of.
+pub struct Preset {
+    /// Residual blocks of each stage, the first block not counted.
+    pub blocks: [usize; 4],
+    /// Channels of each stage.
+    pub widths: [usize; 4],
+    /// The residual function.
+    pub block: Block,
+    /// Channels of the stem.
+    pub stem_width: usize,
+}
+
+impl NetKind {
+    /// The parts of a net that goes by a name: of He et al. 2016, table 1, where each stage's first block is the plain one.
+    pub fn preset(self) -> Option<Preset> {
+        let basic = |blocks| Preset { blocks, widths: [64, 128, 256, 512], block: Block::Basic, stem_width: 64 };
+        let bottleneck = |blocks| {
+            let widths = [256, 512, 1024, 2048];
+            Preset { blocks, widths, block: Block::Bottleneck, stem_width: 64 }
+        };
+        Some(match self {
+            Self::Tiny | Self::Staged => return None,
+            Self::Resnet18 => basic([1, 1, 1, 1]),
+            Self::Resnet34 => basic([2, 3, 5, 2]),
+            Self::Resnet50 => bottleneck([2, 3, 5, 2]),
+            Self::Resnet101 => bottleneck([2, 3, 22, 2]),
+            Self::Resnet152 => bottleneck([2, 7, 35, 2]),
+        })
+    }
+}
+
+/// How training pictures are cropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum CropKind {
+    /// The middle of the picture, shifted by up to four pixels: CIFAR's recipe.
+    Shift,
+    /// A part of 8 to 100 % of the picture, wherever it lies, resized: ImageNet's recipe.
+    Random,
+}
+
+/// Which mean and deviation pictures are normalised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormaliseBy {
+    /// ImageNet's, which pretrained nets are used to.
+    Imagenet,
+    /// CIFAR-10's, by the paper's recipe.
+    #[serde(rename = "cifar-10")]
+    #[value(name = "cifar-10")]
+    Cifar10,
+    /// Those of the set's own training pictures.
+    Auto,
+}
+
+/// Where decoded pictures are kept between epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheKind {
+    /// In memory.
+    Ram,
+    /// In a file in the set's folder.
+    Disk,
+    /// Nowhere: each is decoded each time.
+    None,
 }
 
 impl fmt::Display for NetKind {
@@ -21,6 +98,11 @@ impl fmt::Display for NetKind {
         f.pad(match self {
             NetKind::Tiny => "tiny",
             NetKind::Staged => "staged",
+            NetKind::Resnet18 => "resnet18",
+            NetKind::Resnet34 => "resnet34",
+            NetKind::Resnet50 => "resnet50",
+            NetKind::Resnet101 => "resnet101",
+            NetKind::Resnet152 => "resnet152",
         })
     }
 }

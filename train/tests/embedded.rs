@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rewind::data::{Dataset, IMAGE_LEN, Split};
+use rewind::data::{Dataset, IMAGE, IMAGE_LEN, Normalise, Split};
 use rewind::error::Error;
 use rewind_train::checkpoint::Checkpoint;
 use rewind_train::config::{DeviceChoice, RunConfig};
@@ -14,11 +14,12 @@ use rewind_train::training::Training;
 
 fn images(n: usize) -> Split {
     let pixels = (0..n * IMAGE_LEN).map(|i| (i * 7 % 251) as u8).collect();
-    Split { pixels, labels: (0..n).map(|i| (i % 3) as u8).collect() }
+    Split { side: IMAGE, pixels, labels: (0..n).map(|i| (i % 3) as u16).collect() }
 }
 
 fn dataset() -> Arc<Dataset> {
-    Arc::new(Dataset { name: "small".into(), classes: 3, train: images(64), test: images(16) })
+    let (train, test) = (images(64), images(16));
+    Arc::new(Dataset { name: "small".into(), classes: 3, normalise: Normalise::CIFAR_10, train, test, part_of: None })
 }
 
 /// Four steps per epoch.

@@ -118,7 +118,7 @@ impl Setting<'_> {
     ) -> anyhow::Result<Ending> {
         for Planned { config, .. } in &planned {
             config.validate()?;
-            config.validate_for_data(self.images.dataset.train.len())?;
+            config.validate_for_data(self.images.dataset.train.len(), self.images.dataset.side())?;
         }
         let wanted = Wanted::new(self.device, self.threads);
         choose::on_device(wanted, log, OnDevice { setting: self, experiment, planned })

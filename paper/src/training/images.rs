@@ -23,8 +23,8 @@ impl Images {
     /// # Errors
     /// [`Error::Usage`] if there are fewer images than were asked for; as [`source::open`].
     pub fn open(data: Option<&str>, images: Option<usize>, at_most: Option<usize>, log: &mut Log) -> Result<Self> {
-        let Source { mut dataset, origin, notice } = source::open(data, 0, None)?;
-        if let Some(notice) = notice {
+        let Source { mut dataset, origin, notices, .. } = source::open_whole(data, 0, None)?;
+        for notice in notices {
             log.note(&notice);
         }
         let there = dataset.train.len();

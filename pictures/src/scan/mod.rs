@@ -101,12 +101,12 @@ pub fn scan(dir: &Path, held_out: HeldOut) -> Result<Folder> {
     match (held_out, val) {
         (HeldOut::Folder, None) => Err(Error::set(
             dir,
-            "no pictures are held out to validate on: put them in a folder val beside train, or ask for a validation split",
+            "no pictures are held out to validate on: put them in a folder val beside train, or give `val_split`, such as 0.1",
         )),
         (HeldOut::Split { .. }, Some(val)) => Err(Error::set(
             &val,
             format!(
-                "this folder holds pictures to validate on, and a validation split was asked for too: leave out the split, or name {} as the set",
+                "this folder holds pictures to validate on, and `val_split` was given too: leave it out, or name {} as the set",
                 root.display()
             ),
         )),

@@ -134,12 +134,12 @@ fn each_refusal_is_one_sentence() {
     );
     assert_eq!(
         refusal(dir.path(), SPLIT),
-        "DIR/val: this folder holds pictures to validate on, and a validation split was asked for too: leave out the split, or name DIR/train as the set"
+        "DIR/val: this folder holds pictures to validate on, and `val_split` was given too: leave it out, or name DIR/train as the set"
     );
     let dir = folder(&["a/1.jpg"]);
     assert_eq!(
         refusal(dir.path(), HeldOut::Folder),
-        "DIR: no pictures are held out to validate on: put them in a folder val beside train, or ask for a validation split"
+        "DIR: no pictures are held out to validate on: put them in a folder val beside train, or give `val_split`, such as 0.1"
     );
     assert_eq!(
         refusal(&dir.path().join("a/1.jpg"), SPLIT),

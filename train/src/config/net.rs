@@ -1,27 +1,35 @@
 //! What a run's settings say of its net: which of the two it is, whether its sizes make sense, and how it is named.
 
-use rewind::data::{CHANNELS, IMAGE};
 use rewind::error::{Error, Result};
 use rewind::field::bottleneck::EXPANSION;
-use rewind::net::{Body, Stages};
-use rewind::shape::Shape;
+use rewind::net::{Body, POOL, Stages, Stem};
 
 use crate::settings::{RunConfig, flagged};
-use crate::values::{Block, NetKind, listed};
+use crate::values::{Block, NetKind, Preset, listed};
 
 /// Bounds far above any machine, so that no size overflows.
 const DEPTH_MAX: usize = 1_000_000;
 const CHANNELS_MAX: usize = 65_536;
+/// Images of so many rows and columns, and larger ones, are treated as ImageNet's, and smaller ones as CIFAR's.
+pub(crate) const LARGE: usize = 64;
 
 impl RunConfig {
     pub(super) fn validate_net(&self) -> Result<()> {
         let refuse = |sentence: String| Err(Error::Usage(sentence));
-        let Self { net, channels, blocks, widths, block, .. } = self;
-        let staged = *net == NetKind::Staged;
-        let (depths, channels, names) = match net {
-            NetKind::Tiny => (self.depths(), std::slice::from_ref(channels), ["--depth", "--channels"]),
-            NetKind::Staged => (self.depths(), &widths[..], ["--blocks", "--widths"]),
+        let Self { net, channels, blocks, widths, block, stem_width, .. } = self;
+        let staged = *net != NetKind::Tiny;
+        let (depths, channels, names) = match staged {
+            false => (self.depths(), std::slice::from_ref(channels), ["--depth", "--channels"]),
+            true => (self.depths(), &widths[..], ["--blocks", "--widths"]),
         };
+        if let Some(preset) = net.preset() {
+            let Preset { blocks, widths, .. } = preset;
+            return refuse(format!(
+                "the net {net} is a name for others: give --net staged --blocks {} --widths {}",
+                listed(&blocks),
+                listed(&widths)
+            ));
+        }
         let given = names.map(|name| if name == names[0] { listed(depths) } else { listed(channels) });
         let [(depth_flag, of_depth), (width_flag, of_width)] = [(names[0], &given[0]), (names[1], &given[1])];
         if staged {
@@ -50,6 +58,9 @@ impl RunConfig {
                 return refuse(format!("{flag} {of} is more than this program takes: give {largest} or less"));
             }
         }
+        if let Some(width) = stem_width.filter(|width| !(1..=CHANNELS_MAX).contains(width)) {
+            return refuse(format!("--stem-width {width} is no width of a stem: give 1 to {CHANNELS_MAX}"));
+        }
         if *block == Block::Bottleneck && channels.iter().any(|channels| !channels.is_multiple_of(EXPANSION)) {
             return refuse(format!(
                 "--block bottleneck narrows to a quarter of the channels: {width_flag} {of_width} must be multiples of {EXPANSION}"
@@ -68,9 +79,9 @@ impl RunConfig {
     pub fn body(&self) -> Result<Body> {
         let stages = match self.net {
             NetKind::Tiny => None,
-            NetKind::Staged => Some(Stages::new(&self.blocks, &self.widths).map_err(flagged)?),
+            _ => Some(Stages::new(&self.blocks, &self.widths).map_err(flagged)?),
         };
-        Ok(Body { tied: self.tied, stages })
+        Ok(Body { tied: self.tied, stages, stem_width: self.stem_width })
     }
 
     /// The net as a person names it: `depth 8, 16 channels`.
@@ -78,7 +89,7 @@ impl RunConfig {
         let Self { net, depth, channels, blocks, widths, block, tied, .. } = self;
         let mut name = match net {
             NetKind::Tiny => format!("depth {depth}, {channels} channels"),
-            NetKind::Staged => format!("stages of {} residual blocks, {} channels", listed(blocks), listed(widths)),
+            _ => format!("stages of {} residual blocks, {} channels", listed(blocks), listed(widths)),
         };
         if *block != Block::Basic {
             name += &format!(", {block}");
@@ -91,11 +102,19 @@ impl RunConfig {
 
     /// The net by the flags that make it: `--depth 8 --channels 16 --stem 5x5`.
     pub fn net_flags(&self) -> String {
-        let Self { net, depth, channels, stem, blocks, widths, block, tied, .. } = self;
+        let Self { net, depth, channels, blocks, widths, stem_width, block, tied, .. } = self;
+        let stem = self.stem();
         let mut flags = match net {
             NetKind::Tiny => format!("--depth {depth} --channels {channels} --stem {stem}"),
-            NetKind::Staged => format!("--net staged --blocks {} --widths {}", listed(blocks), listed(widths)),
+            _ => format!("--net staged --blocks {} --widths {}", listed(blocks), listed(widths)),
         };
+        // as all checkpoints have it that were written before staged nets had a choice
+        if *net != NetKind::Tiny && stem != Stem::Same3x3 {
+            flags += &format!(" --stem {stem}");
+        }
+        if let Some(width) = stem_width {
+            flags += &format!(" --stem-width {width}");
+        }
         if *block != Block::Basic {
             flags += &format!(" --block {block}");
         }
@@ -105,11 +124,37 @@ impl RunConfig {
         flags
     }
 
-    /// Rows and columns of the smallest map on which batch norm works: each stage but the first halves them.
-    pub(super) fn last_side(&self) -> usize {
+    /// The stem that was given, or else that of the kind of net, on such images.
+    pub fn stem(&self) -> Stem {
+        self.stem.unwrap_or(match (self.net, self.image) {
+            (NetKind::Tiny, _) => Stem::Strided5x5,
+            (_, Some(LARGE..)) => Stem::Pooled7x7,
+            _ => Stem::Same3x3,
+        })
+    }
+
+    /// Refuses images of `side` rows and columns if they are too small for the net.
+    pub(super) fn validate_side(&self, side: usize) -> Result<()> {
+        let stem = self.stem();
+        let conv = stem.conv();
+        // a tiny net's head takes windows of the stem's map
+        let least = if self.net == NetKind::Tiny { POOL } else { 1 };
+        if side + 2 * conv.padding >= conv.kernel && stem.out(side) >= least {
+            return Ok(());
+        }
+        let needed = (1..).find(|side| side + 2 * conv.padding >= conv.kernel && stem.out(*side) >= least);
+        Err(Error::Usage(format!(
+            "images of {side} x {side} are too small for --stem {stem}: give {} or more (--image), or another stem",
+            needed.unwrap_or(side)
+        )))
+    }
+
+    /// Rows and columns of the smallest map on which batch norm works, of images of `side`: each stage but the first halves them.
+    pub(super) fn last_side(&self, side: usize) -> usize {
+        let of_stem = self.stem().out(side);
         match self.net {
-            NetKind::Tiny => self.stem.conv().output(Shape::map(1, IMAGE, IMAGE, CHANNELS), 1).h(),
-            NetKind::Staged => (1..self.blocks.len()).fold(IMAGE, |side, _| side.div_ceil(2)),
+            NetKind::Tiny => of_stem,
+            _ => (1..self.blocks.len()).fold(of_stem, |side, _| side.div_ceil(2)),
         }
     }
 
@@ -117,7 +162,7 @@ impl RunConfig {
     pub fn depths(&self) -> &[usize] {
         match self.net {
             NetKind::Tiny => std::slice::from_ref(&self.depth),
-            NetKind::Staged => &self.blocks,
+            _ => &self.blocks,
         }
     }
 
@@ -125,7 +170,7 @@ impl RunConfig {
     pub fn extent(&self) -> (usize, usize) {
         let channels = match self.net {
             NetKind::Tiny => self.channels,
-            NetKind::Staged => self.widths.iter().copied().max().unwrap_or(0),
+            _ => self.widths.iter().copied().max().unwrap_or(0),
         };
         (self.depths().iter().sum(), channels)
     }

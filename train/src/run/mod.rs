@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rewind::data::{Batches, Dataset, EpochSpec, TABLES, held_bytes};
+use rewind::data::augment::Change;
+use rewind::data::{Batches, Dataset, EpochSpec, Part, Place, TABLES, held_bytes};
 use rewind::device::{Device, SgdStep};
 use rewind::error::Result;
 use rewind::field::{Basic, Field};
@@ -27,6 +28,7 @@ use super::progress::{EpochSums, Progress};
 use super::report::{self, Summary};
 use super::start::start_from;
 use crate::config::RunConfig;
+use crate::pictures::Stream;
 use crate::schedule::learning_rate;
 use crate::settings::flagged;
 
@@ -63,6 +65,8 @@ pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
     told_unsynced: bool,
     drifts: Vec<f64>,
     images_trained: u64,
+    /// Where the images come from, step by step, if the device does not hold all of them.
+    stream: Option<Stream>,
     stop: &'a AtomicBool,
 }
 
@@ -96,15 +100,16 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         stop: &'a AtomicBool,
     ) -> Result<Self> {
         config.settle_drops();
-        config.validate_for_data(dataset.train.len())?;
+        config.validate_for_data(dataset.images(Part::Train), dataset.side())?;
         let id = DatasetId::of(&dataset);
         let mut net = Net::<D, F>::build(device, net_spec(&config, &dataset), config.init, config.seed)?;
         let mut progress = Progress::default();
         if let Some(checkpoint) = checkpoint {
             checkpoint.check_dataset(&id)?;
             checkpoint.check_net(&config)?;
-            checkpoint
-                .check_steps(Batches::of_training(dataset.train.len(), config.batch).map_err(flagged)?.count())?;
+            checkpoint.check_steps(
+                Batches::of_training(dataset.images(Part::Train), config.batch).map_err(flagged)?.count(),
+            )?;
             for (name, tensor) in net.checkpointed_mut() {
                 let values = checkpoint.tensor(&name, &saved_shape(tensor.shape()))?;
                 device.upload(&values, tensor)?;
@@ -120,8 +125,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         let planned = planned::<D, F>(device, &config, &dataset)?;
         let mut memory = net.memory().clone();
         memory.charge(Category::Data, held_bytes(&dataset));
-        let train = Batches::of_training(dataset.train.len(), config.batch).map_err(flagged)?;
-        let test = Batches { images: dataset.test.len(), ..train };
+        let train = Batches::of_training(dataset.images(Part::Train), config.batch).map_err(flagged)?;
+        let test = Batches { images: dataset.images(Part::Test), ..train };
         net.hold(device, dataset)?;
         // room for every step, so that no step allocates; a run longer than this drops the later ones
         let steps = config.epochs.unwrap_or(0).saturating_mul(train.count()).min(1 << 20);
@@ -144,9 +149,32 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             told_unsynced: false,
             drifts: Vec::with_capacity(drifts),
             images_trained: 0,
+            stream: None,
             config,
             stop,
         })
+    }
+
+    /// Takes the images of every step from a stream. The data set is then of a batch, which is filled anew before each of them.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn fed_by(mut self, stream: Stream) -> Result<Self> {
+        for table in 0..TABLES {
+            let places = |places: &mut [Place]| {
+                (0..).zip(places).for_each(|(index, place)| *place = Place::new(index, Change::NONE));
+            };
+            self.net.write_table(self.device, table, places)?;
+        }
+        self.stream = Some(stream);
+        Ok(self)
+    }
+
+    /// Puts the next batch of the stream, if there is one, where the next step takes it.
+    fn refill(&mut self, part: Part, n: usize) -> Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let (pixels, labels) = stream.next(n)?;
+        self.net.refill(self.device, part, pixels, labels)
     }
 
     /// Trains to the end, keeps the run folder up to date if there is one, and tells `listener` what happens.
@@ -240,6 +268,9 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         self.draw(number)?;
         self.net.set_learning_rate(self.device, sgd.lr)?;
         self.net.begin_pass(self.device, Pass::Train { table: number % TABLES }, step_in_epoch)?;
+        if let Some(stream) = &mut self.stream {
+            stream.begin_epoch(self.epochs, number, step_in_epoch * self.train.batch)?;
+        }
         self.flight.begin();
         loop {
             let next = self.progress.step_in_epoch + self.flight.steps();
@@ -256,6 +287,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                     break;
                 }
             }
+            self.refill(Part::Train, self.train.len(next))?;
             // what reconstruction would be worth in coded blocks is looked at once per epoch
             match self.config.sweep.gradient == Gradient::Auto && next + 1 == steps {
                 false => self.net.ask_train_step(self.device, self.train.len(next), sgd)?,
@@ -290,7 +322,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
 
     /// Draws an epoch into its table, unless it was drawn before.
     fn draw(&mut self, epoch: usize) -> Result<()> {
-        if self.drawn < epoch {
+        if self.drawn < epoch && self.stream.is_none() {
             let epochs = self.epochs;
             self.net.write_table(self.device, epoch % TABLES, |places| epochs.draw(epoch as u64, places))?;
             self.drawn = epoch;
@@ -304,6 +336,9 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
     /// [`rewind::Error::NotFinite`] if the loss is no finite number, and whatever the device reports.
     pub fn test(&mut self) -> Result<Option<Test>> {
         self.net.begin_pass(self.device, Pass::Test, 0)?;
+        if let Some(stream) = &mut self.stream {
+            stream.begin_test()?;
+        }
         self.flight.begin();
         let (mut loss, mut correct, mut read) = (0.0, 0, 0);
         while read < self.test.count() {
@@ -312,6 +347,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             }
             let next = read + self.flight.steps();
             if next < self.test.count() && !self.flight.is_full() {
+                self.refill(Part::Test, self.test.len(next))?;
                 self.net.ask_test_step(self.device, self.test.len(next))?;
                 self.flight.add();
                 continue;

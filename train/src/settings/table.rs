@@ -13,33 +13,47 @@ use serde::{Deserialize, Serialize};
 use super::declare::settings;
 use super::held::{Held, described};
 use crate::schedule::Schedule;
-use crate::values::{Block, ByteSize, DeviceChoice, LrDrop, NetKind, Sizes};
+use crate::values::{Block, ByteSize, CacheKind, CropKind, DeviceChoice, LrDrop, NetKind, NormaliseBy, Preset, Sizes};
 
 settings! {
     /// How states and gradients are computed.
     sweep: SweepSpec = SweepSpec::new(Scheme::Euler, Gradient::Auto);
 
     "Data" {
-        /// Folder of CIFAR's binary files, or synthetic.
+        /// CIFAR's folder, one of pictures by class, or synthetic.
         data("DIR|synthetic"): String as Option<String> = None => "see above", Free;
+        /// Rows and columns of the images that the net sees.
+        image("S"): usize as Option<usize> = None => "224; CIFAR: 32", Fixed;
+        /// Shorter side of a picture before it is cropped.
+        resize("R"): usize as Option<usize> = None => "image, or 8/7 of it from 64 on", Fixed;
+        /// How training pictures are cropped: shift or random.
+        crop("HOW"): CropKind as Option<CropKind> = None => "shift; random from 64 on", Fixed;
+        /// Mean and deviation: imagenet, cifar-10, or auto (measured).
+        normalise("BY"): NormaliseBy as Option<NormaliseBy> = None => "imagenet", Fixed;
+        /// Part of each class to hold out where there is no folder val.
+        val_split("PART"): f64 as Option<f64> = None => "none", Fixed;
+        /// Where decoded pictures are kept: ram, disk or none.
+        cache("WHERE"): CacheKind as Option<CacheKind> = None => "ram if there is room", Free;
         /// Random crops and flips of the training images.
         #[arg(long = "no-augment", num_args = 0, default_missing_value = "false")]
         #[arg(help = "Train on the images as they are: no crop, no flip")]
         augment: bool as bool = true, Fixed;
     }
     "Network" {
-        /// tiny (the paper's: stem, blocks, head) or staged.
+        /// tiny (the paper's), staged, or resnet18 to resnet152.
         net("NET"): NetKind as NetKind = NetKind::Tiny, Fixed;
         /// Residual blocks.
         depth("N"): usize as usize = 8, Fixed, of Tiny;
         /// Channels of every block.
         channels("C"): usize as usize = 16, Fixed, of Tiny;
-        /// Stem: 5x5 (stride 3: 10 x 10 maps) or 3x3 (32 x 32 maps).
-        stem("STEM"): Stem as Stem = Stem::Strided5x5, Fixed, of Tiny;
+        /// Stem: 5x5 (stride 3), 3x3 (stride 1), 7x7 (ResNet's).
+        stem("STEM"): Stem as Option<Stem> = None => "5x5; staged: 3x3, 7x7 from 64 on", Fixed;
         /// Residual blocks of each stage of a staged net.
         blocks("N,N"): Sizes as Vec<usize> = vec![4, 4, 4], Fixed, of Staged;
         /// Channels of each stage.
         widths("C,C"): Sizes as Vec<usize> = vec![16, 32, 64], Fixed, of Staged;
+        /// Channels of the stem of a staged net.
+        stem_width("C"): usize as Option<usize> = None => "the first stage's", Fixed, of Staged;
         /// Residual function: basic or bottleneck.
         block("BLOCK"): Block as Block = Block::Basic, Fixed;
         /// One set of weights for all residual blocks of a stage.
@@ -114,6 +128,21 @@ settings! {
 }
 
 impl Settings {
+    /// The same with a net that goes by a name in its parts. What is given of them beside the name stays.
+    pub fn expanded(self) -> Self {
+        let Some(Preset { blocks, widths, block, stem_width }) = self.net.and_then(NetKind::preset) else {
+            return self;
+        };
+        Self {
+            net: Some(NetKind::Staged),
+            blocks: self.blocks.or(Some(Sizes(blocks.into()))),
+            widths: self.widths.or(Some(Sizes(widths.into()))),
+            block: self.block.or(Some(block)),
+            stem_width: self.stem_width.or(Some(stem_width)),
+            ..self
+        }
+    }
+
     /// `base`, with what is given here put over it.
     pub fn over(self, base: RunConfig) -> RunConfig {
         let mut config = base;
@@ -194,7 +223,7 @@ impl Owner {
     pub fn has(self, config: &RunConfig) -> bool {
         match self {
             Self::Tiny => config.net == NetKind::Tiny,
-            Self::Staged => config.net == NetKind::Staged,
+            Self::Staged => config.net != NetKind::Tiny,
             Self::Codes => config.sweep.gradient.codes(),
             Self::Reconstruction => config.sweep.gradient.reconstructs(),
             Self::Steps => config.lr_schedule == Schedule::Step,

@@ -1,7 +1,6 @@
 //! How wrong a way to the gradient is at the weights that a run has just reached.
 
-use rewind::data::augment::{Change, augment};
-use rewind::data::{Dataset, IMAGE_LEN};
+use rewind::data::{Dataset, image_len};
 use rewind::device::Device;
 use rewind::error::Result;
 use rewind::field::Field;
@@ -65,9 +64,10 @@ fn gradients_at<D: Device<Real = f32>, F: Field<D>>(
         let ways: Vec<_> = held.ways().map(<[Way]>::to_vec).collect();
         assert!(net.set_ways(&ways), "the net has the sweep of the one that chose them");
     }
-    let mut pixels = vec![0.0; images * IMAGE_LEN];
-    for (index, image) in pixels.chunks_exact_mut(IMAGE_LEN).enumerate() {
-        augment(dataset.train.image(index), Change::NONE, image);
+    let (len, normaliser) = (image_len(dataset.side()), dataset.normaliser());
+    let mut pixels = vec![0.0; images * len];
+    for (index, image) in pixels.chunks_exact_mut(len).enumerate() {
+        normaliser.normalise(dataset.train.image(index), image);
     }
     let labels: Vec<f32> = dataset.train.labels[..images].iter().map(|label| f32::from(*label)).collect();
     gradients(d, &mut net, &pixels, &labels)

@@ -62,7 +62,7 @@ pub fn run(
         let problem = format!("its data was read from {folder}, which is not here: name the folder with --data");
         return Err(Error::Checkpoint { path: path.into(), problem }.into());
     }
-    let dataset = source::open(named, config.seed, config.threads)?.dataset;
+    let dataset = source::open_whole(named, config.seed, config.threads)?.dataset;
     let data = DatasetId::of(&dataset);
     match (&arguments.data, checkpoint.check_dataset(&data)) {
         (_, Ok(())) => {}
@@ -95,7 +95,7 @@ pub fn run(
         seed,
         batch,
         channels: config.channels,
-        stem: config.stem,
+        stem: config.stem(),
         step_size: config.step_size,
         block: config.block,
         body,

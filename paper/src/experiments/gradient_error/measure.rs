@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use rewind::code::CodedPass;
-use rewind::data::augment::augment;
-use rewind::data::{Dataset, EpochSpec, IMAGE_LEN, Place};
+use rewind::data::{Dataset, EpochSpec, Place, image_len};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::{Basic, Bottleneck, Field};
@@ -82,10 +81,11 @@ impl GradientSpec {
     fn images(&self, dataset: &Dataset) -> (Vec<f32>, Vec<f32>) {
         let mut places = vec![Place::default(); dataset.train.len()];
         EpochSpec { seed: self.seed, augment: true }.draw(0, &mut places);
-        let mut images = vec![0.0; self.batch * IMAGE_LEN];
+        let (len, normaliser) = (image_len(dataset.side()), dataset.normaliser());
+        let mut images = vec![0.0; self.batch * len];
         let places = &places[..self.batch];
-        for (place, image) in places.iter().zip(images.chunks_exact_mut(IMAGE_LEN)) {
-            augment(dataset.train.image(place.index as usize), place.change(), image);
+        for (place, image) in places.iter().zip(images.chunks_exact_mut(len)) {
+            normaliser.augment(dataset.train.image(place.index as usize), place.change(), image);
         }
         let labels = places.iter().map(|place| f32::from(dataset.train.labels[place.index as usize])).collect();
         (images, labels)

@@ -98,7 +98,7 @@ pub fn run(arguments: &Arguments, common: &Common, log: &mut Log, stop: &'static
         ..RunConfig::default()
     };
     recipe.validate()?;
-    recipe.validate_for_data(there)?;
+    recipe.validate_for_data(there, images.dataset.side())?;
     let experiment = Experiment { arguments, common, form, seeds, depth_to, batch, recipe, images, stop };
     choose::on_device(arguments.wanted(), log, experiment)
 }

@@ -88,7 +88,8 @@ impl Measured {
 impl MemorySpec {
     /// The net: the paper's, but for depth and channels.
     pub fn net(&self) -> NetSpec {
-        let RunConfig { stem, step_size, .. } = RunConfig::default();
+        let config = RunConfig::default();
+        let (stem, step_size) = (config.stem(), config.step_size);
         let (depth, channels, batch) = (self.depth, self.channels, self.batch);
         let sweep = self.method.sweep(self.scheme, depth);
         let (image, image_channels, classes) = (IMAGE, CHANNELS, CLASSES);

@@ -1,0 +1,248 @@
+//! `train` on folders of pictures: the same bits wherever decoded pictures are kept, on any number of threads, across a resume, and as
+//! the same images have in memory; what cannot be read, and what makes no sense.
+
+#[path = "../../tests/support/cli.rs"]
+mod cli;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use cli::{Ended, Place, program};
+use rewind::data::{Dataset, Normalise, Split};
+use rewind_train::config::{Block, CropKind, DeviceChoice, NormaliseBy, RunConfig};
+use rewind_train::training::Training;
+
+/// Pixels `[height, width, 3]` that are this picture's own.
+fn pixels(width: usize, height: usize, number: usize) -> Vec<u8> {
+    (0..width * height * 3).map(|i| (i * (7 + number) + 31 * number * number + i / 50) as u8).collect()
+}
+
+/// A BMP of 24 bits: rows from below, padded to four bytes, blue first.
+fn write_bmp(path: &Path, width: usize, height: usize, pixels: &[u8]) {
+    let row = (3 * width).next_multiple_of(4);
+    let mut bytes = b"BM".to_vec();
+    let mut put = |values: &[u32]| values.iter().for_each(|v| bytes.extend(v.to_le_bytes()));
+    put(&[(54 + row * height) as u32, 0, 54, 40, width as u32, height as u32, 1 | 24 << 16, 0, 0, 0, 0, 0, 0]);
+    for y in (0..height).rev() {
+        let start = bytes.len();
+        pixels[y * width * 3..][..width * 3].chunks_exact(3).for_each(|p| bytes.extend([p[2], p[1], p[0]]));
+        bytes.resize(start + row, 0);
+    }
+    fs::write(path, bytes).expect("a picture");
+}
+
+const CLASSES: [&str; 3] = ["ant", "bee", "cat"];
+
+/// A set of `per_class` pictures to train on and four to test on of each class; `size` of picture number n.
+fn write_set(place: &Place, per_class: usize, size: impl Fn(usize) -> (usize, usize)) {
+    let mut number = 0;
+    for (part, n) in [("train", per_class), ("val", 4)] {
+        for class in CLASSES {
+            let folder = place.path(&format!("set/{part}/{class}"));
+            fs::create_dir_all(&folder).expect("a folder");
+            for i in 0..n {
+                let (width, height) = size(number);
+                write_bmp(&folder.join(format!("{i:02}.bmp")), width, height, &pixels(width, height, number));
+                number += 1;
+            }
+        }
+    }
+}
+
+/// The same set in memory.
+fn in_memory(side: usize, per_class: usize) -> Dataset {
+    let split = |first: usize, n: usize| {
+        let numbers = first..first + CLASSES.len() * n;
+        let labels = numbers.clone().map(|number| ((number - first) / n) as u16).collect();
+        Split { side, pixels: numbers.flat_map(|number| pixels(side, side, number)).collect(), labels }
+    };
+    let (train, test) = (split(0, per_class), split(CLASSES.len() * per_class, 4));
+    Dataset { name: "set".into(), classes: 3, normalise: Normalise::CIFAR_10, train, test, part_of: None }
+}
+
+fn train(place: &Place, line: &str) -> Ended {
+    let mut command = place.command_of(&program(option_env!("CARGO_BIN_EXE_train"), "train"), line);
+    Ended::of(line, command.spawn().expect("train starts"))
+}
+
+fn succeed(place: &Place, line: &str) -> Ended {
+    let ended = train(place, line);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    ended
+}
+
+const SMALL: &str = "--data set --depth 2 --channels 4 --batch 8 --device cpu --threads 2";
+
+#[test]
+fn pictures_train_to_the_bits_of_the_same_images_in_memory_wherever_they_are_kept() {
+    let place = Place::new();
+    write_set(&place, 7, |_| (32, 32));
+    for cache in ["ram", "disk", "disk", "none"] {
+        let out = format!("{cache}{}", place.path("disk").exists());
+        let line = format!("{SMALL} --image 32 --normalise cifar-10 --epochs 2 --cache {cache}");
+        succeed(&place, &format!("{line} --out {out}"));
+    }
+    let base = RunConfig { depth: 2, channels: 4, batch: 8, epochs: Some(2), threads: Some(2), ..RunConfig::default() };
+    let config = RunConfig {
+        device: DeviceChoice::Cpu,
+        image: Some(32),
+        resize: Some(32),
+        crop: Some(CropKind::Shift),
+        normalise: Some(NormaliseBy::Cifar10),
+        ..base
+    };
+    let run = Training::new(config).dataset(Arc::new(in_memory(32, 7))).folder(place.path("memory"));
+    run.train().expect("a run in memory");
+    for cache in ["ramfalse", "diskfalse", "disktrue", "nonetrue"] {
+        place.assert_same_run("memory", cache);
+    }
+    assert!(place.path("set/.rewind-train.cache").exists() && place.path("set/.rewind-test.cache").exists());
+}
+
+#[test]
+fn random_crops_are_the_same_on_any_number_of_threads_and_across_a_resume() {
+    let place = Place::new();
+    // tall ones, wide ones, and some that are smaller than what is asked for
+    write_set(&place, 6, |number| (19 + 7 * (number % 5), 45 - 6 * (number % 6)));
+    let line =
+        "--data set --depth 2 --channels 4 --batch 4 --device cpu --image 24 --resize 28 --crop random --epochs 3";
+    succeed(&place, &format!("{line} --threads 1 --out one"));
+    succeed(&place, &format!("{line} --threads 3 --cache none --out three"));
+    place.assert_same_run("one", "three");
+    // in the middle of the second epoch
+    succeed(&place, &format!("{line} --threads 2 --max-steps 7 --out cut"));
+    succeed(&place, "--resume cut --cache disk --threads 3");
+    place.assert_same_run("one", "cut");
+    // another seed sees other parts
+    succeed(&place, &format!("{line} --threads 2 --seed 1 --init smooth --out other"));
+    assert!(place.tensors("one") != place.tensors("other"));
+    let tested = succeed(&place, "--resume one --eval-only");
+    assert!(tested.stdout.contains("on 12 images"), "{tested}");
+    // a file that is renamed makes another set of it
+    fs::rename(place.path("set/train/ant/00.bmp"), place.path("set/train/ant/99.bmp")).expect("renamed");
+    let refused = train(&place, "--resume one --epochs 4");
+    assert!(refused.error().contains("was trained on set"), "{refused}");
+}
+
+#[test]
+fn pictures_that_cannot_be_read_are_left_out_told_and_listed() {
+    let place = Place::new();
+    write_set(&place, 6, |_| (40, 36));
+    let whole = fs::read(place.path("set/train/bee/03.bmp")).expect("a picture");
+    fs::write(place.path("set/train/bee/03.bmp"), &whole[..1000]).expect("cut");
+    fs::write(place.path("set/val/cat/00.jpg"), b"no picture at all").expect("written");
+    fs::write(place.path("set/train/bee/notes.txt"), b"no picture, and not said to be one").expect("written");
+    for cache in ["ram", "disk", "none"] {
+        for crop in ["shift", "random"] {
+            let line = format!("{SMALL} --image 32 --crop {crop} --epochs 1 --cache {cache} --out {cache}-{crop}");
+            let ended = succeed(&place, &line);
+            assert!(ended.stderr.contains("2 pictures are left out"), "{ended}");
+            let listed = place.text(&format!("{cache}-{crop}/broken.txt"));
+            let mut lines: Vec<&str> = listed.lines().collect();
+            lines.sort_unstable();
+            assert!(lines.len() == 2, "{listed}");
+            assert!(
+                lines[0].starts_with("set/train/bee/03.bmp: ") && lines[1].starts_with("set/val/cat/00.jpg: "),
+                "{listed}"
+            );
+        }
+        place.assert_same_weights(&format!("{cache}-shift"), "ram-shift");
+        place.assert_same_weights(&format!("{cache}-random"), "ram-random");
+    }
+}
+
+#[test]
+fn a_part_of_each_class_is_held_out_where_there_is_no_folder_for_it() {
+    let place = Place::new();
+    write_set(&place, 10, |_| (32, 32));
+    fs::remove_dir_all(place.path("set/val")).expect("removed");
+    let refused = train(&place, &format!("{SMALL} --image 32 --epochs 1"));
+    assert!(refused.code == Some(1) && refused.error().contains("--val-split"), "{refused}");
+    let line = format!("{SMALL} --image 32 --epochs 1 --val-split 0.2");
+    let ended = succeed(&place, &format!("{line} --out a"));
+    // ten of each class, two of which are held out
+    assert_eq!(place.summary("a")["steps"], 3, "{ended}");
+    succeed(&place, &format!("{line} --out b"));
+    place.assert_same_run("a", "b");
+    let tested = succeed(&place, "--resume a --eval-only");
+    assert!(tested.stdout.contains("on 6 images"), "{tested}");
+}
+
+#[test]
+fn a_resnet_by_its_name_has_the_stem_that_fits_its_images() {
+    let place = Place::new();
+    write_set(&place, 3, |_| (70, 64));
+    let line = "--data set --batch 3 --device cpu --threads 2 --max-steps 1 --epochs 1";
+    for (image, kernel) in [(32, 3), (64, 7)] {
+        let out = format!("of{image}");
+        succeed(&place, &format!("{line} --net resnet18 --image {image} --out {out}"));
+        let stem = &place.tensors(&out)["stem.conv.weight"];
+        assert_eq!(stem.len(), kernel * kernel * 3 * 64 * 4);
+        let config = RunConfig::from_toml_file(&place.path(&format!("{out}/config.toml"))).expect("a config");
+        assert_eq!(
+            (config.block, &config.blocks[..], &config.widths[..]),
+            (Block::Basic, &[1; 4][..], &[64, 128, 256, 512][..])
+        );
+    }
+    // the bottleneck's widths, from the plan alone
+    let plan = succeed(&place, &format!("{line} --net resnet50 --image 64 --plan"));
+    assert!(
+        plan.stdout.contains("stages of 2,3,5,2 residual blocks, 256,512,1024,2048 channels, bottleneck"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_in_a_sentence() {
+    let place = Place::new();
+    write_set(&place, 2, |_| (8, 8));
+    fs::create_dir_all(place.path("one/train/only")).expect("a folder");
+    fs::create_dir_all(place.path("one/val/only")).expect("a folder");
+    for part in ["train", "val"] {
+        write_bmp(&place.path(&format!("one/{part}/only/a.bmp")), 8, 8, &pixels(8, 8, 1));
+    }
+    for (line, code, expected) in [
+        ("", 2, "--data names what to train on"),
+        ("--data synthetic --crop random", 2, "--crop is for folders of pictures"),
+        ("--data synthetic --image 64", 2, "--image is for folders of pictures"),
+        ("--data set --image 0", 2, "--image 0 is no side of an image"),
+        ("--data set --val-split 1.5", 2, "--val-split must be a part between 0 and 1"),
+        ("--data set --image 32 --val-split 0.5 --batch 2", 1, "--val-split was given too: leave it out"),
+        ("--data set --image 8 --batch 2", 2, "images of 8 x 8 are too small for --stem 5x5"),
+        ("--data set --image 32 --batch 100", 2, "--batch 100 is larger than the training set of 6 images"),
+        ("--data one --image 32 --batch 1", 1, "it holds one class"),
+        ("--data nowhere", 1, "there is no such folder"),
+    ] {
+        let refused = train(&place, line);
+        assert!(refused.code == Some(code) && refused.error().contains(expected), "{expected}: {refused}");
+    }
+    let help = succeed(&place, "--help");
+    assert!(help.stdout.contains("Usage: train ") && help.stdout.contains("your own pictures"), "{help}");
+}
+
+#[test]
+fn digits_in_idx_files_train() {
+    let place = Place::new();
+    fs::create_dir(place.path("digits")).expect("a folder");
+    for (part, n) in [("train", 40u32), ("t10k", 12)] {
+        let images = [2051, n, 28, 28].map(u32::to_be_bytes).concat();
+        let pixels = (0..n * 28 * 28).map(|i| (i * 13 + i / 784) as u8);
+        let labels = [2049, n].map(u32::to_be_bytes).concat();
+        let write = |name: &str, head: Vec<u8>, body: Vec<u8>| {
+            fs::write(place.path(&format!("digits/{part}-{name}-ubyte")), [head, body].concat()).expect("a file");
+        };
+        write("images-idx3", images, pixels.collect());
+        write("labels-idx1", labels, (0..n).map(|i| (i % 10) as u8).collect());
+    }
+    let line = "--data digits --depth 2 --channels 4 --batch 8 --device cpu --threads 2 --epochs 1 --no-augment";
+    let ended = succeed(&place, &format!("{line} --out run"));
+    assert_eq!(
+        (place.summary("run")["dataset"].as_str(), &place.summary("run")["steps"]),
+        (Some("mnist"), &5.into()),
+        "{ended}"
+    );
+    fs::remove_file(place.path("digits/t10k-labels-idx1-ubyte")).expect("removed");
+    let refused = train(&place, line);
+    assert!(refused.code == Some(1) && refused.error().contains("t10k-labels"), "{refused}");
+}
