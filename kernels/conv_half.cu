@@ -6,8 +6,9 @@
 //   norm_relu_conv_sums_half  z2; batch norm 2's gradient sums of (g, z2), the peaks of |g| and |zhat2|; the next pass
 //   bn_grad_conv_relu_half    grad_u = conv^T(bn2's gradient, w) where bn1(z1) > 0; sums of (grad_u, z1) and the peaks
 //   bn_grad_conv_acc_half     grad_x += conv^T(bn1's gradient, w)
-// Mapping: grid (shares of the pixel tiles, tiles of 64 channels), 128 threads; `each`: tiles of 128 pixels a block.
-// Shared, dynamic: half.cuh's 73,728 bytes of weights, 128 (128 + 2 W + 2) of patch, 128 of zeros, 0, 12 or 16 C of parameters.
+// Mapping: grid (shares of the pixel tiles, tiles of 64 channels), 128 threads; tiles of 192 pixels.
+// Shared, dynamic: half.cuh's 49,152 bytes of weights, or 73,728 where they stay; 128 (192 + 2 W + 2) of patch, 128 of zeros, 0, 12
+// or 16 C of parameters.
 // Bound: tensor cores.    Oracle: src/reference/conv.rs, src/device/fused.rs
 #include "half.cuh"
 #include "instances.cuh"
@@ -32,14 +33,14 @@ struct Measured {
 
 template <Load L, Short S>
 __device__ void forward(float* __restrict__ y, const Operand& from, const float* __restrict__ w, const ConvGeometry& g,
-                        uint32_t each, const Reduction& r, const Statistics& to) {
+                        HalfCut cut, const Reduction& r, const Statistics& to) {
     __shared__ float warps[kThreads / kWarp][kSide];
     __shared__ Moments rows[kThreads];
-    const HalfPlaces at = half_places(dynamic, g);
+    const HalfPlaces at = half_places(dynamic, g, cut);
     fill_parameters<L>(at.parameters, from, g.c_in, 0.0f);
     __syncthreads();
     Measured all;
-    half_tiles<L, false, S>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<L, false, S>(at, from, w, g, cut, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         float4 sum = {}, m2 = {};
         place.rows(out, [&](uint32_t, float4 v, uint64_t i) {
             store4(y + i, v);
@@ -56,7 +57,7 @@ __device__ void forward(float* __restrict__ y, const Operand& from, const float*
         all.add(count, mean, sum_rows<kSide>(m2, warps));
     });
     if (to.mean == nullptr) return;
-    const MomentShares shares{g.n * g.h * g.w, each * kHalfPixels};
+    const MomentShares shares{g.n * g.h * g.w, cut.each * kHalfPixels};
     finish_tiles<kSide>(shares, all.mean, all.m2, r, g.c_out, blockIdx.y * kSide, rows,
                         [&](uint32_t c, Moments total) { finish_statistics(to, c, total); });
 }
@@ -64,14 +65,14 @@ __device__ void forward(float* __restrict__ y, const Operand& from, const float*
 template <Short S>
 __device__ inline void norm_relu_conv_step(float* __restrict__ y, const float* __restrict__ x, float h, Norm norm2,
                                            const float* __restrict__ z1, Norm norm1, const float* __restrict__ w,
-                                           ConvGeometry g, uint32_t each, PairSum moved) {
+                                           ConvGeometry g, HalfCut cut, PairSum moved) {
     __shared__ float scratch[kWarp];
-    const HalfPlaces at = half_places(dynamic, g);
+    const HalfPlaces at = half_places(dynamic, g, cut);
     const Operand from = {z1, nullptr, norm1, nullptr, nullptr, 1.0f};
     fill_parameters<Load::NormRelu>(at.parameters, from, g.c_in, 0.0f);
     __syncthreads();
     float distance = 0.0f, size = 0.0f;
-    half_tiles<Load::NormRelu, false, S>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::NormRelu, false, S>(at, from, w, g, cut, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm2, place.channel());
         place.rows(out, [&](uint32_t, float4 z2, uint64_t i) {
             const float4 before = load4(x + i), after = norm.step(before, h, z2);
@@ -85,17 +86,17 @@ __device__ inline void norm_relu_conv_step(float* __restrict__ y, const float* _
 template <Short S>
 __device__ inline void norm_relu_conv_sums(float* __restrict__ z2, NextPass next, const float* __restrict__ grad, Norm norm2,
                                            const float* __restrict__ z1, Norm norm1, const float* __restrict__ w,
-                                           ConvGeometry g, uint32_t each, Reduction r, GradSums to, Peaks peaks) {
+                                           ConvGeometry g, HalfCut cut, Reduction r, GradSums to, Peaks peaks) {
     __shared__ float warps[kThreads / kWarp][kSide];
     __shared__ float2 rows[kThreads];
-    const HalfPlaces at = half_places(dynamic, g);
+    const HalfPlaces at = half_places(dynamic, g, cut);
     const Operand from = {z1, nullptr, norm1, nullptr, nullptr, 1.0f};
     fill_parameters<Load::NormRelu>(at.parameters, from, g.c_in, 0.0f);
     __syncthreads();
     float4 gamma = {}, beta = {};
     float distance = 0.0f, size = 0.0f;
     uint32_t largest_grad = 0, largest_zhat = 0;
-    half_tiles<Load::NormRelu, false, S>(at, from, w, g, each, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::NormRelu, false, S>(at, from, w, g, cut, 1.0f, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm2, place.channel());
         place.rows(out, [&](uint32_t, float4 z, uint64_t i) {
             const float4 d = load4(grad + i);
@@ -120,15 +121,15 @@ __device__ inline void norm_relu_conv_sums(float* __restrict__ z2, NextPass next
 
 template <Short S>
 __device__ inline void bn_grad_conv_relu(float* __restrict__ grad_u, Operand from, Peaks before, const float* __restrict__ w,
-                                         const float* __restrict__ z1, Norm norm1, ConvGeometry g, uint32_t each, Reduction r,
+                                         const float* __restrict__ z1, Norm norm1, ConvGeometry g, HalfCut cut, Reduction r,
                                          GradSums to, Peaks peaks) {
     __shared__ float warps[kThreads / kWarp][kSide];
     __shared__ float2 rows[kThreads];
-    const HalfPlaces at = half_places(dynamic, g);
+    const HalfPlaces at = half_places(dynamic, g, cut);
     const float unscale = fill_scaled_gradient(at.parameters, g.c_out, from, 0, g.c_out, g.c_out, g.n * g.h * g.w, before, warps[0]);
     float4 gamma = {}, beta = {};
     uint32_t largest_grad = 0, largest_zhat = 0;
-    half_tiles<Load::BnGrad, true, S>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::BnGrad, true, S>(at, from, w, g, cut, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         const Norm4 norm(norm1, place.channel());
         place.rows(out, [&](uint32_t, float4 d, uint64_t i) {
             const float4 z = load4(z1 + i), u = norm.value(z);
@@ -148,11 +149,11 @@ __device__ inline void bn_grad_conv_relu(float* __restrict__ grad_u, Operand fro
 
 template <Short S>
 __device__ inline void bn_grad_conv_acc(float* __restrict__ grad_x, Operand from, Peaks before, const float* __restrict__ w,
-                                        ConvGeometry g, uint32_t each) {
+                                        ConvGeometry g, HalfCut cut) {
     __shared__ float scratch[kWarp];
-    const HalfPlaces at = half_places(dynamic, g);
+    const HalfPlaces at = half_places(dynamic, g, cut);
     const float unscale = fill_scaled_gradient(at.parameters, g.c_out, from, 0, g.c_out, g.c_out, g.n * g.h * g.w, before, scratch);
-    half_tiles<Load::BnGrad, true, S>(at, from, w, g, each, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
+    half_tiles<Load::BnGrad, true, S>(at, from, w, g, cut, unscale, [&](const TilePlace<kSide>& place, const float (*out)[kSide + 8]) {
         place.rows(out, [&](uint32_t, float4 d, uint64_t i) { store4(grad_x + i, add4(load4(grad_x + i), d)); });
     });
 }
@@ -160,36 +161,36 @@ __device__ inline void bn_grad_conv_acc(float* __restrict__ grad_x, Operand from
 #define HALF(NAME, S)                                                                                                     \
     extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
     conv_##NAME(float* __restrict__ y, const float* x, const float* __restrict__ w, ConvGeometry g,                       \
-                      uint32_t each, Reduction r, Statistics to) {                                                        \
-        forward<Load::Plain, S>(y, {x, nullptr, {}, nullptr, nullptr, 1.0f}, w, g, each, r, to);                          \
+                      HalfCut cut, Reduction r, Statistics to) {                                                        \
+        forward<Load::Plain, S>(y, {x, nullptr, {}, nullptr, nullptr, 1.0f}, w, g, cut, r, to);                          \
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
     norm_relu_conv_##NAME(float* __restrict__ y, const float* z, Norm norm, const float* __restrict__ w,                  \
-                                ConvGeometry g, uint32_t each, Reduction r, Statistics to) {                              \
-        forward<Load::NormRelu, S>(y, {z, nullptr, norm, nullptr, nullptr, 1.0f}, w, g, each, r, to);                     \
+                                ConvGeometry g, HalfCut cut, Reduction r, Statistics to) {                              \
+        forward<Load::NormRelu, S>(y, {z, nullptr, norm, nullptr, nullptr, 1.0f}, w, g, cut, r, to);                     \
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
     norm_relu_conv_step_##NAME(float* __restrict__ y, const float* __restrict__ x, float h, Norm norm2,                   \
                                      const float* __restrict__ z1, Norm norm1, const float* __restrict__ w,               \
-                                     ConvGeometry g, uint32_t each, PairSum moved) {                                      \
-        norm_relu_conv_step<S>(y, x, h, norm2, z1, norm1, w, g, each, moved);                                             \
+                                     ConvGeometry g, HalfCut cut, PairSum moved) {                                      \
+        norm_relu_conv_step<S>(y, x, h, norm2, z1, norm1, w, g, cut, moved);                                             \
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
     norm_relu_conv_sums_##NAME(float* __restrict__ z2, NextPass next, const float* __restrict__ grad,                     \
                                      Norm norm2, const float* __restrict__ z1, Norm norm1,                                \
-                                     const float* __restrict__ w, ConvGeometry g, uint32_t each, Reduction r,             \
+                                     const float* __restrict__ w, ConvGeometry g, HalfCut cut, Reduction r,             \
                                      GradSums to, Peaks peaks) {                                                          \
-        norm_relu_conv_sums<S>(z2, next, grad, norm2, z1, norm1, w, g, each, r, to, peaks);                               \
+        norm_relu_conv_sums<S>(z2, next, grad, norm2, z1, norm1, w, g, cut, r, to, peaks);                               \
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
     bn_grad_conv_relu_##NAME(float* __restrict__ grad_u, Operand from, Peaks before,                                      \
                                    const float* __restrict__ w, const float* __restrict__ z1, Norm norm1,                 \
-                                   ConvGeometry g, uint32_t each, Reduction r, GradSums to, Peaks peaks) {                \
-        bn_grad_conv_relu<S>(grad_u, from, before, w, z1, norm1, g, each, r, to, peaks);                                  \
+                                   ConvGeometry g, HalfCut cut, Reduction r, GradSums to, Peaks peaks) {                \
+        bn_grad_conv_relu<S>(grad_u, from, before, w, z1, norm1, g, cut, r, to, peaks);                                  \
     }                                                                                                                     \
     extern "C" __global__ void __launch_bounds__(kThreads, 2)                                                             \
     bn_grad_conv_acc_##NAME(float* __restrict__ grad_x, Operand from, Peaks before, const float* __restrict__ w,          \
-                                  ConvGeometry g, uint32_t each) {                                                        \
-        bn_grad_conv_acc<S>(grad_x, from, before, w, g, each);                                                            \
+                                  ConvGeometry g, HalfCut cut) {                                                        \
+        bn_grad_conv_acc<S>(grad_x, from, before, w, g, cut);                                                            \
     }
 FOR_EACH_SHORT(HALF)

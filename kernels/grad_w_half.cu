@@ -2,19 +2,20 @@
 // how a patch lies), for channels that are multiples of 64.
 //     grad_w[ky,kx,i,o] = sum_p load_x(x[p + (ky - 1) W + kx - 1, i]) grad_z[p, o]     (+= where `keep`)
 // load_x: the value, or relu(bn(value)); grad_z: batch norm's gradient from g and z.
-//   grad_w_half    a block makes all nine taps of 64 input x 32 output channels over its share of the pixels, 128 at a time:
-//                  each element of x's patch and of grad_z is read, changed and rounded once and serves all nine. A warp
-//                  has 16 x 16 channels of each tap: 72 sums per thread; 10 ldmatrix for 18 products.
+//   grad_w_half    a block makes all nine taps of 64 x 64 channels over its share of the pixels, 128 at a time: each element of
+//                  x's patch and of grad_z is read, changed and rounded once and serves all nine; while one 128 are multiplied
+//                  the next are fetched, a step of 16 pixels three quads a thread. A warp has 16 x 32 channels of each tap: 144 sums per
+//                  thread; 11 ldmatrix for 36 products.
 //   grad_w_total   the shares added in order. No atomics on numbers.
-// grad_w_half: grid (tiles of 64 x 32 channels, splits, convolutions), 256 threads; partial [convolutions][tiles][splits][9][64][32].
-// Shared, dynamic: 128 (128 + 2 W + 2) bytes of patch, 8,192 of grad_z, 128 of zeros.
+// grad_w_half: grid (tiles of 64 x 64 channels, splits, convolutions), 256 threads; partial [convolutions][tiles][splits][9][64][64].
+// Shared, dynamic: twice 128 (128 + 2 W + 2) bytes of patch and 16,384 of grad_z; 128 of zeros. One block to a multiprocessor.
 // grad_w_total: a thread for four weights.
-// Bound: shared memory and tensor cores alike.    Oracle: src/reference/conv.rs
+// Bound: tensor cores.    Oracle: src/reference/conv.rs
 #include "half.cuh"
 #include "instances.cuh"
 
-constexpr uint32_t kWeightThreads = 256, kOutputs = 32, kShareSize = kTaps * kSide * kOutputs;
-constexpr uint32_t kGradBytes = kHalfPixels * 2 * kOutputs, kGradQuads = kOutputs / 4, kGradRows = kWeightThreads / kGradQuads;
+constexpr uint32_t kWeightThreads = 256, kWeightPixels = 128, kShareSize = kTaps * kSide * kSide;
+constexpr uint32_t kQuads = kSide / 4, kRowsApart = kWeightThreads / kQuads;
 
 struct WeightJob {
     Operand x, grad;
@@ -22,92 +23,122 @@ struct WeightJob {
 };
 static_assert(sizeof(WeightJob) == 152, "src/cuda/operand.rs declares the same");
 
-// Where chunk `chunk` of grad_z's row lies: rows of 64 bytes, two of which share a line of the banks.
-__device__ inline uint32_t by_half_line(uint32_t row, uint32_t chunk) { return row * 2 * kOutputs + ((chunk ^ row / 2 % 4) << 4); }
+// A thread's quads of one step: two rows of x, one of the gradient.
+struct Fetched {
+    float4 x[2], grad, z;
+};
 
 template <Short S>
 __device__ inline void grad_w(const WeightJob& one, const WeightJob& two, const Peaks& one_peaks, const Peaks& two_peaks,
                               const ConvGeometry& g, float* partial) {
     extern __shared__ __align__(128) unsigned char dynamic[];
-    __shared__ __align__(16) float x_parameters[3][kSide], g_parameters[4][kOutputs];
+    __shared__ __align__(16) float g_parameters[4][kSide];
     __shared__ float scratch[kWarp];
-    __shared__ uint16_t exist[kHalfPixels];
+    __shared__ uint16_t exist[2][kWeightPixels];
     const Operand x = blockIdx.z ? two.x : one.x, grad = blockIdx.z ? two.grad : one.grad;
-    const uint32_t t = threadIdx.x, lane = t % kWarp, warp = t / kWarp;
-    const uint32_t tiles_o = g.c_out / kOutputs, i0 = blockIdx.x / tiles_o * kSide, o0 = blockIdx.x % tiles_o * kOutputs;
-    const uint32_t pixels = g.n * g.h * g.w, chunks = (pixels + kHalfPixels - 1) / kHalfPixels;
+    const uint32_t t = threadIdx.x, lane = t % kWarp, warp = t / kWarp, quad = t % kQuads;
+    const uint32_t tiles_o = g.c_out / kSide, i0 = blockIdx.x / tiles_o * kSide, o0 = blockIdx.x % tiles_o * kSide;
+    const uint32_t pixels = g.n * g.h * g.w, chunks = (pixels + kWeightPixels - 1) / kWeightPixels;
     const auto [begin, end] = Split(chunks, gridDim.y, blockIdx.y);
-    const uint32_t patch = shared_address(dynamic), grads = patch + patch_rows(g) * kRowBytes, zeros = grads + kGradBytes;
+    const uint32_t rows = patch_rows(g, kWeightPixels), patch_bytes = rows * kRowBytes, bytes = patch_bytes + kWeightPixels * kRowBytes;
+    const uint32_t base = shared_address(dynamic), zeros = base + 2 * bytes;
     const bool normed = x.norm.mean != nullptr;
 
     if (t < kRowBytes / 8) store8(zeros + 8 * t, 0, 0);
-    if (normed && t < kSide) {
-        const uint32_t c = i0 + t;
-        x_parameters[0][t] = x.norm.mean[c];
-        x_parameters[1][t] = x.norm.gamma[c] * x.norm.rstd[c];
-        x_parameters[2][t] = x.norm.beta[c];
-    }
     const float unscale =
-        fill_scaled_gradient(g_parameters[0], kOutputs, grad, o0, kOutputs, g.c_out, pixels, blockIdx.z ? two_peaks : one_peaks, scratch);
+        fill_scaled_gradient(g_parameters[0], kSide, grad, o0, kSide, g.c_out, pixels, blockIdx.z ? two_peaks : one_peaks, scratch);
+    // A thread always has the same channels.
+    float4 p[3] = {}, q[4];
+    if (normed) {
+        const uint32_t c = i0 + 4 * quad;
+        const float4 gamma = load4(x.norm.gamma + c), rstd = load4(x.norm.rstd + c);
+        p[0] = load4(x.norm.mean + c), p[2] = load4(x.norm.beta + c);
+        p[1] = {gamma.x * rstd.x, gamma.y * rstd.y, gamma.z * rstd.z, gamma.w * rstd.w};
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) q[i] = load4(&g_parameters[i][4 * quad]);
 
-    float sums[kTaps][2][4] = {};
-    const uint32_t k = lane % 8 + lane / 16 * 8, inputs = warp % 4 * 2 + lane / 8 % 2, outputs = warp / 4 * 2 + lane / 16;
+    // Row `row` of the patch of the chunk that begins at pixel `first`: whether it is one and a pixel of the map.
+    auto inside = [&](uint32_t first, uint32_t row) { return row < rows && first - (g.w + 1) + row < pixels; };
+    auto fetch_x = [&](uint32_t first, uint32_t row) {
+        return inside(first, row) ? load4(x.map + uint64_t(first - (g.w + 1) + row) * g.c_in + i0 + 4 * quad) : float4{};
+    };
+    auto put_x = [&](uint32_t to, uint32_t first, uint32_t row, float4 v) {
+        if (inside(first, row)) store_shorts<S>(to + by_quad(row, quad), normed ? norm_relu4(v, p[0], p[1], p[2]) : v);
+    };
+    const uint32_t row0 = t / kQuads;
+    auto fetch = [&](uint32_t first, uint32_t step) {
+        Fetched f = {};
+        for (uint32_t i = 0; i < 2; i++) f.x[i] = fetch_x(first, (2 * step + i) * kRowsApart + row0);
+        const uint32_t pixel = first + step * kRowsApart + row0;
+        const uint64_t at = uint64_t(pixel) * g.c_out + o0 + 4 * quad;
+        if (pixel < pixels) f.grad = load4(grad.map + at), f.z = load4(grad.z + at);
+        return f;
+    };
+    auto put = [&](uint32_t to, uint32_t first, uint32_t step, const Fetched& f) {
+        for (uint32_t i = 0; i < 2; i++) put_x(to, first, (2 * step + i) * kRowsApart + row0, f.x[i]);
+        const uint32_t row = step * kRowsApart + row0;
+        const bool there = first + row < pixels;
+        store_shorts<S>(to + patch_bytes + by_quad(row, quad), there ? bn_grad4(f.grad, f.z, q[0], q[1], q[2], q[3]) : float4{});
+    };
+    // What the steps do not bring: rows of the widest patches, and which neighbours exist.
+    auto bring_rest = [&](uint32_t buffer, uint32_t first) {
+        for (uint32_t row = 2 * kWeightPixels + row0; row < rows; row += kRowsApart)
+            put_x(base + buffer * bytes, first, row, fetch_x(first, row));
+        if (t < kWeightPixels) exist[buffer][t] = uint16_t(neighbours(g, first + t));
+    };
+
+    constexpr uint32_t kSteps = kWeightPixels / 16;
+    float sums[kTaps][4][4] = {};
+    const uint32_t k = lane % 8 + lane / 16 * 8, inputs = warp % 4 * 2 + lane / 8 % 2, outputs = warp / 4 * 4 + lane / 16;
+    if (begin < end) {
+        for (uint32_t step = 0; step < kSteps; step++) put(base, begin * kWeightPixels, step, fetch(begin * kWeightPixels, step));
+        bring_rest(0, begin * kWeightPixels);
+    }
 #pragma unroll 1
     for (uint32_t chunk = begin; chunk < end; chunk++) {
-        const uint32_t first = chunk * kHalfPixels;
-        if (t < kHalfPixels) exist[t] = uint16_t(neighbours(g, first + t));
-        const int32_t before = int32_t(first) - int32_t(g.w + 1);
-        if (normed)
-            bring_patch<Load::NormRelu, kWeightThreads, S>(patch, x, x_parameters[0], kSide, before, patch_rows(g), pixels, g.c_in, i0);
-        else
-            bring_patch<Load::Plain, kWeightThreads, S>(patch, x, nullptr, 0, before, patch_rows(g), pixels, g.c_in, i0);
-#pragma unroll 2
-        for (uint32_t i = 0; i < kHalfPixels / kGradRows; i++) {
-            const uint32_t row = t / kGradQuads + i * kGradRows, quad = t % kGradQuads;
-            const uint64_t at = uint64_t(first + row) * g.c_out + o0 + 4 * quad;
-            float4 v = {};
-            if (first + row < pixels)
-                v = bn_grad4(load4(grad.map + at), load4(grad.z + at), load4(&g_parameters[0][4 * quad]), load4(&g_parameters[1][4 * quad]),
-                             load4(&g_parameters[2][4 * quad]), load4(&g_parameters[3][4 * quad]));
-            store_shorts<S>(grads + by_half_line(row, quad / 2) + quad % 2 * 8, v);
-        }
+        const uint32_t buffer = (chunk - begin) % 2, next = (chunk + 1) * kWeightPixels;
+        const uint32_t patch = base + buffer * bytes, other = base + (buffer ^ 1) * bytes;
+        const bool more = chunk + 1 < end;
+        // Everybody's part of this chunk is there, and the one before it is read.
         __syncthreads();
-        // worked out anew for each chunk: the taps' places would take registers from the copies
-        const uint32_t row0 = kept(k);
 #pragma unroll 1
-        for (uint32_t step = 0; step < kHalfPixels / 16; step++) {
-            uint32_t b[4];
-            matrices<true>(b, grads + by_half_line(16 * step + lane % 16, outputs));
-            const uint32_t there = exist[16 * step + k];
+        for (uint32_t step = 0; step < kSteps; step++) {
+            Fetched fetched;
+            if (more) fetched = fetch(next, step);
+            uint32_t b[2][4];
 #pragma unroll
-            for (uint32_t ky = 0; ky < 3; ky++)
+            for (uint32_t j = 0; j < 2; j++)
+                matrices<true>(b[j], patch + patch_bytes + by_chunk(16 * step + lane % 16, outputs + 2 * j));
+            const uint32_t there = exist[buffer][16 * step + k];
 #pragma unroll
-                for (uint32_t kx = 0; kx < 3; kx++) {
-                    const uint32_t tap = 3 * ky + kx, row = 16 * step + row0 + ky * g.w + kx;
-                    uint32_t a[4];
-                    matrices<true>(a, (there >> tap & 1 ? patch + row * kRowBytes : zeros) + ((inputs ^ row % 8) << 4));
-                    mma_short<S>(sums[tap][0], a, b[0], b[1]);
-                    mma_short<S>(sums[tap][1], a, b[2], b[3]);
-                }
+            for (uint32_t tap = 0; tap < kTaps; tap++) {
+                const uint32_t row = 16 * step + k + tap / 3 * g.w + tap % 3;
+                uint32_t a[4];
+                matrices<true>(a, (there >> tap & 1 ? patch + row * kRowBytes : zeros) + ((inputs ^ row % 8) << 4));
+#pragma unroll
+                for (uint32_t n = 0; n < 4; n++) mma_short<S>(sums[tap][n], a, b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+            }
+            if (more) put(other, next, step, fetched);
         }
-        __syncthreads();
+        if (more) bring_rest(buffer ^ 1, next);
     }
 
     float* to = partial + (uint64_t(blockIdx.z * gridDim.x + blockIdx.x) * gridDim.y + blockIdx.y) * kShareSize;
 #pragma unroll
     for (uint32_t tap = 0; tap < kTaps; tap++)
 #pragma unroll
-        for (uint32_t n = 0; n < 2; n++) {
-            const uint32_t i = warp % 4 * 16 + lane / 4, o = warp / 4 * 16 + 8 * n + 2 * (lane % 4);
+        for (uint32_t n = 0; n < 4; n++) {
+            const uint32_t i = warp % 4 * 16 + lane / 4, o = warp / 4 * 32 + 8 * n + 2 * (lane % 4);
             const float(&d)[4] = sums[tap][n];
-            float* at = to + (tap * kSide + i) * kOutputs + o;
+            float* at = to + (tap * kSide + i) * kSide + o;
             *reinterpret_cast<float2*>(at) = {unscale * d[0], unscale * d[1]};
-            *reinterpret_cast<float2*>(at + 8 * kOutputs) = {unscale * d[2], unscale * d[3]};
+            *reinterpret_cast<float2*>(at + 8 * kSide) = {unscale * d[2], unscale * d[3]};
         }
 }
 
 #define GRAD_W_HALF(NAME, S)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(kWeightThreads, 2)                                                       \
+    extern "C" __global__ void __launch_bounds__(kWeightThreads, 1)                                                       \
     grad_w_##NAME(WeightJob one, WeightJob two, Peaks one_peaks, Peaks two_peaks, ConvGeometry g, float* partial) {       \
         grad_w<S>(one, two, one_peaks, two_peaks, g, partial);                                                            \
     }
@@ -121,9 +152,9 @@ grad_w_total(float* __restrict__ one, float* __restrict__ two, const float* __re
     for (uint64_t i = global_id(); i < all; i += grid_size()) {
         const uint32_t which = i >= each, quad = uint32_t(i - which * each), o = quad % (c_out / 4) * 4;
         const uint32_t row = quad / (c_out / 4), in = row % c_in, tap = row / c_in;
-        const uint32_t tiles_o = c_out / kOutputs, tiles = c_in / kSide * tiles_o;
-        const uint64_t tile = which * tiles + in / kSide * tiles_o + o / kOutputs;
-        const float* at = partial + tile * splits * kShareSize + (tap * kSide + in % kSide) * kOutputs + o % kOutputs;
+        const uint32_t tiles_o = c_out / kSide, tiles = c_in / kSide * tiles_o;
+        const uint64_t tile = which * tiles + in / kSide * tiles_o + o / kSide;
+        const float* at = partial + tile * splits * kShareSize + (tap * kSide + in % kSide) * kSide + o % kSide;
         float4 sum = {};
 #pragma unroll 8
         for (uint32_t s = 0; s < splits; s++) sum = add4(sum, load4(at + uint64_t(s) * kShareSize));

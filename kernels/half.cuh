@@ -1,20 +1,22 @@
 // The convolutions of `--math fp16` and `bf16`: 3x3, stride 1, padding 1, channels in multiples of 64 on both sides; operands rounded to
 // f16, which keeps TF32's 11 bits at half the bytes, or to bf16, which keeps 8, sums in f32. One convolution core, and what the gradient by weights shares.
 //
-// How a tile goes. A block makes 64 channels of 128 pixels that follow each other in memory, whatever rows and images they are
+// How a tile goes. A block makes 64 channels of 192 pixels that follow each other in memory, whatever rows and images they are
 // in, and of several such tiles, one after the other.
-//   1. All nine taps' weights for the tile's channels are brought once: [9][64][64] of 16 bits, 73,728 bytes.
-//   2. The pixels that the tile's taps touch are a range too, from W + 1 before to W + 1 behind it: its patch. Each element of
+//   1. The pixels that the tile's taps touch are a range too, from W + 1 before to W + 1 behind it: its patch. Each element of
 //      it is read once from memory, goes through what stands before the product (batch norm and ReLU, or batch norm's gradient
 //      from g and z) once, is rounded once, and serves all nine taps.
-//   3. Row r of the patch is 64 channels, 128 bytes; its 16-byte chunks change places by r % 8, so that the eight rows that a
+//   2. Row r of the patch is 64 channels, 128 bytes; its 16-byte chunks change places by r % 8, so that the eight rows that a
 //      matrix of ldmatrix takes, wherever a tap lets them start, meet all banks once.
-//   4. A tap moves all rows by ky W + kx. Where that leaves the image a lane names a row of zeros instead: nine bits per pixel say
+//   3. A tap moves all rows by ky W + kx. Where that leaves the image a lane names a row of zeros instead: nine bits per pixel say
 //      where, worked out once per tile. So any height and width goes, without a border and without a tile that is half empty.
-//   5. A warp makes 32 pixels x 64 channels: a step of 16 channels takes 6 ldmatrix for 16 products.
-//   6. The sums go back through the patch's place, 64 pixels at a time, so that what stands behind the product reads and writes
-//      whole rows.
-// More than 64 channels before the product go in slices: weights and patch again for each, the sums stay.
+//   4. The weights come by rows of taps, [3][64][64] of 16 bits: while one row is multiplied the next is fetched and rounded, two
+//      quads a thread in each step of 16 channels. All three rows stay for all tiles where one slice is all and shared memory
+//      has room for two such blocks: 73,728 bytes against 49,152.
+//   5. A warp makes 48 pixels x 64 channels: a step of 16 channels takes 7 ldmatrix for 24 products.
+//   6. The sums go back through the patch's place, 64 pixels at a time, 16 of each warp, so that what stands behind the product
+//      reads and writes whole rows.
+// More than 64 channels before the product go in slices: patch and weights again for each, the sums stay.
 //
 // f16's range. Gradients can be tiny: they are scaled by a power of two that brings a bound of the largest to 2^12 to 2^13, worked out on the
 // device from the peaks of g and zhat that the launch before left, and undone behind the product; both are exact. Weights are
@@ -23,8 +25,15 @@
 #include "epilogue.cuh"
 #include "peaks.cuh"
 
-constexpr uint32_t kHalfPixels = 128, kSide = 64, kTaps = 9, kRowBytes = 2 * kSide;
-constexpr uint32_t kHalfWeights = kTaps * kSide * kRowBytes;
+// Pixels of a tile, of which a warp has kParts times 16; bytes of a row of taps' weights.
+constexpr uint32_t kParts = 3, kHalfPixels = kParts * kTilePixels, kSide = 64, kTaps = 9, kRowBytes = 2 * kSide;
+constexpr uint32_t kTapsBytes = 3 * kSide * kRowBytes;
+
+// How a launch is cut: tiles of a block, and whether it keeps all weights, where 64 channels are all.
+struct HalfCut {
+    uint32_t each, keeps;
+};
+static_assert(sizeof(HalfCut) == 8, "src/cuda/half.rs declares the same");
 
 // Where chunk `chunk` (8 channels) of row `row` lies from the rows' first byte, and where channels 4 `quad` .. of it.
 __device__ inline uint32_t by_chunk(uint32_t row, uint32_t chunk) { return row * kRowBytes + ((chunk ^ row % 8) << 4); }
@@ -66,17 +75,16 @@ __device__ inline float fill_scaled_gradient(float* parameters, uint32_t stride,
 
 // Brings rows [0, rows) of the patch that begins at pixel `first`, which may lie before the map, to shared memory: 64 channels
 // from `c0` on. Rows outside the map are left as they are: no tap that exists reads them. `parameters` begin at channel c0.
-template <Load L, uint32_t THREADS, Short S>
+template <Load L, Short S>
 __device__ inline void bring_patch(uint32_t patch, const Operand& from, const float* parameters, uint32_t stride, int32_t first,
                                    uint32_t rows, uint32_t pixels, uint32_t channels, uint32_t c0) {
-    // Consecutive lanes take consecutive quads, so that a request is of whole rows. As many rows in flight as registers allow:
-    // beside the gradient by weights' sums two.
-    constexpr uint32_t kAhead = THREADS > kThreads ? 2 : L == Load::BnGrad ? 4 : 8, kQuads = kSide / 4, kApart = THREADS / kQuads;
+    // Consecutive lanes take consecutive quads, so that a request is of whole rows.
+    constexpr uint32_t kAhead = L == Load::BnGrad ? 4 : 8, kQuads = kSide / 4, kApart = kThreads / kQuads;
     const uint32_t quad = threadIdx.x % kQuads;
     float4 p[4] = {};
     if constexpr (L != Load::Plain)
 #pragma unroll
-        for (uint32_t i = 0; i < (L == Load::NormRelu ? 3u : 4u); i++) p[i] = load4(parameters + i * stride + 4 * quad);
+        for (uint32_t i = 0; i < kParameters<L>; i++) p[i] = load4(parameters + i * stride + 4 * quad);
 #pragma unroll 1
     for (uint32_t row = threadIdx.x / kQuads; row < rows; row += kAhead * kApart) {
         float4 v[kAhead], z[kAhead];
@@ -106,114 +114,149 @@ struct HalfPlaces {
     float* parameters;
 };
 
-__device__ inline uint32_t patch_rows(const ConvGeometry& g) { return kHalfPixels + 2 * g.w + 2; }
+// Rows of the patch of `count` pixels.
+__device__ inline uint32_t patch_rows(const ConvGeometry& g, uint32_t count) { return count + 2 * g.w + 2; }
+
 // The patch's place also takes 64 rows of results.
-__device__ inline uint32_t patch_bytes(const ConvGeometry& g) {
-    return max(patch_rows(g) * kRowBytes, uint32_t(kTilePixels * (kSide + 8) * sizeof(float)));
+static_assert(kHalfPixels * kRowBytes >= kTilePixels * (kSide + 8) * sizeof(float));
+
+__device__ inline HalfPlaces half_places(unsigned char* dynamic, const ConvGeometry& g, const HalfCut& cut) {
+    const uint32_t base = shared_address(dynamic), weights = (cut.keeps ? 3 : 2) * kTapsBytes;
+    const uint32_t rows = patch_rows(g, kHalfPixels) * kRowBytes;
+    return {base, base + weights, base + weights + rows, reinterpret_cast<float(*)[kSide + 8]>(dynamic + weights),
+            reinterpret_cast<float*>(dynamic + weights + rows + kRowBytes)};
 }
 
-__device__ inline HalfPlaces half_places(unsigned char* dynamic, const ConvGeometry& g) {
-    const uint32_t base = shared_address(dynamic), patch = base + kHalfWeights, zeros = patch + patch_bytes(g);
-    return {base, patch, zeros, reinterpret_cast<float(*)[kSide + 8]>(dynamic + kHalfWeights),
-            reinterpret_cast<float*>(dynamic + kHalfWeights + patch_bytes(g) + kRowBytes)};
-}
+// A thread's part in bringing a row of taps' weights, [3][input channels][output channels], 64 of each, to rows (tap, input):
+// quad t % 16 of every eighth row from t / 16 on, 24 in all.
+struct Weights {
+    static constexpr uint32_t kQuads = kSide / 4, kRows = kThreads / kQuads, kEach = kSide / kRows;
+    const float* w;
+    uint32_t taps_apart, rows_apart;
+    uint32_t to;
 
-// Weights [tap][input channels from i0][output channels from o0], 64 of each, to rows (tap, input).
-template <Short S>
-__device__ inline void bring_weights(uint32_t to, const float* __restrict__ w, const ConvGeometry& g, uint32_t i0, uint32_t o0) {
-    constexpr uint32_t kQuads = kSide / 4;
-#pragma unroll 8
-    for (uint32_t i = threadIdx.x; i < kTaps * kSide * kQuads; i += kThreads) {
-        const uint32_t row = i / kQuads, quad = i % kQuads;
-        const float4 v = load4(w + (uint64_t(row / kSide) * g.c_in + i0 + row % kSide) * g.c_out + o0 + 4 * quad);
-        store_shorts<S>(to + by_quad(row, quad), {kWeightScale * v.x, kWeightScale * v.y, kWeightScale * v.z, kWeightScale * v.w});
+    __device__ Weights(const float* w, const ConvGeometry& g, uint32_t at)
+        : w(w + uint64_t(threadIdx.x / kQuads) * g.c_out + threadIdx.x % kQuads * 4), taps_apart(g.c_in * g.c_out),
+          rows_apart(kRows * g.c_out), to(at + by_quad(threadIdx.x / kQuads, threadIdx.x % kQuads)) {}
+
+    // The row's first weight of input channel i0 and output channel o0.
+    __device__ const float* row(const ConvGeometry& g, uint32_t ky, uint32_t i0, uint32_t o0) const {
+        return w + uint64_t(3 * ky) * taps_apart + i0 * g.c_out + o0;
     }
-}
-
-// A warp's sums of one slice: 32 pixels x 64 channels, all taps. BACK: the transposed convolution, by the gradient of y.
-template <bool BACK, Short S>
-__device__ inline void multiply_slice(float (&sums)[2][8][4], const HalfPlaces& at, const uint32_t (&exist)[2], uint32_t width) {
-    const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, high = lane / 16;
-    uint32_t from[BACK ? 1 : 4];
-    if constexpr (BACK)
-        from[0] = at.weights + by_chunk(lane % 8 + 8 * high, lane / 8 % 2);
-    else
-#pragma unroll
-        for (uint32_t j = 0; j < 4; j++) from[j] = at.weights + by_chunk(lane % 16, 2 * j + high);
-    const uint32_t first = 32 * warp + lane % 16;
+    __device__ float4 fetch(const float* row, uint32_t kx, uint32_t i) const { return load4(row + kx * taps_apart + i * rows_apart); }
+    template <Short S>
+    __device__ void put(uint32_t place, uint32_t kx, uint32_t i, float4 v) const {
+        store_shorts<S>(to + place + (kx * kSide + i * kRows) * kRowBytes,
+                        {kWeightScale * v.x, kWeightScale * v.y, kWeightScale * v.z, kWeightScale * v.w});
+    }
+    // All of a row at once.
+    template <Short S>
+    __device__ void bring(const float* row, uint32_t place) const {
 #pragma unroll 1
-    for (uint32_t ky = 0; ky < 3; ky++)
-#pragma unroll
         for (uint32_t kx = 0; kx < 3; kx++) {
-            const uint32_t step = 3 * ky + kx, shift = ky * width + kx, tap = BACK ? 8 - step : step;
-            uint32_t rows[2];
+            float4 v[kEach];
 #pragma unroll
-            for (uint32_t m = 0; m < 2; m++) {
-                const uint32_t row = first + 16 * m + shift;
-                rows[m] = (exist[m] >> step & 1 ? at.patch + row * kRowBytes : at.zeros) + ((high ^ row % 8) << 4);
-            }
+            for (uint32_t i = 0; i < kEach; i++) v[i] = fetch(row, kx, i);
 #pragma unroll
-            for (uint32_t k = 0; k < 4; k++) {
-                uint32_t a[2][4];
+            for (uint32_t i = 0; i < kEach; i++) put<S>(place, kx, i, v[i]);
+        }
+    }
+};
+
+// A warp's sums of one slice and row of taps: kParts times 16 pixels x 64 channels. BACK: the transposed convolution, by the
+// gradient of y. `weights`: the row's; `next`: the row to bring to `place` meanwhile, or null.
+template <bool BACK, Short S>
+__device__ inline void multiply_taps(float (&sums)[kParts][8][4], const HalfPlaces& at, const uint32_t (&exist)[kParts],
+                                     uint32_t ky, uint32_t width, uint32_t weights, const Weights& bring, const float* next,
+                                     uint32_t place) {
+    const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, high = lane / 16;
+    const uint32_t from = weights + (BACK ? by_chunk(lane % 8 + 8 * high, lane / 8 % 2) : by_chunk(lane % 16, high));
+#pragma unroll 1
+    for (uint32_t kx = 0; kx < 3; kx++) {
+        const uint32_t tap = (BACK ? 2 - kx : kx) * kSide * kRowBytes;
+        uint32_t rows[kParts];
 #pragma unroll
-                for (uint32_t m = 0; m < 2; m++) matrices<false>(a[m], rows[m] ^ k << 5);
+        for (uint32_t m = 0; m < kParts; m++) {
+            const uint32_t row = kTilePixels * m + 16 * warp + lane % 16 + ky * width + kx;
+            rows[m] = (exist[m] >> (3 * ky + kx) & 1 ? at.patch + row * kRowBytes : at.zeros) + ((high ^ row % 8) << 4);
+        }
 #pragma unroll
-                for (uint32_t j = 0; j < 4; j++) {
-                    uint32_t b[4];
-                    if constexpr (BACK)
-                        matrices<false>(b, (from[0] ^ k << 5) + tap * (kSide * kRowBytes) + j * 16 * kRowBytes);
-                    else
-                        matrices<true>(b, from[j] + tap * (kSide * kRowBytes) + k * 16 * kRowBytes);
+        for (uint32_t k = 0; k < 4; k++) {
+            float4 fetched[2];
+            if (next)
 #pragma unroll
-                    for (uint32_t m = 0; m < 2; m++) {
-                        mma_short<S>(sums[m][2 * j], a[m], b[0], b[1]);
-                        mma_short<S>(sums[m][2 * j + 1], a[m], b[2], b[3]);
-                    }
+                for (uint32_t i = 0; i < 2; i++) fetched[i] = bring.fetch(next, kx, 2 * k + i);
+            uint32_t a[kParts][4];
+#pragma unroll
+            for (uint32_t m = 0; m < kParts; m++) matrices<false>(a[m], rows[m] ^ k << 5);
+#pragma unroll
+            for (uint32_t j = 0; j < 4; j++) {
+                uint32_t b[4];
+                if constexpr (BACK) matrices<false>(b, (from ^ k << 5) + tap + j * 16 * kRowBytes);
+                else matrices<true>(b, (from ^ j << 5) + tap + k * 16 * kRowBytes);
+#pragma unroll
+                for (uint32_t m = 0; m < kParts; m++) {
+                    mma_short<S>(sums[m][2 * j], a[m], b[0], b[1]);
+                    mma_short<S>(sums[m][2 * j + 1], a[m], b[2], b[3]);
                 }
             }
+            if (next)
+#pragma unroll
+                for (uint32_t i = 0; i < 2; i++) bring.put<S>(place, kx, 2 * k + i, fetched[i]);
         }
+    }
 }
 
 // All tiles of a block. `each(place, result)` gets every 64 finished pixels, behind a barrier and before one. `unscale` undoes
 // the scale of the operand. `parameters` are filled, before a barrier.
-// grid (shares of the tiles, tiles of 64 channels), 128 threads; `each_block`: tiles per block.
+// grid (shares of the tiles, tiles of 64 channels), 128 threads.
 template <Load L, bool BACK, Short S, class Each>
 __device__ inline void half_tiles(const HalfPlaces& at, const Operand& from, const float* __restrict__ weight,
-                                  const ConvGeometry& g, uint32_t each_block, float unscale, Each each) {
+                                  const ConvGeometry& g, const HalfCut& cut, float unscale, Each each) {
     const uint32_t pixels = g.n * g.h * g.w, tiles = (pixels + kHalfPixels - 1) / kHalfPixels;
-    const uint32_t begin = blockIdx.x * each_block, end = min(tiles, begin + each_block);
+    const uint32_t begin = blockIdx.x * cut.each, end = min(tiles, begin + cut.each);
     const uint32_t reduced = BACK ? g.c_out : g.c_in, made = BACK ? g.c_in : g.c_out, o0 = blockIdx.y * kSide;
     const uint32_t lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+    const Weights weights(weight, g, at.weights);
+    auto row = [&](uint32_t ky, uint32_t c0) { return weights.row(g, BACK ? 2 - ky : ky, BACK ? o0 : c0, BACK ? c0 : o0); };
     unscale /= kWeightScale;
     if (threadIdx.x < kRowBytes / 8) store8(at.zeros + 8 * threadIdx.x, 0, 0);
+    for (uint32_t ky = 0; ky < (cut.keeps ? 3 : 1); ky++) weights.bring<S>(row(ky, 0), ky * kTapsBytes);
+    uint32_t turn = 0;
 #pragma unroll 1
     for (uint32_t tile = begin; tile < end; tile++) {
-        const uint32_t first = tile * kHalfPixels, pixel = first + 32 * warp + lane % 16;
-        const uint32_t exist[2] = {neighbours(g, pixel), neighbours(g, pixel + 16)};
-        float sums[2][8][4] = {};
+        const uint32_t first = tile * kHalfPixels;
+        uint32_t exist[kParts];
+#pragma unroll
+        for (uint32_t m = 0; m < kParts; m++) exist[m] = neighbours(g, first + kTilePixels * m + 16 * warp + lane % 16);
+        float sums[kParts][8][4] = {};
 #pragma unroll 1
         for (uint32_t c0 = 0; c0 < reduced; c0 += kSide) {
-            if (tile == begin || reduced > kSide) bring_weights<S>(at.weights, weight, g, BACK ? o0 : c0, BACK ? c0 : o0);
-            bring_patch<L, kThreads, S>(at.patch, from, at.parameters + c0, reduced, int32_t(first) - int32_t(g.w + 1), patch_rows(g),
-                                     pixels, reduced, c0);
-            __syncthreads();
-            multiply_slice<BACK, S>(sums, at, exist, g.w);
+            bring_patch<L, S>(at.patch, from, at.parameters + c0, reduced, int32_t(first) - int32_t(g.w + 1),
+                              patch_rows(g, kHalfPixels), pixels, reduced, c0);
+#pragma unroll 1
+            for (uint32_t ky = 0; ky < 3; ky++) {
+                // Patch and weights are there, and nobody reads the row before this one any more.
+                __syncthreads();
+                const uint32_t next = c0 + (ky == 2 ? kSide : 0), back = next == reduced ? 0 : next;
+                const bool brings = !cut.keeps && (next < reduced || tile + 1 < end);
+                multiply_taps<BACK, S>(sums, at, exist, ky, g.w, at.weights + (cut.keeps ? ky : turn) * kTapsBytes, weights,
+                                       brings ? row(ky == 2 ? 0 : ky + 1, back) : nullptr, (turn ^ 1) * kTapsBytes);
+                turn ^= 1;
+            }
             __syncthreads();
         }
 #pragma unroll
-        for (uint32_t half = 0; half < 2; half++) {
-            if (warp / 2 == half)
+        for (uint32_t m = 0; m < kParts; m++) {
 #pragma unroll
-                for (uint32_t m = 0; m < 2; m++)
-#pragma unroll
-                    for (uint32_t n = 0; n < 8; n++) {
-                        const uint32_t r = warp % 2 * 32 + 16 * m + lane / 4, c = 8 * n + 2 * (lane % 4);
-                        const float(&d)[4] = sums[m][n];
-                        *reinterpret_cast<float2*>(&at.result[r][c]) = {unscale * d[0], unscale * d[1]};
-                        *reinterpret_cast<float2*>(&at.result[r + 8][c]) = {unscale * d[2], unscale * d[3]};
-                    }
+            for (uint32_t n = 0; n < 8; n++) {
+                const uint32_t r = 16 * warp + lane / 4, c = 8 * n + 2 * (lane % 4);
+                const float(&d)[4] = sums[m][n];
+                *reinterpret_cast<float2*>(&at.result[r][c]) = {unscale * d[0], unscale * d[1]};
+                *reinterpret_cast<float2*>(&at.result[r + 8][c]) = {unscale * d[2], unscale * d[3]};
+            }
             __syncthreads();
-            each(TilePlace<kSide>(first + half * kTilePixels, o0, pixels, made), at.result);
+            each(TilePlace<kSide>(first + m * kTilePixels, o0, pixels, made), at.result);
             __syncthreads();
         }
     }

@@ -1,7 +1,7 @@
 //! Convolutions with operands in f16 or bf16 (kernels/half.cuh): where they go, how they are cut, and their launches.
 
 use cudarc::driver::sys::{CUdevice_attribute, CUfunction_attribute};
-use cudarc::driver::{CudaContext, DriverError, LaunchConfig};
+use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 
 use super::buffer::CudaBuffer;
 use super::geometry::{COUNTERS, Geometry, counters, group};
@@ -13,18 +13,17 @@ use crate::error::Result;
 use crate::operands::{BasicCache, Measure};
 use crate::shape::{Conv, Shape};
 
-/// Pixels of a tile, its channels and its threads; threads and output channels of the gradient by weights: the constants of
-/// half.cuh and grad_w_half.cu.
-const PIXELS: usize = 128;
+/// Pixels of a tile, its channels and its threads; pixels and threads of the gradient by weights: the constants of half.cuh and
+/// grad_w_half.cu.
+const PIXELS: usize = 192;
 const SIDE: usize = 64;
 const THREADS: usize = 128;
+const WEIGHT_PIXELS: usize = 128;
 const WEIGHT_THREADS: usize = 256;
-const OUTPUTS: usize = 32;
 const TAPS: usize = 9;
-/// Bytes of a row of a patch, of the weights, and of a row of results.
+/// Bytes of a row of a patch, and of the weights of a row of taps.
 const ROW: usize = 2 * SIDE;
-const WEIGHTS: usize = TAPS * SIDE * ROW;
-const RESULT_ROW: usize = 4 * (SIDE + 8);
+const TAPS_BYTES: usize = 3 * SIDE * ROW;
 /// Blocks that a launch aims at: two for each multiprocessor of an H100. Fixed, so that sums have one order on every card.
 const BLOCKS: usize = 264;
 /// Words that the device keeps for peaks, behind the counters: two for each of a block's two gradients.
@@ -32,8 +31,9 @@ pub const WORDS: usize = 4;
 
 /// How far a launch may go; read once when the device opens.
 pub struct Limits {
-    /// Shared memory of a block.
+    /// Shared memory of a block, and of one of two that share a multiprocessor.
     shared_bytes: usize,
+    pair_bytes: usize,
     /// Blocks that a launch aims at.
     pub blocks: usize,
 }
@@ -62,7 +62,9 @@ impl Limits {
             // two blocks are to find room in a multiprocessor: all that L1 can give
             kernel.set_attribute(CUfunction_attribute::CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100)?;
         }
-        Ok(Limits { shared_bytes: shared as usize, blocks: BLOCKS })
+        // a multiprocessor has 1 KiB more than a block may take, and keeps as much for each block
+        let pair = ((optin + 1024) / 2 - 1024 - own).max(0);
+        Ok(Limits { shared_bytes: shared as usize, pair_bytes: pair as usize, blocks: BLOCKS })
     }
 }
 
@@ -86,6 +88,20 @@ impl BlockPeaks {
     }
 }
 
+/// How a launch is cut, as half.cuh declares it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Cut {
+    /// Tiles of a block.
+    each: u32,
+    /// Whether it keeps all weights.
+    keeps: u32,
+}
+
+// SAFETY: two u32 in order, as half.cuh asserts; copied by value.
+unsafe impl DeviceRepr for Cut {}
+const _: () = assert!(size_of::<Cut>() == 8);
+
 /// A 3x3 convolution that these kernels do, or its gradient by the input, and how it is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Half {
@@ -93,18 +109,19 @@ pub struct Half {
     c_out: usize,
     /// Blocks that a launch aims at.
     blocks: usize,
+    /// Shared memory that a block may take without keeping another one out.
+    pair_bytes: usize,
 }
 
 impl Half {
     /// None where another arithmetic was asked for, or only other kernels will do.
     pub fn of(d: &Cuda, x: Shape, conv: Conv, c_out: usize) -> Option<Half> {
-        let blocks = d.half.blocks;
-        let half = Half { x, c_out, blocks };
+        let half = Half { x, c_out, blocks: d.half.blocks, pair_bytes: d.half.pair_bytes };
         let takes = d.math.is_short()
             && conv == Conv::SAME_3X3
             && [x.c(), c_out].iter().all(|c| c.is_multiple_of(SIDE))
             && x.pixels() <= i32::MAX as usize
-            && half.tile_bytes(4 * x.c().max(c_out)).max(half.weight_bytes()) <= d.half.shared_bytes;
+            && half.tile_bytes(2, 4 * x.c().max(c_out)).max(half.weight_bytes()) <= d.half.shared_bytes;
         takes.then_some(half)
     }
 
@@ -113,31 +130,33 @@ impl Half {
         Half::of(d, map, Conv::SAME_3X3, map.c())
     }
 
-    fn patch_rows(self) -> usize {
-        PIXELS + 2 * self.x.w() + 2
+    /// Rows of the patch of so many pixels.
+    fn patch_rows(self, pixels: usize) -> usize {
+        pixels + 2 * self.x.w() + 2
     }
 
-    /// Shared memory of a block with this many parameters: the layout of `half_places`.
-    fn tile_bytes(self, parameters: usize) -> usize {
-        let patch = (self.patch_rows() * ROW).max(PIXELS / 2 * RESULT_ROW);
-        WEIGHTS + patch + ROW + parameters * size_of::<f32>()
+    /// Shared memory of a block with so many rows of taps' weights and parameters: the layout of `half_places`.
+    fn tile_bytes(self, rows: usize, parameters: usize) -> usize {
+        rows * TAPS_BYTES + (self.patch_rows(PIXELS) + 1) * ROW + parameters * size_of::<f32>()
     }
 
     fn weight_bytes(self) -> usize {
-        self.patch_rows() * ROW + PIXELS * 2 * OUTPUTS + ROW
+        (2 * (self.patch_rows(WEIGHT_PIXELS) + WEIGHT_PIXELS) + 1) * ROW
     }
 
+    /// Tiles of the map.
     fn tiles(self) -> usize {
         self.x.pixels().div_ceil(PIXELS).max(1)
     }
 
-    /// Tiles of a block, and the launch, for `made` channels.
-    fn cut(self, made: usize, parameters: usize) -> (u32, LaunchConfig) {
+    /// How a product over `reduced` channels that makes `made` is cut, and launched.
+    fn cut(self, reduced: usize, made: usize, parameters: usize) -> (Cut, LaunchConfig) {
         let across = made / SIDE;
         let each = (self.tiles() * across).div_ceil(self.blocks).max(1);
+        let keeps = reduced == SIDE && self.tile_bytes(3, parameters) <= self.pair_bytes;
         let mut config = grid([self.tiles().div_ceil(each), across], THREADS);
-        config.shared_mem_bytes = self.tile_bytes(parameters) as u32;
-        (each as u32, config)
+        config.shared_mem_bytes = self.tile_bytes(if keeps { 3 } else { 2 }, parameters) as u32;
+        (Cut { each: each as u32, keeps: u32::from(keeps) }, config)
     }
 
     fn geometry(self) -> Geometry {
@@ -158,9 +177,9 @@ impl Half {
         measure: Option<Measure<'_, CudaBuffer>>,
         workspace: u64,
     ) -> Result<()> {
-        let ((each, config), g) = (self.cut(self.c_out, 0), self.geometry());
+        let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 0), self.geometry());
         let (r, to) = (Half::reduction(d, config, workspace), Statistics::of(measure));
-        launch!(d, "conv", d.kernels.conv_half.of(d.math), config, y, x, w, g, each, r, to)
+        launch!(d, "conv", d.kernels.conv_half.of(d.math), config, y, x, w, g, cut, r, to)
     }
 
     pub fn norm_relu_forward(
@@ -173,9 +192,9 @@ impl Half {
         measure: Option<Measure<'_, CudaBuffer>>,
         workspace: u64,
     ) -> Result<()> {
-        let ((each, config), g) = (self.cut(self.c_out, 3 * self.x.c()), self.geometry());
+        let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 3 * self.x.c()), self.geometry());
         let (r, to) = (Half::reduction(d, config, workspace), Statistics::of(measure));
-        launch!(d, "norm_relu_conv", d.kernels.norm_relu_conv_half.of(d.math), config, z2, z1, norm, w, g, each, r, to)
+        launch!(d, "norm_relu_conv", d.kernels.norm_relu_conv_half.of(d.math), config, z2, z1, norm, w, g, cut, r, to)
     }
 
     pub fn norm_relu_conv_step(
@@ -189,9 +208,9 @@ impl Half {
         w: u64,
         moved: PairSum,
     ) -> Result<()> {
-        let ((each, config), g) = (self.cut(self.c_out, 3 * self.x.c()), self.geometry());
+        let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 3 * self.x.c()), self.geometry());
         let (kernel, y, x, z1) = (d.kernels.norm_relu_conv_step_half.of(d.math), at(y), at(x), at(z1));
-        launch!(d, "norm_relu_conv_step", kernel, config, y, x, h, norm2, z1, norm1, w, g, each, moved)
+        launch!(d, "norm_relu_conv_step", kernel, config, y, x, h, norm2, z1, norm1, w, g, cut, moved)
     }
 
     pub fn norm_relu_conv_sums(
@@ -206,10 +225,10 @@ impl Half {
         workspace: u64,
     ) -> Result<()> {
         BlockPeaks::clear(d)?;
-        let ((each, config), g) = (self.cut(self.c_out, 3 * self.x.c()), self.geometry());
+        let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 3 * self.x.c()), self.geometry());
         let (r, peaks) = (Half::reduction(d, config, workspace), BlockPeaks::at(d).outer);
         let (kernel, z2, grad, z1) = (d.kernels.norm_relu_conv_sums_half.of(d.math), at(z2), at(grad), at(z1));
-        launch!(d, "norm_relu_conv_sums", kernel, config, z2, next, grad, norm2, z1, norm1, w, g, each, r, to, peaks)
+        launch!(d, "norm_relu_conv_sums", kernel, config, z2, next, grad, norm2, z1, norm1, w, g, cut, r, to, peaks)
     }
 
     /// Where a launch is to leave the peaks of the outer gradient, set to zero.
@@ -229,23 +248,23 @@ impl Half {
         to: GradSums,
         workspace: u64,
     ) -> Result<()> {
-        let ((each, config), g) = (self.cut(self.x.c(), 4 * self.c_out), self.geometry());
+        let ((cut, config), g) = (self.cut(self.c_out, self.x.c(), 4 * self.c_out), self.geometry());
         let (r, BlockPeaks { outer, inner }) = (Half::reduction(d, config, workspace), BlockPeaks::at(d));
         let (kernel, grad_u, z1) = (d.kernels.bn_grad_conv_relu_half.of(d.math), at(grad_u), at(z1));
-        launch!(d, "bn_grad_conv_relu", kernel, config, grad_u, from, outer, w, z1, norm1, g, each, r, to, inner)
+        launch!(d, "bn_grad_conv_relu", kernel, config, grad_u, from, outer, w, z1, norm1, g, cut, r, to, inner)
     }
 
     pub fn bn_grad_conv_acc(self, d: &Cuda, grad_x: &mut Tensor, from: Operand, w: u64) -> Result<()> {
-        let ((each, config), g) = (self.cut(self.x.c(), 4 * self.c_out), self.geometry());
+        let ((cut, config), g) = (self.cut(self.c_out, self.x.c(), 4 * self.c_out), self.geometry());
         let (kernel, grad_x, inner) = (d.kernels.bn_grad_conv_acc_half.of(d.math), at(grad_x), BlockPeaks::at(d).inner);
-        launch!(d, "bn_grad_conv_acc", kernel, config, grad_x, from, inner, w, g, each)
+        launch!(d, "bn_grad_conv_acc", kernel, config, grad_x, from, inner, w, g, cut)
     }
 
-    /// Tiles of 64 x 32 channels, and shares of the pixels, of the gradient by weights.
+    /// Tiles of 64 x 64 channels, and shares of the pixels, of the gradient by weights: one block to a multiprocessor.
     fn weight_cut(self, convolutions: usize) -> (usize, usize) {
-        let tiles = self.x.c() / SIDE * (self.c_out / OUTPUTS);
-        let splits = self.blocks.div_ceil(tiles * convolutions).min(self.tiles()).max(1);
-        (tiles, splits)
+        let tiles = self.x.c() / SIDE * (self.c_out / SIDE);
+        let chunks = self.x.pixels().div_ceil(WEIGHT_PIXELS);
+        (tiles, (self.blocks / 2 / (tiles * convolutions)).min(chunks).max(1))
     }
 
     /// The gradients by weights of one or two convolutions; with each job whose gradient it takes.
@@ -261,18 +280,8 @@ impl Half {
             Which::Outer => peaks.outer,
             Which::Inner => peaks.inner,
         });
-        launch!(
-            d,
-            "conv_grad_w",
-            d.kernels.grad_w_half.of(d.math),
-            config,
-            one,
-            two,
-            one_peaks,
-            two_peaks,
-            g,
-            partial
-        )?;
+        let kernel = d.kernels.grad_w_half.of(d.math);
+        launch!(d, "conv_grad_w", kernel, config, one, two, one_peaks, two_peaks, g, partial)?;
         let (c_in, c_out, count) = (self.x.c() as u32, self.c_out as u32, jobs.len() as u32);
         let threads = jobs.len() * TAPS * self.x.c() * self.c_out / 4;
         let (kernel, config, [one, two]) = (&d.kernels.grad_w_total, over(threads), [one.grad_w, two.grad_w]);
@@ -284,7 +293,7 @@ impl Half {
     pub fn workspace(self) -> usize {
         let each = |convolutions: usize| {
             let (tiles, splits) = self.weight_cut(convolutions);
-            convolutions * tiles * splits * TAPS * SIDE * OUTPUTS
+            convolutions * tiles * splits * TAPS * SIDE * SIDE
         };
         each(1).max(each(2))
     }
