@@ -104,3 +104,25 @@ fn squared_distance() {
         compare!(map, 1, distances(map), |_| magnitude.iter().map(|m| bound(map.len() + 2, *m)).collect::<Vec<_>>());
     }
 }
+
+/// A weight without a gradient shrinks by a twentieth a step, and on the CPU never to where products with it are subnormal.
+#[test]
+fn weights_that_only_decay_stay_far_from_subnormal_numbers() {
+    const TINY: f64 = 1.0 / (1u128 << 100) as f64;
+    for cpu in crate::bed::cpus() {
+        let bed = &mut Bed::new(cpu);
+        let map = Shape::map(1, 3, 5, 7);
+        let none = bed.tensor(map, &vec![0.0; map.len()]);
+        let (mut velocity, mut theta) = (bed.tensor(map, &vec![0.0; map.len()]), bed.empty(map));
+        cpu.fill(8.0 * TINY, &mut theta).expect("fill");
+        let (lr, loss) = (bed.tensor(Shape::vector(1), &[0.1]), bed.tensor(Shape::vector(2), &[1.0, 0.0]));
+        let step = || Sgd { lr: &lr, loss: &loss, momentum: 0.0, weight_decay: 0.5 };
+        for _ in 0..100 {
+            cpu.sgd(step(), &none, &mut velocity, &mut theta).expect("sgd");
+            let all = bed.read(&theta).into_iter().chain(bed.read(&velocity));
+            assert!(all.into_iter().all(|v| v == 0.0 || v.abs() >= TINY), "{}", cpu.name());
+        }
+        // 0.95 to the power of 100 is 0.006: without the bound it would be far below it
+        assert!(bed.read(&theta).iter().all(|v| *v < 3.0 * TINY), "{}", cpu.name());
+    }
+}

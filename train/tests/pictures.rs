@@ -3,6 +3,9 @@
 
 #[path = "../../tests/support/cli.rs"]
 mod cli;
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[path = "../../tests/support/driver.rs"]
+mod driver;
 
 use std::fs;
 use std::path::Path;
@@ -78,10 +81,12 @@ const SMALL: &str = "--data set --depth 2 --channels 4 --batch 8 --device cpu --
 fn pictures_train_to_the_bits_of_the_same_images_in_memory_wherever_they_are_kept() {
     let place = Place::new();
     write_set(&place, 7, |_| (32, 32));
-    for cache in ["ram", "disk", "disk", "none"] {
-        let out = format!("{cache}{}", place.path("disk").exists());
-        let line = format!("{SMALL} --image 32 --normalise cifar-10 --epochs 2 --cache {cache}");
-        succeed(&place, &format!("{line} --out {out}"));
+    // the second of the two on disk finds the cache of the first
+    let runs = [("ram", "ram"), ("disk", "written"), ("disk", "found"), ("none", "none")];
+    for (cache, out) in runs {
+        let line = format!("{SMALL} --image 32 --normalise cifar-10 --epochs 2 --cache {cache} --out {out}");
+        let ended = succeed(&place, &line);
+        assert_eq!(ended.stderr.contains("decoded pictures are kept in"), out == "written", "{ended}");
     }
     let base = RunConfig { depth: 2, channels: 4, batch: 8, epochs: Some(2), threads: Some(2), ..RunConfig::default() };
     let config = RunConfig {
@@ -94,10 +99,26 @@ fn pictures_train_to_the_bits_of_the_same_images_in_memory_wherever_they_are_kep
     };
     let run = Training::new(config).dataset(Arc::new(in_memory(32, 7))).folder(place.path("memory"));
     run.train().expect("a run in memory");
-    for cache in ["ramfalse", "diskfalse", "disktrue", "nonetrue"] {
-        place.assert_same_run("memory", cache);
+    for (_, out) in runs {
+        place.assert_same_run("memory", out);
     }
     assert!(place.path("set/.rewind-train.cache").exists() && place.path("set/.rewind-test.cache").exists());
+}
+
+/// On this machine's GPU, or the emulator.
+#[cfg(all(feature = "cuda", target_os = "linux"))]
+#[test]
+fn a_gpu_gets_a_batch_at_a_time_what_it_would_hold() {
+    let place = Place::new();
+    write_set(&place, 5, |_| (16, 16));
+    let line = "--data set --image 16 --depth 2 --channels 4 --batch 4 --device cuda --math fp32 --epochs 2";
+    for cache in ["ram", "none"] {
+        let line = format!("{line} --cache {cache} --out {cache}");
+        let command = place.command_of(&program(option_env!("CARGO_BIN_EXE_train"), "train"), &line);
+        let ended = Ended::of(&line, driver::with_driver(&place, command).spawn().expect("train starts"));
+        assert_eq!(ended.code, Some(0), "{ended}");
+    }
+    place.assert_same_run("ram", "none");
 }
 
 #[test]
@@ -150,6 +171,38 @@ fn pictures_that_cannot_be_read_are_left_out_told_and_listed() {
         place.assert_same_weights(&format!("{cache}-shift"), "ram-shift");
         place.assert_same_weights(&format!("{cache}-random"), "ram-random");
     }
+}
+
+/// Grey, CMYK, turned by EXIF, of 16 bits, of one pixel, animated, transparent, and one that is cut, among 300 classes.
+#[test]
+fn three_hundred_classes_with_odd_pictures_train() {
+    let place = Place::new();
+    for class in 0..300 {
+        for part in ["train", "val"] {
+            let folder = place.path(&format!("set/{part}/{class:03}"));
+            fs::create_dir_all(&folder).expect("a folder");
+            write_bmp(&folder.join("a.bmp"), 9 + class % 5, 12, &pixels(9 + class % 5, 12, class));
+        }
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pictures/tests/golden");
+    let mut odd = 0;
+    for (class, entry) in fs::read_dir(golden).expect("golden pictures").enumerate() {
+        let from = entry.expect("an entry").path();
+        let ending = from.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if ["jpg", "png", "webp", "bmp", "gif"].contains(&ending) {
+            let name = from.file_name().expect("a name").to_owned();
+            fs::copy(&from, place.path(&format!("set/train/{class:03}")).join(name)).expect("copied");
+            odd += 1;
+        }
+    }
+    assert!(odd > 20, "{odd} golden pictures");
+    let cut = fs::read(place.path("set/train/007/a.bmp")).expect("a picture");
+    fs::write(place.path("set/train/007/b.bmp"), &cut[..60]).expect("written");
+    let line = "--data set --image 16 --depth 2 --channels 4 --batch 64 --epochs 1 --device cpu --threads 2 --out run";
+    let ended = succeed(&place, line);
+    assert!(ended.stderr.contains("a picture is left out"), "{ended}");
+    assert_eq!(place.summary("run")["steps"], (300 + odd as u64).div_ceil(64), "{ended}");
+    assert_eq!(place.tensors("run")["head.bias"].len(), 300 * 4);
 }
 
 #[test]
