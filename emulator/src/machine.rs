@@ -11,7 +11,12 @@ use crate::memory::{GlobalMemory, Origin};
 pub use crate::options::Options;
 use crate::profile::Profile;
 use crate::ptx::{Module, Space};
-use crate::row::Level;
+
+/// Kernels by name.
+type Kernels = HashMap<String, Arc<Kernel>>;
+
+/// Texts whose kernels are kept for the next time.
+const TEXTS_KEPT: usize = 32;
 
 /// The GPU.
 #[derive(Debug)]
@@ -22,6 +27,10 @@ pub struct Machine {
     pub options: Options,
     /// Global memory.
     pub memory: GlobalMemory,
+    /// Registers of kernels by name, where somebody measured them.
+    pub measured: HashMap<String, u32>,
+    /// Texts that declare no variables, and their kernels: programs load the same ones again and again.
+    lowered: Vec<(Arc<str>, Kernels)>,
     launches: u64,
     counts: Vec<LaunchCounts>,
     printed: String,
@@ -35,8 +44,19 @@ impl Machine {
     /// A GPU with empty memory.
     pub fn new(profile: &'static Profile, options: Options) -> Machine {
         let memory = GlobalMemory::new(profile.memory_bytes, options.checks);
-        let (counts, printed, notes, noted) = (Vec::new(), String::new(), Vec::new(), HashSet::new());
-        Machine { profile, options, memory, launches: 0, counts, printed, notes, noted, workspace: None }
+        Machine {
+            profile,
+            options,
+            memory,
+            measured: HashMap::new(),
+            lowered: Vec::new(),
+            launches: 0,
+            counts: Vec::new(),
+            printed: String::new(),
+            notes: Vec::new(),
+            noted: HashSet::new(),
+            workspace: None,
+        }
     }
 
     /// Loads PTX: text up to the first zero byte or the end. Global and constant variables are placed and filled.
@@ -44,8 +64,11 @@ impl Machine {
     /// # Errors
     /// A text that is refused, or variables that do not fit.
     pub fn load(&mut self, image: &[u8]) -> Result<Loaded, LoadError> {
-        let module = Module::from_bytes(image)?;
         let text = image.split(|&b| b == 0).next().unwrap_or_default();
+        if let Some((_, kernels)) = self.lowered.iter().find(|(known, _)| known.as_bytes() == text) {
+            return Ok(Loaded { kernels: kernels.clone(), variables: HashMap::new() });
+        }
+        let module = Module::from_bytes(image)?;
         let source: Arc<str> = String::from_utf8_lossy(text).into();
         let mut placed = Vec::new();
         let loaded = self.place(&module, &source, &mut placed);
@@ -78,7 +101,13 @@ impl Machine {
                 self.memory.write(address + relocation.offset, &target.to_le_bytes())?;
             }
         }
-        let kernels = exec::lower_module(module, &addresses, source, const_bytes, Level::detect())?;
+        let kernels = exec::lower_module(module, &addresses, source, const_bytes, &self.measured)?;
+        if variables.is_empty() {
+            if self.lowered.len() == TEXTS_KEPT {
+                self.lowered.remove(0);
+            }
+            self.lowered.push((source.clone(), kernels.clone()));
+        }
         Ok(Loaded { kernels, variables })
     }
 

@@ -271,24 +271,28 @@ fn a_barrier_of_the_grid_joins_all_blocks_however_often_they_look() {
 #[test]
 fn a_wait_for_another_warp_counts_as_one_look() {
     // warp 1 looks at a word of shared memory until warp 0 has written it, after a chain of its own
-    let code = |n: usize| {
+    let code = |n: usize, pause: &str| {
         let chain = "fma.rn.f32 %f1, %f1, %f1, %f1;\n".repeat(n);
         format!(
             "mov.u32 %r1, tile; setp.ne.u32 %p1, %t, 0; @!%p1 st.volatile.shared.u32 [%r1], 0; bar.sync 0;\n\
              setp.lt.u32 %p1, %t, 32;\n@!%p1 bra $wait;\n{chain}setp.ne.u32 %p2, %t, 0; mov.u32 %r2, 1;\n\
              @!%p2 st.volatile.shared.u32 [%r1], %r2;\nbra $end;\n$wait:\nld.volatile.shared.u32 %r3, [%r1];\n\
-             add.u32 %r4, %r4, 1;\nsetp.eq.u32 %p3, %r3, 0;\n@%p3 bra $wait;\n$end:\n"
+             add.u32 %r4, %r4, 1;\n{pause}\nsetp.eq.u32 %p3, %r3, 0;\n@%p3 bra $wait;\n$end:\n"
         )
     };
     let l = H100_SXM.latencies;
-    let run = |n: usize, shuffle| {
+    // between two looks it may write its registers more often than there are any
+    let pause = "mov.u32 %r5, 0;\n$pause:\nadd.u32 %r5, %r5, 1;\nadd.u32 %r6, %r5, %r4;\nadd.u32 %r7, %r6, %r5;\n\
+                 setp.lt.u32 %p4, %r5, 60;\n@%p4 bra $pause;";
+    let run = |n: usize, pause, shuffle| {
         let options = Options { checks: false, shuffle, threads: 1, ..Options::default() };
-        counted(&code(n), 1, 64, false, options).chain.expect("counters are on").longest
+        counted(&code(n, pause), 1, 64, false, options).chain.expect("counters are on").longest
     };
     // in shuffled orders the second warp looks hundreds of times while the first one's chain runs
     for shuffle in [None, Some(1), Some(2), Some(3)] {
-        assert_eq!(run(600, shuffle) - run(500, shuffle), 100 * u64::from(l.arithmetic), "{shuffle:?}");
-        assert_eq!(run(500, shuffle), run(500, None), "{shuffle:?}");
+        assert_eq!(run(600, "", shuffle) - run(500, "", shuffle), 100 * u64::from(l.arithmetic), "{shuffle:?}");
+        assert_eq!(run(500, "", shuffle), run(500, "", None), "{shuffle:?}");
+        assert_eq!(run(500, pause, shuffle), run(500, pause, None), "{shuffle:?}");
     }
 }
 

@@ -2,9 +2,12 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use rewind_emulator::exec::Launch;
 use rewind_emulator::fault::FaultKind;
-use rewind_emulator::machine::Options;
+use rewind_emulator::machine::{Machine, Options};
+use rewind_emulator::profile::H100_SXM;
 use support::bench::Bench;
 
 /// Natural order, two shuffled ones, and one thread.
@@ -90,4 +93,25 @@ fn an_access_out_of_bounds_is_named() {
         assert!(fault.to_string().contains("lies 1 bytes after allocation 2 of 396 bytes"), "{fault}");
         assert!(fault.text.starts_with("ld.global.f32"), "{fault}");
     }
+}
+
+/// A text that was loaded before is not read again; one with variables gets new ones each time.
+#[test]
+fn a_text_without_variables_is_lowered_once() {
+    let mut machine = Machine::new(&H100_SXM, Options::default());
+    let kernel = |name: &str, variable: &str| {
+        format!(".version 8.0\n.target sm_80\n.address_size 64\n{variable}\n.visible .entry {name}() {{ ret; }}\n")
+    };
+    let (plain, other) = (kernel("plain", ""), kernel("other", ""));
+    let first = machine.load(plain.as_bytes()).expect("supported");
+    machine.load(other.as_bytes()).expect("supported");
+    machine.unload(&first);
+    let second = machine.load(plain.as_bytes()).expect("supported");
+    assert!(Arc::ptr_eq(&first.kernels["plain"], &second.kernels["plain"]));
+    assert_eq!(second.kernels.len(), 1);
+
+    let variable = kernel("own", ".visible .global .align 4 .u32 counter = 7;");
+    let [one, two] = [0, 1].map(|_| machine.load(variable.as_bytes()).expect("supported"));
+    assert!(!Arc::ptr_eq(&one.kernels["own"], &two.kernels["own"]));
+    assert_ne!(one.variables["counter"].0, two.variables["counter"].0);
 }

@@ -1,6 +1,7 @@
 //! Function bodies (section 4.2, 6.4): scopes with their registers, variables and labels, and the statements in order.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::cursor::Cursor;
 use super::declaration;
@@ -25,14 +26,33 @@ pub(super) struct RawBody<'a> {
     pub statements: Vec<Statement<'a>>,
 }
 
+/// Registers' names are short, and looked up for every operand: several times where a number has several digits.
+type ByName<'a, V> = HashMap<&'a str, V, BuildHasherDefault<Short>>;
+
+/// A hash of few bytes (FNV-1a, with the upper bits mixed into the lower).
+#[derive(Default)]
+struct Short(u64);
+
+impl Hasher for Short {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}
+
 /// What one pair of braces declares.
 #[derive(Default)]
 pub(super) struct Scope<'a> {
     parent: Option<usize>,
     depth: usize,
-    registers: HashMap<&'a str, (Register, ScalarType)>,
+    registers: ByName<'a, (Register, ScalarType)>,
     /// `%r<9>`: first register and how many, by prefix.
-    ranges: HashMap<&'a str, (Register, u32, ScalarType)>,
+    ranges: ByName<'a, (Register, u32, ScalarType)>,
     variables: HashMap<&'a str, u32>,
     labels: HashMap<&'a str, u32>,
     targets: HashMap<&'a str, Vec<&'a str>>,

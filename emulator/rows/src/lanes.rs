@@ -47,11 +47,34 @@ pub struct Slot(u32);
 impl Slot {
     const CONSTANT: u32 = 1 << 31;
     const NEGATED: u32 = 1 << 30;
-    const INDEX: u32 = Self::NEGATED - 1;
+    /// The rows that it takes, as a power of two; or that it is a predicate.
+    const ROWS_SHIFT: u32 = 28;
+    const PREDICATE: u32 = 3;
+    const INDEX: u32 = (1 << Self::ROWS_SHIFT) - 1;
 
     /// The register whose first row is this one, or the predicate of this number.
     pub const fn register(index: u32) -> Slot {
         Slot(index & Self::INDEX)
+    }
+
+    /// The same register, as one of so many rows: 1, 2 or 4.
+    pub const fn of_rows(self, rows: u32) -> Slot {
+        Slot(self.0 & !(3 << Self::ROWS_SHIFT) | rows.trailing_zeros() << Self::ROWS_SHIFT)
+    }
+
+    /// The predicate of this number.
+    pub const fn predicate(index: u32) -> Slot {
+        Slot(index & Self::INDEX | Self::PREDICATE << Self::ROWS_SHIFT)
+    }
+
+    /// Whether it was made as a predicate.
+    pub const fn is_predicate(self) -> bool {
+        self.0 >> Self::ROWS_SHIFT & 3 == Self::PREDICATE
+    }
+
+    /// The rows that it takes.
+    pub const fn rows(self) -> u32 {
+        1 << (self.0 >> Self::ROWS_SHIFT & 3)
     }
 
     /// The constant whose first row is this one.

@@ -11,6 +11,9 @@ use super::stamp::{GridStamp, Stamp, Tag};
 use super::warp::{Across, Joint, Warp};
 use super::{Access, FenceScope, Kind, WARP};
 
+/// Epochs are counted anew for a block that would start later than this.
+const LAST_BEGINNING: u32 = 1 << 30;
+
 /// Pages that a block finds without asking the launch.
 const CACHED_PAGES: usize = 64;
 
@@ -44,12 +47,27 @@ impl BlockChecks {
         BlockChecks {
             launch: Arc::clone(launch),
             block,
-            warps: (0..warps).map(Warp::new).collect(),
+            warps: (0..warps).map(|warp| Warp::new(warp, 0)).collect(),
             shared: Shadow::new(shared_bytes),
             places: HashMap::new(),
             arrived: HashMap::new(),
             pages: Box::new([const { None }; CACHED_PAGES]),
         }
+    }
+
+    /// Becomes another block of the launch, of as many warps and bytes, when this one has ended. The history of shared
+    /// memory stays: its epochs go on, and all of it counts as before the block's first.
+    pub fn restart(&mut self, block: u32) {
+        let mut began = self.warps.iter().map(|warp| warp.epoch).max().unwrap_or(0);
+        // Copies that nobody waited for are after whatever epoch there is.
+        if began > LAST_BEGINNING || self.warps.iter().any(|warp| !warp.copies.are_done()) {
+            began = 0;
+            self.shared.forget();
+        }
+        self.block = block;
+        self.warps.iter_mut().for_each(|warp| *warp = Warp::new(warp.index, began));
+        self.places.clear();
+        self.arrived.clear();
     }
 
     /// An access to shared memory, at offsets that lie within it and are aligned.
@@ -64,6 +82,7 @@ impl BlockChecks {
     ///
     /// # Errors
     /// As [`BlockChecks::shared`].
+    #[inline(always)]
     pub fn shared_store(
         &mut self,
         access: &Access,
@@ -91,6 +110,7 @@ impl BlockChecks {
     ///
     /// # Errors
     /// As [`BlockChecks::global`].
+    #[inline(always)]
     pub fn global_store(
         &mut self,
         access: &Access,
@@ -132,7 +152,8 @@ impl BlockChecks {
 
     /// Whether some of these bytes of shared memory was never written.
     pub fn shared_unwritten(&self, offset: u32, bytes: u32) -> bool {
-        self.shared.is_unwritten(offset, bytes)
+        // When the block began is the same for all its warps.
+        self.warps.first().is_some_and(|warp| self.shared.is_unwritten(offset, bytes, &warp.within()))
     }
 
     /// `bar.warp.sync`, or another way for the lanes of the mask to meet: called once, when all of them have come.

@@ -26,6 +26,11 @@ impl Copies {
         self.pending.push(Copy { offsets: *offsets, groups: self.commits, mask, bytes, line });
     }
 
+    /// Whether all were waited for.
+    pub fn are_done(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     pub fn commit(&mut self, mask: u32) {
         for (lane, commits) in self.commits.iter_mut().enumerate() {
             *commits = commits.saturating_add(mask >> lane & 1);

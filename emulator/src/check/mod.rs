@@ -36,6 +36,7 @@ mod block;
 mod clock;
 mod copies;
 mod finding;
+mod group;
 mod launch;
 mod shadow;
 mod stamp;

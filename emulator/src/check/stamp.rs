@@ -5,14 +5,62 @@ use super::{Access, Kind};
 /// Warps that a block has at most: 1024 threads.
 pub(super) const WARPS: usize = 32;
 
+/// Tags that lie together, so that SIMD can look at them at once.
+pub(super) const EIGHT: usize = 8;
+
 /// Who did an access. What lies in shared memory needs no block, what lies in global memory does.
 pub(super) trait Tag: Copy + Default {
+    /// Eight of them.
+    type Eight: Eight<Tag = Self>;
     /// The same access, done by this lane. Must be called on a tag of lane 0.
     fn at(self, lane: u32) -> Self;
     /// The part that does not name the block.
     fn stamp(self) -> Stamp;
     /// Whether both were done by one warp.
     fn same_warp(self, other: Self) -> bool;
+}
+
+/// Which lanes neighbouring cells belong to: cell `i` to lane `(start + i) / 2^shift`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lanes {
+    pub start: u32,
+    pub shift: u32,
+}
+
+impl Lanes {
+    #[inline(always)]
+    pub fn of(self, cell: u32) -> u32 {
+        (self.start + cell) >> self.shift
+    }
+
+    /// The lanes of cells from this one on.
+    #[inline(always)]
+    pub fn from(self, cell: u32) -> Lanes {
+        Lanes { start: self.start + cell, ..self }
+    }
+}
+
+/// Whether something holds for each of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Share {
+    All,
+    None,
+    Some,
+}
+
+/// Eight tags. Functions of some `N` of them concern those from `from` on.
+pub(super) trait Eight: Copy + Default + std::fmt::Debug {
+    type Tag;
+    fn get(&self, at: usize) -> Self::Tag;
+    fn set(&mut self, at: usize, tag: Self::Tag);
+    /// Whether they are of one warp and one epoch.
+    fn alike<const N: usize>(&self, from: usize) -> bool;
+    /// Whether they are of these lanes.
+    fn of_lanes<const N: usize>(&self, from: usize, lanes: Lanes) -> Share;
+    /// Becomes a tag of lane 0, done by these lanes.
+    fn put<const N: usize>(&mut self, from: usize, tag: Self::Tag, lanes: Lanes);
+    /// Forgets them.
+    fn clear<const N: usize>(&mut self, from: usize);
 }
 
 /// An access within a block: epoch, line, kind, lane and warp. All zero for none.
@@ -87,7 +135,61 @@ impl Stamp {
     }
 }
 
+impl Eight for [Stamp; EIGHT] {
+    type Tag = Stamp;
+
+    #[inline(always)]
+    fn get(&self, at: usize) -> Stamp {
+        self[at % EIGHT]
+    }
+
+    #[inline(always)]
+    fn set(&mut self, at: usize, tag: Stamp) {
+        self[at % EIGHT] = tag;
+    }
+
+    #[inline(always)]
+    fn alike<const N: usize>(&self, from: usize) -> bool {
+        let Some(some) = self[from % EIGHT..].first_chunk::<N>() else { return false };
+        let mut difference = 0;
+        for tag in some {
+            difference |= tag.0 ^ some[0].0;
+        }
+        difference & (Stamp::WARP | u64::MAX << Stamp::EPOCH_SHIFT) == 0
+    }
+
+    #[inline(always)]
+    fn of_lanes<const N: usize>(&self, from: usize, lanes: Lanes) -> Share {
+        let Some(some) = self[from % EIGHT..].first_chunk::<N>() else { return Share::Some };
+        let mut same = 0;
+        for (cell, tag) in some.iter().enumerate() {
+            same += u32::from(tag.lane() == lanes.of(cell as u32));
+        }
+        match same {
+            0 => Share::None,
+            _ if same == N as u32 => Share::All,
+            _ => Share::Some,
+        }
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, from: usize, tag: Stamp, lanes: Lanes) {
+        let Some(some) = self[from % EIGHT..].first_chunk_mut::<N>() else { return };
+        for (cell, old) in some.iter_mut().enumerate() {
+            *old = tag.at(lanes.of(cell as u32));
+        }
+    }
+
+    #[inline(always)]
+    fn clear<const N: usize>(&mut self, from: usize) {
+        let Some(some) = self[from % EIGHT..].first_chunk_mut::<N>() else { return };
+        *some = [Stamp::default(); N];
+    }
+}
+
 impl Tag for Stamp {
+    type Eight = [Stamp; EIGHT];
+
     #[inline(always)]
     fn at(self, lane: u32) -> Stamp {
         Stamp(self.0 | u64::from(lane) << Self::LANE_SHIFT)
@@ -104,33 +206,82 @@ impl Tag for Stamp {
     }
 }
 
-/// An access within a launch. Twelve bytes: three of these stand behind every word of global memory in use.
+/// An access within a launch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct GridStamp {
-    low: u32,
-    high: u32,
+    stamp: Stamp,
     pub block: u32,
 }
 
 impl GridStamp {
     pub fn new(stamp: Stamp, block: u32) -> GridStamp {
-        GridStamp { low: stamp.0 as u32, high: (stamp.0 >> 32) as u32, block }
+        GridStamp { stamp, block }
+    }
+}
+
+/// Twelve bytes for each: three of these stand behind every word of global memory in use.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct GridStamps {
+    stamps: [Stamp; EIGHT],
+    blocks: [u32; EIGHT],
+}
+
+impl Eight for GridStamps {
+    type Tag = GridStamp;
+
+    #[inline(always)]
+    fn get(&self, at: usize) -> GridStamp {
+        GridStamp { stamp: self.stamps[at % EIGHT], block: self.blocks[at % EIGHT] }
+    }
+
+    #[inline(always)]
+    fn set(&mut self, at: usize, tag: GridStamp) {
+        (self.stamps[at % EIGHT], self.blocks[at % EIGHT]) = (tag.stamp, tag.block);
+    }
+
+    #[inline(always)]
+    fn alike<const N: usize>(&self, from: usize) -> bool {
+        let Some(some) = self.blocks[from % EIGHT..].first_chunk::<N>() else { return false };
+        let mut difference = 0;
+        for block in some {
+            difference |= block ^ some[0];
+        }
+        difference == 0 && self.stamps.alike::<N>(from)
+    }
+
+    #[inline(always)]
+    fn of_lanes<const N: usize>(&self, from: usize, lanes: Lanes) -> Share {
+        self.stamps.of_lanes::<N>(from, lanes)
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, from: usize, tag: GridStamp, lanes: Lanes) {
+        self.stamps.put::<N>(from, tag.stamp, lanes);
+        let Some(some) = self.blocks[from % EIGHT..].first_chunk_mut::<N>() else { return };
+        *some = [tag.block; N];
+    }
+
+    #[inline(always)]
+    fn clear<const N: usize>(&mut self, from: usize) {
+        self.put::<N>(from, GridStamp::default(), Lanes { start: 0, shift: u32::BITS - 1 });
     }
 }
 
 impl Tag for GridStamp {
+    type Eight = GridStamps;
+
     #[inline(always)]
     fn at(self, lane: u32) -> GridStamp {
-        GridStamp { low: self.low | lane << Stamp::LANE_SHIFT, ..self }
+        GridStamp { stamp: self.stamp.at(lane), ..self }
     }
 
     #[inline(always)]
     fn stamp(self) -> Stamp {
-        Stamp(u64::from(self.high) << 32 | u64::from(self.low))
+        self.stamp
     }
 
     #[inline(always)]
     fn same_warp(self, other: GridStamp) -> bool {
-        self.block == other.block && self.stamp().same_warp(other.stamp())
+        self.block == other.block && self.stamp.same_warp(other.stamp)
     }
 }

@@ -16,6 +16,8 @@ type Lanes = [[u32; WARP]; WARP];
 #[derive(Debug)]
 pub(super) struct Warp {
     pub index: u32,
+    /// What happened up to this epoch is of an earlier block: all that happens here comes after it.
+    began: u32,
     pub epoch: u32,
     /// Epoch up to which every lane knows each warp; the own warp's entry is what all lanes know of all lanes.
     pub seen: Epochs,
@@ -39,11 +41,12 @@ pub(super) struct Warp {
 }
 
 impl Warp {
-    pub fn new(index: u32) -> Warp {
+    pub fn new(index: u32, began: u32) -> Warp {
         Warp {
             index,
-            epoch: 1,
-            seen: [0; WARPS],
+            began,
+            epoch: began + 1,
+            seen: [began; WARPS],
             lanes: None,
             others: Arc::default(),
             released_block: None,
@@ -108,7 +111,7 @@ impl Warp {
 
     /// The order that shared memory is checked by.
     pub fn within(&self) -> Within<'_> {
-        Within { seen: &self.seen, lanes: self.lanes.as_deref() }
+        Within { began: self.began, seen: &self.seen, lanes: self.lanes.as_deref() }
     }
 }
 
@@ -140,14 +143,20 @@ impl Joint {
 /// Order within a block.
 #[derive(Clone, Copy)]
 pub(super) struct Within<'a> {
+    began: u32,
     seen: &'a Epochs,
     lanes: Option<&'a Lanes>,
 }
 
 impl Within<'_> {
     #[inline(always)]
+    fn is_known(&self, earlier: Stamp) -> bool {
+        earlier.epoch() <= self.seen[earlier.warp()]
+    }
+
+    #[inline(always)]
     fn is_before(&self, earlier: Stamp, me: Stamp) -> bool {
-        earlier.epoch() <= self.seen[earlier.warp()] || self.is_before_lane(earlier, me)
+        self.is_known(earlier) || self.is_before_lane(earlier, me)
     }
 
     #[inline(always)]
@@ -160,11 +169,24 @@ impl Within<'_> {
 }
 
 impl Order<Stamp> for Within<'_> {
-    const INITIALISED: bool = true;
+    #[inline(always)]
+    fn unwritten(&self, write: Stamp) -> bool {
+        write.epoch() <= self.began
+    }
 
     #[inline(always)]
     fn before(&self, earlier: Stamp, me: Stamp) -> bool {
         self.is_before(earlier, me)
+    }
+
+    #[inline(always)]
+    fn known(&self, earlier: Stamp, _: Stamp) -> bool {
+        self.is_known(earlier)
+    }
+
+    #[inline(always)]
+    fn by_lane(&self) -> bool {
+        self.lanes.is_some()
     }
 }
 
@@ -175,14 +197,28 @@ pub(super) struct Across<'a> {
 }
 
 impl Order<GridStamp> for Across<'_> {
-    const INITIALISED: bool = false;
+    /// The driver's memory has a history of its own.
+    #[inline(always)]
+    fn unwritten(&self, _: GridStamp) -> bool {
+        false
+    }
 
     #[inline(always)]
     fn before(&self, earlier: GridStamp, me: GridStamp) -> bool {
+        self.known(earlier, me) || earlier.block == me.block && self.within.is_before_lane(earlier.stamp(), me.stamp())
+    }
+
+    #[inline(always)]
+    fn known(&self, earlier: GridStamp, me: GridStamp) -> bool {
         let stamp = earlier.stamp();
         if earlier.block == me.block {
-            return self.within.is_before(stamp, me.stamp());
+            return self.within.is_known(stamp);
         }
         stamp.is_none() || self.others.get(earlier.block).is_some_and(|known| stamp.epoch() <= known[stamp.warp()])
+    }
+
+    #[inline(always)]
+    fn by_lane(&self) -> bool {
+        self.within.lanes.is_some()
     }
 }

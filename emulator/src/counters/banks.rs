@@ -8,6 +8,21 @@ const BANKS: u32 = 32;
 /// More words than any multiprocessor's shared memory has (228 KiB).
 const WORDS: usize = 256 * 1024 / 4;
 
+/// Patterns that are remembered, each where its instruction's number says.
+const REMEMBERED: usize = 64;
+
+/// A request with conflicts. An instruction mostly makes the same one again, if elsewhere: a distance of whole words turns the
+/// banks round and changes nothing else.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pattern {
+    /// From the first lane's offset.
+    distances: [u32; WARP],
+    mask: u32,
+    bytes: u32,
+    /// 0 for none yet.
+    wavefronts: u32,
+}
+
 /// Room to find equal words in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Banks {
@@ -15,6 +30,8 @@ pub(super) struct Banks {
     last: Vec<u32>,
     /// The number of the request at hand, from 1.
     request: u32,
+    /// Empty until then as well.
+    patterns: Vec<Pattern>,
 }
 
 impl Banks {
@@ -24,8 +41,8 @@ impl Banks {
     /// phase asks for at most 128 bytes. A phase takes as many wavefronts as the busiest bank has different words
     /// asked of it; lanes that ask for the same word are served together. An aligned access of 8 bytes is one unit
     /// that fills two neighbouring banks, and so on, so that it is enough to count units over `32 / words` unit banks.
-    #[inline]
-    pub fn wavefronts(&mut self, offsets: &[u32; WARP], mask: u32, bytes: u32) -> (u32, u32) {
+    #[inline(always)]
+    pub fn wavefronts(&mut self, at: u32, offsets: &[u32; WARP], mask: u32, bytes: u32) -> (u32, u32) {
         // 7 at most: a lane for itself.
         let shift = bytes.max(4).next_power_of_two().trailing_zeros().min(7);
         let lanes = BANKS >> (shift - 2);
@@ -39,7 +56,25 @@ impl Banks {
         if all_apart(offsets, mask, shift, lanes) {
             return (ideal, ideal);
         }
-        (self.scattered(offsets, mask, shift, lanes), ideal)
+        // Within a word the distances do not tell which words the lanes ask for.
+        if !offsets[0].is_multiple_of(1 << shift) {
+            return (self.scattered(offsets, mask, shift, lanes), ideal);
+        }
+        let distances = offsets.map(|offset| offset.wrapping_sub(offsets[0]));
+        if self.patterns.is_empty() {
+            self.patterns.resize(REMEMBERED, Pattern::default());
+        }
+        let known = &self.patterns[at as usize % REMEMBERED];
+        let mut difference = known.mask ^ mask | known.bytes ^ bytes;
+        for (known, distance) in known.distances.iter().zip(&distances) {
+            difference |= known ^ distance;
+        }
+        if difference == 0 && known.wavefronts > 0 {
+            return (known.wavefronts, ideal);
+        }
+        let wavefronts = self.scattered(offsets, mask, shift, lanes);
+        self.patterns[at as usize % REMEMBERED] = Pattern { distances, mask, bytes, wavefronts };
+        (wavefronts, ideal)
     }
 
     #[inline(never)]
@@ -73,17 +108,20 @@ impl Banks {
 /// conflict, as runs of the same unit can meet.
 #[inline(always)]
 fn all_apart(offsets: &[u32; WARP], mask: u32, shift: u32, lanes: u32) -> bool {
-    let (mut taken, mut runs, mut previous) = (0u32, 0, u32::MAX);
-    for (lane, &offset) in offsets.iter().enumerate() {
+    // Inactive lanes take nothing and end a run: two runs of one unit merely look like a conflict.
+    let mut units = [u32::MAX; WARP + 1];
+    for lane in 0..WARP {
+        units[lane + 1] = if mask >> lane & 1 == 1 { offsets[lane] >> shift } else { u32::MAX };
+    }
+    let (mut taken, mut runs) = (0u32, 0);
+    for lane in 0..WARP {
         let phase_first = lane as u32 & !(lanes - 1);
-        let unit = offset >> shift;
-        let active = mask >> lane & 1;
-        // An inactive lane takes nothing and ends a run: two runs of one unit merely look like a conflict.
-        let place = (unit % lanes + phase_first) % BANKS;
-        let starts = u32::from(unit ^ previous != 0 || lane as u32 == phase_first) & active;
+        let unit = units[lane + 1];
+        // There are as many unit banks as lanes in a phase: a power of two.
+        let place = ((unit & (lanes - 1)) + phase_first) % BANKS;
+        let starts = u32::from(unit != units[lane] || lane as u32 == phase_first) & (mask >> lane & 1);
         taken |= starts << place;
         runs += starts;
-        previous = if active == 1 { unit } else { u32::MAX };
     }
     taken.count_ones() == runs
 }

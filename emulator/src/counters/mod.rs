@@ -10,6 +10,7 @@ pub(crate) mod sectors;
 
 use std::collections::BTreeMap;
 
+use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
 
 use crate::lanes::WARP;
@@ -65,11 +66,17 @@ impl Wavefronts {
     }
 }
 
-/// The counts of one instruction.
+/// How often an instruction was executed: by warps, and by lanes. Apart from the rest, as it is touched each time.
 #[derive(Debug, Clone, Copy, Default)]
-struct Site {
+struct Executed {
     warps: u64,
     lanes: u64,
+}
+
+/// The other counts of one instruction.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct Site {
     requests: u64,
     sectors: u64,
     bytes: u64,
@@ -80,7 +87,9 @@ struct Site {
 /// Counts of one host thread during one launch.
 #[derive(Debug, Clone)]
 pub struct Counters {
-    sites: Vec<Site>,
+    executed: Vec<Executed>,
+    /// A [`Site`] each: as plain numbers their zeros come from the system, page by page, as they are touched.
+    sites: Vec<[u64; 5]>,
     global: [Requests; 3],
     shared: [Wavefronts; 3],
     sectors: Sectors,
@@ -94,7 +103,8 @@ impl Counters {
     /// For code of so many instructions.
     pub fn new(code_len: usize) -> Counters {
         Counters {
-            sites: vec![Site::default(); code_len],
+            executed: vec![Executed::default(); code_len],
+            sites: vec![[0; 5]; code_len],
             global: [Requests::default(); 3],
             shared: [Wavefronts::default(); 3],
             sectors: Sectors::default(),
@@ -104,15 +114,21 @@ impl Counters {
         }
     }
 
+    #[inline(always)]
+    fn site(&mut self, at: u32) -> &mut Site {
+        bytemuck::cast_mut(&mut self.sites[at as usize])
+    }
+
     /// A warp executed instruction `at` with so many lanes.
     #[inline(always)]
     pub fn executed(&mut self, at: u32, active_lanes: u32) {
-        let site = &mut self.sites[at as usize];
-        site.warps += 1;
-        site.lanes += u64::from(active_lanes);
+        let executed = &mut self.executed[at as usize];
+        executed.warps += 1;
+        executed.lanes += u64::from(active_lanes);
     }
 
     /// The lanes of `mask` accessed `bytes` bytes each of global memory.
+    #[inline(always)]
     pub fn global(&mut self, at: u32, kind: AccessKind, addresses: &[u64; WARP], mask: u32, bytes: u32) {
         if mask == 0 || bytes == 0 {
             return;
@@ -123,23 +139,24 @@ impl Counters {
         total.sectors += sectors;
         let bytes = u64::from(mask.count_ones()) * u64::from(bytes);
         total.bytes += bytes;
-        let site = &mut self.sites[at as usize];
+        let site = self.site(at);
         site.requests += 1;
         site.sectors += sectors;
         site.bytes += bytes;
     }
 
     /// The lanes of `mask` accessed `bytes` bytes each of shared memory, at byte offsets within their block's.
+    #[inline(always)]
     pub fn shared(&mut self, at: u32, kind: AccessKind, offsets: &[u32; WARP], mask: u32, bytes: u32) {
         if mask == 0 || bytes == 0 {
             return;
         }
-        let (wavefronts, ideal) = self.banks.wavefronts(offsets, mask, bytes);
+        let (wavefronts, ideal) = self.banks.wavefronts(at, offsets, mask, bytes);
         let total = &mut self.shared[kind as usize];
         total.requests += 1;
         total.wavefronts += u64::from(wavefronts);
         total.ideal += u64::from(ideal);
-        self.sites[at as usize].conflicts += u64::from(wavefronts - ideal);
+        self.site(at).conflicts += u64::from(wavefronts - ideal);
     }
 
     /// A warp arrived at a barrier.
@@ -155,22 +172,21 @@ impl Counters {
 
     /// A warp's lanes took different ways at branch `at`.
     pub fn divergent_branch(&mut self, at: u32) {
-        self.sites[at as usize].divergent += 1;
+        self.site(at).divergent += 1;
     }
 
     /// Adds what another thread counted in the same launch.
     pub fn merge(&mut self, other: &Counters) {
         if self.sites.len() < other.sites.len() {
-            self.sites.resize(other.sites.len(), Site::default());
+            self.executed.resize(other.sites.len(), Executed::default());
+            self.sites.resize(other.sites.len(), [0; 5]);
         }
-        for (site, more) in self.sites.iter_mut().zip(&other.sites) {
-            site.warps += more.warps;
-            site.lanes += more.lanes;
-            site.requests += more.requests;
-            site.sectors += more.sectors;
-            site.bytes += more.bytes;
-            site.conflicts += more.conflicts;
-            site.divergent += more.divergent;
+        for (at, &Executed { warps, lanes }) in other.executed.iter().enumerate().filter(|(_, more)| more.warps > 0) {
+            self.executed[at].warps += warps;
+            self.executed[at].lanes += lanes;
+            for (count, more) in self.sites[at].iter_mut().zip(other.sites[at]) {
+                *count += more;
+            }
         }
         for (total, more) in self.global.iter_mut().zip(&other.global) {
             total.requests += more.requests;
@@ -198,14 +214,16 @@ impl Counters {
         let mut lines: BTreeMap<u32, HotSpot> = BTreeMap::new();
         let mut accesses: BTreeMap<u32, Requests> = BTreeMap::new();
         let (mut flop, mut special, mut lane_instructions, mut divergent_branches) = (Flop::default(), 0, 0, 0);
-        for (site, class) in self.sites.iter().zip(code).filter(|(site, _)| site.warps > 0) {
-            *warp_instructions.entry(class.category).or_insert(0) += site.warps;
-            lane_instructions += site.lanes;
+        let sites = self.executed.iter().zip(&self.sites).zip(code);
+        for ((&Executed { warps, lanes }, site), class) in sites.filter(|((executed, _), _)| executed.warps > 0) {
+            let site: &Site = bytemuck::cast_ref(site);
+            *warp_instructions.entry(class.category).or_insert(0) += warps;
+            lane_instructions += lanes;
             divergent_branches += site.divergent;
-            special += site.lanes * u64::from(class.special_per_lane);
-            flop.add(class, site.warps, site.lanes);
+            special += lanes * u64::from(class.special_per_lane);
+            flop.add(class, warps, lanes);
             let spot = lines.entry(class.line).or_insert(HotSpot { line: class.line, ..HotSpot::default() });
-            spot.warp_instructions += site.warps;
+            spot.warp_instructions += warps;
             spot.sectors += site.sectors;
             spot.conflicts += site.conflicts;
             spot.divergent += site.divergent;

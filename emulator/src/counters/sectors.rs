@@ -38,6 +38,14 @@ impl Hasher for Multiply {
         }
     }
 
+    fn write_u32(&mut self, key: u32) {
+        self.write_u64(self.0.rotate_left(8) ^ u64::from(key));
+    }
+
+    fn write_isize(&mut self, key: isize) {
+        self.write_u64(self.0.rotate_left(8) ^ key as u64);
+    }
+
     fn write_u64(&mut self, key: u64) {
         // The odd number closest to 2^64 over the golden ratio; the table takes its bits from both ends.
         let product = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -90,7 +98,7 @@ impl Marks {
 
 impl Sectors {
     /// Marks what the lanes of `mask` touch and tells how many different sectors that are. At least one lane and byte.
-    #[inline]
+    #[inline(always)]
     pub fn touch(&mut self, kind: AccessKind, addresses: &[u64; WARP], mask: u32, bytes: u32) -> u64 {
         let marks = Marks::of(kind);
         let base = addresses[0];
@@ -101,12 +109,7 @@ impl Sectors {
                 return self.range(marks, base / SECTOR, last / SECTOR);
             }
         }
-        // Separate code for each, so that it touches no more than it must.
-        match kind {
-            AccessKind::Load => self.scattered(Marks::of(AccessKind::Load), addresses, mask, u64::from(bytes)),
-            AccessKind::Store => self.scattered(Marks::of(AccessKind::Store), addresses, mask, u64::from(bytes)),
-            AccessKind::Atomic => self.scattered(Marks::of(AccessKind::Atomic), addresses, mask, u64::from(bytes)),
-        }
+        self.scattered(marks, addresses, mask, u64::from(bytes))
     }
 
     /// The sectors from `first` to `last`.
@@ -128,7 +131,7 @@ impl Sectors {
     }
 
     /// Lanes anywhere: each sets its bit in `now`, and those that this request had not set before count.
-    #[inline(always)]
+    #[inline(never)]
     fn scattered(&mut self, marks: Marks, addresses: &[u64; WARP], mask: u32, bytes: u64) -> u64 {
         self.request += 1;
         let mut different = 0;
@@ -223,7 +226,7 @@ impl Word {
 
 /// Whether every address is `step` past the one before; without branches, for SIMD.
 #[inline(always)]
-fn regular(addresses: &[u64; WARP], step: u64) -> bool {
+pub(crate) fn regular(addresses: &[u64; WARP], step: u64) -> bool {
     let mut differences = 0;
     let mut expected = addresses[0];
     for &address in addresses {

@@ -22,7 +22,7 @@ fn wavefronts(offsets: [u32; WARP], mask: u32, bytes: u32) -> (u64, u64) {
     let mut counters = Counters::new(1);
     counters.shared(0, AccessKind::Load, &offsets, mask, bytes);
     let w = counters.shared[0];
-    assert_eq!(w.conflicts(), counters.sites[0].conflicts);
+    assert_eq!(w.conflicts(), bytemuck::cast::<_, Site>(counters.sites[0]).conflicts);
     (w.wavefronts, w.ideal)
 }
 
@@ -169,6 +169,37 @@ fn wide_accesses_go_in_phases() {
     assert_eq!(wavefronts(from_fn(|i| 16 * (i as u32 % 8)), FULL, 16), (4, 4));
     // Rows of 80 bytes, as ldmatrix likes them: 20 words apart, eight rows meet eight groups of banks.
     assert_eq!(wavefronts(from_fn(|i| 80 * i as u32), FULL, 16), (4, 4));
+}
+
+/// A pattern that an instruction made before is known again elsewhere, and no other one is taken for it.
+#[test]
+fn remembered_conflicts_are_those_of_the_pattern() {
+    type Pattern = fn(u32) -> u32;
+    let patterns: [(Pattern, u32); 6] = [
+        (|i| 8 * (i % 4) + 128 * (i / 4), 4),
+        (|i| 8 * (i % 4) + 256 * (i / 4), 4),
+        (|i| 128 * i, 8),
+        (|i| 2 * (i * 37 % 64), 2),
+        (|i| 48 * (i % 8) + 16 * (i / 8), 16),
+        (|i| 128 * i, 16),
+    ];
+    let mut counters = Counters::new(100);
+    let mut total = Wavefronts::default();
+    for round in 0..3u32 {
+        // Instructions 64 apart share a place among those remembered.
+        for (at, &(offset, bytes)) in (0..100).zip(patterns.iter().cycle()) {
+            for (mask, base) in [(FULL, round * bytes), (0x00ff_fff0, 64 * round + 6 * bytes), (FULL, 4 * round + 2)] {
+                let base = if bytes > 2 { base & !(bytes - 1) } else { base };
+                let offsets = from_fn(|i| base + offset(i as u32));
+                let (wavefronts, ideal) = wavefronts(offsets, mask, bytes);
+                counters.shared(at, AccessKind::Load, &offsets, mask, bytes);
+                total.requests += 1;
+                total.wavefronts += wavefronts;
+                total.ideal += ideal;
+                assert_eq!(counters.shared[0], total, "instruction {at}, round {round}, {bytes} bytes");
+            }
+        }
+    }
 }
 
 /// The scratch table is clean after each request, whatever came before.

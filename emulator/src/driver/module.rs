@@ -108,18 +108,13 @@ impl Driver {
                 return Err(Refusal(Code::INVALID_PTX, what));
             }
         }
-        let mut loaded = self.machine.load(text).map_err(|e| {
+        let loaded = self.machine.load(text).map_err(|e| {
             let code = match &e {
                 LoadError::Ptx(_) | LoadError::Refused { .. } => Code::INVALID_PTX,
                 LoadError::Memory(_) => Code::OUT_OF_MEMORY,
             };
             Refusal(code, e.to_string())
         })?;
-        for kernel in loaded.kernels.values_mut() {
-            if let (Some(&count), Some(kernel)) = (self.measured.get(&kernel.name), Arc::get_mut(kernel)) {
-                (kernel.registers, kernel.registers_known) = (count, true);
-            }
-        }
         self.statistics.modules += 1;
         let handle = self.handle();
         self.modules.insert(handle, Module { context, loaded, functions: HashMap::new() });

@@ -42,8 +42,6 @@ pub struct Driver {
     pub owners: HashMap<u64, (Handle, Option<Handle>)>,
     /// Host memory that the device can reach, by address.
     pub host: HashMap<usize, HostBlock>,
-    /// Registers of kernels as ptxas counted them.
-    pub measured: HashMap<String, u32>,
     pub faults: Vec<Fault>,
     pub statistics: Statistics,
     /// What kernels printed, as far as the machine has handed it over.
@@ -98,8 +96,10 @@ pub fn in_context<R>(work: impl FnOnce(&mut Driver, Handle) -> Result<R>) -> Res
 impl Driver {
     fn new() -> Result<Driver> {
         let (profile, options) = settings::chosen()?;
+        let mut machine = Machine::new(profile, options);
+        machine.measured = settings::measured_registers()?;
         let mut driver = Driver {
-            machine: Machine::new(profile, options),
+            machine,
             last_handle: 0x1000,
             primary: Primary::default(),
             contexts: HashMap::new(),
@@ -115,7 +115,6 @@ impl Driver {
             current_pool: 0,
             owners: HashMap::new(),
             host: HashMap::new(),
-            measured: settings::measured_registers()?,
             faults: Vec::new(),
             statistics: Statistics::default(),
             printed: String::new(),

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+pub use crate::exec::file::File;
 pub use crate::exec::shuffle::Shuffle;
 use crate::lanes::{Row, Slot, Width};
 use crate::ptx::{AtomicOp, BarrierOp, ScalarType, SpecialRegister};
@@ -32,11 +33,11 @@ pub enum Action {
     /// Read, modify, write: destination, base, operand, and for `cas` the value to swap in.
     Atomic(Atomic),
     /// Global to shared memory: both bases, then the bytes to read if given.
-    CopyAsync(CopyAsync),
+    CopyAsync(Box<CopyAsync>),
     /// A barrier in shared memory: the result if there is one, the base, then the operand.
     Mbarrier(Mbarrier),
     /// Global to shared memory, telling a barrier: both bases, the bytes, the barrier's base.
-    CopyBulk(CopyBulk),
+    CopyBulk(Box<CopyBulk>),
     /// Closes a group of copies.
     CopyCommit,
     /// Waits until so many groups are pending; `None`: until none is.
@@ -360,11 +361,11 @@ pub enum Vote {
 pub struct Code {
     /// The operations; every path ends in an exit.
     pub ops: Vec<Op>,
-    /// Operands of all operations.
+    /// Operands of all operations, by the program's names: each register has rows of its own.
     pub slots: Vec<Slot>,
     /// Constants, laid out as rows.
     pub constants: Arc<[Row]>,
-    /// Rows that a warp's registers take.
+    /// Rows that registers of the program's names take.
     pub rows: usize,
     /// Predicates of a warp.
     pub predicates: usize,
@@ -386,6 +387,8 @@ pub struct Code {
     pub classes: Vec<crate::counters::Class>,
     /// What each operation waits for; made when somebody asks.
     pub steps: OnceLock<Arc<crate::exec::chain::Steps>>,
+    /// Where a warp keeps its registers; made for the first launch.
+    pub file: OnceLock<File>,
     /// The module's text, for reports.
     pub source: Arc<str>,
 }
@@ -396,9 +399,9 @@ impl Code {
         local_stride(self.local_bytes.into()) as usize
     }
 
-    /// An operation's operands.
+    /// An operation's operands by the program's names.
     #[inline(always)]
-    pub fn operands(&self, op: &Op) -> &[Slot] {
+    pub fn names(&self, op: &Op) -> &[Slot] {
         &self.slots[op.slots.0 as usize..op.slots.1 as usize]
     }
 

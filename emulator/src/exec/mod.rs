@@ -5,10 +5,12 @@
 
 mod chain;
 mod code;
+mod file;
 mod lower;
 mod ops;
 mod run;
 mod shuffle;
+mod used;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,20 +77,21 @@ pub struct Loaded {
     pub variables: HashMap<String, (u64, u64)>,
 }
 
-/// Lowers every kernel of a module whose variables lie at these addresses.
+/// Lowers every kernel of a module whose variables lie at these addresses; `measured` are registers that are known.
 pub(crate) fn lower_module(
     module: &Module,
     addresses: &[u64],
     source: &Arc<str>,
     const_bytes: u64,
-    level: Level,
+    measured: &HashMap<String, u32>,
 ) -> Result<HashMap<String, Arc<Kernel>>, LoadError> {
     let mut kernels = HashMap::new();
     for (index, function) in module.functions.iter().enumerate() {
         if function.kind != FunctionKind::Entry || function.body.is_none() {
             continue;
         }
-        let code = lower::kernel(module, index as u32, addresses, source, level)?;
+        let code = lower::kernel(module, index as u32, addresses, source, Level::detect())?;
+        let known = measured.get(&function.name).copied();
         let kernel = Kernel {
             name: function.name.clone(),
             parameters: function.parameters.clone(),
@@ -98,8 +101,8 @@ pub(crate) fn lower_module(
             dynamic_shared: code.dynamic_shared,
             local_bytes: code.local_bytes,
             const_bytes,
-            registers: lower::registers::estimate(module, index as u32),
-            registers_known: false,
+            registers: known.unwrap_or_else(|| lower::registers::estimate(module, index as u32)),
+            registers_known: known.is_some(),
             ptx_version: module.version.0 * 10 + module.version.1,
             target: module.target.sm,
             code,
@@ -140,6 +143,7 @@ impl Run<'_> {
         let grid = run::env::Grid {
             kernel: &kernel.name,
             code: &kernel.code,
+            file: kernel.code.file.get_or_init(|| file::File::of(&kernel.code)),
             launch,
             options: self.options,
             profile: self.profile,

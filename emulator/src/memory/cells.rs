@@ -105,15 +105,42 @@ impl Cells {
     /// # Panics
     /// If any is out of bounds or misaligned.
     #[inline(always)]
-    pub fn gather32(&self, offsets: &[u64; 32]) -> [u32; 32] {
-        self.check_row(offsets, 4);
-        std::array::from_fn(|lane| {
+    pub fn gather32<O: Copy + Into<u64>>(&self, offsets: &[O; 32]) -> [u32; 32] {
+        self.check_row(offsets, 4, 4);
+        let mut out = [0; 32];
+        for lane in 0..32 {
             #[allow(unsafe_code)]
             // SAFETY: in bounds and aligned by the check above, alive as long as self, and only accessed by atomics.
             unsafe {
-                AtomicU32::from_ptr(self.start.add(offsets[lane] as usize).cast()).load(Relaxed)
+                let cell = self.start.add(offsets[lane].into() as usize).cast();
+                out[lane] = AtomicU32::from_ptr(cell).load(Relaxed);
             }
-        })
+        }
+        out
+    }
+
+    /// `N` times two values that follow each other, at once for 32 places.
+    ///
+    /// # Panics
+    /// If any is out of bounds or not aligned to 8 bytes.
+    #[inline(always)]
+    pub fn gather_pairs<O: Copy + Into<u64>, const N: usize>(&self, offsets: &[O; 32]) -> [[[u32; 32]; 2]; N] {
+        self.check_row(offsets, 8 * N, 8);
+        let mut out = [[[0; 32]; 2]; N];
+        for lane in 0..32 {
+            for (pair, rows) in out.iter_mut().enumerate() {
+                #[allow(unsafe_code)]
+                // SAFETY: as in `gather32`.
+                let both = unsafe {
+                    let cell = self.start.add(offsets[lane].into() as usize + 8 * pair).cast();
+                    AtomicU64::from_ptr(cell).load(Relaxed)
+                };
+                // As two neighbours in memory.
+                let [first, second]: [u32; 2] = bytemuck::cast(both);
+                (rows[0][lane], rows[1][lane]) = (first, second);
+            }
+        }
+        out
     }
 
     /// Stores where the mask says, the highest lane last.
@@ -121,28 +148,52 @@ impl Cells {
     /// # Panics
     /// If any offset, of whatever lane, is out of bounds or misaligned.
     #[inline(always)]
-    pub fn scatter32(&self, offsets: &[u64; 32], values: &[u32; 32], mask: u32) {
-        self.check_row(offsets, 4);
-        for lane in 0..32 {
-            if mask >> lane & 1 == 1 {
+    pub fn scatter32<O: Copy + Into<u64>>(&self, offsets: &[O; 32], values: &[u32; 32], mask: u32) {
+        self.check_row(offsets, 4, 4);
+        for lane in (0..32).filter(|lane| mask >> lane & 1 == 1) {
+            #[allow(unsafe_code)]
+            // SAFETY: as in `gather32`.
+            unsafe {
+                let cell = self.start.add(offsets[lane].into() as usize).cast();
+                AtomicU32::from_ptr(cell).store(values[lane], Relaxed);
+            }
+        }
+    }
+
+    /// The same with `N` times two values that follow each other.
+    ///
+    /// # Panics
+    /// If any offset, of whatever lane, is out of bounds or not aligned to 8 bytes.
+    #[inline(always)]
+    pub fn scatter_pairs<O: Copy + Into<u64>, const N: usize>(
+        &self,
+        offsets: &[O; 32],
+        values: [[&[u32; 32]; 2]; N],
+        mask: u32,
+    ) {
+        self.check_row(offsets, 8 * N, 8);
+        for lane in (0..32).filter(|lane| mask >> lane & 1 == 1) {
+            for (pair, [first, second]) in values.iter().enumerate() {
+                let both: u64 = bytemuck::cast([first[lane], second[lane]]);
                 #[allow(unsafe_code)]
                 // SAFETY: as in `gather32`.
                 unsafe {
-                    AtomicU32::from_ptr(self.start.add(offsets[lane] as usize).cast()).store(values[lane], Relaxed);
+                    let cell = self.start.add(offsets[lane].into() as usize + 8 * pair).cast();
+                    AtomicU64::from_ptr(cell).store(both, Relaxed);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn check_row(&self, offsets: &[u64; 32], bytes: u64) {
-        let (mut largest, mut low) = (0, self.start as u64);
+    fn check_row<O: Copy + Into<u64>>(&self, offsets: &[O; 32], bytes: usize, align: u64) {
+        let (mut largest, mut low) = (0, 0);
         for &offset in offsets {
-            largest = largest.max(offset);
-            low |= offset;
+            largest = largest.max(offset.into());
+            low |= (self.start as u64).wrapping_add(offset.into());
         }
-        let inside = self.bytes as u64 >= bytes && largest <= self.bytes as u64 - bytes;
-        assert!(inside && low.is_multiple_of(bytes), "checked by the caller");
+        let inside = self.bytes >= bytes && largest <= (self.bytes - bytes) as u64;
+        assert!(inside && low.is_multiple_of(align), "checked by the caller");
     }
 
     /// Bytes before the first whole aligned word of a range, and how many such words follow.

@@ -74,7 +74,12 @@ impl Allocation {
         }
         match bytes {
             4 if written.load32(at) == 0x0101_0101 => None,
-            8 if written.load64(at) == 0x0101_0101_0101_0101 => None,
+            _ if at.is_multiple_of(8)
+                && bytes.is_multiple_of(8)
+                && (at..at + bytes).step_by(8).all(|word| written.load64(word) == 0x0101_0101_0101_0101) =>
+            {
+                None
+            }
             _ => (at..at + bytes).find(|&i| written.load8(i) == 0),
         }
     }

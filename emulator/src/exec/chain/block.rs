@@ -67,6 +67,14 @@ impl BlockChain {
         self.warps[warp as usize].look(pc, address);
     }
 
+    /// The operation at hand accesses shared memory.
+    #[inline(always)]
+    pub fn access_shared(&mut self, pc: u32, kind: AccessKind) {
+        if self.steps.at(pc).memory.is_some() && kind != AccessKind::Store {
+            self.loads = self.loads.max(self.latencies.all.shared.into());
+        }
+    }
+
     /// The operation at hand accesses memory.
     pub fn access(
         &mut self,

@@ -5,11 +5,9 @@ use std::collections::VecDeque;
 use super::Latencies;
 use super::steps::{Order, Step, Steps};
 
-/// What a warp waits for, and until when.
+/// What a warp waits for, and until when, in clocks from the block's start.
 #[derive(Debug, Clone, Default)]
 struct Times {
-    /// When each register is ready, in clocks from the block's start.
-    ready: Box<[u64]>,
     /// When the instructions since the last round of a loop may issue, and those of them that access memory.
     from: u64,
     memory_from: u64,
@@ -63,12 +61,26 @@ struct Look {
     address: u64,
     /// As it was before the first such look.
     before: Times,
+    /// Registers that were written since, and when they were ready before, in order. A kernel has thousands and writes few of them
+    /// while it waits, so that going back by these is much less than a copy of all.
+    written: Vec<(u32, u64)>,
+}
+
+impl Look {
+    /// Keeps of each register only what it was at first.
+    #[cold]
+    fn shorten(&mut self, registers: usize) {
+        let mut seen = vec![false; registers];
+        self.written.retain(|&(register, _)| !std::mem::replace(&mut seen[register as usize], true));
+    }
 }
 
 /// One warp.
 #[derive(Debug, Clone, Default)]
 pub(super) struct WarpChain {
     times: Times,
+    /// When each register is ready.
+    ready: Box<[u64]>,
     /// When the operation at hand issued.
     pub issued: u64,
     last: Option<Box<Look>>,
@@ -76,15 +88,14 @@ pub(super) struct WarpChain {
 
 impl WarpChain {
     pub fn new(registers: usize) -> WarpChain {
-        let ready = vec![0; registers].into();
-        WarpChain { times: Times { ready, ..Times::default() }, ..WarpChain::default() }
+        WarpChain { ready: vec![0; registers].into(), ..WarpChain::default() }
     }
 
     /// Starts over.
     pub fn reset(&mut self) {
-        let mut ready = std::mem::take(&mut self.times.ready);
+        let mut ready = std::mem::take(&mut self.ready);
         ready.fill(0);
-        *self = WarpChain { times: Times { ready, ..Times::default() }, ..WarpChain::default() };
+        *self = WarpChain { ready, ..WarpChain::default() };
     }
 
     /// Issues an operation; what does not come from memory is ready after its latency. `whole`: in all lanes.
@@ -92,7 +103,7 @@ impl WarpChain {
     pub fn issue(&mut self, steps: &Steps, step: &Step, latencies: &Latencies, runs: bool, whole: bool) {
         let mut ready = 0;
         for &register in steps.reads(step) {
-            ready = ready.max(self.times.ready[register as usize]);
+            ready = ready.max(self.ready[register as usize]);
         }
         if step.issues > 0 {
             ready = self.times.issue(step, ready);
@@ -110,16 +121,32 @@ impl WarpChain {
     #[inline(always)]
     pub fn write(&mut self, steps: &Steps, step: &Step, at: u64, whole: bool) {
         for &register in steps.writes(step) {
-            let ready = &mut self.times.ready[register as usize];
+            let ready = &mut self.ready[register as usize];
+            if let Some(look) = &mut self.last {
+                look.written.push((register, *ready));
+            }
             *ready = if whole { at } else { at.max(*ready) };
+        }
+        if let Some(look) = &mut self.last
+            && look.written.len() > 2 * self.ready.len()
+        {
+            look.shorten(self.ready.len());
         }
     }
 
     /// About to look at an address: as if for the first time, if it only does so again.
     pub fn look(&mut self, pc: u32, address: u64) {
-        match &self.last {
-            Some(look) if (look.pc, look.address) == (pc, address) => self.times.clone_from(&look.before),
-            _ => self.last = Some(Box::new(Look { pc, address, before: self.times.clone() })),
+        match &mut self.last {
+            Some(look) if (look.pc, look.address) == (pc, address) => {
+                self.times.clone_from(&look.before);
+                while let Some((register, ready)) = look.written.pop() {
+                    self.ready[register as usize] = ready;
+                }
+            }
+            _ => {
+                let before = self.times.clone();
+                self.last = Some(Box::new(Look { pc, address, before, written: Vec::new() }));
+            }
         }
     }
 

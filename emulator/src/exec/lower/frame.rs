@@ -31,13 +31,13 @@ impl Frame<'_> {
 
     pub fn register(&self, register: Register) -> Slot {
         let [b16, b32, b64, b128] = self.rows;
-        Slot::register(match register.class {
-            RegisterClass::Pred => self.predicates + register.index,
-            RegisterClass::B16 => b16 + register.index,
-            RegisterClass::B32 => b32 + register.index,
-            RegisterClass::B64 => b64 + 2 * register.index,
-            RegisterClass::B128 => b128 + 4 * register.index,
-        })
+        match register.class {
+            RegisterClass::Pred => Slot::predicate(self.predicates + register.index),
+            RegisterClass::B16 => Slot::register(b16 + register.index),
+            RegisterClass::B32 => Slot::register(b32 + register.index),
+            RegisterClass::B64 => Slot::register(b64 + 2 * register.index).of_rows(2),
+            RegisterClass::B128 => Slot::register(b128 + 4 * register.index).of_rows(4),
+        }
     }
 
     pub fn predicate(&self, guard: Guard) -> Slot {

@@ -109,6 +109,7 @@ pub(in crate::exec) fn kernel(
         classes: lowering.classes,
         flows: lowering.flows,
         steps: std::sync::OnceLock::new(),
+        file: std::sync::OnceLock::new(),
         slots: lowering.slots,
         constants: lowering.constants.into(),
         rows: lowering.rows as usize,

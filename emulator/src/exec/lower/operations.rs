@@ -51,7 +51,8 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
             if let Some(size) = i.operands.get(3) {
                 slots.push(to.operand(frame, size, Width::W32)?);
             }
-            Action::CopyAsync(CopyAsync { to: to_address, from, bytes: bytes as u8, sized: i.operands.len() > 3 })
+            let copy = CopyAsync { to: to_address, from, bytes: bytes as u8, sized: i.operands.len() > 3 };
+            Action::CopyAsync(Box::new(copy))
         }
         Opcode::CpAsyncCommitGroup => Action::CopyCommit,
         Opcode::CpAsyncWaitAll => Action::CopyWait(None),
@@ -86,7 +87,7 @@ pub(in crate::exec) fn lower<'m>(to: &mut Lowering<'m>, frame: &Frame<'m>, i: &I
             to.plain(frame, &i.operands[2..3], Width::W32, &mut slots)?;
             let at = address(to, frame, Some(Space::Shared), &i.operands[3], &mut slots)?;
             let barrier = Mbarrier { address: at, op: MbarrierOp::Complete };
-            Action::CopyBulk(CopyBulk { to: destination, from, barrier })
+            Action::CopyBulk(Box::new(CopyBulk { to: destination, from, barrier }))
         }
         _ if mbarrier_op(i).is_some() => mbarrier(to, frame, i, &mut slots)?,
         Opcode::Cvta | Opcode::CvtaTo => return window(to, frame, i),

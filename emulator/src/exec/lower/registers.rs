@@ -19,9 +19,9 @@
 //! | `integers` | 32 | 24 |
 //! | `local_array` | 31 | 45 |
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use crate::exec::lower::uniform::{uniform, writes};
+use crate::exec::lower::uniform::{ByRegister, Registers, uniform, writes};
 use crate::ptx::{Base, FunctionKind, Instruction, Module, Opcode, Operand, Register, RegisterClass, ScalarType};
 
 /// Stack pointer and the like, which ptxas keeps beside the program's values, and what it takes for loads ahead of their use:
@@ -111,10 +111,10 @@ type Set = Vec<u64>;
 /// The largest weight of values alive at once: backward data flow over basic blocks until nothing changes.
 fn most_alive(code: &[Instruction], is_kernel: bool) -> u32 {
     let written = writes(code);
-    let free = if is_kernel { uniform(code, &written) } else { HashSet::new() };
+    let free = if is_kernel { uniform(code, &written) } else { Registers::default() };
     let same = shifted(code, &written);
     let narrow = widened(code, &written);
-    let mut numbers: HashMap<Register, usize> = HashMap::new();
+    let mut numbers: ByRegister<usize> = ByRegister::default();
     let mut weights = Vec::new();
     let mut number = |r: Register| {
         let r = same.get(&r).copied().unwrap_or(r);
@@ -150,7 +150,6 @@ fn most_alive(code: &[Instruction], is_kernel: bool) -> u32 {
         }
         uses.push((reads, writes));
     }
-    let words = weights.len().div_ceil(64);
     let mut starts: Vec<usize> = vec![0];
     for (at, i) in code.iter().enumerate() {
         match &i.operands[..] {
@@ -165,50 +164,102 @@ fn most_alive(code: &[Instruction], is_kernel: bool) -> u32 {
     starts.sort_unstable();
     starts.dedup();
     starts.retain(|&s| s < code.len());
-    let mut alive_at: HashMap<usize, Set> = HashMap::new();
-    let mut most = 0;
-    loop {
-        let mut changed = false;
-        for (block, &start) in starts.iter().enumerate().rev() {
-            let end = starts.get(block + 1).copied().unwrap_or(code.len());
-            let mut alive: Set = vec![0; words];
-            for to in successors(code, end - 1) {
-                for (a, b) in alive.iter_mut().zip(alive_at.get(&to).into_iter().flatten()) {
-                    *a |= b;
-                }
+    let words = weights.len().div_ceil(64);
+    let blocks: Vec<Block> = (0..starts.len()).map(|block| Block::new(code, &uses, &starts, block, words)).collect();
+    let mut alive_at: Vec<Set> = vec![vec![0; words]; blocks.len()];
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (number, block) in blocks.iter().enumerate().rev() {
+            let mut alive = block.alive_behind(&alive_at);
+            for ((alive, kept), needed) in alive.iter_mut().zip(&block.kept).zip(&block.needed) {
+                *alive = *alive & kept | needed;
             }
-            let mut total = (0..weights.len()).filter(|i| alive[i / 64] >> (i % 64) & 1 == 1).map(|i| weights[i]).sum();
-            most = most.max(total);
-            for (reads, writes) in uses[start..end].iter().rev() {
-                for &w in writes {
-                    if alive[w / 64] >> (w % 64) & 1 == 1 {
-                        alive[w / 64] &= !(1 << (w % 64));
-                        total -= weights[w];
-                    }
-                }
-                for &r in reads {
-                    if alive[r / 64] >> (r % 64) & 1 == 0 {
-                        alive[r / 64] |= 1 << (r % 64);
-                        total += weights[r];
-                    }
-                }
-                most = most.max(total);
-            }
-            if alive_at.get(&start) != Some(&alive) {
-                alive_at.insert(start, alive);
+            if alive_at[number] != alive {
+                alive_at[number] = alive;
                 changed = true;
             }
         }
-        if !changed {
-            return most;
+    }
+    let heaviest = blocks.iter().map(|block| {
+        let mut alive = block.alive_behind(&alive_at);
+        let mut total = members(&alive).map(|register| weights[register]).sum();
+        let mut most: u32 = total;
+        for (reads, writes) in uses[block.from..block.to].iter().rev() {
+            for &w in writes {
+                if alive[w / 64] >> (w % 64) & 1 == 1 {
+                    alive[w / 64] &= !(1 << (w % 64));
+                    total -= weights[w];
+                }
+            }
+            for &r in reads {
+                if alive[r / 64] >> (r % 64) & 1 == 0 {
+                    alive[r / 64] |= 1 << (r % 64);
+                    total += weights[r];
+                }
+            }
+            most = most.max(total);
         }
+        most
+    });
+    heaviest.max().unwrap_or(0)
+}
+
+/// The registers of a set.
+fn members(set: &[u64]) -> impl Iterator<Item = usize> {
+    set.iter().enumerate().flat_map(|(word, &bits)| {
+        std::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)))
+            .take_while(|&bits| bits != 0)
+            .map(move |bits| 64 * word + bits.trailing_zeros() as usize)
+    })
+}
+
+/// A basic block.
+struct Block {
+    from: usize,
+    to: usize,
+    /// The blocks that may follow.
+    next: Vec<usize>,
+    /// Registers alive in front of it whatever follows, and those that it does not end.
+    needed: Set,
+    kept: Set,
+}
+
+impl Block {
+    fn new(
+        code: &[Instruction],
+        uses: &[(Vec<usize>, Vec<usize>)],
+        starts: &[usize],
+        number: usize,
+        words: usize,
+    ) -> Block {
+        let (from, to) = (starts[number], starts.get(number + 1).copied().unwrap_or(code.len()));
+        let next = successors(code, to - 1).into_iter().filter_map(|at| starts.binary_search(&at).ok()).collect();
+        let (mut needed, mut kept) = (vec![0; words], vec![u64::MAX; words]);
+        for (reads, writes) in uses[from..to].iter().rev() {
+            for &w in writes {
+                needed[w / 64] &= !(1 << (w % 64));
+                kept[w / 64] &= !(1 << (w % 64));
+            }
+            reads.iter().for_each(|&r| needed[r / 64] |= 1 << (r % 64));
+        }
+        Block { from, to, next, needed, kept }
+    }
+
+    /// What is alive behind it, of what is alive in front of each block.
+    fn alive_behind(&self, alive_at: &[Set]) -> Set {
+        let mut alive: Set = vec![0; self.kept.len()];
+        for &next in &self.next {
+            alive.iter_mut().zip(&alive_at[next]).for_each(|(a, b)| *a |= b);
+        }
+        alive
     }
 }
 
 /// Registers that hold another's value plus a constant, and which: such sums go into the offsets of the accesses or are done
 /// again where they are needed.
-fn shifted(code: &[Instruction], written: &HashMap<Register, u32>) -> HashMap<Register, Register> {
-    let mut found: HashMap<Register, Register> = HashMap::new();
+fn shifted(code: &[Instruction], written: &ByRegister<u32>) -> ByRegister<Register> {
+    let mut found = ByRegister::default();
     for i in code {
         let (to, from) = match (i.opcode, &i.operands[..]) {
             (Opcode::Add, [Operand::Register(to), Operand::Register(from), Operand::Immediate(_)]) => (to, from),
@@ -224,7 +275,7 @@ fn shifted(code: &[Instruction], written: &HashMap<Register, u32>) -> HashMap<Re
 }
 
 /// Registers of 64 bits whose upper half follows from the lower.
-fn widened(code: &[Instruction], written: &HashMap<Register, u32>) -> HashSet<Register> {
+fn widened(code: &[Instruction], written: &ByRegister<u32>) -> Registers {
     let widens = |i: &&Instruction| {
         use ScalarType::{S32, S64, U32, U64};
         matches!(i.opcode, Opcode::Cvt) && matches!(i.modifiers.types[..2], [Some(S64 | U64), Some(S32 | U32)])

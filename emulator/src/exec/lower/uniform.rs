@@ -3,12 +3,19 @@
 //! instructions, and keeps uniform integers in a file of their own.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 
+use crate::counters::sectors::Multiply;
 use crate::ptx::{Base, Instruction, Opcode, Operand, Register, ScalarType, SpecialRegister, VariableRef};
 
+/// What is known of registers: looked up often enough for the hash to matter.
+pub(in crate::exec) type ByRegister<V> = HashMap<Register, V, BuildHasherDefault<Multiply>>;
+/// Some of them.
+pub(in crate::exec) type Registers = HashSet<Register, BuildHasherDefault<Multiply>>;
+
 /// How often each register is written in the text.
-pub(in crate::exec) fn writes(code: &[Instruction]) -> HashMap<Register, u32> {
-    let mut writes = HashMap::new();
+pub(in crate::exec) fn writes(code: &[Instruction]) -> ByRegister<u32> {
+    let mut writes = ByRegister::default();
     for i in code {
         for operand in &i.operands[..crate::exec::lower::registers::destinations(i)] {
             crate::exec::lower::registers::collect(operand, &mut |r, _| *writes.entry(r).or_default() += 1);
@@ -18,8 +25,8 @@ pub(in crate::exec) fn writes(code: &[Instruction]) -> HashMap<Register, u32> {
 }
 
 /// The registers of such values in a kernel; `writes` are its [`writes`].
-pub(in crate::exec) fn uniform(code: &[Instruction], writes: &HashMap<Register, u32>) -> HashSet<Register> {
-    let mut found = HashSet::new();
+pub(in crate::exec) fn uniform(code: &[Instruction], writes: &ByRegister<u32>) -> Registers {
+    let mut found = Registers::default();
     // In order of the text, which defines before it uses, but for loops, whose values are written twice.
     for i in code {
         let [destination, sources @ ..] = &i.operands[..] else { continue };
@@ -34,7 +41,7 @@ pub(in crate::exec) fn uniform(code: &[Instruction], writes: &HashMap<Register, 
     found
 }
 
-fn is_uniform(i: &Instruction, sources: &[Operand], found: &HashSet<Register>) -> bool {
+fn is_uniform(i: &Instruction, sources: &[Operand], found: &Registers) -> bool {
     use Opcode::*;
     let float = i.modifiers.types.iter().flatten().any(|t| matches!(t, ScalarType::F32 | ScalarType::F64));
     match i.opcode {
@@ -47,7 +54,7 @@ fn is_uniform(i: &Instruction, sources: &[Operand], found: &HashSet<Register>) -
     }
 }
 
-fn known(source: &Operand, found: &HashSet<Register>) -> bool {
+fn known(source: &Operand, found: &Registers) -> bool {
     use SpecialRegister::*;
     match source {
         Operand::Register(r) => found.contains(r),

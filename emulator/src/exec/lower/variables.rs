@@ -85,7 +85,7 @@ impl<'m> Lowering<'m> {
             for operand in body.flat_map(|b| &b.instructions).flat_map(|i| &i.operands) {
                 let &Operand::Special(special) = operand else { continue };
                 if !self.special_rows.contains_key(&special) {
-                    let slot = Slot::register(self.rows);
+                    let slot = Slot::register(self.rows).of_rows(special.bits() / 32);
                     self.rows += special.bits() / 32;
                     self.specials.push((special, slot));
                     self.special_rows.insert(special, slot);

@@ -1,16 +1,15 @@
 //! Loads and stores.
 
-use crate::check;
-use crate::counters::AccessKind;
-use crate::exec::code::{Access, Op};
+use crate::exec::code::{Access, Address, Bank, BaseWidth, Op};
+use crate::exec::ops::levels::at_levels;
+use crate::exec::ops::look::{Against, LOAD, Looked, STORE, Strength};
 use crate::exec::ops::place::{Addresses, Memories, Misplaced, Place, addresses};
 use crate::exec::run::env::{Env, Faulty};
 use crate::exec::run::warp::Warp;
 use crate::fault::{Fault, FaultKind};
-use crate::lanes::{Lane, WARP, Width};
+use crate::lanes::{Lane, Lanes, Slot, WARP, Width};
 use crate::memory::{Cells, Origin, generic};
 use crate::ptx::Space;
-use crate::row::Level;
 
 /// Where a warp's accesses may lie.
 macro_rules! memories {
@@ -25,150 +24,6 @@ macro_rules! memories {
     };
 }
 pub(in crate::exec) use memories;
-
-/// What an access counts as, and what it is to the checks.
-pub(in crate::exec) type Kinds = (AccessKind, check::Kind);
-pub(in crate::exec) const LOAD: Kinds = (AccessKind::Load, check::Kind::Read);
-pub(in crate::exec) const STORE: Kinds = (AccessKind::Store, check::Kind::Write);
-pub(in crate::exec) const ATOMIC: Kinds = (AccessKind::Atomic, check::Kind::Atomic);
-/// An atomic of which only the store matters; it may be the first to write its place.
-pub(in crate::exec) const SETTING: Kinds = (AccessKind::Atomic, check::Kind::Write);
-
-/// What the value that a lane writes is compared with.
-#[derive(Clone, Copy, PartialEq)]
-pub(in crate::exec) enum Against {
-    /// What another lane writes there in the same instruction.
-    Lane(usize),
-    /// What is there already.
-    Memory,
-}
-
-/// As [`look`], where bytes that nobody wrote may not be read.
-#[inline(always)]
-pub(in crate::exec) fn observe(
-    warp_index: u32,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    place: &Place<'_>,
-    at: &Addresses,
-    (kinds, bytes, strong, pc): (Kinds, u32, bool, u32),
-    same_value: &dyn Fn(usize, Against) -> bool,
-) -> Faulty<()> {
-    let strength = Strength { strong, warp_only: false };
-    look(warp_index, env, op, place, at, (kinds, bytes, strength, pc), same_value)?.map_or(Ok(()), Err)
-}
-
-/// See [`check::Access`].
-#[derive(Clone, Copy)]
-pub(in crate::exec) struct Strength {
-    pub strong: bool,
-    pub warp_only: bool,
-}
-
-/// Counts an access and looks at it: unwritten bytes, races, pending copies. `same_value` compares what lanes write. Gives
-/// the fault of a load that reads bytes which nobody wrote, for when they are used.
-#[inline(always)]
-pub(in crate::exec) fn look(
-    warp_index: u32,
-    env: &mut Env<'_, '_>,
-    op: &Op,
-    place: &Place<'_>,
-    at: &Addresses,
-    ((counted, kind), bytes, Strength { strong, warp_only }, pc): (Kinds, u32, Strength, u32),
-    same_value: &dyn Fn(usize, Against) -> bool,
-) -> Faulty<Option<Box<Fault>>> {
-    if let Some(counters) = &mut env.counters {
-        match place.space {
-            Space::Global => counters.global(pc, counted, at, place.mask, bytes),
-            Space::Shared => counters.shared(pc, counted, &place.offsets.map(|o| o as u32), place.mask, bytes),
-            _ => {}
-        }
-        if let Some(chain) = &mut env.chain {
-            chain.access(pc, (place.space, counted), at, place.mask, bytes);
-        }
-    }
-    let Some(checks) = &mut env.checks else { return Ok(None) };
-    let access = check::Access { warp: warp_index, mask: place.mask, bytes, kind, strong, warp_only, line: op.line };
-    let held = |lane: u32| same_value(lane as usize, Against::Memory);
-    let mut unwritten = None;
-    let found = match place.space {
-        Space::Global => {
-            let mut found = Ok(());
-            if let Some(allocation) = place.allocation {
-                let mut known = access;
-                if kind != check::Kind::Write && allocation.may_be_unwritten() {
-                    for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
-                        let offset = place.offsets[lane] as usize;
-                        if let Some(byte) = allocation.unwritten(offset, bytes as usize) {
-                            // Whether that read matters depends on what becomes of the value.
-                            known.mask &= !(1 << lane);
-                            let address = allocation.base + byte as u64;
-                            unwritten.get_or_insert((1 << lane, address, byte));
-                        }
-                    }
-                }
-                // Constants and variables that are only read cannot race.
-                if !matches!(allocation.origin, Origin::Constant(_)) {
-                    found = checks.global_store(&known, at, &held);
-                }
-            }
-            found
-        }
-        Space::Shared => {
-            let offsets = place.offsets.map(|o| o as u32);
-            match checks.shared_store(&access, &offsets, &held) {
-                // What the system keeps there was set when the block started.
-                Err(finding)
-                    if finding.what == check::What::UninitialisedShared && env.grid.is_reserved(finding.address) =>
-                {
-                    checks.shared(&check::Access { kind: check::Kind::Write, strong: true, ..access }, &offsets)
-                }
-                found => found,
-            }
-        }
-        _ => Ok(()),
-    };
-    if let Some((lanes, address, byte)) = unwritten {
-        let allocation = place.allocation.map(|a| a.describe()).unwrap_or_default();
-        let what = format!("reads {address:#x}, byte {byte} of {allocation}, which nobody has written");
-        let fault = env.fault(FaultKind::Uninitialised, warp_index, op, lanes, Some(address), what);
-        return match (found, kind) {
-            (Ok(()), check::Kind::Read) => Ok(Some(fault)),
-            _ => Err(fault),
-        };
-    }
-    match found {
-        Ok(()) => Ok(None),
-        Err(finding) => {
-            match finding.what {
-                check::What::SameInstructionWrite => {}
-                check::What::UninitialisedShared if kind == check::Kind::Read => {
-                    return Ok(Some(env.finding(finding, warp_index, op, place)));
-                }
-                check::What::SameValueWrite => {
-                    env.note(op.line, finding.other.map_or(0, |o| o.line), finding.text);
-                    return Ok(None);
-                }
-                _ => return Err(env.finding(finding, warp_index, op, place)),
-            }
-            // The finding names the first two lanes; those may agree and later ones differ from them.
-            let lanes = || (0..WARP).filter(|l| place.mask >> l & 1 == 1);
-            let differs = |&lane: &usize, first: usize| {
-                place.offsets[lane] == place.offsets[first] && !same_value(lane, Against::Lane(first))
-            };
-            for first in lanes() {
-                if let Some(lane) = lanes().filter(|&l| l > first).find(|l| differs(l, first)) {
-                    let address = if place.space == Space::Shared { place.offsets[lane] } else { at[lane] };
-                    let finding = finding.between(&access, lane as u32, first as u32, address);
-                    return Err(env.finding(finding, warp_index, op, place));
-                }
-            }
-            let text = env.grid.code.text(op.line).trim();
-            env.note(op.line, op.line, format!("several lanes write the same value at line {} (`{text}`)", op.line));
-            Ok(None)
-        }
-    }
-}
 
 /// The fault for an address that cannot be accessed.
 pub(in crate::exec) fn misplaced(env: &Env<'_, '_>, warp: u32, op: &Op, found: Misplaced, verb: &str) -> Box<Fault> {
@@ -203,12 +58,67 @@ pub(in crate::exec) fn misplaced(env: &Env<'_, '_>, warp: u32, op: &Op, found: M
     }
 }
 
+/// Where the lanes of `exec` access shared memory, if the address is one of 32 bits there, as most are, and nothing is wrong
+/// with it. Lanes that take no part repeat the offset of one that does.
+#[inline(always)]
+pub(in crate::exec) fn shared_offsets(
+    warp: &Warp,
+    env: &Env<'_, '_>,
+    address: &Address,
+    base: Option<Slot>,
+    exec: u32,
+    bytes: u32,
+) -> Option<[u32; WARP]> {
+    if address.bank != Bank::Shared || address.base == BaseWidth::Wide || exec == 0 {
+        return None;
+    }
+    if address.base == BaseWidth::None && u32::try_from(address.offset).is_err() {
+        return None;
+    }
+    let mut offsets = [address.offset as u32; WARP];
+    if let (BaseWidth::Short, Some(slot)) = (address.base, base) {
+        let base = warp.lanes.row(slot);
+        for lane in 0..WARP {
+            offsets[lane] = offsets[lane].wrapping_add(base[lane]);
+        }
+    }
+    if exec != u32::MAX {
+        let some = offsets[exec.trailing_zeros() as usize % WARP];
+        for (lane, offset) in offsets.iter_mut().enumerate() {
+            *offset = if exec >> lane & 1 == 1 { *offset } else { some };
+        }
+    }
+    let (mut low, mut largest) = (0, 0);
+    for &offset in &offsets {
+        low |= offset;
+        largest = largest.max(offset);
+    }
+    let inside = u64::from(largest) + u64::from(bytes) <= env.shared.bytes() as u64;
+    (inside && low & (bytes - 1) == 0).then_some(offsets)
+}
+
 #[inline(always)]
 fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
-    let slots = env.grid.code.operands(op);
+    let slots = env.grid.operands(op);
     let count = usize::from(access.count);
-    let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
+    let base = slots.get(count).copied();
+    let slots = &slots[..count];
     let bytes = u32::from(access.bytes) * u32::from(access.count);
+    let strength = Strength { strong: access.strong, warp_only: access.warp_only };
+    let looked = Looked { warp: warp.index, op, pc, kinds: LOAD, bytes, strength };
+    if access.fence.is_none()
+        && let Some(offsets) = shared_offsets(warp, env, &access.address, base, exec, bytes)
+    {
+        let unwritten = looked.in_shared(env, &offsets, exec, &|_, _| true)?;
+        fetch(&mut warp.lanes, env.shared, &offsets, access, slots, exec);
+        if let Some(fault) = unwritten {
+            let missing = |at| env.checks.as_ref().is_some_and(|c| c.shared_unwritten(at as u32, access.bytes.into()));
+            let lanes = marked(&offsets.map(u64::from), exec, access, &missing);
+            warp.mark(*fault, env.grid.code.names(op).iter().copied().zip(lanes));
+        }
+        return Ok(());
+    }
+    let at = addresses(&warp.lanes, &access.address, base);
     let mut rest = exec;
     while rest != 0 {
         let Warp { lanes, local, local_written, index, .. } = &mut *warp;
@@ -223,8 +133,7 @@ fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, ex
             Ok(place) => place,
             Err(found) => return Err(misplaced(env, *index, op, found, "loads")),
         };
-        let strength = Strength { strong: access.strong, warp_only: access.warp_only };
-        let mut unwritten = look(*index, env, op, &place, &at, (LOAD, bytes, strength, pc), &|_, _| true)?;
+        let mut unwritten = looked.at(env, &place, &at, &|_, _| true)?;
         if let (Space::Local, Some(written)) = (place.space, &*local_written) {
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 let offset = place.offsets[lane] as usize;
@@ -236,31 +145,20 @@ fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, ex
                 }
             }
         }
-        let mut offsets = place.offsets;
-        for slot in &slots[..count] {
-            match (access.bytes, access.width) {
-                (4, Width::W32) => {
-                    let values = place.cells.gather32(&offsets);
-                    u32::store(lanes, *slot, values, place.mask);
-                }
-                (8, _) => u64::store(lanes, *slot, offsets.map(|o| place.cells.load64(o as usize)), place.mask),
-                (size, width) => {
-                    let values = offsets.map(|o| element(place.cells, o as usize, size, access.signed));
-                    match width {
-                        Width::W64 => u64::store(lanes, *slot, values, place.mask),
-                        Width::W16 => u32::store(lanes, *slot, values.map(|v| v as u32 & 0xffff), place.mask),
-                        _ => u32::store(lanes, *slot, values.map(|v| v as u32), place.mask),
-                    }
-                }
-            }
-            for offset in &mut offsets {
-                *offset += u64::from(access.bytes);
-            }
-        }
+        fetch(lanes, place.cells, &place.offsets, access, slots, place.mask);
         let mask = place.mask;
         if let Some(fault) = unwritten {
-            let lanes = marked(&place, env, local_written.as_ref(), access);
-            warp.mark(*fault, slots[..count].iter().copied().zip(lanes));
+            let size = usize::from(access.bytes);
+            let missing = |at: usize| match (place.space, place.allocation) {
+                (Space::Global, Some(allocation)) => allocation.unwritten(at, size).is_some(),
+                (Space::Shared, _) => env.checks.as_ref().is_some_and(|c| c.shared_unwritten(at as u32, size as u32)),
+                (Space::Local, _) => {
+                    local_written.as_ref().is_some_and(|written| (at..at + size).any(|b| written.load8(b) == 0))
+                }
+                _ => false,
+            };
+            let lanes = marked(&place.offsets, mask, access, &missing);
+            warp.mark(*fault, env.grid.code.names(op).iter().copied().zip(lanes));
         }
         rest &= !mask;
     }
@@ -270,36 +168,69 @@ fn load_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, ex
     Ok(())
 }
 
-/// For each element of a load, the lanes of which nobody wrote all its bytes.
+/// Brings what lies at these offsets into registers.
+#[inline(always)]
+fn fetch<O: Copy + Into<u64>>(
+    lanes: &mut Lanes,
+    cells: &Cells,
+    offsets: &[O; WARP],
+    access: &Access,
+    slots: &[Slot],
+    mask: u32,
+) {
+    match (access.bytes, access.width, slots) {
+        (4, Width::W32, &[a]) => u32::store(lanes, a, cells.gather32(offsets), mask),
+        (4, Width::W32, &[a, b]) => {
+            let rows = cells.gather_pairs::<_, 1>(offsets);
+            [a, b].into_iter().zip(rows.as_flattened()).for_each(|(slot, row)| u32::store(lanes, slot, *row, mask));
+        }
+        (4, Width::W32, &[a, b, c, d]) => {
+            let rows = cells.gather_pairs::<_, 2>(offsets);
+            let slots = [a, b, c, d].into_iter();
+            slots.zip(rows.as_flattened()).for_each(|(slot, row)| u32::store(lanes, slot, *row, mask));
+        }
+        _ => {
+            let mut offsets = offsets.map(|o| o.into() as usize);
+            for &slot in slots {
+                match (access.bytes, access.width) {
+                    (8, _) => u64::store(lanes, slot, offsets.map(|at| cells.load64(at)), mask),
+                    (size, width) => {
+                        let values = offsets.map(|at| element(cells, at, size, access.signed));
+                        match width {
+                            Width::W64 => u64::store(lanes, slot, values, mask),
+                            Width::W16 => u32::store(lanes, slot, values.map(|v| v as u32 & 0xffff), mask),
+                            _ => u32::store(lanes, slot, values.map(|v| v as u32), mask),
+                        }
+                    }
+                }
+                offsets.iter_mut().for_each(|at| *at += usize::from(access.bytes));
+            }
+        }
+    }
+}
+
+/// For each element of a load, the lanes of which nobody wrote all its bytes: those for whose offset `missing` says so.
 #[cold]
-fn marked(place: &Place<'_>, env: &Env<'_, '_>, local: Option<&Cells>, access: &Access) -> Vec<u32> {
-    let bytes = usize::from(access.bytes);
-    let missing = |at: usize| match (place.space, place.allocation) {
-        (Space::Global, Some(allocation)) => allocation.unwritten(at, bytes).is_some(),
-        (Space::Shared, _) => env.checks.as_ref().is_some_and(|c| c.shared_unwritten(at as u32, bytes as u32)),
-        (Space::Local, _) => local.is_some_and(|written| (at..at + bytes).any(|b| written.load8(b) == 0)),
-        _ => false,
-    };
+fn marked(offsets: &Addresses, mask: u32, access: &Access, missing: &dyn Fn(usize) -> bool) -> Vec<u32> {
     let lanes = |element: usize| {
-        let at = |lane: usize| place.offsets[lane] as usize + element * bytes;
-        (0..WARP).filter(|l| place.mask >> l & 1 == 1 && missing(at(*l))).fold(0, |m, l| m | 1 << l)
+        let at = |lane: usize| offsets[lane] as usize + element * usize::from(access.bytes);
+        (0..WARP).filter(|l| mask >> l & 1 == 1 && missing(at(*l))).fold(0, |m, l| m | 1 << l)
     };
     (0..access.count.into()).map(lanes).collect()
 }
 
-/// Whether memory holds what a lane is going to store. What blocks on other host threads announced before, they store at
-/// once: it is waited for a little.
+/// Whether memory holds what a lane is going to store there. What blocks on other host threads announced before, they store
+/// at once: it is waited for a little.
 #[cold]
-fn holds(place: &Place<'_>, access: &Access, lane: usize, values: &dyn Fn(usize) -> u64) -> bool {
+fn holds(cells: &Cells, at: usize, space: Space, access: &Access, values: &dyn Fn(usize) -> u64) -> bool {
     let bytes = usize::from(access.bytes);
     let there = |element: usize| {
-        let at = place.offsets[lane] as usize + element * bytes;
         let mut found = [0; 8];
-        place.cells.read(at, &mut found[..bytes]);
+        cells.read(at + element * bytes, &mut found[..bytes]);
         found[..bytes] == values(element).to_le_bytes()[..bytes]
     };
     let all = || (0..access.count.into()).all(there);
-    let patience = if place.space == Space::Global { 200 } else { 0 };
+    let patience = if space == Space::Global { 200 } else { 0 };
     all()
         || (0..patience).any(|_| {
             std::thread::yield_now();
@@ -309,7 +240,7 @@ fn holds(place: &Place<'_>, access: &Access, lane: usize, values: &dyn Fn(usize)
 
 /// One, two or four bytes, widened.
 #[inline(always)]
-fn element(cells: &crate::memory::Cells, at: usize, bytes: u8, signed: bool) -> u64 {
+fn element(cells: &Cells, at: usize, bytes: u8, signed: bool) -> u64 {
     match (bytes, signed) {
         (1, false) => cells.load8(at).into(),
         (1, true) => cells.load8(at) as i8 as u64,
@@ -322,10 +253,34 @@ fn element(cells: &crate::memory::Cells, at: usize, bytes: u8, signed: bool) -> 
 
 #[inline(always)]
 fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, exec: u32, pc: u32) -> Faulty<()> {
-    let slots = env.grid.code.operands(op);
+    let slots = env.grid.operands(op);
     let count = usize::from(access.count);
-    let at = addresses(&warp.lanes, &access.address, slots.get(count).copied());
+    let base = slots.get(count).copied();
+    let slots = &slots[..count];
     let bytes = u32::from(access.bytes) * u32::from(access.count);
+    let strength = Strength { strong: access.strong, warp_only: false };
+    let looked = Looked { warp: warp.index, op, pc, kinds: STORE, bytes, strength };
+    let value = |lanes: &Lanes, lane: usize, element: usize| match access.width {
+        Width::W64 => lanes.wide(slots[element])[lane],
+        _ => lanes.row(slots[element])[lane].into(),
+    };
+    // What two lanes store, or a lane and memory.
+    let same = |lanes: &Lanes, (cells, at, space): (&Cells, usize, Space), lane: usize, against: Against| match against
+    {
+        Against::Lane(other) => (0..count).all(|element| value(lanes, lane, element) == value(lanes, other, element)),
+        Against::Memory => holds(cells, at, space, access, &|element| value(lanes, lane, element)),
+    };
+    if access.fence.is_none()
+        && let Some(offsets) = shared_offsets(warp, env, &access.address, base, exec, bytes)
+    {
+        let cells = env.shared;
+        looked.in_shared(env, &offsets, exec, &|lane, against| {
+            same(&warp.lanes, (cells, offsets[lane] as usize, Space::Shared), lane, against)
+        })?;
+        put(&warp.lanes, cells, &offsets, access, slots, exec);
+        return Ok(());
+    }
+    let at = addresses(&warp.lanes, &access.address, base);
     if let (Some(wide), Some(checks)) = (access.fence, &mut env.checks) {
         checks.fence(warp.index, crate::exec::run::env::scope(wide));
     }
@@ -344,22 +299,16 @@ fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, e
             let what = format!("stores {bytes} bytes at {:#x}, which lies in {kind}", at[lane]);
             return Err(env.fault(FaultKind::ReadOnly, *index, op, place.mask, Some(at[lane]), what));
         }
-        let value = |lane: usize, element: usize| match access.width {
-            Width::W64 => lanes.wide(slots[element])[lane],
-            _ => lanes.row(slots[element])[lane].into(),
-        };
-        let same = |lane: usize, against: Against| match against {
-            Against::Lane(other) => (0..count).all(|element| value(lane, element) == value(other, element)),
-            Against::Memory => holds(&place, access, lane, &|element| value(lane, element)),
-        };
-        observe(*index, env, op, &place, &at, (STORE, bytes, access.strong, pc), &same)?;
+        looked.observe(env, &place, &at, &|lane, against| {
+            same(lanes, (place.cells, place.offsets[lane] as usize, place.space), lane, against)
+        })?;
         if let (Space::Local, Some(written)) = (place.space, local_written) {
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 written.fill(place.offsets[lane] as usize, bytes as usize, 1);
             }
             if warp.is_marked() {
                 let size = usize::from(access.bytes);
-                for (element, &slot) in slots[..count].iter().enumerate() {
+                for (element, &slot) in env.grid.code.names(op)[..count].iter().enumerate() {
                     let lanes = warp.marked(slot) & place.mask;
                     for lane in (0..WARP).filter(|l| lanes >> l & 1 == 1) {
                         written.fill(place.offsets[lane] as usize + element * size, size, 0);
@@ -367,80 +316,65 @@ fn store_row(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, access: &Access, e
                 }
             }
         }
-        let mut offsets = place.offsets;
-        for slot in &slots[..count] {
-            let each = (0..WARP).filter(|l| place.mask >> l & 1 == 1);
-            let narrow = |lane: usize| match access.width {
-                Width::W64 => lanes.wide(*slot)[lane] as u32,
-                _ => lanes.row(*slot)[lane],
-            };
-            match (access.bytes, access.width) {
-                (4, Width::W32) => place.cells.scatter32(&offsets, lanes.row(*slot), place.mask),
-                (8, _) => {
-                    let values = lanes.wide(*slot);
-                    each.for_each(|lane| place.cells.store64(offsets[lane] as usize, values[lane]));
-                }
-                (1, _) => each.for_each(|lane| place.cells.store8(offsets[lane] as usize, narrow(lane) as u8)),
-                (2, _) => each.for_each(|lane| place.cells.store16(offsets[lane] as usize, narrow(lane) as u16)),
-                _ => each.for_each(|lane| place.cells.store32(offsets[lane] as usize, narrow(lane))),
-            }
-            for offset in &mut offsets {
-                *offset += u64::from(access.bytes);
-            }
-        }
+        put(lanes, place.cells, &place.offsets, access, slots, place.mask);
         mark(&place, bytes);
         rest &= !place.mask;
     }
     Ok(())
 }
 
+/// Brings registers to these offsets; of lanes that store to one place the highest comes last.
+#[inline(always)]
+fn put<O: Copy + Into<u64>>(
+    lanes: &Lanes,
+    cells: &Cells,
+    offsets: &[O; WARP],
+    access: &Access,
+    slots: &[Slot],
+    mask: u32,
+) {
+    match (access.bytes, access.width, slots) {
+        (4, Width::W32, &[a]) => cells.scatter32(offsets, lanes.row(a), mask),
+        (4, Width::W32, &[a, b]) => cells.scatter_pairs(offsets, [[a, b].map(|slot| lanes.row(slot))], mask),
+        (4, Width::W32, &[a, b, c, d]) => {
+            cells.scatter_pairs(offsets, [[a, b], [c, d]].map(|pair| pair.map(|slot| lanes.row(slot))), mask);
+        }
+        _ => {
+            for (element, &slot) in slots.iter().enumerate() {
+                for lane in (0..WARP).filter(|l| mask >> l & 1 == 1) {
+                    let at = offsets[lane].into() as usize + element * usize::from(access.bytes);
+                    let narrow = || match access.width {
+                        Width::W64 => lanes.wide(slot)[lane] as u32,
+                        _ => lanes.row(slot)[lane],
+                    };
+                    match access.bytes {
+                        8 => cells.store64(at, lanes.wide(slot)[lane]),
+                        1 => cells.store8(at, narrow() as u8),
+                        2 => cells.store16(at, narrow() as u16),
+                        _ => cells.store32(at, narrow()),
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Notes bytes of global memory as written.
 #[inline(always)]
 pub(in crate::exec) fn mark(place: &Place<'_>, bytes: u32) {
     if let Some(allocation) = place.allocation.filter(|a| a.may_be_unwritten()) {
+        if place.is_consecutive(bytes) {
+            return allocation.mark(place.offsets[0] as usize, WARP * bytes as usize);
+        }
         for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
             allocation.mark(place.offsets[lane] as usize, bytes as usize);
         }
     }
 }
 
-/// Compiles a memory operation for each SIMD level: its loops over 32 addresses are most of the time it takes.
-macro_rules! at_levels {
-    ($($(#[$doc:meta])* $name:ident = $row:ident;)+) => {$(
-        $(#[$doc])*
-        pub(in crate::exec) fn $name(
-            warp: &mut Warp,
-            env: &mut Env<'_, '_>,
-            op: &Op,
-            access: &Access,
-            exec: u32,
-            pc: u32,
-        ) -> Faulty<()> {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn avx2(w: &mut Warp, env: &mut Env<'_, '_>, op: &Op, a: &Access, exec: u32, pc: u32) -> Faulty<()> {
-                    $row(w, env, op, a, exec, pc)
-                }
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-                fn avx512(w: &mut Warp, env: &mut Env<'_, '_>, op: &Op, a: &Access, exec: u32, pc: u32) -> Faulty<()> {
-                    $row(w, env, op, a, exec, pc)
-                }
-                // SAFETY: lowered for the SIMD level that this machine was found to have.
-                #[allow(unsafe_code)]
-                match env.grid.code.level {
-                    Level::Avx512 => return unsafe { avx512(warp, env, op, access, exec, pc) },
-                    Level::Avx2 => return unsafe { avx2(warp, env, op, access, exec, pc) },
-                    Level::Portable => {}
-                }
-            }
-            $row(warp, env, op, access, exec, pc)
-        }
-    )+};
-}
 at_levels! {
     /// `ld`
-    load = load_row;
+    load(Access) = load_row;
     /// `st`
-    store = store_row;
+    store(Access) = store_row;
 }

@@ -4,7 +4,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::exec::code::{Atomic, Op};
-use crate::exec::ops::access::{ATOMIC, Against, SETTING, memories, misplaced, observe};
+use crate::exec::ops::access::{memories, misplaced};
+use crate::exec::ops::look::{ATOMIC, Against, Looked, SETTING, Strength};
 use crate::exec::ops::place::{Memories, addresses};
 use crate::exec::run::env::{Env, Faulty, scope};
 use crate::exec::run::warp::Warp;
@@ -21,7 +22,7 @@ pub(in crate::exec) fn run(
     exec: u32,
     pc: u32,
 ) -> Faulty<()> {
-    let slots = env.grid.code.operands(op);
+    let slots = env.grid.operands(op);
     let based = usize::from(atomic.address.base != crate::exec::code::BaseWidth::None);
     let at = addresses(&warp.lanes, &atomic.address, slots.get(1).copied());
     let bytes = atomic.ty.bytes() as u32;
@@ -51,7 +52,8 @@ pub(in crate::exec) fn run(
             return Err(env.fault(FaultKind::ReadOnly, warp.index, op, place.mask, Some(address), what));
         }
         let kind = if atomic.reads { ATOMIC } else { SETTING };
-        observe(warp.index, env, op, &place, &at, (kind, bytes, true, pc), &|_, against| against != Against::Memory)?;
+        Looked { warp: warp.index, op, pc, kinds: kind, bytes, strength: Strength { strong: true, warp_only: false } }
+            .observe(env, &place, &at, &|_, against| against != Against::Memory)?;
         // Sums of floats lose subnormals in global memory and keep them in shared memory (PTX ISA section 9.7.13.5).
         let flushes = place.space == Space::Global && (atomic.op, atomic.ty) == (AtomicOp::Add, ScalarType::F32);
         for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {

@@ -12,12 +12,24 @@ fn each(mask: u32) -> impl Iterator<Item = usize> {
     (0..WARP).filter(move |lane| mask >> lane & 1 == 1)
 }
 
+/// The one mask of members that all lanes of `exec` name, as most do, if it names them.
+#[inline(always)]
+pub(in crate::exec) fn agreed(warp: &Warp, env: &Env<'_, '_>, op: &Op, exec: u32) -> Option<u32> {
+    let masks = warp.lanes.row(*env.grid.operands(op).last()?);
+    let members = masks[exec.trailing_zeros() as usize % WARP];
+    let mut others = 0;
+    for (lane, mask) in masks.iter().enumerate() {
+        others |= u32::from(*mask != members) << lane;
+    }
+    (others & exec == 0 && exec & !members == 0).then_some(members)
+}
+
 /// The lanes split by the mask of members that they name, mostly into one part: `(members, lanes)`.
 ///
 /// # Errors
 /// A lane whose mask does not name itself.
 pub(in crate::exec) fn members(warp: &Warp, env: &Env<'_, '_>, op: &Op, exec: u32) -> Faulty<Vec<(u32, u32)>> {
-    let slots = env.grid.code.operands(op);
+    let slots = env.grid.operands(op);
     let masks = warp.lanes.row(slots[slots.len() - 1]);
     let mut parts: Vec<(u32, u32)> = Vec::with_capacity(1);
     for lane in each(exec) {
@@ -42,7 +54,7 @@ pub(in crate::exec) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, exec
     if warp.is_marked() {
         warp.follow(env, op, pc, exec, exec)?;
     }
-    let slots = env.grid.code.operands(op);
+    let slots = env.grid.operands(op);
     match &op.action {
         Action::WarpSync => {
             if let Some(checks) = &mut env.checks {
@@ -109,15 +121,19 @@ pub(in crate::exec) fn run(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, exec
 fn shuffle(warp: &mut Warp, env: &Env<'_, '_>, op: &Op, mode: Shuffle, slots: &[Slot], exec: u32) -> Faulty<()> {
     let &[destination, predicate, value, lane_or_delta, clamp, _] = slots else { return Ok(()) };
     let (values, b, c) = (*warp.lanes.row(value), *warp.lanes.row(lane_or_delta), *warp.lanes.row(clamp));
-    let (mut out, mut inside) = ([0; WARP], 0u32);
-    for lane in each(exec) {
+    let (mut out, mut inside, mut sources) = ([0; WARP], 0u32, [0; WARP]);
+    for lane in 0..WARP {
         let (from, valid) = mode.source(lane, b[lane], c[lane]);
-        if env.grid.options.checks && exec >> from & 1 == 0 {
-            let what = format!("a shuffle reads lane {from}, which takes no part (lanes {exec:#010x} do)");
-            return Err(env.fault(FaultKind::Shuffle, warp.index, op, 1 << lane, None, what));
-        }
-        out[lane] = values[from];
+        sources[lane] = from;
+        out[lane] = values[from % WARP];
         inside |= u32::from(valid) << lane;
+    }
+    if env.grid.options.checks
+        && exec != u32::MAX
+        && let Some(lane) = each(exec).find(|&lane| exec >> sources[lane] & 1 == 0)
+    {
+        let what = format!("a shuffle reads lane {}, which takes no part (lanes {exec:#010x} do)", sources[lane]);
+        return Err(env.fault(FaultKind::Shuffle, warp.index, op, 1 << lane, None, what));
     }
     u32::store(&mut warp.lanes, destination, out, exec);
     warp.lanes.set_predicate(predicate, inside, exec);

@@ -4,7 +4,8 @@
 use crate::check::{self, Kind};
 use crate::counters::AccessKind;
 use crate::exec::code::{BaseWidth, CopyAsync, Op};
-use crate::exec::ops::access::{LOAD, memories, misplaced, observe};
+use crate::exec::ops::access::{memories, misplaced};
+use crate::exec::ops::look::{LOAD, Looked, Strength};
 use crate::exec::ops::place::{Memories, addresses};
 use crate::exec::run::env::{Env, Faulty};
 use crate::exec::run::warp::Warp;
@@ -20,7 +21,7 @@ pub(in crate::exec) fn start(
     exec: u32,
     pc: u32,
 ) -> Faulty<()> {
-    let mut slots = env.grid.code.operands(op).iter().copied();
+    let mut slots = env.grid.operands(op).iter().copied();
     let to_base = if copy.to.base == BaseWidth::None { None } else { slots.next() };
     let from_base = if copy.from.base == BaseWidth::None { None } else { slots.next() };
     let to = addresses(&warp.lanes, &copy.to, to_base);
@@ -36,7 +37,8 @@ pub(in crate::exec) fn start(
     }
     // What is read: lanes that read less than the whole are looked at byte for byte, those that read nothing not at all.
     let mut data = [[0u8; 16]; WARP];
-    for size in [bytes].into_iter().chain((1..bytes).filter(|s| sizes.contains(s))) {
+    let asked = (0..WARP).filter(|&l| exec >> l & 1 == 1).fold(0u32, |asked, l| asked | 1 << sizes[l]);
+    for size in [bytes].into_iter().chain((1..bytes).filter(|size| asked >> size & 1 == 1)) {
         let mut rest = (0..WARP).filter(|&l| exec >> l & 1 == 1 && sizes[l] == size).fold(0u32, |m, l| m | 1 << l);
         while rest != 0 {
             let memories = memories!(warp, env);
@@ -70,7 +72,15 @@ pub(in crate::exec) fn start(
                 }
             }
             if size.is_power_of_two() {
-                observe(warp.index, env, op, &place, &from, (LOAD, size, false, pc), &|_, _| true)?;
+                Looked {
+                    warp: warp.index,
+                    op,
+                    pc,
+                    kinds: LOAD,
+                    bytes: size,
+                    strength: Strength { strong: false, warp_only: false },
+                }
+                .observe(env, &place, &from, &|_, _| true)?;
             }
             for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {
                 place.cells.read(place.offsets[lane] as usize, &mut data[lane][..size as usize]);
@@ -100,7 +110,7 @@ pub(in crate::exec) fn start(
                 line: op.line,
             };
             if let Err(finding) = checks.cp_async(&access, &offsets) {
-                return Err(env.finding(finding, warp.index, op, &place));
+                return Err(env.finding(finding, warp.index, op, place.allocation));
             }
         }
         for lane in (0..WARP).filter(|l| place.mask >> l & 1 == 1) {

@@ -6,7 +6,8 @@
 
 use crate::check::FenceScope;
 use crate::exec::code::{BaseWidth, CopyBulk, Mbarrier, MbarrierOp, Op};
-use crate::exec::ops::access::{ATOMIC, Kinds, LOAD, STORE, memories, misplaced, observe};
+use crate::exec::ops::access::{memories, misplaced};
+use crate::exec::ops::look::{ATOMIC, Kinds, LOAD, Looked, STORE, Strength};
 use crate::exec::ops::place::{Addresses, Memories, Place, addresses};
 use crate::exec::run::env::{Env, Faulty};
 use crate::exec::run::warp::Warp;
@@ -100,7 +101,8 @@ fn looked_at<'a, 'e: 'a>(
         }
         Err(found) => return Err(misplaced(env, warp.index, op, found, "uses an mbarrier of")),
     };
-    observe(warp.index, env, op, &place, at, (kind, 8, true, pc), &|_, _| false)?;
+    Looked { warp: warp.index, op, pc, kinds: kind, bytes: 8, strength: Strength { strong: true, warp_only: false } }
+        .observe(env, &place, at, &|_, _| false)?;
     Ok(place)
 }
 
@@ -119,7 +121,7 @@ pub(in crate::exec) fn run(
     exec: u32,
     pc: u32,
 ) -> Faulty<bool> {
-    let mut slots = env.grid.code.operands(op).iter().copied();
+    let mut slots = env.grid.operands(op).iter().copied();
     let destination = if barrier.op.has_result() { slots.next() } else { None };
     let base = if barrier.address.base == BaseWidth::None { None } else { slots.next() };
     let at = addresses(&warp.lanes, &barrier.address, base);
@@ -230,7 +232,7 @@ pub(in crate::exec) fn copy(
     exec: u32,
     pc: u32,
 ) -> Faulty<()> {
-    let mut slots = env.grid.code.operands(op).iter().copied();
+    let mut slots = env.grid.operands(op).iter().copied();
     let mut row = |address: &crate::exec::code::Address| {
         let base = if address.base == BaseWidth::None { None } else { slots.next() };
         addresses(&warp.lanes, address, base)
@@ -254,7 +256,15 @@ pub(in crate::exec) fn copy(
                     Ok(place) => place,
                     Err(found) => return Err(misplaced(env, warp.index, op, found, "copies")),
                 };
-                observe(warp.index, env, op, &place, &here, (kind, PIECE as u32, false, pc), &|_, _| false)?;
+                Looked {
+                    warp: warp.index,
+                    op,
+                    pc,
+                    kinds: kind,
+                    bytes: PIECE as u32,
+                    strength: Strength { strong: false, warp_only: false },
+                }
+                .observe(env, &place, &here, &|_, _| false)?;
                 let offset = place.offsets[lane] as usize;
                 if kind == LOAD {
                     place.cells.read(offset, &mut data);

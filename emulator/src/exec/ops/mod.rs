@@ -5,6 +5,8 @@ pub(super) mod atomic;
 pub(super) mod collective;
 pub(super) mod copy;
 mod format;
+mod levels;
+pub(super) mod look;
 pub(super) mod matrices;
 pub(super) mod mbarrier;
 pub(super) mod place;

@@ -32,6 +32,18 @@ pub(in crate::exec) struct Place<'a> {
     pub allocation: Option<&'a Allocation>,
 }
 
+impl Place<'_> {
+    /// Whether all 32 lanes' bytes follow each other.
+    #[inline(always)]
+    pub fn is_consecutive(&self, bytes: u32) -> bool {
+        let mut gap = u64::from(!self.mask);
+        for (lane, offset) in self.offsets.iter().enumerate() {
+            gap |= offset ^ (self.offsets[0] + lane as u64 * u64::from(bytes));
+        }
+        gap == 0
+    }
+}
+
 /// Why an address cannot be accessed.
 pub(in crate::exec) enum Misplaced {
     Misaligned { lane: usize, address: u64, bytes: u64, space: Space },

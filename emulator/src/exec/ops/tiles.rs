@@ -1,7 +1,8 @@
 //! `wmma.load` and `wmma.store` (PTX ISA section 9.7.14.4): a warp's fragment of a matrix in memory.
 
 use crate::exec::code::{BaseWidth, Op, Tile};
-use crate::exec::ops::access::{Kinds, LOAD, STORE, mark, memories, misplaced, observe};
+use crate::exec::ops::access::{mark, memories, misplaced};
+use crate::exec::ops::look::{Kinds, LOAD, Looked, STORE, Strength};
 use crate::exec::ops::place::{Addresses, Memories, Place, addresses};
 use crate::exec::run::env::{Env, Faulty};
 use crate::exec::run::warp::Warp;
@@ -13,7 +14,7 @@ use crate::row::dealt;
 
 /// Where the matrix starts and how far its rows, or columns, are apart: the same for all lanes.
 fn shape(warp: &Warp, env: &Env<'_, '_>, op: &Op, tile: &Tile) -> Faulty<(u64, u64)> {
-    let mut slots = env.grid.code.operands(op)[usize::from(tile.registers)..].iter().copied();
+    let mut slots = env.grid.operands(op)[usize::from(tile.registers)..].iter().copied();
     let base = if tile.address.base == BaseWidth::None { None } else { slots.next() };
     let at = addresses(&warp.lanes, &tile.address, base);
     let length = if tile.by_columns { tile.elements / tile.columns } else { tile.columns };
@@ -78,13 +79,21 @@ fn looked_at<'a, 'e: 'a>(
         let what = format!("stores a matrix at {:#x}, which lies in constant memory", at[0]);
         return Err(env.fault(FaultKind::ReadOnly, warp.index, op, 1, Some(at[0]), what));
     }
-    observe(warp.index, env, op, &place, at, (kind, tile.bytes.into(), false, pc), &|_, _| false)?;
+    Looked {
+        warp: warp.index,
+        op,
+        pc,
+        kinds: kind,
+        bytes: tile.bytes.into(),
+        strength: Strength { strong: false, warp_only: false },
+    }
+    .observe(env, &place, at, &|_, _| false)?;
     Ok(place)
 }
 
 pub(in crate::exec) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile, pc: u32) -> Faulty<()> {
     let shape = shape(warp, env, op, tile)?;
-    let slots = &env.grid.code.operands(op)[..tile.registers.into()];
+    let slots = &env.grid.operands(op)[..tile.registers.into()];
     for (register, slot) in slots.iter().enumerate() {
         let mut values = [0u64; WARP];
         for i in 0..usize::from(tile.packed) {
@@ -112,7 +121,7 @@ pub(in crate::exec) fn load(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, til
 
 pub(in crate::exec) fn store(warp: &mut Warp, env: &mut Env<'_, '_>, op: &Op, tile: &Tile, pc: u32) -> Faulty<()> {
     let shape = shape(warp, env, op, tile)?;
-    let slots = &env.grid.code.operands(op)[..tile.registers.into()];
+    let slots = &env.grid.operands(op)[..tile.registers.into()];
     for (register, slot) in slots.iter().enumerate() {
         for i in 0..usize::from(tile.packed) {
             let at = element(tile, shape, register * usize::from(tile.packed) + i);

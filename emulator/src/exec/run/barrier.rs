@@ -34,7 +34,7 @@ impl Barriers {
         let code = env.grid.code;
         let op = &code.ops[at as usize];
         let Action::Barrier(barrier) = &op.action else { return Ok(()) };
-        let mut slots = code.operands(op).iter().copied();
+        let mut slots = env.grid.operands(op).iter().copied();
         let first = mask.trailing_zeros() as usize % WARP;
         if matches!(barrier.kind, BarrierKind::Reduce(_)) {
             slots.next();
@@ -128,7 +128,7 @@ impl Barriers {
             if let Action::Barrier(crate::exec::code::Barrier { kind: BarrierKind::Reduce(reduction), .. }) = &op.action
             {
                 let lanes_of = &mut warps[arrival.warp].lanes;
-                let slot = code.operands(op)[0];
+                let slot = env.grid.operands(op)[0];
                 let holds = match reduction {
                     BarrierOp::Popc => {
                         u32::store(lanes_of, slot, [truths; WARP], arrival.mask);

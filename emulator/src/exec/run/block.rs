@@ -52,7 +52,7 @@ impl Block {
         let code = grid.code;
         let mut warps = Vec::new();
         for index in 0..threads.div_ceil(WARP as u32) {
-            let lanes = Lanes::new(code.rows, code.predicates, code.constants.clone());
+            let lanes = Lanes::new(grid.file.rows, code.predicates, code.constants.clone());
             let bytes = code.local_stride() * WARP;
             let written = match grid.options.checks {
                 true => Some(Cells::zeroed(bytes)?),
@@ -77,7 +77,11 @@ impl Block {
         self.order = Order::new(grid.options.shuffle, linear);
         self.chain.iter_mut().for_each(BlockChain::reset);
         let warps = self.warps.len() as u32;
-        self.checks = grid.checks.as_ref().map(|launch| BlockChecks::new(launch, linear, warps, self.shared.bytes()));
+        match (&mut self.checks, &grid.checks) {
+            (Some(checks), _) => checks.restart(linear),
+            (none, Some(launch)) => *none = Some(BlockChecks::new(launch, linear, warps, self.shared.bytes())),
+            (_, None) => {}
+        }
         for index in 0..self.warps.len() {
             let first = index as u32 * WARP as u32;
             let here = (self.threads - first).min(WARP as u32);
@@ -92,7 +96,7 @@ impl Block {
         let first = warp as u32 * WARP as u32;
         let threads: [[u32; 3]; WARP] = std::array::from_fn(|lane| thread(launch.block, first + lane as u32));
         let every = |value: u32| [value; WARP];
-        for &(special, slot) in &grid.code.specials {
+        for &(special, slot) in &grid.file.specials {
             let values: [u32; WARP] = match special {
                 TidX => threads.map(|t| t[0]),
                 TidY => threads.map(|t| t[1]),

@@ -8,14 +8,12 @@ use crate::check::{BlockChecks, FenceScope, Finding, LaunchChecks, What};
 use crate::counters::Counters;
 use crate::exec::Launch;
 use crate::exec::chain::{Arrivals, BlockChain, Latencies};
-use crate::exec::code::{Code, Op, dynamic_start};
-use crate::exec::ops::place::Place;
+use crate::exec::code::{Code, File, Op, dynamic_start};
 use crate::fault::{Fault, FaultKind};
-use crate::lanes::WARP;
-use crate::memory::{Cells, GlobalMemory, SHARED_WINDOW};
+use crate::lanes::{Slot, WARP};
+use crate::memory::{Allocation, Cells, GlobalMemory, SHARED_WINDOW};
 use crate::options::Options;
 use crate::profile::Profile;
-use crate::ptx::Space;
 
 /// A fault on its way out.
 pub(in crate::exec) type Faulty<T> = Result<T, Box<Fault>>;
@@ -28,6 +26,8 @@ pub(in crate::exec) const RESERVED: u32 = 1024;
 pub(in crate::exec) struct Grid<'a> {
     pub kernel: &'a str,
     pub code: &'a Code,
+    /// Where its registers lie.
+    pub file: &'a File,
     pub launch: &'a Launch,
     pub options: &'a Options,
     pub profile: &'a Profile,
@@ -48,7 +48,13 @@ pub(in crate::exec) struct Grid<'a> {
     pub arrivals: Arrivals,
 }
 
-impl Grid<'_> {
+impl<'a> Grid<'a> {
+    /// An operation's operands.
+    #[inline(always)]
+    pub fn operands(&self, op: &Op) -> &'a [Slot] {
+        &self.file.slots[op.slots.0 as usize..op.slots.1 as usize]
+    }
+
     /// Shared memory of a block that is the kernel's own.
     fn own_shared_bytes(&self) -> u64 {
         let fixed = u64::from(self.code.static_shared);
@@ -129,17 +135,17 @@ impl Env<'_, '_> {
         }
     }
 
-    /// What the checks found, as a fault.
-    pub fn finding(&self, finding: Finding, warp: u32, op: &Op, place: &Place<'_>) -> Box<Fault> {
+    /// What the checks found, as a fault: in this allocation, or in shared memory.
+    pub fn finding(&self, finding: Finding, warp: u32, op: &Op, allocation: Option<&Allocation>) -> Box<Fault> {
         let kind = match finding.what {
             What::SharedRace | What::GlobalRace | What::SameInstructionWrite => FaultKind::Race,
             What::SameValueWrite => FaultKind::Race,
             What::UninitialisedShared => FaultKind::Uninitialised,
             What::AsyncCopyNotWaited => FaultKind::AsyncCopy,
         };
-        let (address, allocation) = match place.space {
-            Space::Shared => (SHARED_WINDOW + finding.address, String::new()),
-            _ => (finding.address, place.allocation.map(|a| format!(", in {}", a.describe())).unwrap_or_default()),
+        let (address, allocation) = match allocation {
+            None => (SHARED_WINDOW + finding.address, String::new()),
+            Some(found) => (finding.address, format!(", in {}", found.describe())),
         };
         let what = format!("{}{allocation}", finding.text);
         self.fault(kind, warp, op, 1 << finding.lane, Some(address), what)

@@ -15,14 +15,15 @@ impl Warp {
     #[inline(always)]
     pub(super) fn count(&self, env: &mut Env<'_, '_>, op: &Op, pc: u32, exec: u32) {
         let Some(counters) = &mut env.counters else { return };
-        counters.executed(pc, exec.count_ones());
+        // mostly all, and not every host counts bits in one instruction
+        counters.executed(pc, if exec == u32::MAX { WARP as u32 } else { exec.count_ones() });
         // where lanes meet it issues once they have
         if let Some(chain) = &mut env.chain
             && !op.action.gathers()
         {
             if exec != 0
                 && chain.looks(pc)
-                && let Some((_, address)) = self.address(env.grid.code.operands(op), op, exec)
+                && let Some((_, address)) = self.address(env.grid.operands(op), op, exec)
             {
                 chain.look(self.index, pc, address);
             }
@@ -86,7 +87,7 @@ impl Warp {
             Bank::Generic => space_of(address).0 == Space::Global,
             _ => false,
         };
-        self.address(env.grid.code.operands(op), op, exec).filter(is_global).map(|(_, address)| address)
+        self.address(env.grid.operands(op), op, exec).filter(is_global).map(|(_, address)| address)
     }
 
     /// When all blocks had come to the grid's barrier that a word may be: 0 if it is none. `adds`: this block comes now.

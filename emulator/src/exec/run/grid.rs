@@ -47,19 +47,17 @@ impl Grid<'_> {
         };
         let threads = if self.code.order_dependent { 1 } else { self.options.threads.clamp(1, count as usize) };
         let mut counted = Vec::new();
-        if threads == 1 {
-            counted.push(self.work(&queue, 1));
-        } else {
-            std::thread::scope(|scope| {
-                let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.work(&queue, threads))).collect();
-                for worker in workers {
-                    match worker.join() {
-                        Ok(result) => counted.push(result),
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
+        // This thread is one of them.
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| self.work(&queue, threads))).collect();
+            counted.push(self.work(&queue, threads));
+            for other in others {
+                match other.join() {
+                    Ok(result) => counted.push(result),
+                    Err(panic) => std::panic::resume_unwind(panic),
                 }
-            });
-        }
+            }
+        });
         if let Some(fault) = queue.fault.into_inner().unwrap_or_else(|e| e.into_inner()) {
             return Err(fault);
         }

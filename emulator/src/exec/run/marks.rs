@@ -43,7 +43,7 @@ impl Mark {
 /// The marks of one warp.
 #[derive(Debug, Default)]
 pub(in crate::exec) struct Marks {
-    /// By number of the slot, and whether it is a predicate.
+    /// By number of the slot that the program names, and whether it is a predicate.
     marks: HashMap<(u32, bool), Mark>,
     carry: Mark,
     /// What to report, for each line that loaded such bytes.
@@ -103,7 +103,7 @@ impl Marks {
     /// Registers to registers.
     fn pass(&mut self, lanes: &Lanes, env: &Env<'_, '_>, op: &Op, pc: u32, exec: u32) {
         let code = env.grid.code;
-        let (flow, slots) = (code.flows[pc as usize], code.operands(op));
+        let (flow, slots) = (code.flows[pc as usize], code.names(op));
         let is_predicate = |n: usize| flow.predicates >> n & 1 == 1;
         let results = usize::from(flow.results);
         let mut mark = if flow.carries { self.carry } else { Mark::default() };
@@ -129,10 +129,9 @@ impl Marks {
     }
 
     fn store(&self, lanes: &Lanes, env: &Env<'_, '_>, op: &Op, access: &Access, exec: u32) -> Faulty<()> {
-        let slots = env.grid.code.operands(op);
-        let (data, base) = slots.split_at(access.count.into());
+        let (data, base) = env.grid.code.names(op).split_at(access.count.into());
         self.all_used(base, exec, ADDRESS, env, op)?;
-        let at = addresses(lanes, &access.address, base.first().copied());
+        let at = addresses(lanes, &access.address, env.grid.operands(op).get(data.len()).copied());
         let is_local = |lane: usize| match access.address.bank {
             Bank::Local => true,
             Bank::Generic => space_of(at[lane]).0 == Space::Local,
@@ -154,7 +153,7 @@ impl Marks {
         pc: u32,
         (mask, exec): (u32, u32),
     ) -> Faulty<()> {
-        let slots = env.grid.code.operands(op);
+        let slots = env.grid.code.names(op);
         if let Some(guard) = op.guard {
             self.used(self.of(guard, true), mask, BRANCH, env, op)?;
         }
@@ -209,7 +208,8 @@ impl Marks {
             Action::Shuffle(mode) => {
                 let &[destination, predicate, value, lane, clamp, members] = slots else { return Ok(()) };
                 self.all_used(&[lane, clamp, members], exec, BRANCH, env, op)?;
-                let (old, b, c) = (self.of(value, false), *lanes.row(lane), *lanes.row(clamp));
+                let rows = env.grid.operands(op);
+                let (old, b, c) = (self.of(value, false), *lanes.row(rows[3]), *lanes.row(rows[4]));
                 let comes_marked = |&l: &usize| old.lanes >> mode.source(l, b[l], c[l]).0 & 1 == 1;
                 let marked = (0..WARP).filter(|l| exec >> l & 1 == 1).filter(comes_marked).fold(0, |m, l| m | 1 << l);
                 self.set(destination, false, Mark { lanes: marked, ..old }, exec);

@@ -67,7 +67,7 @@ impl Warp {
                 Action::Row(run) => {
                     if exec != 0 {
                         // SAFETY: lowered for the SIMD level that this machine was found to have.
-                        unsafe { run(&mut self.lanes, code.operands(op), exec) };
+                        unsafe { run(&mut self.lanes, env.grid.operands(op), exec) };
                     }
                 }
                 Action::Branch(target) => {
@@ -199,7 +199,7 @@ impl Warp {
                 print::print(self, env, op, (*format, *arguments, *result), exec)?;
             }
             _ if exec == 0 => {}
-            Action::ActiveMask => collective::active_mask(self, env.grid.code.operands(op)[0], exec),
+            Action::ActiveMask => collective::active_mask(self, env.grid.operands(op)[0], exec),
             Action::Fence { wide } => {
                 if let Some(checks) = &mut env.checks {
                     checks.fence(self.index, crate::exec::run::env::scope(*wide));
@@ -236,7 +236,7 @@ impl Warp {
 
     /// A branch by index: each lane of `exec` waits where its own leads, the others behind it.
     fn spread(&mut self, env: &Env<'_, '_>, op: &Op, targets: &[u32], pc: u32, mask: u32, exec: u32) -> Faulty<()> {
-        let indices = *self.lanes.row(env.grid.code.operands(op)[0]);
+        let indices = *self.lanes.row(env.grid.operands(op)[0]);
         let mut rest = exec;
         while rest != 0 {
             let index = indices[rest.trailing_zeros() as usize];
@@ -288,12 +288,12 @@ impl Warp {
             self.follow(env, op, pc, mask, exec)?;
         }
         match &op.action {
-            Action::LoadMatrix(m) => matrices::load(self, env, op, m, pc)?,
-            Action::StoreMatrix(m) => matrices::store(self, env, op, m, pc)?,
+            Action::LoadMatrix(m) => matrices::load(self, env, op, m, exec, pc)?,
+            Action::StoreMatrix(m) => matrices::store(self, env, op, m, exec, pc)?,
             Action::LoadTile(t) => tiles::load(self, env, op, t, pc)?,
             Action::StoreTile(t) => tiles::store(self, env, op, t, pc)?,
             // SAFETY: lowered for the SIMD level that this machine was found to have.
-            Action::Matrix(run) => unsafe { run(&mut self.lanes, env.grid.code.operands(op), exec) },
+            Action::Matrix(run) => unsafe { run(&mut self.lanes, env.grid.operands(op), exec) },
             _ => {}
         }
         Ok(true)
@@ -302,6 +302,12 @@ impl Warp {
     /// An operation of the lanes that its mask names; false where some of them have to be waited for.
     #[inline]
     fn exchange(&mut self, env: &mut Env<'_, '_>, op: &Op, pc: u32, mask: u32, exec: u32) -> Faulty<bool> {
+        if let Some(members) = collective::agreed(self, env, op, exec)
+            && exec == members & self.alive
+        {
+            collective::run(self, env, op, exec, pc)?;
+            return Ok(true);
+        }
         match collective::members(self, env, op, exec)?[..] {
             [(members, _)] if exec == members & self.alive => {
                 collective::run(self, env, op, exec, pc)?;
@@ -348,7 +354,7 @@ impl Warp {
     /// Clocks count the warp's instructions: a time that is the same in every run.
     fn clock(&mut self, op: &Op, env: &Env<'_, '_>, special: SpecialRegister, exec: u32, since: u64) {
         let now = self.executed + since;
-        let slot = env.grid.code.operands(op)[0];
+        let slot = env.grid.operands(op)[0];
         match special {
             SpecialRegister::Clock64 | SpecialRegister::Globaltimer => {
                 crate::lanes::Lane::store(&mut self.lanes, slot, [now; WARP], exec);
