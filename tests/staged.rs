@@ -36,12 +36,12 @@ fn bodies(blocks: &[usize]) -> Vec<(Block, Body)> {
 }
 
 /// Nets behind the stem of a ResNet for ImageNet: one stack, and stages of more channels than the stem has.
-fn behind_max_pooling(sweep: SweepSpec) -> [(Block, NetSpec); 2] {
-    let stages = Some(Stages::new(&[2, 1], &[8, 12]).expect("stages"));
+fn behind_max_pooling(sweep: SweepSpec, blocks: usize) -> [(Block, NetSpec); 2] {
+    let stages = Some(Stages::new(&[blocks, blocks], &[8, 12]).expect("stages"));
     let wide = Body { stages, stem_width: Some(5), ..Body::default() };
     // one stack's map of 9 x 9, and 5 x 5 after the second stage
     [(Block::Basic, Body::default()), (Block::Bottleneck, wide)]
-        .map(|(block, body)| (block, NetSpec { stem: Stem::Pooled7x7, image: 33, ..staged(body, sweep, 3, 3) }))
+        .map(|(block, body)| (block, NetSpec { stem: Stem::Pooled7x7, image: 33, ..staged(body, sweep, blocks, 3) }))
 }
 
 /// What a net of these residual functions gives.
@@ -173,7 +173,7 @@ fn backprop_agrees_with_central_differences() {
             with(D, block, staged(body, SweepSpec::new(scheme, Gradient::Backprop), 3, 4), Differences);
         }
     }
-    for (block, spec) in behind_max_pooling(SweepSpec::new(Scheme::Euler, Gradient::Backprop)) {
+    for (block, spec) in behind_max_pooling(SweepSpec::new(Scheme::Euler, Gradient::Backprop), 2) {
         with(D, block, spec, Differences);
     }
 }
@@ -219,7 +219,7 @@ fn every_mode_comes_to_backprop() {
 
 #[test]
 fn modes_come_to_backprop_behind_max_pooling() {
-    let of = |sweep| behind_max_pooling(sweep).map(|(block, spec)| with(D, block, spec, Gradients));
+    let of = |sweep| behind_max_pooling(sweep, 12).map(|(block, spec)| with(D, block, spec, Gradients));
     let exact = of(SweepSpec::new(Scheme::Euler, Gradient::Backprop));
     let rebuilt = of(SweepSpec { fixed_point: 60, ..SweepSpec::new(Scheme::Euler, Gradient::Corrected) });
     let altered = SweepSpec { coded_pass: CodedPass::Altered, ..SweepSpec::new(Scheme::Euler, Gradient::Coded) };

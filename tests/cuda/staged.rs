@@ -72,10 +72,10 @@ fn steps_behind_max_pooling_end_at_the_weights_of_the_reference() {
     }
     let _turn = turn();
     let cuda = gpu(Math::Fp32);
-    let stages = Some(Stages::new(&[2, 1], &[8, 12]).expect("stages"));
+    let stages = Some(Stages::new(&[4, 4], &[8, 12]).expect("stages"));
     let wide = Body { stages, stem_width: Some(5), ..Body::default() };
     for (block, body) in [(Block::Basic, Body::default()), (Block::Bottleneck, wide)] {
-        let spec = staged(body, SweepSpec::new(Scheme::Euler, Gradient::Corrected), 3, 3);
+        let spec = staged(body, SweepSpec::new(Scheme::Euler, Gradient::Corrected), 6, 3);
         compare(&cuda, block, NetSpec { stem: Stem::Pooled7x7, image: 33, ..spec });
     }
 }

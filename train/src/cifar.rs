@@ -234,7 +234,7 @@ mod tests {
             let set = open(&dir).unwrap();
             assert_eq!((set.name.as_str(), set.classes), (format.name, format.classes));
             assert_eq!((set.train.len(), set.test.len()), (50_000, 10_000));
-            assert_eq!(set.bytes(), 60_000 * (IMAGE_LEN as u64 + 1));
+            assert_eq!(set.bytes(), 60_000 * (IMAGE_LEN as u64 + 2));
             for i in [0, 1, 9_999] {
                 assert_eq!(usize::from(set.train.labels[i]), i % format.classes);
                 let image = set.test.image(i);

@@ -14,8 +14,14 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 38] = [
+const OTHER: [(&str, &str, &str); 45] = [
     ("data", "", "--data synthetic"),
+    ("image", "", "--image 64"),
+    ("resize", "", "--resize 72"),
+    ("crop", "", "--crop random"),
+    ("normalise", "", "--normalise auto"),
+    ("val_split", "", "--val-split 0.25"),
+    ("cache", "", "--cache disk"),
     ("augment", "", "--no-augment"),
     ("net", "", "--net staged"),
     ("depth", "", "--depth 9"),
@@ -23,6 +29,7 @@ const OTHER: [(&str, &str, &str); 38] = [
     ("stem", "", "--stem 3x3"),
     ("blocks", "--net staged", "--blocks 1,2,3"),
     ("widths", "--net staged", "--widths 8,8,8"),
+    ("stem_width", "--net staged", "--stem-width 5"),
     ("block", "", "--block bottleneck"),
     ("tied", "", "--tied"),
     ("scheme", "", "--scheme heun"),
@@ -121,4 +128,19 @@ fn every_flag_has_its_settings_name() {
         assert_eq!(flag.split_whitespace().next(), Some(format!("--{long}").as_str()));
         assert!([setting.key(), format!("no-{}", setting.key())].contains(&long.to_string()), "{long}");
     }
+}
+
+#[test]
+fn a_net_that_goes_by_a_name_is_its_parts_and_may_be_named_again() {
+    let named = resolved("--net resnet50", None).expect("a net");
+    let parts = "--net staged --blocks 2,3,5,2 --widths 256,512,1024,2048 --block bottleneck --stem-width 64";
+    assert_eq!(named, resolved(parts, None).expect("its parts"));
+    assert_eq!(resolved("--resume runs/x --net resnet50", Some(&named)).expect("the same"), named);
+    let text = resolved("--resume runs/x --net resnet101", Some(&named)).expect_err("another").to_string();
+    assert!(text.starts_with("--blocks 2,3,22,2 contradicts the checkpoint"), "{text}");
+    // what is given beside the name stays
+    let deeper = resolved("--net resnet18 --blocks 9,9,9,9", None).expect("a net");
+    assert_eq!((deeper.blocks, deeper.widths), (vec![9; 4], vec![64, 128, 256, 512]));
+    let from_file = RunConfig::from_toml("net = \"resnet50\"\n", Path::new("config.toml")).expect("a file");
+    assert_eq!(from_file, named);
 }
