@@ -25,7 +25,7 @@ fn stripes(images: usize) -> Split {
 /// Runs it.
 pub fn main() -> rewind::Result<()> {
     let (normalise, train, test) = (Normalise::CIFAR_10, stripes(512), stripes(64));
-    let data = Dataset { name: "stripes".into(), classes: 2, normalise, train, test, part_of: None };
+    let data = Dataset { name: "stripes".into(), classes: 2, normalise, train, test, fingerprint: None, part_of: None };
     let (depth, batch, epochs) = (16, 64, Some(20));
     let config = RunConfig { depth, batch, epochs, device: DeviceChoice::Cpu, ..RunConfig::default() };
     let stop = AtomicBool::new(false);

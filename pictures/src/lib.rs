@@ -20,7 +20,7 @@ pub mod crop;
 pub mod decode;
 mod error;
 pub mod loader;
-mod regular;
+pub mod regular;
 pub mod resize;
 pub mod scan;
 pub mod source;

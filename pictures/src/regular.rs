@@ -8,7 +8,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The system's, or in words that it is another thing: "is a folder", "is not a regular file but a pipe".
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     let kind = fs::metadata(path)?.file_type();
     match other_than_file(kind) {
         None => File::open(path),
@@ -17,7 +17,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// What a thing is that is no regular file: a verb and its object.
-pub(crate) fn other_than_file(kind: FileType) -> Option<String> {
+pub fn other_than_file(kind: FileType) -> Option<String> {
     match (kind.is_file(), kind.is_dir()) {
         (true, _) => None,
         (_, true) => Some("is a folder".into()),

@@ -4,11 +4,6 @@ use crate::error::{Error, Result};
 use crate::loader::Loader;
 use crate::resize::View;
 
-/// Mean of ImageNet's pixels by colour, on the scale 0 to 1.
-pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Standard deviation of ImageNet's pixels by colour.
-pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Statistics {

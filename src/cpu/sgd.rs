@@ -52,7 +52,7 @@ impl Kernel for Sgd<'_> {
 }
 
 /// Numbers below 2^-100 count as 0. Weights that only decay come there, where nothing that they do shows in a sum any more; further on their
-/// products would be subnormal numbers, over which processors take some ten times as long.
+/// products would be subnormal numbers, which many processors are slow at.
 const TINY: f32 = 1.0 / (1u128 << 100) as f32;
 
 #[inline(always)]

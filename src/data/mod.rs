@@ -19,8 +19,6 @@ pub const IMAGE: usize = 32;
 pub const CHANNELS: usize = 3;
 /// Bytes, or values, of one image of CIFAR.
 pub const IMAGE_LEN: usize = image_len(IMAGE);
-/// Classes at most.
-pub const CLASSES_MAX: usize = 1 << 16;
 
 /// Bytes, or values, of one image of `side` rows and columns.
 pub const fn image_len(side: usize) -> usize {
@@ -79,7 +77,7 @@ impl Split {
 pub struct Dataset {
     /// What it is called: `cifar-10`, `synthetic`, the name of a folder of pictures.
     pub name: String,
-    /// Number of classes, at most [`CLASSES_MAX`]; every label is below it.
+    /// Number of classes; every label is below it.
     pub classes: usize,
     /// How its bytes become numbers.
     pub normalise: Normalise,
@@ -87,6 +85,8 @@ pub struct Dataset {
     pub train: Split,
     /// What accuracy is measured on.
     pub test: Split,
+    /// What tells its images from all others, where that is not their bytes.
+    pub fingerprint: Option<String>,
     /// Of what it holds a part at a time, if it does not hold all images.
     pub part_of: Option<Whole>,
 }
@@ -100,8 +100,6 @@ pub struct Whole {
     pub test: usize,
     /// Bytes that those take who fill it.
     pub bytes: u64,
-    /// What tells these images from all others.
-    pub fingerprint: String,
 }
 
 impl Dataset {
@@ -138,7 +136,15 @@ mod tests {
         let pixels = (0..2 * image_len(5)).map(|i| i as u8).collect();
         let split = Split { side: 5, pixels, labels: vec![3, 1] };
         let normalise = Normalise::CIFAR_10;
-        Dataset { name: "tiny".into(), classes: 4, normalise, train: split.clone(), test: split, part_of: None }
+        Dataset {
+            name: "tiny".into(),
+            classes: 4,
+            normalise,
+            train: split.clone(),
+            test: split,
+            fingerprint: None,
+            part_of: None,
+        }
     }
 
     #[test]

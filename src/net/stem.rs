@@ -63,6 +63,7 @@ pub(super) struct StemLayers<D: Device> {
 /// Max pooling between `u = relu(bn(z))` and the first stage.
 struct Pool<D: Device> {
     window: Conv,
+    /// Kept for the backward, whose last operation uses it up.
     u: Tensor<D::Buffer>,
     grad_u: Tensor<D::Buffer>,
 }
@@ -71,8 +72,8 @@ impl<D: Device> StemLayers<D> {
     pub fn new(arena: &mut Arena<'_, D>, spec: &NetSpec) -> Result<Self> {
         let map = spec.stem_conv_map();
         let pool = spec.stem.pool().map(|window| {
-            let mut scratch = || arena.tensor(Category::Scratch, map);
-            Ok::<_, Error>(Pool { window, u: scratch()?, grad_u: scratch()? })
+            let (u, grad_u) = (arena.tensor(Category::Saved, map)?, arena.tensor(Category::Scratch, map)?);
+            Ok::<_, Error>(Pool { window, u, grad_u })
         });
         let pool = pool.transpose()?;
         let theta = |category| {
@@ -165,8 +166,6 @@ impl<D: Device> StemLayers<D> {
     fn pool_grad_sums(&mut self, d: &D, grad: &Tensor<D::Buffer>, workspace: &mut D::Buffer) -> Result<()> {
         let Self { weights: Trained { theta, grad: grad_theta, .. }, stats, z, pool, .. } = self;
         let Some(Pool { window, u, grad_u }) = pool else { return Ok(()) };
-        // a test may have been between
-        d.norm_relu(z, stats, &theta.bn, u)?;
         d.max_pool_grad(u, grad, *window, grad_u)?;
         d.norm_relu_grad_sums(z, stats, &theta.bn, None, u, grad_u, &mut grad_theta.bn, workspace)
     }
@@ -180,9 +179,9 @@ impl<D: Device> StemLayers<D> {
         grad: &mut Tensor<D::Buffer>,
         workspace: &mut D::Buffer,
     ) -> Result<()> {
-        if self.pool.is_some() {
+        if let Some(Pool { window, u, .. }) = &self.pool {
             if let Some(of) = of {
-                self.output(d, y)?;
+                d.max_pool(u, *window, y)?;
                 d.drift(of, y, workspace)?;
             }
             return self.pool_grad_sums(d, grad, workspace);

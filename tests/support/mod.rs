@@ -142,7 +142,7 @@ pub fn numbered_of(side: usize, classes: usize, normalise: Normalise, train: usi
         labels: (0..n).map(|i| (i * 7 % classes) as u16).collect(),
     };
     let (train, test) = (split(11, train), split(12, test));
-    Arc::new(Dataset { name: "numbered".into(), classes, normalise, train, test, part_of: None })
+    Arc::new(Dataset { name: "numbered".into(), classes, normalise, train, test, fingerprint: None, part_of: None })
 }
 
 /// All gradients by name.

@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use rewind::data::{Dataset, IMAGE, Normalise};
 use rewind::error::{Error, Result};
 use rewind::shape::Shape;
+use rewind_pictures::regular;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,6 @@ pub use self::save::save;
 use super::progress::Progress;
 use crate::config::RunConfig;
 use crate::plausible::{self, may_hold};
-use crate::regular;
 
 /// Versions are `rewind-1`, `rewind-2`, ...; this program writes and reads the first.
 const FORMAT: (&str, u32) = ("rewind-", 1);
@@ -58,11 +58,10 @@ impl DatasetId {
     /// That of a data set. The fingerprint is 16 hexadecimal digits that change when any label or pixel does.
     pub fn of(dataset: &Dataset) -> Self {
         let mut hash = Sha256::new();
-        if let Some(whole) = &dataset.part_of {
-            // what is held is any of its images
-            hash.update(&whole.fingerprint);
+        if let Some(fingerprint) = &dataset.fingerprint {
+            hash.update(fingerprint);
         }
-        for split in [&dataset.train, &dataset.test].into_iter().filter(|_| dataset.part_of.is_none()) {
+        for split in [&dataset.train, &dataset.test].into_iter().filter(|_| dataset.fingerprint.is_none()) {
             // the length keeps an image that moves from one split to the other from going unseen
             hash.update((split.len() as u64).to_le_bytes());
             // a byte where one will do, as all checkpoints have it that were written before there were more classes

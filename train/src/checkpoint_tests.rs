@@ -270,7 +270,15 @@ fn a_fingerprint_sees_every_byte_and_both_splits() {
         let pixels = (0..2 * IMAGE_LEN).map(|i| i as u8).collect();
         let split = Split { side: IMAGE, pixels, labels: vec![3, 1] };
         let normalise = Normalise::CIFAR_10;
-        Dataset { name: "tiny".into(), classes: 4, normalise, train: split.clone(), test: split, part_of: None }
+        Dataset {
+            name: "tiny".into(),
+            classes: 4,
+            normalise,
+            train: split.clone(),
+            test: split,
+            fingerprint: None,
+            part_of: None,
+        }
     };
     let of = |dataset: &Dataset| DatasetId::of(dataset).fingerprint;
     let base = of(&tiny());

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Normalise, Split};
 use rewind::error::{Error, Result};
-
-use crate::regular;
+use rewind_pictures::regular;
 
 /// How one of the two data sets lies on disk.
 #[derive(Debug)]
@@ -87,7 +86,7 @@ pub fn open(dir: &Path) -> Result<Dataset> {
     }
     read(&dir.join(format.test), format.test_records, format, &mut test)?;
     let Format { name, classes, normalise, .. } = *format;
-    Ok(Dataset { name: name.into(), classes, normalise, train, test, part_of: None })
+    Ok(Dataset { name: name.into(), classes, normalise, train, test, fingerprint: None, part_of: None })
 }
 
 /// Whether `dir`, or a folder of the usual name in it, holds any file of either data set, whole or not.
@@ -101,7 +100,7 @@ fn locate(dir: &Path) -> Result<(&'static Format, PathBuf)> {
     match dir.metadata() {
         Err(e) if e.kind() == ErrorKind::NotFound => {
             return refuse(
-                "there is no such folder; name the one with CIFAR's .bin files, or get them with --download",
+                "there is no such folder; name one that holds a folder of pictures for each class, or CIFAR's .bin files, which --download gets",
             );
         }
         Err(e) => return Err(Error::io("look into", dir)(e)),
@@ -130,7 +129,7 @@ fn locate(dir: &Path) -> Result<(&'static Format, PathBuf)> {
     }
     refuse(
         "no CIFAR file in this folder: expected data_batch_1.bin to data_batch_5.bin and test_batch.bin (CIFAR-10), \
-         or train.bin and test.bin (CIFAR-100); use --download to get them",
+         or train.bin and test.bin (CIFAR-100), which --download gets, or a folder of pictures for each class",
     )
 }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::net::LARGE;
 pub use rewind::device::Math;
 use rewind::error::{Error, Result};
+use rewind_pictures::regular;
 
-use crate::regular;
 use crate::schedule::{Schedule, thirds};
 pub use crate::settings::RunConfig;
 use crate::settings::{SETTINGS, Settings};
@@ -438,6 +438,13 @@ mod tests {
             (RunConfig { lr_drop: Some(vec![0, 30]), ..base() }, "--lr-drop counts"),
             (RunConfig { seed: u64::MAX, ..base() }, "--seed must"),
             (RunConfig { data: Some(String::new()), ..base() }, "--data is empty"),
+            (
+                RunConfig { net: NetKind::Resnet34, ..base() },
+                "the net resnet34 is a name for others: give --net staged",
+            ),
+            (RunConfig { net: NetKind::Staged, stem_width: Some(0), ..base() }, "--stem-width 0 is no width"),
+            (RunConfig { resize: Some(8193), ..base() }, "--resize 8193 is no side"),
+            (RunConfig { val_split: Some(1.0), ..base() }, "--val-split must"),
         ] {
             let message = sentence(&config);
             assert!(message.starts_with(flag), "{message:?} should start with {flag:?}");

@@ -1,11 +1,11 @@
-//! Training runs: what `train_cifar` does, as a library.
+//! Training runs: what `train_cifar` and `train` do, as a library.
 //!
 //! [`training`] is a run inside another program: [`training::Training`] is given a config, tells what happens, and stops when asked. Of what it is
 //! made: settings in [`settings`] (one table) and [`config`], by flags in [`cli`] or a file; what a run takes in [`budget`] and what
 //! there is room for in [`host_memory`]; its loop in [`run`], which tells [`events`]; and the files of its folder: [`folder`] claims it,
 //! [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and restores a run's [`progress`], [`drift`]
 //! warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went.
-//! [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], [`pictures`] by class, or the built-in [`synthetic`] set); [`terminal`] is
+//! [`program`] is what the binaries do with their command line, [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], [`pictures`] by class, or the built-in [`synthetic`] set); [`terminal`] is
 //! what the binaries share in talking to their user, [`chart`] draws panels of curves.
 #![warn(missing_docs)]
 #![warn(clippy::missing_errors_doc)]
@@ -34,7 +34,6 @@ pub mod pictures;
 mod plausible;
 pub mod program;
 pub mod progress;
-mod regular;
 pub mod report;
 pub mod run;
 pub mod schedule;

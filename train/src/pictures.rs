@@ -67,11 +67,12 @@ pub fn open_arrays(dir: &Path) -> Result<Option<Dataset>> {
         Split { side: side as usize, pixels, labels: of.labels.into_iter().map(u16::from).collect() }
     };
     let order = (0..train.labels.len()).collect();
-    let loader = Loader::new(Arc::new(train.clone()), side, Filter::Bilinear, 1, 1).map_err(data)?;
+    let train = Arc::new(train);
+    let loader = Loader::new(train.clone(), side, Filter::Bilinear, 1, 1).map_err(data)?;
     let normalise = measured(&loader, order)?;
     drop(loader);
-    let (train, test) = (split(train), split(test));
-    Ok(Some(Dataset { name: name.into(), classes, normalise, train, test, part_of: None }))
+    let (train, test) = (split(Arc::unwrap_or_clone(train)), split(test));
+    Ok(Some(Dataset { name: name.into(), classes, normalise, train, test, fingerprint: None, part_of: None }))
 }
 
 /// Mean and deviation of these pictures.
@@ -218,6 +219,7 @@ impl<'a> Opening<'a> {
             normalise,
             train: Split::with_capacity(side, 0),
             test: Split::with_capacity(side, 0),
+            fingerprint: Some(fingerprint),
             part_of: None,
         };
         if whole && cache == CacheKind::Ram {
@@ -234,7 +236,7 @@ impl<'a> Opening<'a> {
         let own = (batch * (image_len(side) + 2) + n * (size_of::<Place>() + size_of::<usize>()) * TABLES) as u64;
         let bytes = train.held + test.held + train.loader.bytes().max(test.loader.bytes()) + own;
         let (train, test) = (train.into_part(), test.into_part());
-        let part_of = Some(Whole { train: n, test: m, bytes, fingerprint });
+        let part_of = Some(Whole { train: n, test: m, bytes });
         let dataset = Dataset { train: window(n), test: window(m), part_of, ..base };
         Ok(Pictures { dataset, stream: Some(Stream::new(train, test, side, crop, batch)), broken, notices })
     }

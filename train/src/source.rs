@@ -33,18 +33,18 @@ pub struct Source {
 /// As [`open_whole`] and [`pictures::open`], and [`Error::Usage`] if the config says of pictures what the data are not.
 pub fn open(config: &mut RunConfig, tell: Tell<'_>) -> Result<Source> {
     let named = config.data.clone();
-    let folder = named.as_deref().filter(|named| *named != SYNTHETIC);
-    if let Some(folder) =
-        folder.filter(|folder| !cifar::is_in(Path::new(folder)) && pictures::may_be(Path::new(folder)))
-    {
-        return open_pictures(folder, config, tell);
-    }
-    let found = open_whole(named.as_deref(), config.seed, config.threads)?;
+    let folder = named.as_deref().filter(|named| *named != SYNTHETIC && !cifar::is_in(Path::new(named)));
+    let found = match folder {
+        Some(folder) if pictures::may_be(Path::new(folder)) => return open_pictures(folder, config, tell),
+        Some(folder) => open_arrays(folder)?,
+        None => None,
+    };
+    let found = found.map_or_else(|| open_whole(named.as_deref(), config.seed, config.threads), Ok)?;
     refuse_what_is_of_pictures(config, &found.dataset.name)?;
     Ok(found)
 }
 
-/// Opens CIFAR, MNIST or SVHN where it is named, else what lies in [`DEFAULT_FOLDER`], else generates the built-in set from `seed` on so many `threads`, one per
+/// Opens CIFAR where it is named, else what lies in [`DEFAULT_FOLDER`], else generates the built-in set from `seed` on so many `threads`, one per
 /// core if none are given.
 ///
 /// # Errors
@@ -60,20 +60,21 @@ pub fn open_whole(named: Option<&str>, seed: u64, threads: Option<usize>) -> Res
     match named {
         Some(SYNTHETIC) => built_in(Vec::new()),
         Some(folder) => {
-            let path = Path::new(folder);
-            let arrays = if cifar::is_in(path) { None } else { pictures::open_arrays(path)? };
-            let mut notices = Vec::new();
-            if let Some(Dataset { name, .. }) = &arrays {
-                notices.push(format!("{name}: --no-augment leaves out mirror images, of which digits are none"));
-            }
-            let dataset = arrays.map_or_else(|| cifar::open(path), Ok)?;
-            Ok(Source { dataset, stream: None, origin: folder.into(), notices, broken: Vec::new() })
+            let dataset = cifar::open(Path::new(folder))?;
+            Ok(Source { dataset, stream: None, origin: folder.into(), notices: Vec::new(), broken: Vec::new() })
         }
         None if cifar::is_in(Path::new(DEFAULT_FOLDER)) => open_whole(Some(DEFAULT_FOLDER), seed, threads),
         None => built_in(vec![format!(
             "no CIFAR in the folder {DEFAULT_FOLDER}/: training on the built-in synthetic set; get the real one with --download, or name its folder with --data"
         )]),
     }
+}
+
+/// MNIST, one of its kin, or SVHN, if the folder holds one of them.
+fn open_arrays(folder: &str) -> Result<Option<Source>> {
+    let Some(dataset) = pictures::open_arrays(Path::new(folder))? else { return Ok(None) };
+    let notice = format!("{}: --no-augment leaves out mirror images, of which digits are none", dataset.name);
+    Ok(Some(Source { dataset, stream: None, origin: folder.into(), notices: vec![notice], broken: Vec::new() }))
 }
 
 fn open_pictures(folder: &str, config: &mut RunConfig, tell: Tell<'_>) -> Result<Source> {

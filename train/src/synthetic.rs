@@ -37,6 +37,7 @@ pub fn generate(seed: u64) -> Dataset {
         normalise: Normalise::CIFAR_10,
         train: split(seed, 0, TRAIN),
         test: split(seed, 1, TEST),
+        fingerprint: None,
         part_of: None,
     }
 }

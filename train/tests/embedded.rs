@@ -19,7 +19,15 @@ fn images(n: usize) -> Split {
 
 fn dataset() -> Arc<Dataset> {
     let (train, test) = (images(64), images(16));
-    Arc::new(Dataset { name: "small".into(), classes: 3, normalise: Normalise::CIFAR_10, train, test, part_of: None })
+    Arc::new(Dataset {
+        name: "small".into(),
+        classes: 3,
+        normalise: Normalise::CIFAR_10,
+        train,
+        test,
+        fingerprint: None,
+        part_of: None,
+    })
 }
 
 /// Four steps per epoch.

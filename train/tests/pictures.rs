@@ -61,7 +61,15 @@ fn in_memory(side: usize, per_class: usize) -> Dataset {
         Split { side, pixels: numbers.flat_map(|number| pixels(side, side, number)).collect(), labels }
     };
     let (train, test) = (split(0, per_class), split(CLASSES.len() * per_class, 4));
-    Dataset { name: "set".into(), classes: 3, normalise: Normalise::CIFAR_10, train, test, part_of: None }
+    Dataset {
+        name: "set".into(),
+        classes: 3,
+        normalise: Normalise::CIFAR_10,
+        train,
+        test,
+        fingerprint: None,
+        part_of: None,
+    }
 }
 
 fn train(place: &Place, line: &str) -> Ended {
@@ -102,6 +110,10 @@ fn pictures_train_to_the_bits_of_the_same_images_in_memory_wherever_they_are_kep
     for (_, out) in runs {
         place.assert_same_run("memory", out);
     }
+    // where pictures are kept may change between sessions
+    succeed(&place, "--resume none --epochs 3 --cache ram");
+    succeed(&place, "--resume ram --epochs 3 --cache none");
+    place.assert_same_run("none", "ram");
     assert!(place.path("set/.rewind-train.cache").exists() && place.path("set/.rewind-test.cache").exists());
 }
 
@@ -203,6 +215,46 @@ fn three_hundred_classes_with_odd_pictures_train() {
     assert!(ended.stderr.contains("a picture is left out"), "{ended}");
     assert_eq!(place.summary("run")["steps"], (300 + odd as u64).div_ceil(64), "{ended}");
     assert_eq!(place.tensors("run")["head.bias"].len(), 300 * 4);
+}
+
+/// Pictures half black and half white: mean and deviation are 1/2, whatever the order of a sum. Their images in memory, normalised by
+/// that, train to the same bits, with crops and without.
+#[test]
+fn mean_and_deviation_of_the_set_are_measured() {
+    let place = Place::new();
+    write_set(&place, 5, |_| (16, 16));
+    let halves = |number: usize| -> Vec<u8> {
+        (0..16 * 16 * 3).map(|i| if (i / 3 + number).is_multiple_of(2) { 255 } else { 0 }).collect()
+    };
+    let mut number = 0;
+    for (part, n) in [("train", 5), ("val", 4)] {
+        for class in CLASSES {
+            for i in 0..n {
+                write_bmp(&place.path(&format!("set/{part}/{class}/{i:02}.bmp")), 16, 16, &halves(number));
+                number += 1;
+            }
+        }
+    }
+    let base = in_memory(16, 5);
+    let split = |split: &Split, first: usize| Split {
+        pixels: (first..first + split.len()).flat_map(halves).collect(),
+        ..split.clone()
+    };
+    let normalise = Normalise { mean: [0.5; 3], std: [0.5; 3] };
+    let dataset = Dataset { normalise, train: split(&base.train, 0), test: split(&base.test, 15), ..base };
+    let dataset = Arc::new(dataset);
+    for (augment, flag) in [(true, ""), (false, "--no-augment")] {
+        let out = format!("auto-{augment}");
+        let line = format!("{SMALL} --image 16 --normalise auto --epochs 1 --cache none {flag} --out {out}");
+        succeed(&place, &line);
+        let base =
+            RunConfig { depth: 2, channels: 4, batch: 8, epochs: Some(1), threads: Some(2), ..RunConfig::default() };
+        let config = RunConfig { device: DeviceChoice::Cpu, image: Some(16), augment, ..base };
+        let memory = format!("memory-{augment}");
+        Training::new(config).dataset(dataset.clone()).folder(place.path(&memory)).train().expect("a run in memory");
+        place.assert_same_run(&memory, &out);
+    }
+    assert!(place.tensors("auto-true") != place.tensors("auto-false"));
 }
 
 #[test]

@@ -17,9 +17,9 @@ use md5::{Digest, Md5};
 pub use progress::Progress;
 
 use crate::cifar::{CIFAR_10, CIFAR_100};
-use crate::regular;
 use progress::Display;
 use rewind::error::{Error, Result};
+use rewind_pictures::regular;
 use transfer::Failure;
 
 /// Where both data sets are published.

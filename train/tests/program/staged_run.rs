@@ -55,7 +55,6 @@ fn what_makes_no_sense_is_refused_in_a_sentence() {
     place.succeed(&format!("{STAGED} --max-steps 1 --tied --out tied"));
     for (line, code, expected) in [
         ("--net staged --depth 8", 2, "--depth belongs to --net tiny: give --blocks and --widths"),
-        ("--net staged --stem 3x3", 2, "--stem belongs to --net tiny"),
         ("--lr-schedule cosine --lr-drop 3", 2, "--lr-drop belongs to --lr-schedule step"),
         ("--blocks 4,4", 2, "--blocks belongs to --net staged"),
         ("--net staged --blocks 4,4", 2, "--blocks names 2 stages and --widths names 3"),
