@@ -45,3 +45,4 @@ pub mod synthetic;
 pub mod terminal;
 pub mod training;
 pub mod values;
+pub mod weights;
