@@ -181,6 +181,7 @@ mod tests {
             image,
             image_channels: 3,
             classes: 10,
+            label_smoothing: 0.0,
             step_size,
             sweep,
             body,

@@ -201,7 +201,7 @@ fn relu_pooling_and_linear() {
 
 #[test]
 fn softmax_cross_entropy() {
-    for (n, classes) in [(1, 2), (5, 10), (3, 33)] {
+    for (n, classes, smoothing) in [(1, 2, 0.0), (5, 10, 0.0), (3, 33, 0.0), (5, 10, 0.1), (3, 7, 0.9)] {
         let arena = &mut arena();
         let shape = Shape::map(n, 1, 1, classes);
         let logits: Vec<f64> = uniform(1, shape.len()).iter().map(|v| 5.0 * v).collect();
@@ -210,14 +210,40 @@ fn softmax_cross_entropy() {
         let labels = tensor(arena, Shape::map(n, 1, 1, 1), &labels);
         let (mut grad, mut out) =
             (tensor(arena, shape, &logits), arena.tensor(Category::Scratch, Shape::vector(2)).expect("room"));
-        D.softmax_cross_entropy(&t, &labels, &mut grad, &mut out).expect("loss");
+        D.softmax_cross_entropy(&t, &labels, smoothing, &mut grad, &mut out).expect("loss");
         let found = read(D, &grad);
         check(&format!("{n} of {classes}"), &logits, &uniform(2, shape.len()), &[1.0], &found, |moved| {
             write(D, moved, &mut t);
-            D.softmax_cross_entropy(&t, &labels, &mut grad, &mut out).expect("loss");
+            D.softmax_cross_entropy(&t, &labels, smoothing, &mut grad, &mut out).expect("loss");
             vec![read(D, &out)[0]]
         });
     }
+}
+
+/// What PyTorch 2.15 gives: `cross_entropy(logits, labels, label_smoothing=0.1)` and its gradient.
+#[test]
+fn smoothed_labels_are_those_of_pytorch() {
+    let arena = &mut arena();
+    let shape = Shape::map(2, 1, 1, 4);
+    let t = tensor(arena, shape, &[1.0, 2.0, 3.0, -1.0, 0.5, -0.25, 4.0, 0.0]);
+    let labels = tensor(arena, Shape::map(2, 1, 1, 1), &[1.0, 2.0]);
+    let (mut grad, mut out) = (
+        arena.tensor(Category::Scratch, shape).expect("room"),
+        arena.tensor(Category::Scratch, Shape::vector(2)).expect("room"),
+    );
+    D.softmax_cross_entropy(&t, &labels, 0.1, &mut grad, &mut out).expect("loss");
+    let golden = [
+        0.03197340864870214,
+        -0.34160874142059966,
+        0.31611651141592767,
+        -0.006481178644030273,
+        0.0017068261461111005,
+        -0.005789170507970585,
+        0.007965468727036018,
+        -0.003883124365176545,
+    ];
+    assert_close("loss", &[read(D, &out)[0]], &[0.9246760905608284], |_| 1e-14);
+    assert_close("gradient", &read(D, &grad), &golden, |_| 1e-14);
 }
 
 #[test]
@@ -229,6 +255,6 @@ fn ties_go_to_the_lowest_index_and_a_nan_is_never_right() {
     let labels = tensor(arena, Shape::map(4, 1, 1, 1), &[0.0, 1.0, 0.0, 1.0]);
     let (mut grad, mut out) =
         (tensor(arena, shape, &logits), arena.tensor(Category::Scratch, Shape::vector(2)).expect("room"));
-    D.softmax_cross_entropy(&t, &labels, &mut grad, &mut out).expect("loss");
+    D.softmax_cross_entropy(&t, &labels, 0.0, &mut grad, &mut out).expect("loss");
     assert_eq!(read(D, &out)[1], 1.0);
 }

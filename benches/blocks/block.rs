@@ -54,6 +54,7 @@ impl<D: Device<Real = f32>> Sweep<D> {
             image,
             image_channels: 3,
             classes: 10,
+            label_smoothing: 0.0,
             step_size: StepSize::OverDepth,
             sweep,
             body: Body::default(),

@@ -105,8 +105,9 @@ fn head<D: Device<Real = f32>>(bench: &mut Bench<'_, D>) {
     let grad_w = &mut |d: &D, e: &mut Ends<D>| d.linear_grad_w(&e.pooled, &e.grad_logits, &mut e.head_w, &mut e.head_b);
     bench.operation("linear_grad_w", "", &shape, products, Ends::new, grad_w);
 
-    let loss =
-        &mut |d: &D, e: &mut Ends<D>| d.softmax_cross_entropy(&e.logits, &e.labels, &mut e.grad_logits, &mut e.outcome);
+    let loss = &mut |d: &D, e: &mut Ends<D>| {
+        d.softmax_cross_entropy(&e.logits, &e.labels, 0.0, &mut e.grad_logits, &mut e.outcome)
+    };
     bench.operation("softmax_cross_entropy", "", label(logits), bytes(2, logits), Ends::new, loss);
 }
 

@@ -240,7 +240,7 @@ impl Head for Timed {
                 let w = grad_w.shape();
                 linear_cost(x.shape(), w, &[x.shape(), grad_y.shape(), w])
             };
-        softmax_cross_entropy(logits: &Map, labels: &Map, grad_logits: &mut Map, out: &mut Map)
+        softmax_cross_entropy(logits: &Map, labels: &Map, smoothing: f64, grad_logits: &mut Map, out: &mut Map)
             = Cost::of(&[logits.shape(), grad_logits.shape()]);
     }
 }

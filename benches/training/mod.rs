@@ -26,7 +26,19 @@ pub fn default_net(depth: usize, sweep: SweepSpec) -> NetSpec {
     let RunConfig { channels, batch, .. } = RunConfig::default();
     let classes = synthetic::CLASSES.len();
     let (stem, image_channels, step_size, body) = (Stem::Strided5x5, CHANNELS, StepSize::OverDepth, Body::default());
-    NetSpec { depth, channels, batch, stem, image: IMAGE, image_channels, classes, step_size, sweep, body }
+    NetSpec {
+        depth,
+        channels,
+        batch,
+        stem,
+        image: IMAGE,
+        image_channels,
+        classes,
+        label_smoothing: 0.0,
+        step_size,
+        sweep,
+        body,
+    }
 }
 
 /// A net in the middle of an epoch.

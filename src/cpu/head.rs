@@ -55,11 +55,12 @@ impl Head for Cpu {
         &self,
         logits: &Tensor,
         labels: &Tensor,
+        smoothing: f64,
         grad_logits: &mut Tensor,
         out: &mut Tensor,
     ) -> Result<()> {
         check::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
-        let sums = loss::softmax_cross_entropy(logits.values(), labels.values(), grad_logits.values_mut());
+        let sums = loss::softmax_cross_entropy(logits.values(), labels.values(), smoothing, grad_logits.values_mut());
         out.values_mut().copy_from_slice(&sums);
         Ok(())
     }

@@ -22,11 +22,12 @@ struct Extents {
     c: u32,
     size: u32,
     classes: u32,
+    smoothing: f32,
 }
 
-// SAFETY: six u32 in order, as head.cu asserts; copied by value.
+// SAFETY: six u32 and an f32 in order, as head.cu asserts; copied by value.
 unsafe impl DeviceRepr for Extents {}
-const _: () = assert!(size_of::<Extents>() == 24);
+const _: () = assert!(size_of::<Extents>() == 28);
 
 /// Weights of a head that is one launch: an image's block goes over all of them, which of more would take longer than launches of
 /// one output a warp.
@@ -36,7 +37,7 @@ impl Extents {
     /// Of a head that is one launch.
     fn new(x: Shape, size: usize, w: Shape) -> Option<Extents> {
         let [images, h, width, c] = x.0.map(|v| v as u32);
-        let of = Extents { images, h, w: width, c, size: size as u32, classes: w.c() as u32 };
+        let of = Extents { images, h, w: width, c, size: size as u32, classes: w.c() as u32, smoothing: 0.0 };
         (w.len() <= MOST_WEIGHTS).then_some(of)
     }
 }
@@ -119,6 +120,7 @@ impl Head for Cuda {
         &self,
         logits: &Tensor,
         labels: &Tensor,
+        smoothing: f64,
         grad_logits: &mut Tensor,
         out: &mut Tensor,
     ) -> Result<()> {
@@ -126,7 +128,19 @@ impl Head for Cuda {
         let (n, k) = (logits.shape().n() as u32, logits.shape().c() as u32);
         let kernel = &self.kernels.softmax_cross_entropy;
         let config = grid([1, 1], 1024);
-        launch!(self, "softmax_cross_entropy", kernel, config, at(grad_logits), at(out), at(logits), at(labels), n, k)
+        launch!(
+            self,
+            "softmax_cross_entropy",
+            kernel,
+            config,
+            at(grad_logits),
+            at(out),
+            at(logits),
+            at(labels),
+            n,
+            k,
+            smoothing as f32
+        )
     }
 
     fn head_loss(
@@ -136,6 +150,7 @@ impl Head for Cuda {
         w: &Tensor,
         b: &Tensor,
         labels: &Tensor,
+        smoothing: f64,
         pooled: &mut Tensor,
         logits: &mut Tensor,
         grad_logits: &mut Tensor,
@@ -143,8 +158,9 @@ impl Head for Cuda {
         workspace: &mut CudaBuffer,
     ) -> Result<()> {
         let Some(extents) = Extents::new(x.shape(), size, w.shape()) else {
-            return fused::head_loss(self, x, size, w, b, labels, pooled, logits, grad_logits, out);
+            return fused::head_loss(self, x, size, w, b, labels, smoothing, pooled, logits, grad_logits, out);
         };
+        let extents = Extents { smoothing: smoothing as f32, ..extents };
         check::avg_pool("head_loss", x.shape(), size, pooled.shape())?;
         check::linear("head_loss", pooled.shape(), w.shape(), Some(b.shape()), logits.shape())?;
         check::loss("head_loss", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;

@@ -203,6 +203,7 @@ pub fn head_loss<D: Head>(
     w: &Tensor<D::Buffer>,
     b: &Tensor<D::Buffer>,
     labels: &Tensor<D::Buffer>,
+    smoothing: f64,
     pooled: &mut Tensor<D::Buffer>,
     logits: &mut Tensor<D::Buffer>,
     grad_logits: &mut Tensor<D::Buffer>,
@@ -210,7 +211,7 @@ pub fn head_loss<D: Head>(
 ) -> Result<()> {
     d.avg_pool(x, size, pooled)?;
     d.linear(pooled, w, b, logits)?;
-    d.softmax_cross_entropy(logits, labels, grad_logits, out)
+    d.softmax_cross_entropy(logits, labels, smoothing, grad_logits, out)
 }
 
 /// Defines [`super::Head::head_grads`].

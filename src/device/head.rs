@@ -52,13 +52,15 @@ pub trait Head: Memory {
         grad_w: &mut Tensor<Self::Buffer>,
         grad_b: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
-    /// Mean cross-entropy over the batch and its gradient. `labels: [N, 1, 1, 1]` holds class indices; `out: [2]` receives
+    /// Mean cross-entropy over the batch and its gradient. The right answer is `1 - e` of the label's class and e of all classes alike,
+    /// e = `smoothing` (Szegedy et al. 2016, section 7): the loss is `ln sum_k exp l_k - (1 - e) l_label - e mean_k l_k`. `labels: [N, 1, 1, 1]` holds class indices; `out: [2]` receives
     /// the mean loss and the number of images whose largest logit is their label's (the lowest index wins a tie; an image
     /// whose logits are not all finite is never right).
     fn softmax_cross_entropy(
         &self,
         logits: &Tensor<Self::Buffer>,
         labels: &Tensor<Self::Buffer>,
+        smoothing: f64,
         grad_logits: &mut Tensor<Self::Buffer>,
         out: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
@@ -71,6 +73,7 @@ pub trait Head: Memory {
         w: &Tensor<Self::Buffer>,
         b: &Tensor<Self::Buffer>,
         labels: &Tensor<Self::Buffer>,
+        smoothing: f64,
         pooled: &mut Tensor<Self::Buffer>,
         logits: &mut Tensor<Self::Buffer>,
         grad_logits: &mut Tensor<Self::Buffer>,
@@ -78,7 +81,7 @@ pub trait Head: Memory {
         workspace: &mut Self::Buffer,
     ) -> Result<()> {
         let _ = workspace;
-        fused::head_loss(self, x, size, w, b, labels, pooled, logits, grad_logits, out)
+        fused::head_loss(self, x, size, w, b, labels, smoothing, pooled, logits, grad_logits, out)
     }
 
     /// All gradients from that by the logits: the weights', and by way of `grad_pooled` that of x.

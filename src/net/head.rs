@@ -84,12 +84,18 @@ impl<D: Device> HeadLayers<D> {
     }
 
     /// From the last stage to the loss, and its gradient by the logits.
-    pub fn forward<F: Field<D>>(&mut self, d: &D, last: &mut Stage<D, F>, labels: &Tensor<D::Buffer>) -> Result<()> {
+    pub fn forward<F: Field<D>>(
+        &mut self,
+        d: &D,
+        last: &mut Stage<D, F>,
+        labels: &Tensor<D::Buffer>,
+        smoothing: f64,
+    ) -> Result<()> {
         let Self { weights: Trained { theta, .. }, features, pool, pooled, logits, grad_logits, outcome, .. } = self;
         features.as_mut().map_or(Ok(()), |features| last.leave(d, features))?;
         let (state, workspace) = last.work.output_and_workspace();
         let seen = features.as_ref().unwrap_or(state);
-        d.head_loss(seen, *pool, &theta.w, &theta.b, labels, pooled, logits, grad_logits, outcome, workspace)
+        d.head_loss(seen, *pool, &theta.w, &theta.b, labels, smoothing, pooled, logits, grad_logits, outcome, workspace)
     }
 
     /// All gradients, and that of the last stage's state to `grad`.

@@ -173,9 +173,9 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     /// The head: from the last stage to the loss and its gradient.
-    fn head(&mut self, d: &D) -> Result<()> {
+    fn head(&mut self, d: &D, smoothing: f64) -> Result<()> {
         let Self { head, stages, labels, .. } = self;
-        head.forward(d, stages.last_mut().expect(STAGED), labels)
+        head.forward(d, stages.last_mut().expect(STAGED), labels, smoothing)
     }
 
     /// Runs the loaded batch forward once more, with its own statistics, and names the first place whose values are not finite. Saved

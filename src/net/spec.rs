@@ -149,6 +149,8 @@ pub struct NetSpec {
     pub image_channels: usize,
     /// Classes.
     pub classes: usize,
+    /// Part of the right answer in training that all classes have alike: see [`crate::device::Head::softmax_cross_entropy`].
+    pub label_smoothing: f64,
     /// The step size of every step.
     pub step_size: StepSize,
     /// How the gradient is computed.
@@ -229,6 +231,7 @@ impl Default for NetSpec {
             image: 32,
             image_channels: 3,
             classes: 10,
+            label_smoothing: 0.0,
             step_size: StepSize::OverDepth,
             sweep: SweepSpec::new(Scheme::Euler, Gradient::Coded),
             body: Body::default(),

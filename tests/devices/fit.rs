@@ -55,7 +55,7 @@ fn misfits<D: Device>(d: &D) {
     refused("linear_grad_x", d.linear_grad_x(&logits, &matrix, &mut wide));
     let labels = bed.empty(Shape::map(3, 1, 1, 1));
     let mut grad = bed.empty(logits.shape());
-    refused("softmax_cross_entropy", d.softmax_cross_entropy(&logits, &labels, &mut grad, &mut pair));
+    refused("softmax_cross_entropy", d.softmax_cross_entropy(&logits, &labels, 0.0, &mut grad, &mut pair));
     let step = Sgd { lr: &bias, loss: &bias, momentum: 0.9, weight_decay: 0.0 };
     let (mut images, mut pair_of_labels) = (bed.empty(Shape::map(2, 32, 32, 1)), bed.empty(Shape::map(2, 1, 1, 1)));
     let data = d.hold(numbered(4, 2)).expect("hold");

@@ -29,7 +29,9 @@ pub fn head<D: Device>(d: &D, map: Shape, classes: usize) -> Outputs {
     let labels_values: Vec<f64> = (0..n).map(|i| (i * 7 % classes) as f64).collect();
     let labels = bed.tensor(Shape::map(n, 1, 1, 1), &labels_values);
     let (mut grad_logits, mut out) = (bed.empty(logits_shape), bed.empty(Shape::vector(2)));
-    d.softmax_cross_entropy(&logits, &labels, &mut grad_logits, &mut out).expect("softmax_cross_entropy");
+    let (mut grad_smoothed, mut smoothed) = (bed.empty(logits_shape), bed.empty(Shape::vector(2)));
+    d.softmax_cross_entropy(&logits, &labels, 0.0, &mut grad_logits, &mut out).expect("softmax_cross_entropy");
+    d.softmax_cross_entropy(&logits, &labels, 0.1, &mut grad_smoothed, &mut smoothed).expect("softmax_cross_entropy");
     let mut outputs: Outputs = [
         ("y", &y),
         ("grad_x", &grad_x),
@@ -37,6 +39,8 @@ pub fn head<D: Device>(d: &D, map: Shape, classes: usize) -> Outputs {
         ("grad_b", &grad_b),
         ("grad_logits", &grad_logits),
         ("loss", &out),
+        ("grad_smoothed", &grad_smoothed),
+        ("smoothed", &smoothed),
     ]
     .into_iter()
     .map(|(name, tensor)| (name, bed.read(tensor)))
@@ -65,8 +69,8 @@ fn head_and_loss() {
                 "grad_x" => bound(classes, classes as f64 / 4.0 + 1.0),
                 "grad_w" | "grad_b" => bound(map.n() + 1, map.n() as f64 + 1.0),
                 // exp of differences up to 16: their rounding is amplified 16-fold
-                "grad_logits" => bound(classes, 16.0 / map.n() as f64),
-                "loss" => bound(classes, 20.0),
+                "grad_logits" | "grad_smoothed" => bound(classes, 16.0 / map.n() as f64),
+                "loss" | "smoothed" => bound(classes, 20.0),
                 _ => bound(16, 1.0),
             }]);
         }
@@ -133,7 +137,7 @@ fn windows_end_at_the_edge_and_what_is_no_number_shows() {
 }
 
 /// All of the head at once: from a map, by windows of `size`, to the loss, and back.
-fn whole_head<D: Device>(d: &D, map: Shape, size: usize, classes: usize) -> Outputs {
+fn whole_head<D: Device>(d: &D, map: Shape, size: usize, classes: usize, smoothing: f64) -> Outputs {
     let mut bed = Bed::new(d);
     let (pooled_map, logits_map) = (map.pooled(size), Shape::map(map.n(), 1, 1, classes));
     let features = pooled_map.image_len();
@@ -147,8 +151,20 @@ fn whole_head<D: Device>(d: &D, map: Shape, size: usize, classes: usize) -> Outp
     let [mut pooled, mut grad_pooled] = [(); 2].map(|()| bed.empty(pooled_map));
     let [mut logits, mut grad_logits] = [(); 2].map(|()| bed.empty(logits_map));
     let (mut out, mut workspace) = (bed.empty(Shape::vector(2)), bed.buffer(d.head_workspace(map.n())));
-    d.head_loss(&x, size, &w, &b, &labels, &mut pooled, &mut logits, &mut grad_logits, &mut out, &mut workspace)
-        .expect("head_loss");
+    d.head_loss(
+        &x,
+        size,
+        &w,
+        &b,
+        &labels,
+        smoothing,
+        &mut pooled,
+        &mut logits,
+        &mut grad_logits,
+        &mut out,
+        &mut workspace,
+    )
+    .expect("head_loss");
     let (mut grad_w, mut grad_b) = (bed.empty(w_shape), bed.empty(Shape::vector(classes)));
     let mut grad_x = bed.empty(map);
     d.head_grads(&pooled, &grad_logits, size, &w, &mut grad_w, &mut grad_b, &mut grad_pooled, &mut grad_x)
@@ -174,7 +190,7 @@ fn the_whole_head_at_once() {
         return;
     }
     for map in MAPS {
-        for (size, classes) in [(1, 5), (2, 40), (3, 33)] {
+        for (size, classes, smoothing) in [(1, 5, 0.0), (2, 40, 0.1), (3, 33, 0.0)] {
             let (n, features) = (map.n(), map.pooled(size).image_len());
             // some have more weights than go in one launch, which is 2^15; many more take long
             if map.h() < size || map.w() < size || features * classes > 60_000 {
@@ -184,7 +200,7 @@ fn the_whole_head_at_once() {
             // at most 1 / n, and to the loss
             let terms = size * size + features + classes;
             let what = format!("{map} by {size} to {classes}");
-            compare!(what, 1, whole_head(map, size, classes), |name: &str| vec![match name {
+            compare!(what, 1, whole_head(map, size, classes, smoothing), |name: &str| vec![match name {
                 "right" => 0.5,
                 "pooled" => bound(size * size, 1.0),
                 "logits" => bound(size * size + features, 2.0),

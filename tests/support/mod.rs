@@ -81,7 +81,19 @@ pub fn fitting(scheme: Scheme, depth: usize) -> usize {
 pub fn small(sweep: SweepSpec, depth: usize, channels: usize, batch: usize) -> NetSpec {
     let (sweep, depth) = (SweepSpec { update: Update::After, ..sweep }, fitting(sweep.scheme, depth));
     let (stem, image, step_size, body) = (Stem::Strided5x5, 32, StepSize::OverDepth, Body::default());
-    NetSpec { depth, channels, batch, stem, image, image_channels: 3, classes: 10, step_size, sweep, body }
+    NetSpec {
+        depth,
+        channels,
+        batch,
+        stem,
+        image,
+        image_channels: 3,
+        classes: 10,
+        label_smoothing: 0.0,
+        step_size,
+        sweep,
+        body,
+    }
 }
 
 /// A small net with this body on images of 11 x 11: maps of odd extents. `depth` is that of a net of one stack. Every stack has the next

@@ -26,6 +26,7 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
         image: dataset.side(),
         image_channels: rewind::data::CHANNELS,
         classes: dataset.classes,
+        label_smoothing: config.label_smoothing,
         step_size: config.step_size,
         sweep: config.sweep,
         body: config.body().expect("a validated config has a body"),

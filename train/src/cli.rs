@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use rewind::error::{Error, Result};
 
 use crate::config::{ConfigFile, RunConfig};
-use crate::schedule::Schedule;
 use crate::settings::{Resume, SETTINGS, Settings, as_typed};
 
 /// Trains a deep residual network on CIFAR without storing its activations.
@@ -144,15 +143,14 @@ fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
 
 /// A cosine goes down over all epochs of a run: of more epochs it is another one, whose learning rate is not where this one has come to.
 fn refuse_another_cosine(given: &Settings, held: &RunConfig) -> Result<()> {
-    let (Schedule::Cosine, Some(epochs), Some(begun)) = (held.lr_schedule, given.epochs, held.epochs) else {
-        return Ok(());
-    };
-    if epochs == begun || given.lr_schedule.is_some() {
+    let (Some(epochs), Some(begun)) = (given.epochs, held.epochs) else { return Ok(()) };
+    let schedule = held.lr_schedule;
+    if !schedule.spans_the_run() || epochs == begun || given.lr_schedule.is_some() {
         return Ok(());
     }
     Err(Error::Usage(format!(
-        "--epochs {epochs} makes another cosine of this run's, which goes down over {begun} epochs: its learning rate would jump; give \
-         --lr-schedule cosine too if that is meant"
+        "--epochs {epochs} makes another {schedule} of this run's, which goes down over {begun} epochs: its learning rate would jump; give \
+         --lr-schedule {schedule} too if that is meant"
     )))
 }
 
@@ -182,6 +180,7 @@ mod tests {
     use super::*;
     use crate::config::Block;
     use crate::config::{DeviceChoice, Math, NetKind};
+    use crate::schedule::Schedule;
     use rewind::init::Init;
     use rewind::net::Stem;
     use rewind::scheme::{Scheme, StepSize};

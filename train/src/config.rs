@@ -55,9 +55,15 @@ impl RunConfig {
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;
         }
+        must((0.0..1.0).contains(&self.label_smoothing), &|| {
+            format!("--label-smoothing must be from 0 to below 1, such as 0.1, not {}", self.label_smoothing)
+        })?;
         let epochs = self.epochs.unwrap_or(1);
         must(epochs <= EPOCHS_MAX, &|| {
             format!("--epochs {epochs} is more than this program takes: give {EPOCHS_MAX} or less")
+        })?;
+        must(self.warmup == 0 || self.epochs.is_none_or(|epochs| self.warmup < epochs), &|| {
+            format!("--warmup {} leaves no epoch at the whole rate of --epochs {epochs}: give fewer", self.warmup)
         })?;
         let passes = self.sweep.fixed_point;
         must(passes <= FIXED_POINT_MAX, &|| {
@@ -445,6 +451,9 @@ mod tests {
             (RunConfig { net: NetKind::Staged, stem_width: Some(0), ..base() }, "--stem-width 0 is no width"),
             (RunConfig { resize: Some(8193), ..base() }, "--resize 8193 is no side"),
             (RunConfig { val_split: Some(1.0), ..base() }, "--val-split must"),
+            (RunConfig { warmup: 5, epochs: Some(5), ..base() }, "--warmup 5 leaves no epoch"),
+            (RunConfig { label_smoothing: 1.0, ..base() }, "--label-smoothing must"),
+            (RunConfig { label_smoothing: f64::NAN, ..base() }, "--label-smoothing must"),
         ] {
             let message = sentence(&config);
             assert!(message.starts_with(flag), "{message:?} should start with {flag:?}");

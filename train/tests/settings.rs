@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 45] = [
+const OTHER: [(&str, &str, &str); 48] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -31,6 +31,7 @@ const OTHER: [(&str, &str, &str); 45] = [
     ("widths", "--net staged", "--widths 8,8,8"),
     ("stem_width", "--net staged", "--stem-width 5"),
     ("block", "", "--block bottleneck"),
+    ("form", "--net staged --step-size 1 --init plain --gradient coded", "--form torchvision"),
     ("tied", "", "--tied"),
     ("scheme", "", "--scheme heun"),
     ("step_size", "", "--step-size 1"),
@@ -52,7 +53,9 @@ const OTHER: [(&str, &str, &str); 45] = [
     ("momentum", "", "--momentum 0.5"),
     ("weight_decay", "", "--weight-decay 0.25"),
     ("lr_schedule", "", "--lr-schedule cosine"),
+    ("warmup", "--epochs 9", "--warmup 2"),
     ("lr_drop", "", "--lr-drop 5,7"),
+    ("label_smoothing", "", "--label-smoothing 0.1"),
     ("seed", "", "--seed 1"),
     ("max_steps", "", "--max-steps 10"),
     ("device", "", "--device cpu"),

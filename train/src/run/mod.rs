@@ -29,7 +29,7 @@ use super::report::{self, Summary};
 use super::start::start_from;
 use crate::config::RunConfig;
 use crate::pictures::Stream;
-use crate::schedule::learning_rate;
+use crate::schedule::Course;
 use crate::settings::flagged;
 
 /// How a run came to its end.
@@ -264,7 +264,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         let steps_after = ((epochs - number) * steps) as u64;
         let extent = EpochExtent { epoch: number, epochs, done: step_in_epoch, steps, steps_after };
         listener.hear(&Event::EpochStart(extent));
-        let sgd = self.sgd();
+        let sgd = self.sgd(step_in_epoch);
+        let changes = self.course().changes_within(number);
         self.draw(number)?;
         self.net.set_learning_rate(self.device, sgd.lr)?;
         self.net.begin_pass(self.device, Pass::Train { table: number % TABLES }, step_in_epoch)?;
@@ -288,6 +289,9 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 }
             }
             self.refill(Part::Train, self.train.len(next))?;
+            if changes {
+                self.net.set_learning_rate(self.device, self.course().at(number, next))?;
+            }
             // what reconstruction would be worth in coded blocks is looked at once per epoch
             match self.config.sweep.gradient == Gradient::Auto && next + 1 == steps {
                 false => self.net.ask_train_step(self.device, self.train.len(next), sgd)?,
@@ -303,7 +307,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             return Ok(false);
         }
         let Some(test) = self.test()? else { return Ok(false) };
-        let row = self.epoch_row(number, sgd.lr, test);
+        let row = self.epoch_row(number, self.course().at(number, steps - 1), test);
         self.progress.history.push(row);
         self.progress.epoch = number;
         self.progress.step_in_epoch = 0;
@@ -313,11 +317,18 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         Ok(true)
     }
 
-    fn sgd(&self) -> SgdStep {
-        let RunConfig { lr, lr_schedule, lr_drop, momentum, weight_decay, epochs, .. } = &self.config;
+    /// The learning rate over the run.
+    fn course(&self) -> Course<'_> {
+        let RunConfig { lr, lr_schedule, lr_drop, warmup, epochs, .. } = &self.config;
         let drops = lr_drop.as_deref().unwrap_or_default();
-        let lr = learning_rate(*lr_schedule, *lr, drops, self.progress.epoch + 1, epochs.unwrap_or(0));
-        SgdStep { lr, momentum: *momentum, weight_decay: *weight_decay }
+        let (epochs, steps) = (epochs.unwrap_or(0), self.train.count());
+        Course { schedule: *lr_schedule, rate: *lr, drops, warmup: *warmup, epochs, steps }
+    }
+
+    /// The optimiser's numbers at a step of the current epoch.
+    fn sgd(&self, step: usize) -> SgdStep {
+        let RunConfig { momentum, weight_decay, .. } = self.config;
+        SgdStep { lr: self.course().at(self.progress.epoch + 1, step), momentum, weight_decay }
     }
 
     /// Draws an epoch into its table, unless it was drawn before.

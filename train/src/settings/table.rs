@@ -108,10 +108,15 @@ settings! {
         /// Weight decay, on all parameters, 1000 at most.
         #[arg(allow_negative_numbers = true)]
         weight_decay("X"): f64 as f64 = 5e-4, Fixed;
-        /// How lr goes down: step, or cosine over all epochs.
+        /// How lr goes down: step, cosine, cosine-steps or one-cycle.
         lr_schedule("HOW"): Schedule as Schedule = Schedule::Step, Fixed;
+        /// Epochs in which lr rises from 0, step by step.
+        warmup("E"): usize as usize = 0, Fixed;
         /// Epochs after which lr falls to a tenth, or none.
         lr_drop("E,E"): LrDrop as Option<Vec<usize>> = None => "at 1/3, 2/3", Fixed, of Steps;
+        /// Part of the right answer that all classes share, e.g. 0.1.
+        #[arg(allow_negative_numbers = true)]
+        label_smoothing("E"): f64 as f64 = 0.0, Fixed;
         /// Seed of weights, order, augmentation and synthetic data.
         seed("S"): u64 as u64 = 0, Fixed;
         /// Stop after this many steps in all.
@@ -157,8 +162,8 @@ impl Settings {
     pub fn over(self, base: RunConfig) -> RunConfig {
         let mut config = base;
         self.put(&mut config);
-        if config.lr_schedule == Schedule::Cosine {
-            // a cosine has no drops
+        if config.lr_schedule != Schedule::Step {
+            // no other has drops
             config.lr_drop = None;
         }
         config
@@ -171,7 +176,7 @@ impl Settings {
     /// [`Error::Usage`] naming the first.
     pub fn check_meaning(&self, config: &RunConfig) -> Result<()> {
         for setting in SETTINGS.iter().filter(|setting| (setting.given)(self)) {
-            // `--lr-drop none` says what a cosine does
+            // `--lr-drop none` says what the others do
             if setting.name == "lr_drop" && self.lr_drop.as_ref().is_some_and(|drops| drops.0.is_empty()) {
                 continue;
             }
@@ -251,7 +256,8 @@ impl Owner {
             // the engine knows which of its values mean something
             Self::Reconstruction => return None,
             Self::Steps => {
-                format!("--{key} belongs to --lr-schedule step: a cosine goes down in every epoch, so leave one out")
+                let other = config.lr_schedule;
+                format!("--{key} belongs to --lr-schedule step: {other} goes down all the time, so leave one out")
             }
         })
     }

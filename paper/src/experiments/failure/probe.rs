@@ -96,6 +96,7 @@ mod tests {
                 image,
                 image_channels,
                 classes: 10,
+                label_smoothing: 0.0,
                 step_size,
                 sweep,
                 body,

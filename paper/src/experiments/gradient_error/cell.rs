@@ -131,6 +131,18 @@ impl GradientSpec {
     pub(super) fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
         let Self { depth, channels, batch, stem, step_size, body, .. } = *self;
         let (image, image_channels) = (IMAGE, CHANNELS);
-        NetSpec { depth, channels, batch, stem, image, image_channels, classes, step_size, sweep, body }
+        NetSpec {
+            depth,
+            channels,
+            batch,
+            stem,
+            image,
+            image_channels,
+            classes,
+            label_smoothing: 0.0,
+            step_size,
+            sweep,
+            body,
+        }
     }
 }

@@ -102,6 +102,7 @@ impl MemorySpec {
             image_channels,
             classes,
             sweep,
+            label_smoothing: 0.0,
             step_size,
             body: Body::default(),
         }

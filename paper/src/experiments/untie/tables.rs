@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rewind_train::config::RunConfig;
 use rewind_train::progress::EpochRow;
+use rewind_train::schedule::Schedule;
 use rewind_train::settings::LrDrop;
 use serde_json::{Value, json};
 
@@ -59,10 +60,9 @@ pub fn gains_by_epoch(done: &Done<'_>, fate: Fate) -> Vec<(usize, Spread)> {
 fn recipe(config: &RunConfig) -> String {
     let RunConfig { epochs, lr, lr_schedule, lr_drop, .. } = config;
     let drops = match lr_schedule {
-        rewind_train::schedule::Schedule::Cosine => "on a cosine".into(),
-        rewind_train::schedule::Schedule::Step => {
-            format!("drops after {}", LrDrop(lr_drop.clone().unwrap_or_default()))
-        }
+        Schedule::Step => format!("drops after {}", LrDrop(lr_drop.clone().unwrap_or_default())),
+        Schedule::Cosine => "on a cosine".into(),
+        other => format!("by {other}"),
     };
     format!("{} epochs, lr {lr} {drops}", epochs.unwrap_or(0))
 }
