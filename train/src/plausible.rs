@@ -67,8 +67,18 @@ fn place_of(name: &str) -> Option<(usize, usize)> {
 /// What is wrong with the progress, whatever the data: a number outside of its range, by name.
 pub(crate) fn problem_of_progress(state: &RunState) -> Option<String> {
     let RunState { progress, config, .. } = state;
-    let Progress { epoch, step_in_epoch, global_step, sums, failed_in_a_row, failed_sweeps, drift, history, .. } =
-        progress;
+    let Progress {
+        epoch,
+        step_in_epoch,
+        global_step,
+        sums,
+        window,
+        failed_in_a_row,
+        failed_sweeps,
+        drift,
+        history,
+        ..
+    } = progress;
     let (epoch, steps) = (*epoch as u64, *step_in_epoch as u64);
     let epochs = config.epochs.unwrap_or(0) as u64;
     let EpochSums { images, correct, loss, failed, seconds, .. } = *sums;
@@ -84,6 +94,15 @@ pub(crate) fn problem_of_progress(state: &RunState) -> Option<String> {
         .or_else(|| (!loss.is_finite()).then(|| format!("its sums.loss is {loss}, which is no finite number")))
         .or_else(|| measure("sums.drift", drifts))
         .or_else(|| measure("sums.seconds", seconds))
+        .or_else(|| within("window.steps", window.steps, *global_step))
+        .or_else(|| within("window.images", window.images, window.steps.saturating_mul(config.batch as u64)))
+        .or_else(|| within("window.correct", window.correct, window.images))
+        .or_else(|| within("window.failed", window.failed, window.steps))
+        .or_else(|| {
+            (!window.loss.is_finite()).then(|| format!("its window.loss is {}, which is no finite number", window.loss))
+        })
+        .or_else(|| measure("window.drift", window.drift))
+        .or_else(|| measure("window.seconds", window.seconds))
         .or_else(|| within("failed_sweeps", *failed_sweeps, *global_step))
         .or_else(|| within("failed_in_a_row", *failed_in_a_row, *failed_sweeps))
         .or_else(|| within("drift.warning.step", warned, *global_step))
@@ -150,7 +169,8 @@ mod tests {
         }
         let mut config = RunConfig::default();
         config.settle("synthetic");
-        RunState { config, progress, dataset: DatasetId { name: "a".into(), fingerprint: "b".into() } }
+        let dataset = DatasetId { name: "a".into(), fingerprint: "b".into() };
+        RunState { config, progress, dataset, pictures: None }
     }
 
     #[test]

@@ -77,7 +77,8 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     let resumed = match &cli.resume {
         Some(path) => {
             // who only reads may do so beside a session that trains
-            let folder = if cli.plan || cli.eval_only { RunFolder::look(path)? } else { RunFolder::open(path)? };
+            let reads = cli.plan || (cli.eval_only && !cli.report);
+            let folder = if reads { RunFolder::look(path)? } else { RunFolder::open(path)? };
             let checkpoint = Checkpoint::open(&folder.checkpoint())?;
             checkpoint.check_rates()?;
             Some((folder, checkpoint))
@@ -116,7 +117,8 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if cli.eval_only {
-        let Some(Test { loss, accuracy, images }) = training.test()? else { return Ok(terminal::stopped()) };
+        let test = if cli.report { training.report()? } else { training.test()? };
+        let Some(Test { loss, accuracy, images }) = test else { return Ok(terminal::stopped()) };
         say(&format!("test loss {loss:.4}, accuracy {:.2} % on {images} images\n", 100.0 * accuracy))?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 45] = [
+const OTHER: [(&str, &str, &str); 47] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -60,6 +60,8 @@ const OTHER: [(&str, &str, &str); 45] = [
     ("round_as", "", "--round-as fp16"),
     ("threads", "", "--threads 2"),
     ("memory_limit", "", "--memory-limit 512MiB"),
+    ("log_steps", "", "--log-steps 50"),
+    ("tensorboard", "", "--tensorboard"),
 ];
 
 fn resolved(line: &str, checkpoint: Option<&RunConfig>) -> rewind::Result<RunConfig> {
