@@ -189,13 +189,17 @@ mod tests {
     #[test]
     fn every_number_has_a_range() {
         let edges = [u64::MAX, 1 << 40];
-        let set: [Setter<u64>; 9] = [
+        let set: [Setter<u64>; 13] = [
             ("epoch", |p, n| p.epoch = n as usize),
             ("step_in_epoch", |p, n| p.step_in_epoch = n as usize),
             ("sums.steps", |p, n| p.sums.steps = n),
             ("sums.images", |p, n| p.sums.images = n),
             ("sums.correct", |p, n| p.sums.correct = n),
             ("sums.failed", |p, n| p.sums.failed = n),
+            ("window.steps", |p, n| p.window.steps = n),
+            ("window.images", |p, n| p.window.images = n),
+            ("window.correct", |p, n| p.window.correct = n),
+            ("window.failed", |p, n| p.window.failed = n),
             ("failed_in_a_row", |p, n| p.failed_in_a_row = n),
             ("failed_sweeps", |p, n| p.failed_sweeps = n),
             ("history", |p, n| p.history[1].epoch = n as usize),
@@ -208,10 +212,13 @@ mod tests {
                 assert!(problem.contains(name), "{name}: {problem}");
             }
         }
-        let floats: [Setter<f64>; 7] = [
+        let floats: [Setter<f64>; 10] = [
             ("sums.loss", |p, x| p.sums.loss = x),
             ("sums.drift", |p, x| p.sums.drift = x),
             ("sums.seconds", |p, x| p.sums.seconds = x),
+            ("window.loss", |p, x| p.window.loss = x),
+            ("window.drift", |p, x| p.window.drift = x),
+            ("window.seconds", |p, x| p.window.seconds = x),
             ("train_accuracy", |p, x| p.history[0].train_accuracy = x),
             ("test_accuracy", |p, x| p.history[1].test_accuracy = x),
             ("learning_rate", |p, x| p.history[1].learning_rate = x),

@@ -56,6 +56,7 @@ Examples:
   train --data pictures --net resnet101 --plan      what a ResNet-101 would take
   train --data pictures --val-split 0.1 --image 64  a tenth of each class is held out
   train --resume runs/pictures-staged1-1-1-1-euler-auto-seed0
+  predict cat.jpg --checkpoint runs/pictures-staged1-1-1-1-euler-auto-seed0
 
 Exit codes: 0 done, 1 the run failed, 2 the request makes no sense, 130 stopped by Ctrl-C, 143 by
 SIGTERM.";

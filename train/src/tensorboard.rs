@@ -288,8 +288,11 @@ mod tests {
         all
     }
 
-    /// Step, version and values of each event of a file.
-    fn events(path: &Path) -> Vec<(u64, String, Vec<(String, f32)>)> {
+    /// Step, version and values of an event.
+    type Heard = (u64, String, Vec<(String, f32)>);
+
+    /// Those of a file.
+    fn events(path: &Path) -> Vec<Heard> {
         let mut reader = &std::fs::read(path).unwrap()[..];
         let mut all = Vec::new();
         while let Some(payload) = next_record(&mut reader).unwrap() {
