@@ -3,7 +3,7 @@
 
 mod support;
 
-use rewind::code::CodedPass;
+use rewind::code::{Bits, CodedPass};
 use rewind::cpu::Cpu;
 use rewind::data::EpochSpec;
 use rewind::device::SgdStep;
@@ -12,8 +12,8 @@ use rewind::field::{Basic, Bottleneck, Field, Tensors};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Pass, Stages, Stem};
 use rewind::reference::Reference;
-use rewind::scheme::Scheme;
-use rewind::sweep::{Gradient, SweepSpec, Update};
+use rewind::scheme::{Scheme, StepSize};
+use rewind::sweep::{Gradient, Masks, SweepSpec, Update};
 use rewind_train::config::Block;
 use support::{
     EPS_F32, GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, numbered, read, small, staged, uniform, write,
@@ -42,6 +42,14 @@ fn behind_max_pooling(sweep: SweepSpec, blocks: usize) -> [(Block, NetSpec); 2] 
     // one stack's map of 9 x 9, and 5 x 5 after the second stage
     [(Block::Basic, Body::default()), (Block::Bottleneck, wide)]
         .map(|(block, body)| (block, NetSpec { stem: Stem::Pooled7x7, image: 33, ..staged(body, sweep, blocks, 3) }))
+}
+
+/// Stages with a ReLU behind every sum, as published ResNets have them.
+fn post_activation(sweep: SweepSpec, blocks: usize, batch: usize) -> [(Block, NetSpec); 2] {
+    let stages = Some(Stages::new(&[blocks, blocks], &[8, 12]).expect("stages"));
+    let body = Body { stages, post_activation: true, ..Body::default() };
+    [Block::Basic, Block::Bottleneck]
+        .map(|block| (block, NetSpec { step_size: StepSize::One, ..staged(body, sweep, blocks, batch) }))
 }
 
 /// What a net of these residual functions gives.
@@ -173,9 +181,48 @@ fn backprop_agrees_with_central_differences() {
             with(D, block, staged(body, SweepSpec::new(scheme, Gradient::Backprop), 3, 4), Differences);
         }
     }
-    for (block, spec) in behind_max_pooling(SweepSpec::new(Scheme::Euler, Gradient::Backprop), 2) {
+    let sweep = SweepSpec::new(Scheme::Euler, Gradient::Backprop);
+    for (block, spec) in behind_max_pooling(sweep, 2).into_iter().chain(post_activation(sweep, 2, 4)) {
         with(D, block, spec, Differences);
     }
+}
+
+#[test]
+fn a_relu_behind_every_sum_goes_back_with_stored_states_or_their_codes() {
+    let of = |sweep| post_activation(sweep, 4, 3).map(|(block, spec)| with(D, block, spec, Gradients));
+    let mode = |gradient| SweepSpec::new(Scheme::Euler, gradient);
+    let exact = of(mode(Gradient::Backprop));
+    for checkpoint_every in [None, Some(1), Some(3)] {
+        let again = of(SweepSpec { checkpoint_every, ..mode(Gradient::Checkpoint) });
+        assert!(again.iter().zip(&exact).all(|(again, exact)| again.0 == exact.0), "{checkpoint_every:?}");
+    }
+    // what a code leaves out moves an input of a ReLU inside a block past 0 now and then; the loss is the forward pass's own
+    let coded = [Bits::Two, Bits::Four, Bits::Eight].map(|bits| of(SweepSpec { bits, ..mode(Gradient::Coded) }));
+    for block in 0..exact.len() {
+        let errors = coded.each_ref().map(|of| error(&of[block].0, &exact[block].0));
+        println!("{errors:?}");
+        assert!(errors[2] > 1e-9 && errors[2] < errors[1] / 3.0 && errors[1] < errors[0], "{errors:?}");
+        assert!(errors[2] < 0.1, "{errors:?}");
+        for (_, loss, drift) in coded.each_ref().map(|of| &of[block]) {
+            assert!(*loss == exact[block].1 && drift.is_some_and(|drift| drift > 0.0 && drift < 0.5), "{drift:?}");
+        }
+    }
+}
+
+#[test]
+fn a_relu_behind_every_sum_refuses_what_cannot_go_back() {
+    let refused = |sweep| {
+        let [(_, spec), _] = post_activation(sweep, 4, 2);
+        Net::<Reference, Basic>::plan(D, &spec).expect_err("a refusal").to_string()
+    };
+    let mode = |gradient| SweepSpec::new(Scheme::Euler, gradient);
+    for gradient in [Gradient::Adjoint, Gradient::Corrected, Gradient::Auto] {
+        assert!(refused(mode(gradient)).contains("no reverse step undoes a ReLU behind the sum"));
+    }
+    let altered = SweepSpec { coded_pass: CodedPass::Altered, ..mode(Gradient::Coded) };
+    assert!(refused(altered).contains("`coded_pass` altered"));
+    assert!(refused(SweepSpec { masks: Masks::Saved, ..mode(Gradient::Coded) }).contains("use `masks` recomputed"));
+    assert!(refused(SweepSpec::new(Scheme::Heun, Gradient::Backprop)).contains("`scheme` heun"));
 }
 
 #[test]
@@ -233,6 +280,13 @@ fn modes_come_to_backprop_behind_max_pooling() {
 
 #[test]
 fn updates_in_the_sweep_give_the_bits_of_updates_after_it() {
+    for gradient in [Gradient::Backprop, Gradient::Checkpoint, Gradient::Coded] {
+        for (block, spec) in post_activation(SweepSpec::new(Scheme::Euler, gradient), 3, 4) {
+            let sweep = SweepSpec { update: Update::InSweep, ..spec.sweep };
+            let expected = with(D, block, spec, Trained);
+            assert!(with(D, block, NetSpec { sweep, ..spec }, Trained) == expected, "{block} {gradient}");
+        }
+    }
     for (block, body) in bodies(&[2, 3]) {
         for sweep in all_sweeps().into_iter().filter(|sweep| sweep.update == Update::InSweep) {
             let spec = NetSpec { sweep, ..staged(body, sweep, 3, 4) };
@@ -367,9 +421,12 @@ fn the_cpu_agrees_with_the_reference() {
     let cpu = Cpu::new(Some(2)).expect("cpu");
     for scheme in SCHEMES {
         for gradient in GRADIENTS {
-            for (block, body) in bodies(&[3, 4]) {
-                // a batch in which no input of a ReLU is so close to 0 that the two devices see it on different sides
-                let spec = staged(body, SweepSpec::new(scheme, gradient), 4, 6);
+            let sweep = SweepSpec::new(scheme, gradient);
+            // a batch in which no input of a ReLU is so close to 0 that the two devices see it on different sides
+            let specs = bodies(&[3, 4]).into_iter().map(|(block, body)| (block, staged(body, sweep, 4, 6)));
+            let rectified = sweep.check_post_activation().is_ok().then(|| post_activation(sweep, 3, 6));
+            for (block, spec) in specs.chain(rectified.into_iter().flatten()) {
+                let body = spec.body;
                 let ((expected, loss, _), (found, loss_found, _)) =
                     (with(D, block, spec, Gradients), with(&cpu, block, spec, Gradients));
                 let error = error(&found, &expected);

@@ -126,7 +126,9 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     pub fn block_forms(&self, d: &D) -> Vec<&'static str> {
         let sweep = &self.spec.sweep;
         let of = |Stage { stack, work, .. }: &Stage<D, F>| {
-            F::block_form(d, work.x.shape(), sweep.makes_runs(stack.tied)).filter(|_| sweep.fuses_all())
+            let (tied, post_activation) = (stack.tied, stack.post_activation);
+            F::block_form(d, work.x.shape(), sweep.makes_runs(tied, post_activation))
+                .filter(|_| sweep.fuses_all(post_activation))
         };
         let mut forms: Vec<_> = self.stages.iter().filter_map(of).collect();
         forms.dedup();

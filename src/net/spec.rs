@@ -127,6 +127,9 @@ pub struct Body {
     pub stages: Option<Stages>,
     /// Channels of a staged net's stem, where they are not those of its first stage.
     pub stem_width: Option<usize>,
+    /// Whether a ReLU follows the sum of every residual block of a staged net, as in a published ResNet (He et al. 2016), and not of
+    /// a stage's first block alone.
+    pub post_activation: bool,
 }
 
 /// What a network is made of.
@@ -174,7 +177,16 @@ impl BlocksSpec {
     pub fn stack(&self) -> StackSpec {
         let Self { map, depth, step_size, tied, sweep } = *self;
         let (keeps_statistics, keeps_masks) = (sweep.keeps_statistics(), sweep.keeps_masks());
-        StackSpec { scheme: sweep.scheme, depth, step_size, map, keeps_statistics, keeps_masks, tied }
+        StackSpec {
+            scheme: sweep.scheme,
+            depth,
+            step_size,
+            map,
+            keeps_statistics,
+            keeps_masks,
+            tied,
+            post_activation: false,
+        }
     }
 }
 
@@ -261,7 +273,10 @@ impl NetSpec {
             let first = FirstSpec { input, channels, stride: if s == 0 { 1 } else { 2 } };
             // the strides of a 3x3 convolution padded by 1 and of a 1x1 convolution lead to the same map
             input = Conv { stride: first.stride, ..Conv::SAME_3X3 }.output(input, channels);
-            StageSpec { first: Some(first), stack: stack(blocks, input) }
+            StageSpec {
+                first: Some(first),
+                stack: StackSpec { post_activation: body.post_activation, ..stack(blocks, input) },
+            }
         };
         stages.each().enumerate().map(stage).collect()
     }

@@ -26,6 +26,9 @@ pub struct StackSpec {
     pub keeps_masks: bool,
     /// Whether all blocks have one theta. Their running statistics stay their own.
     pub tied: bool,
+    /// Whether a ReLU follows the sum of every step, as in a published ResNet: `x_{n+1} = relu(x_n + h f(x_n))`. See
+    /// [`crate::sweep::SweepSpec::check_post_activation`].
+    pub post_activation: bool,
 }
 
 impl StackSpec {
@@ -43,6 +46,8 @@ pub struct Stack<D: Device, F: Field<D> = Basic> {
     pub h: f64,
     /// Whether all blocks have one theta.
     pub tied: bool,
+    /// Whether a ReLU follows the sum of every step.
+    pub post_activation: bool,
     /// Weights, one per block, or one for all.
     pub theta: Vec<F::Theta>,
     /// The optimiser's velocities, as many.
@@ -72,7 +77,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
     /// # Errors
     /// As [`Scheme::check`], and if the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, spec: StackSpec) -> Result<Self> {
-        let StackSpec { scheme, depth, step_size, map, keeps_statistics, keeps_masks, tied } = spec;
+        let StackSpec { scheme, depth, step_size, map, keeps_statistics, keeps_masks, tied, post_activation } = spec;
         scheme.check(depth)?;
         let saved = if keeps_statistics { scheme.steps(depth) } else { 0 };
         let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
@@ -82,6 +87,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
             scheme,
             h: step_size.h(depth),
             tied,
+            post_activation,
             theta: blocks(arena, Category::Parameters)?,
             velocity: blocks(arena, Category::Optimiser)?,
             running: (0..depth).map(|_| F::running(arena, map)).collect::<Result<_>>()?,
@@ -110,7 +116,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
         statistics: Statistics,
         spare: &'a mut StepStats<D, F>,
     ) -> Result<Step<'a, D, F>> {
-        let Self { scheme, h, tied, theta, running, saved, .. } = self;
+        let Self { scheme, h, tied, post_activation, theta, running, saved, .. } = self;
         let (tableau, first) = (scheme.tableau(), scheme.first(n));
         let blocks = first..first + tableau.span();
         let keeps = match statistics {
@@ -131,6 +137,6 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
             Statistics::Saved | Statistics::Running => Normalise::Given,
         };
         let theta = if *tied { &theta[..] } else { &theta[blocks] };
-        Ok(Step::new(tableau, *h, theta, stats, normalise))
+        Ok(Step::new(tableau, *h, *post_activation, theta, stats, normalise))
     }
 }

@@ -87,6 +87,8 @@ pub struct Step<'a, D: Device, F: Field<D> = Basic> {
     h: f64,
     /// Whether the stages' residual functions come in reverse order.
     mirrored: bool,
+    /// Whether a ReLU follows the sum, of a step of one stage.
+    post_activation: bool,
     /// The weights of the blocks that the step uses, or the one set of all.
     theta: &'a [F::Theta],
     /// One set for each stage.
@@ -99,11 +101,12 @@ impl<'a, D: Device, F: Field<D>> Step<'a, D, F> {
     pub(super) fn new(
         tableau: &'static Tableau,
         h: f64,
+        post_activation: bool,
         theta: &'a [F::Theta],
         stats: &'a mut [F::Stats],
         normalise: Normalise<'a, [F::Running]>,
     ) -> Self {
-        Self { tableau, h: h * tableau.stride as f64, mirrored: false, theta, stats, normalise }
+        Self { tableau, h: h * tableau.stride as f64, mirrored: false, post_activation, theta, stats, normalise }
     }
 
     /// The step that undoes this one: -h, and the stages' residual functions in reverse order.
@@ -198,7 +201,25 @@ impl<'a, D: Device, F: Field<D>> Step<'a, D, F> {
         y: &mut Tensor<D::Buffer>,
         scratch: &mut F::Scratch,
     ) -> Result<()> {
-        self.combine(d, x, sign * self.h, self.tableau.b, &cache.stages, y, scratch)
+        self.combine(d, x, sign * self.h, self.tableau.b, &cache.stages, y, scratch)?;
+        if self.post_activation { d.relu(y) } else { Ok(()) }
+    }
+
+    /// Whether a ReLU follows the sum.
+    pub(crate) fn post_activation(&self) -> bool {
+        self.post_activation
+    }
+
+    /// `y = relu(x + h f(x))` of a step of one stage, from the cache of [`Step::evaluate`]; needs no scratch memory, so that y may be in it.
+    pub(crate) fn rectified(
+        &self,
+        d: &D,
+        x: &Tensor<D::Buffer>,
+        cache: &StepCache<D, F>,
+        y: &mut Tensor<D::Buffer>,
+    ) -> Result<()> {
+        F::advance(d, x, self.h * self.tableau.b[0], self.at(0, &cache.stages[0]), y)?;
+        d.relu(y)
     }
 
     /// `x += sign * increment`, from the cache of [`Step::evaluate`].
@@ -216,7 +237,8 @@ impl<'a, D: Device, F: Field<D>> Step<'a, D, F> {
         let parts = self.tableau.b.iter().zip(&cache.stages).enumerate().filter(|(_, (b, _))| **b != 0.0);
         parts
             .into_iter()
-            .try_for_each(|(i, (b, stage))| F::advance_acc(d, sign * self.h * b, self.at(i, stage), x_acc, scratch))
+            .try_for_each(|(i, (b, stage))| F::advance_acc(d, sign * self.h * b, self.at(i, stage), x_acc, scratch))?;
+        if self.post_activation { d.relu(x_acc) } else { Ok(()) }
     }
 
     /// What the increment is made of where it is known before it is there: a factor, and the weights of at most two stages, whose values it
@@ -229,7 +251,7 @@ impl<'a, D: Device, F: Field<D>> Step<'a, D, F> {
         }
     }
 
-    /// The exact VJP of the step at `x`, from the cache of [`Step::evaluate`] there: `grad` goes from `g = dL/dx_{n+1}` to dL/dx_n.
+    /// The exact VJP of the step at `x`, but for a ReLU behind the sum, from the cache of [`Step::evaluate`] there: `grad` goes from `g = dL/dx_{n+1}` to dL/dx_n.
     ///
     /// From the last stage to the first, `a_i = h (b_i g + sum_j a_ji v_j)` is the cotangent of k_i, and `v_i = J_i^T a_i` that of y_i;
     /// `dL/dx_n = g + sum_i v_i`, and `dL/dtheta += (df/dtheta)^T a_i` of the stage's theta.

@@ -45,7 +45,8 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
 
     fn begin_codes(&mut self) -> Result<()> {
         let Self { d, work, .. } = self;
-        let Work { x, x_rec: carry, coder, scratch, .. } = &mut **work;
+        let Work { x, x_rec: carry, coder, scratch, signs, .. } = &mut **work;
+        signs.as_mut().map_or(Ok(()), |signs| signs.begin(*d))?;
         let Idle { map, workspace, .. } = scratch.idle();
         d.begin_codes(coder.as_mut().expect(CODER), x, carry.as_mut().expect(CARRY), map, workspace)
     }
@@ -68,15 +69,26 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// Step n of the forward pass, coded.
     fn coded_forward(&mut self, n: usize, slot: usize) -> Result<()> {
         let Self { d, spec, stack, work } = self;
-        let Work { x, x_rec: carry, caches, spare, scratch, coder, codes, .. } = &mut **work;
+        let Work { x, x_rec: carry, caches, spare, scratch, coder, codes, signs, .. } = &mut **work;
         let (carry, coder, code) = (carry.as_mut().expect(CARRY), coder.as_mut().expect(CODER), &mut codes[slot]);
+        let fuses = spec.fuses(stack.post_activation);
         let mut step = stack.step(*d, n, Statistics::MeasureAndRun, spare)?;
-        if spec.fuses() {
+        if fuses {
             let SingleStage { h, theta, stats, running } = step.single();
             let cache = caches[0].first_mut();
             return F::code_step(*d, h, theta, stats, running, coder, code, x, carry, cache, scratch);
         }
         step.evaluate(*d, x, &mut caches[0], scratch)?;
+        if step.post_activation() {
+            // what is coded is the increment that the ReLU leaves, of which the weights alone do not tell the scale
+            let next = scratch.idle().map;
+            step.rectified(*d, x, &caches[0], next)?;
+            signs.as_mut().map_or(Ok(()), |signs| signs.keep(*d, n, next))?;
+            d.axpby(1.0, next, -1.0, x)?;
+            d.axpby(1.0, x, 1.0, carry)?;
+            d.copy(next, x)?;
+            return whole::code_carry::<D, F>(*d, 1.0, &[None, None], coder, code, x, carry, scratch);
+        }
         step.advance_acc(*d, 1.0, &caches[0], carry, scratch)?;
         if coder.pass == CodedPass::Plain {
             step.advance_acc(*d, 1.0, &caches[0], x, scratch)?;
@@ -87,6 +99,9 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
 
     /// The way back through step n. In a sweep that probes, the reverse step is taken too, and its local error measured.
     pub(super) fn coded_step(&mut self, n: usize, slot: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+        if self.stack.post_activation {
+            return self.signed_step(n, slot, sgd);
+        }
         let recompute = self.spec.recompute_statistics();
         if self.work.probes {
             self.reverse_step(n)?;

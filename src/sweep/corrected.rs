@@ -24,7 +24,9 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// Whether one block of the sweep is the field's fused `inverse_vjp`: besides what all fused operations ask for, no image coupled
     /// to another by the statistics and no extra pass.
     pub(super) fn fuses_inverse(&self, passes: usize) -> bool {
-        self.spec.fuses() && self.spec.reverse_statistics() == Statistics::Saved && passes == 0
+        self.spec.fuses(self.stack.post_activation)
+            && self.spec.reverse_statistics() == Statistics::Saved
+            && passes == 0
     }
 
     /// One block by [`Field::inverse_vjp`].

@@ -12,6 +12,7 @@ mod corrected;
 mod errors;
 mod reverse;
 pub mod run;
+mod signs;
 mod work;
 
 use std::fmt;
@@ -210,24 +211,24 @@ impl SweepSpec {
     }
 
     /// Whether a block of the forward pass and of the sweep may be one operation of the field: a step of one stage between whose
-    /// two halves nothing has to come.
-    fn fuses(&self) -> bool {
-        self.scheme.stages() == 1 && !self.keeps_masks()
+    /// two halves nothing has to come, and behind which no ReLU.
+    fn fuses(&self, post_activation: bool) -> bool {
+        self.scheme.stages() == 1 && !self.keeps_masks() && !post_activation
     }
 
     /// Whether blocks of a stack that follow each other may be one operation of the field: see [`run`].
-    pub(crate) fn makes_runs(&self, tied: bool) -> bool {
-        self.fuses_both_ways() && !tied
+    pub(crate) fn makes_runs(&self, tied: bool, post_activation: bool) -> bool {
+        self.fuses_both_ways(post_activation) && !tied
     }
 
     /// Whether a block is one operation of the field each way, where the reverse step has no extra passes.
-    fn fuses_both_ways(&self) -> bool {
-        self.fuses() && self.gradient.reconstructs() && self.bn_stats == BnStatistics::Saved
+    fn fuses_both_ways(&self, post_activation: bool) -> bool {
+        self.fuses(post_activation) && self.gradient.reconstructs() && self.bn_stats == BnStatistics::Saved
     }
 
     /// Whether that holds for all blocks.
-    pub(crate) fn fuses_all(&self) -> bool {
-        self.fuses_both_ways() && self.fixed_point == 0
+    pub(crate) fn fuses_all(&self, post_activation: bool) -> bool {
+        self.fuses_both_ways(post_activation) && self.fixed_point == 0
     }
 
     /// Whether the forward pass's statistics are kept, one set per step. The exact modes need them for their VJPs.
@@ -240,6 +241,38 @@ impl SweepSpec {
         let steps = self.scheme.steps(depth);
         // in this order, as too few blocks for a step make none: 1 then, and validation refuses them in words
         self.checkpoint_every.unwrap_or_else(|| (steps as f64).sqrt().round() as usize).min(steps).max(1)
+    }
+
+    /// Refuses a way back that steps with a ReLU behind their sum do not have: nothing undoes that ReLU, and what a code says of
+    /// its increment it says beside the true state alone.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with one sentence.
+    pub fn check_post_activation(&self) -> Result<()> {
+        let refuse = |sentence: String| Err(Error::Usage(sentence));
+        let Self { scheme, gradient, coded_pass, .. } = *self;
+        if scheme != Scheme::Euler {
+            return refuse(format!(
+                "a ReLU behind the sum ends a block's own step and `scheme` {scheme} has others: use euler"
+            ));
+        }
+        if gradient.measures_errors() {
+            return refuse(format!(
+                "no reverse step undoes a ReLU behind the sum, and `gradient` {gradient} needs one: use coded, checkpoint or backprop"
+            ));
+        }
+        if gradient == Gradient::Coded && coded_pass != CodedPass::Plain {
+            return refuse(
+                "a ReLU behind the sum needs the true state, which `coded_pass` altered moves: use plain".into(),
+            );
+        }
+        if gradient == Gradient::Coded && (self.masks == Masks::Saved || self.bn_stats != BnStatistics::Saved) {
+            return refuse(
+                "a ReLU behind the sum goes back by what the forward pass kept of it: use `masks` recomputed and `bn_stats` saved"
+                    .into(),
+            );
+        }
+        Ok(())
     }
 
     /// Stored states: the inputs of every step (`backprop`), of every segment (`checkpoint`), or of every K-th step but the

@@ -23,7 +23,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
 
     /// Step n of the forward pass, of which nothing is kept.
     pub(super) fn plain_forward(&mut self, n: usize) -> Result<()> {
-        if !self.spec.fuses() {
+        if !self.spec.fuses(self.stack.post_activation) {
             return self.advance(n, Statistics::MeasureAndRun);
         }
         let Self { d, stack, work, .. } = self;

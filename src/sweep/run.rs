@@ -124,7 +124,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     pub(super) fn forward_run(&mut self, n: usize) -> Result<usize> {
         let Self { d, spec, stack, work } = self;
         let steps = stack.steps();
-        if !spec.makes_runs(stack.tied) {
+        if !spec.makes_runs(stack.tied, stack.post_activation) {
             return Ok(0);
         }
         let coded = |n: usize| matches!(work.ways[n], Way::Coded(_));
@@ -154,7 +154,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
 
     /// Takes the blocks from n down that make a run back, if the device takes it. Gives their number, or 0.
     pub(super) fn back_run(&mut self, n: usize, sgd: Sgd<'_, D::Buffer>) -> Result<usize> {
-        if !self.spec.makes_runs(self.stack.tied) || !self.runs_back(n) {
+        if !self.spec.makes_runs(self.stack.tied, self.stack.post_activation) || !self.runs_back(n) {
             return Ok(0);
         }
         let coded = |sweep: &Self, n: usize| matches!(sweep.work.ways[n], Way::Coded(_));
@@ -205,6 +205,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
 
     /// Whether one coded block of the sweep is the field's fused `decode_vjp`.
     pub(super) fn fuses_decoding(&self) -> bool {
-        !self.work.probes && self.spec.fuses() && self.spec.recompute_statistics() == Statistics::Saved
+        let fuses = self.spec.fuses(self.stack.post_activation);
+        !self.work.probes && fuses && self.spec.recompute_statistics() == Statistics::Saved
     }
 }

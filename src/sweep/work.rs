@@ -8,6 +8,7 @@ use crate::memory::{Arena, Category};
 use crate::scheme::{Cotangents, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
 use crate::sweep::errors::SUMS;
+use crate::sweep::signs::Signs;
 use crate::sweep::{Gradient, LocalError, Sweep, SweepSpec, Update, Way};
 use crate::tensor::{Real, Tensor};
 
@@ -28,6 +29,8 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
     pub(crate) coder: Option<Coder<D::Buffer>>,
     /// The codes that there is room for.
     pub(crate) codes: Vec<Code<D::Buffer>>,
+    /// What ReLUs behind the sums let through, where there are such and the mode codes.
+    pub(super) signs: Option<Signs<D::Buffer>>,
     /// The steps' local errors, `[4]` each; see [`LocalError`].
     pub(super) errors: Option<Tensor<D::Buffer>>,
     /// The same on the host, as last read.
@@ -63,6 +66,9 @@ impl<D: Device, F: Field<D>> Work<D, F> {
     /// If the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, stack: StackSpec, workspace: usize) -> Result<Self> {
         let StackSpec { depth, map, .. } = stack;
+        if stack.post_activation {
+            spec.check_post_activation()?;
+        }
         let reconstructs = spec.gradient.reconstructs();
         let state = Category::State;
         // the single cache of the flat modes is scratch; a cache for every step is what the mode saves
@@ -88,6 +94,9 @@ impl<D: Device, F: Field<D>> Work<D, F> {
                 .then(|| Coder::new(arena, map.c(), spec.bits, spec.coded_pass))
                 .transpose()?,
             codes: (0..spec.stored_codes(depth)).map(|_| Code::new(arena, map, spec.bits)).collect::<Result<_>>()?,
+            signs: (spec.gradient.codes() && stack.post_activation)
+                .then(|| Signs::new(arena, map, spec.scheme.steps(depth)))
+                .transpose()?,
             errors: match spec.measured_errors(depth) {
                 0 => None,
                 len => Some(arena.tensor(Category::Statistics, Shape::vector(len))?),
@@ -174,7 +183,8 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         let optional = self.x_rec.iter_mut().chain(self.codes.iter_mut().map(|code| &mut code.packed));
         let inner = self.cotangents.maps_mut();
         let stored = self.states.iter_mut().chain(&mut self.segment).chain(self.scratch.maps_mut());
-        let caches = self.caches.iter_mut().flat_map(StepCache::maps_mut);
+        let signs = self.signs.iter_mut().flat_map(Signs::maps_mut);
+        let caches = self.caches.iter_mut().flat_map(StepCache::maps_mut).chain(signs);
         single.chain(optional).chain(inner).chain(stored).chain(caches).try_for_each(|map| map.set_batch(n))
     }
 }
@@ -199,6 +209,12 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             At::State(i) => &states[i],
             At::Segment(i) => &segment[i],
         };
+        if stack.post_activation && !matches!(at, At::Reconstruction) {
+            // of a reconstruction the signs were kept, and have been replayed
+            let next = scratch.idle().map;
+            stack.step(*d, n, statistics, spare)?.rectified(*d, x, &caches[cache], next)?;
+            d.relu_grad(next, grad)?;
+        }
         let slots = StepGrads { first: stack.scheme.first(n), slots: &mut grads.slots };
         let step = stack.step(*d, n, statistics, spare)?;
         step.pull(*d, x, &caches[cache], grad, slots, cotangents, scratch)?;

@@ -5,6 +5,9 @@ mod arguments;
 mod block_launches;
 mod device_memory;
 mod kernel_traffic;
+mod published;
+#[path = "../support/published.rs"]
+mod published_nets;
 mod runs;
 mod staged;
 mod step_launches;

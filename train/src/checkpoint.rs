@@ -136,20 +136,8 @@ impl Checkpoint {
 
     fn open_or_say(path: &Path) -> std::result::Result<Self, String> {
         let advice = "name a checkpoint.safetensors, which every run leaves in its folder";
-        let mut file = regular::open(path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => format!("there is no such file: {advice}"),
-            // what it is, in words
-            io::ErrorKind::InvalidInput => format!("this {e}: {advice}"),
-            _ => format!("the checkpoint cannot be opened: {e}"),
-        })?;
+        let Container { mut file, header, data_start, found } = Container::open(path, advice)?;
         let unreadable = |e: io::Error| format!("the checkpoint cannot be read: {e}");
-        let found = file.metadata().map_err(unreadable)?.len();
-        let header_len = header_len(&mut file, found)?;
-        let mut bytes = vec![0; header_len];
-        file.read_exact(&mut bytes).map_err(unreadable)?;
-        let header: Metadata = serde_json::from_slice(&bytes)
-            .map_err(|e| format!("its safetensors header is damaged ({e}): use another checkpoint"))?;
-        let data_start = 8 + header_len as u64;
         let expected = data_start.saturating_add(header.data_len() as u64);
         if found < expected {
             return Err(truncated(found, expected));
@@ -167,6 +155,12 @@ impl Checkpoint {
             return Err(implausible(&problem));
         }
         Ok(Self { path: path.into(), file: Mutex::new(file), header, data_start, state })
+    }
+
+    /// Names and shapes of its weights and running statistics, as saved: all but velocities.
+    pub fn weights(&self) -> Vec<(String, Vec<usize>)> {
+        let names = self.header.offset_keys().into_iter().filter(|name| !name.starts_with("velocity."));
+        names.filter_map(|name| self.header.info(&name).map(|info| (name.clone(), info.shape.clone()))).collect()
     }
 
     /// The settings, the progress and the data set of the run that wrote it.
@@ -285,6 +279,36 @@ impl Checkpoint {
     }
 }
 
+/// A safetensors file whose header was read.
+pub(crate) struct Container {
+    pub file: File,
+    pub header: Metadata,
+    /// Where the tensors' bytes begin.
+    pub data_start: u64,
+    /// Bytes of the file.
+    pub found: u64,
+}
+
+impl Container {
+    /// Opens it; what is wrong with it is said with `advice`.
+    pub fn open(path: &Path, advice: &str) -> std::result::Result<Self, String> {
+        let mut file = regular::open(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => format!("there is no such file: {advice}"),
+            // what it is, in words
+            io::ErrorKind::InvalidInput => format!("this {e}: {advice}"),
+            _ => format!("the checkpoint cannot be opened: {e}"),
+        })?;
+        let unreadable = |e: io::Error| format!("the checkpoint cannot be read: {e}");
+        let found = file.metadata().map_err(unreadable)?.len();
+        let header_len = header_len(&mut file, found)?;
+        let mut bytes = vec![0; header_len];
+        file.read_exact(&mut bytes).map_err(unreadable)?;
+        let header = serde_json::from_slice(&bytes)
+            .map_err(|e| format!("its safetensors header is damaged ({e}): use another checkpoint"))?;
+        Ok(Self { file, header, data_start: 8 + header_len as u64, found })
+    }
+}
+
 fn implausible(problem: &str) -> String {
     format!("{problem}: use another checkpoint")
 }
@@ -303,6 +327,9 @@ fn header_len(file: &mut File, found: u64) -> std::result::Result<usize, String>
     let length = u64::from_le_bytes(length);
     if first != b'{' || length > HEADER_MAX as u64 {
         let found = known_by([start[0], start[1]]).unwrap_or("not a safetensors file");
+        if matches!(start, [b'P', b'K', ..] | [0x80, 2..=5, ..]) {
+            return Err(format!("it is {found}: {TO_SAFETENSORS}"));
+        }
         return Err(format!("it is {found}: name a checkpoint.safetensors that train_cifar wrote"));
     }
     if length > found - 8 {
@@ -310,6 +337,10 @@ fn header_len(file: &mut File, found: u64) -> std::result::Result<usize, String>
     }
     Ok(length as usize)
 }
+
+/// How a file of PyTorch's becomes one that this program reads.
+const TO_SAFETENSORS: &str = "in Python, `import torch, safetensors.torch` and then \
+    `safetensors.torch.save_file(torch.load('FILE', weights_only=True), 'FILE.safetensors')` makes one of it";
 
 /// What files of other programs start with.
 fn known_by(start: [u8; 2]) -> Option<&'static str> {

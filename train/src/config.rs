@@ -13,7 +13,7 @@ use rewind_pictures::regular;
 use crate::schedule::{Schedule, thirds};
 pub use crate::settings::RunConfig;
 use crate::settings::{SETTINGS, Settings};
-pub use crate::values::{Block, CacheKind, CropKind, DeviceChoice, NetKind, NormaliseBy, listed};
+pub use crate::values::{Block, CacheKind, CropKind, DeviceChoice, Form, NetKind, NormaliseBy, listed};
 
 /// The name by which the user asks for the built-in data set.
 pub const SYNTHETIC: &str = "synthetic";

@@ -52,3 +52,4 @@ mod tensorboard;
 pub mod terminal;
 pub mod training;
 pub mod values;
+pub mod weights;

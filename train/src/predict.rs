@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::budget::net_spec;
 use crate::checkpoint::{Checkpoint, saved_shape};
 use crate::choose::{self, Wanted};
-use crate::config::{Block, DeviceChoice, RunConfig};
+use crate::config::{Block, DeviceChoice, Form, RunConfig};
 use crate::host_memory::Room;
 use crate::log::{Log, LogKind};
 use crate::picture_spec::PictureSpec;
@@ -92,8 +92,9 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     let pictures = PictureSpec::held_by(&checkpoint)?;
     let held = &checkpoint.state().config;
     let (threads, device) = (cli.threads, cli.device);
-    // nothing is stored for a way back that is never taken
-    let sweep = SweepSpec::new(held.sweep.scheme, Gradient::Adjoint);
+    // next to nothing is kept for a way back that is never taken
+    let gradient = if held.form == Form::Torchvision { Gradient::Coded } else { Gradient::Adjoint };
+    let sweep = SweepSpec::new(held.sweep.scheme, gradient);
     let config = RunConfig { sweep, threads, device, init_from: None, ..held.clone() };
     config.validate_for_data(config.batch, pictures.side).map_err(|e| checkpoint.error(format!("its net: {e}")))?;
     let config = RunConfig { batch: BATCH.min(cli.images.len()), ..config };

@@ -1,5 +1,6 @@
 //! What the binaries `train` and `train_cifar` do with their command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
@@ -16,6 +17,7 @@ use crate::run::{Ending, Test};
 use crate::source;
 use crate::terminal::{self, say};
 use crate::training::{Plan, Trained, Training};
+use crate::weights::{self, ExportAs, Exported};
 use rewind::cpu::Cpu;
 use rewind::device::Device;
 use rewind::error::Error;
@@ -42,6 +44,41 @@ pub fn train() -> ExitCode {
             start(cli)
         },
     )
+}
+
+/// Writes a trained net's weights as safetensors with torchvision's names and axes.
+///
+/// PyTorch reads the file with `safetensors.torch.load_file`, and torchvision's net of the same name takes it strictly.
+#[derive(clap::Parser)]
+#[command(name = "export", version)]
+struct ExportCli {
+    /// A run's folder, or its checkpoint.safetensors.
+    run: PathBuf,
+    /// The file to write; it must not be there yet.
+    #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
+    out: PathBuf,
+    /// Numbers of the file: f32, f16 or bf16.
+    #[arg(long, value_name = "TYPE", default_value_t, hide_possible_values = true)]
+    dtype: ExportAs,
+}
+
+/// The binary `export`.
+pub fn export() -> ExitCode {
+    terminal::run(|cli: &ExportCli| {
+        let ExportCli { run, out, dtype } = cli;
+        if out.symlink_metadata().is_ok() {
+            return Err(Error::Usage(format!("--out {} is there already: name another file", out.display())).into());
+        }
+        let file = if run.is_dir() { run.join("checkpoint.safetensors") } else { run.clone() };
+        let Exported { tensors, bytes, same } = weights::export(&Checkpoint::open(&file)?, out, *dtype)?;
+        say(&format!("{}: {tensors} tensors as {dtype}, {}\n", out.display(), human(bytes as u64)))?;
+        if !same {
+            say(
+                "torchvision's net has a ReLU behind every sum, which this net of the form ode has not: its answers differ\n",
+            )?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 const ABOUT: &str = "\

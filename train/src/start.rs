@@ -1,4 +1,6 @@
-//! A net that starts from the weights of a checkpoint, as fine-tuning does: `--init-from`.
+//! A net that starts from the weights of a checkpoint or of a published net, as fine-tuning does: `--init-from`.
+
+use std::path::Path;
 
 use rewind::device::Device;
 use rewind::error::Result;
@@ -7,17 +9,22 @@ use rewind::net::{Net, SHARED};
 
 use super::checkpoint::{Checkpoint, saved_shape};
 use crate::config::RunConfig;
+use crate::weights::WeightsFile;
 
-/// Gives a new net the weights and running statistics of a checkpoint; the optimiser starts anew.
+/// Gives a new net the weights and running statistics of a file, a checkpoint or one of published weights; the optimiser starts anew.
 ///
 /// # Errors
 /// [`rewind::Error::Checkpoint`] if it is of another net.
 pub(super) fn start_from<D: Device<Real = f32>, F: Field<D>>(
     device: &D,
-    checkpoint: &Checkpoint,
+    path: &Path,
     config: &RunConfig,
     net: &mut Net<D, F>,
 ) -> Result<()> {
+    if let Some(mut weights) = WeightsFile::open(path)? {
+        return weights.start(device, config, net);
+    }
+    let checkpoint = Checkpoint::open(path)?;
     checkpoint.check_start(config)?;
     for (name, tensor) in net.checkpointed_mut() {
         if !name.starts_with("velocity.") {

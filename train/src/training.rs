@@ -46,6 +46,7 @@ use crate::progress::Progress;
 use crate::report::Summary;
 use crate::run::{Ending, Run, Test};
 use crate::source::{self, Names, Source};
+use crate::weights::WeightsFile;
 
 /// Who is told, kept with the run.
 type Hear<'a> = Box<dyn FnMut(&Event<'_>) + Send + 'a>;
@@ -457,6 +458,12 @@ fn build<'d, D: Device<Real = f32>, F: Field<D>>(
         human(plan.planned.activations()),
         human(plan.stored.activations()),
     )));
+    if let (None, Some(file)) = (checkpoint, &config.init_from)
+        && let Some(weights) = WeightsFile::open(Path::new(file))?
+        && let Some(notice) = weights.notice(dataset.classes)
+    {
+        listener.hear(&Event::Note(&notice));
+    }
     let run = Run::<D, F>::build(device, config.clone(), dataset.clone(), checkpoint.as_ref(), stop)?;
     let run = run.named(start.names.clone());
     let run = match stream {

@@ -57,6 +57,26 @@ impl NetKind {
     }
 }
 
+/// What follows the sum of a residual block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// Nothing, as a step of an ODE: the paper's form, whose states a sweep can rebuild.
+    #[default]
+    Ode,
+    /// A ReLU, as in the published ResNets.
+    Torchvision,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ode => "ode",
+            Self::Torchvision => "torchvision",
+        })
+    }
+}
+
 /// How training pictures are cropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]

@@ -24,12 +24,14 @@ fn predict(place: &Place, line: &str) -> Ended {
     start(place, "predict", option_env!("CARGO_BIN_EXE_predict"), &format!("{line} --device cpu --quiet"))
 }
 
+const SMALL: &str = "--depth 2 --channels 4";
+
 /// A set whose pictures have many sizes, and a net trained on it with crops of chance: in `run`.
-fn trained(normalise: &str) -> Place {
+fn trained(normalise: &str, net: &str) -> Place {
     let place = Place::new();
     write_set(&place, 6, |number| (19 + 7 * (number % 5), 45 - 6 * (number % 6)));
     let line = format!(
-        "--data set --depth 2 --channels 4 --batch 4 --device cpu --image 24 --resize 28 --crop random --epochs 3 --threads 2 \
+        "--data set {net} --batch 4 --device cpu --image 24 --resize 28 --crop random --epochs 3 --threads 2 \
          --normalise {normalise} --out run"
     );
     let ended = start(&place, "train", option_env!("CARGO_BIN_EXE_train"), &line);
@@ -49,8 +51,10 @@ fn json(text: &str) -> Vec<Value> {
 
 #[test]
 fn pictures_are_seen_as_the_test_of_the_run_sees_them() {
-    for normalise in ["auto", "imagenet"] {
-        let place = trained(normalise);
+    let published = "--net staged --blocks 1,1 --widths 4,8 --block bottleneck --form torchvision --lr 0.01";
+    for (normalise, net) in [("auto", SMALL), ("imagenet", "--scheme heun --depth 3 --channels 4"), ("auto", published)]
+    {
+        let place = trained(normalise, net);
         let pictures = test_pictures();
         let files: Vec<&str> = pictures.iter().map(|(_, file)| &file[..]).collect();
         let files = files.join(" ");
@@ -89,7 +93,7 @@ fn pictures_are_seen_as_the_test_of_the_run_sees_them() {
 
 #[test]
 fn bars_and_names_are_printed_and_what_cannot_be_read_stops_no_other() {
-    let place = trained("auto");
+    let place = trained("auto", SMALL);
     fs::write(place.path("notes.jpg"), "no picture at all").expect("written");
     let whole = fs::read(place.path("set/val/ant/00.bmp")).expect("a picture");
     fs::write(place.path("cut.bmp"), &whole[..whole.len() / 2]).expect("written");
@@ -140,11 +144,11 @@ fn a_net_of_the_built_in_set_knows_its_classes_and_an_old_checkpoint_their_numbe
     without_pictures(&place, "run");
     let old = predict(&place, line);
     assert_eq!((old.code, &old.stdout), (Some(0), &ended.stdout), "the built-in set is known: {old}");
-    let place = trained("auto");
+    let place = trained("auto", SMALL);
     without_pictures(&place, "run");
     let ended = predict(&place, "set/train/ant/00.bmp --checkpoint run");
     assert!(ended.code == Some(1) && ended.error().contains("kept no mean and deviation"), "{ended}");
-    let place = trained("imagenet");
+    let place = trained("imagenet", SMALL);
     without_pictures(&place, "run");
     let ended = predict(&place, "set/train/ant/00.bmp --checkpoint run --json");
     assert_eq!(ended.code, Some(0), "{ended}");

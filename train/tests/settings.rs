@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 47] = [
+const OTHER: [(&str, &str, &str); 48] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -31,6 +31,7 @@ const OTHER: [(&str, &str, &str); 47] = [
     ("widths", "--net staged", "--widths 8,8,8"),
     ("stem_width", "--net staged", "--stem-width 5"),
     ("block", "", "--block bottleneck"),
+    ("form", "--net staged --step-size 1 --init plain --gradient coded", "--form torchvision"),
     ("tied", "", "--tied"),
     ("scheme", "", "--scheme heun"),
     ("step_size", "", "--step-size 1"),

@@ -3,9 +3,10 @@
 use rewind::error::{Error, Result};
 use rewind::field::bottleneck::EXPANSION;
 use rewind::net::{Body, POOL, Stages, Stem};
+use rewind::scheme::StepSize;
 
 use crate::settings::{RunConfig, flagged};
-use crate::values::{Block, NetKind, Preset, listed};
+use crate::values::{Block, Form, NetKind, Preset, listed};
 
 /// Bounds far above any machine, so that no size overflows.
 const DEPTH_MAX: usize = 1_000_000;
@@ -48,6 +49,15 @@ impl RunConfig {
             }
         }
         depths.iter().try_for_each(|depth| self.sweep.validate(*depth)).map_err(flagged)?;
+        if self.form == Form::Torchvision {
+            if self.step_size != StepSize::One {
+                return refuse(format!(
+                    "--form torchvision adds whole blocks, so that --step-size must be 1, not {}",
+                    self.step_size
+                ));
+            }
+            self.sweep.check_post_activation().map_err(flagged)?;
+        }
         if channels.contains(&0) {
             return refuse(format!("{width_flag} {of_width} leaves nothing to compute: give 1 or more"));
         }
@@ -81,18 +91,22 @@ impl RunConfig {
             NetKind::Tiny => None,
             _ => Some(Stages::new(&self.blocks, &self.widths).map_err(flagged)?),
         };
-        Ok(Body { tied: self.tied, stages, stem_width: self.stem_width })
+        let post_activation = self.form == Form::Torchvision;
+        Ok(Body { tied: self.tied, stages, stem_width: self.stem_width, post_activation })
     }
 
     /// The net as a person names it: `depth 8, 16 channels`.
     pub fn net_name(&self) -> String {
-        let Self { net, depth, channels, blocks, widths, block, tied, .. } = self;
+        let Self { net, depth, channels, blocks, widths, block, form, tied, .. } = self;
         let mut name = match net {
             NetKind::Tiny => format!("depth {depth}, {channels} channels"),
             _ => format!("stages of {} residual blocks, {} channels", listed(blocks), listed(widths)),
         };
         if *block != Block::Basic {
             name += &format!(", {block}");
+        }
+        if *form == Form::Torchvision {
+            name += ", torchvision's form";
         }
         if *tied {
             name += ", tied";
@@ -102,7 +116,7 @@ impl RunConfig {
 
     /// The net by the flags that make it: `--depth 8 --channels 16 --stem 5x5`.
     pub fn net_flags(&self) -> String {
-        let Self { net, depth, channels, blocks, widths, stem_width, block, tied, .. } = self;
+        let Self { net, depth, channels, blocks, widths, stem_width, block, form, tied, .. } = self;
         let stem = self.stem();
         let mut flags = match net {
             NetKind::Tiny => format!("--depth {depth} --channels {channels} --stem {stem}"),
@@ -117,6 +131,9 @@ impl RunConfig {
         }
         if *block != Block::Basic {
             flags += &format!(" --block {block}");
+        }
+        if *form != Form::Ode {
+            flags += &format!(" --form {form}");
         }
         if *tied {
             flags += " --tied";

@@ -133,7 +133,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 return Err(checkpoint.error(problem.into()));
             }
         } else if let Some(file) = &config.init_from {
-            start_from(device, &Checkpoint::open(Path::new(file))?, &config, &mut net)?;
+            start_from(device, Path::new(file), &config, &mut net)?;
         }
         let planned = planned::<D, F>(device, &config, &dataset)?;
         let mut memory = net.memory().clone();

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::declare::settings;
 use super::held::{Held, described};
 use crate::schedule::Schedule;
-use crate::values::{Block, ByteSize, CacheKind, CropKind, DeviceChoice, LrDrop, NetKind, NormaliseBy, Preset, Sizes};
+use crate::values::{
+    Block, ByteSize, CacheKind, CropKind, DeviceChoice, Form, LrDrop, NetKind, NormaliseBy, Preset, Sizes,
+};
 
 settings! {
     /// How states and gradients are computed.
@@ -56,6 +58,8 @@ settings! {
         stem_width("C"): usize as Option<usize> = None => "the first stage's", Fixed, of Staged;
         /// Residual function: basic or bottleneck.
         block("BLOCK"): Block as Block = Block::Basic, Fixed;
+        /// Behind a block's sum: ode (nothing) or torchvision (a ReLU).
+        form("FORM"): Form as Form = Form::Ode, Fixed, of Staged;
         /// One set of weights for all residual blocks of a stage.
         #[arg(num_args = 0, default_missing_value = "true")]
         tied: bool as bool = false, Fixed;
@@ -65,7 +69,7 @@ settings! {
         step_size("H"): StepSize as StepSize = StepSize::OverDepth, Fixed;
         /// Initial weights: paper, smooth (equal blocks) or plain.
         init("INIT"): Init as Init = Init::Paper, Fixed;
-        /// Start from the weights of this checkpoint, untied where it is tied.
+        /// Start from these weights: a checkpoint, or torchvision's or timm's safetensors.
         init_from("FILE"): String as Option<String> = None, Fixed;
     }
     "Gradient" {
@@ -135,8 +139,14 @@ settings! {
 }
 
 impl Settings {
-    /// The same with a net that goes by a name in its parts. What is given of them beside the name stays.
-    pub fn expanded(self) -> Self {
+    /// The same with a net that goes by a name in its parts, and with what torchvision's form asks for. What is given of them beside the name
+    /// stays.
+    pub fn expanded(mut self) -> Self {
+        if self.form == Some(Form::Torchvision) {
+            self.step_size.get_or_insert(StepSize::One);
+            self.init.get_or_insert(Init::Plain);
+            self.gradient.get_or_insert(Gradient::Coded);
+        }
         let Some(Preset { blocks, widths, block, stem_width }) = self.net.and_then(NetKind::preset) else {
             return self;
         };
