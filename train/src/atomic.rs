@@ -49,6 +49,11 @@ fn write_and_rename(
     }
 }
 
+/// Puts what was added to a file on the disk, as far as its file system syncs.
+pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
+    judged(file.sync_data()).map(drop).map_err(Error::io("write", path))
+}
+
 /// A file that was not there, `<name>.<process>-<number>.tmp`. Process numbers repeat, in containers and on machines that share a disk: the
 /// file system decides whether a name is free.
 fn new_beside(path: &Path) -> io::Result<(File, PathBuf)> {

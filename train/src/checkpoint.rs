@@ -1,7 +1,7 @@
 //! `checkpoint.safetensors`: a run's weights, velocities and running statistics, and where it stood, in one file.
 //!
 //! The container is safetensors, little-endian f32, so any tool that knows the format reads the weights. Its metadata holds
-//! `format`, `config` (the run's TOML), `dataset` and `progress` (JSON), and `checksum`: the SHA-256 of the whole file with
+//! `format`, `config` (the run's TOML), `dataset`, `progress` and `pictures` (JSON), and `checksum`: the SHA-256 of the whole file with
 //! the checksum's own 64 digits taken as zeros, so that no changed byte goes unseen. Tensors are written and read one at a
 //! time: a checkpoint costs the memory of its largest tensor and of its header.
 
@@ -27,6 +27,7 @@ pub(crate) use self::save::HeaderLength;
 pub use self::save::save;
 use super::progress::Progress;
 use crate::config::RunConfig;
+use crate::picture_spec::PictureSpec;
 use crate::plausible::{self, may_hold};
 
 /// Versions are `rewind-1`, `rewind-2`, ...; this program writes and reads the first.
@@ -102,6 +103,8 @@ pub struct RunState {
     pub progress: Progress,
     /// What it was trained on.
     pub dataset: DatasetId,
+    /// How it sees pictures and what its classes are called; none in a checkpoint of an older version.
+    pub pictures: Option<PictureSpec>,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -218,6 +221,11 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// The shape of the tensor of this name, if there is one.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.header.info(name).map(|info| &info.shape[..])
+    }
+
     /// Whether there is a tensor of this name.
     pub fn holds(&self, name: &str) -> bool {
         self.header.info(name).is_some()
@@ -266,7 +274,7 @@ impl Checkpoint {
         file.read_exact(bytes)
     }
 
-    pub(super) fn error(&self, problem: String) -> Error {
+    pub(crate) fn error(&self, problem: String) -> Error {
         Error::Checkpoint { path: self.path.clone(), problem }
     }
 }
@@ -394,7 +402,9 @@ fn parse_state(metadata: &HashMap<String, String>, path: &Path) -> std::result::
         .map_err(|e| senseless("config", &e))?;
     let progress = serde_json::from_str(text("progress")?).map_err(|e| senseless("progress", &e))?;
     let dataset = serde_json::from_str(text("dataset")?).map_err(|e| senseless("dataset", &e))?;
-    Ok(RunState { config, progress, dataset })
+    let pictures = metadata.get("pictures").map(|held| serde_json::from_str(held)).transpose();
+    let pictures = pictures.map_err(|e| senseless("pictures", &e))?;
+    Ok(RunState { config, progress, dataset, pictures })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn state() -> RunState {
     progress.history = vec![row(1), row(2)];
     (0..5).for_each(|_| progress.sums.add(256, 0.1 + 0.2, 99, Some(1e-5), 0.125));
     let dataset = DatasetId { name: "synthetic".into(), fingerprint: "0123abcd".into() };
-    RunState { config, progress, dataset }
+    RunState { config, progress, dataset, pictures: None }
 }
 
 struct TensorEntry {

@@ -52,6 +52,10 @@ pub const CIFAR_100: Format = Format {
     labels: 2,
 };
 
+/// The classes of CIFAR-10, in the order of the labels.
+pub const NAMES_10: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
 impl Format {
     /// Every file with its number of records, in the order of reading; the last one is the test split.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, usize)> {

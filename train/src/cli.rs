@@ -40,6 +40,9 @@ pub struct Cli {
     /// Test the checkpoint of --resume DIR and stop.
     #[arg(long, requires = "resume", help_heading = "Run")]
     pub eval_only: bool,
+    /// With --eval-only: leave confusion matrix, classes and worst images in DIR.
+    #[arg(long, requires = "eval_only", help_heading = "Run")]
+    pub report: bool,
     /// Print what was found of this machine's processor, driver and GPUs, and stop.
     #[arg(long, exclusive = true, help_heading = "Run")]
     pub doctor: bool,

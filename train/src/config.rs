@@ -31,7 +31,7 @@ const FIXED_POINT_MAX: usize = 1000;
 /// The largest learning rate. A first step of so many times a gradient leaves weights that no later step moves.
 pub const LR_MAX: f64 = 1000.0;
 /// The largest side of an image: more pixels of a batch than a device counts.
-const SIDE_MAX: usize = 8192;
+pub(crate) const SIDE_MAX: usize = 8192;
 /// A config file of more bytes is another file.
 const CONFIG_MAX: u64 = 1 << 20;
 /// The largest weight decay.
@@ -51,6 +51,7 @@ impl RunConfig {
         must(self.batch > 0, &|| "--batch 0 holds no image: give 1 or more".into())?;
         must(self.epochs != Some(0), &|| "--epochs 0 trains nothing: give 1 or more".into())?;
         must(self.max_steps != Some(0), &|| "--max-steps 0 trains nothing: give 1 or more, or leave it out".into())?;
+        must(self.log_steps != Some(0), &|| "--log-steps 0 counts no step: give 1 or more, or leave it out".into())?;
         must(self.threads != Some(0), &|| "--threads 0 computes nothing: give 1 or more, or leave it out".into())?;
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;
@@ -96,6 +97,7 @@ impl RunConfig {
         for (flag, value) in [
             ("--seed", self.seed),
             ("--max-steps", self.max_steps.unwrap_or(0)),
+            ("--log-steps", self.log_steps.unwrap_or(0)),
             ("--memory-limit", self.memory_limit.unwrap_or(0)),
         ] {
             must(value <= largest, &|| format!("{flag} must be at most {largest}, which config.toml can hold"))?;

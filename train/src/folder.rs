@@ -193,6 +193,16 @@ impl RunFolder {
         self.path.join("metrics.csv")
     }
 
+    /// `steps.csv`: a row every so many steps.
+    pub fn steps(&self) -> PathBuf {
+        self.path.join("steps.csv")
+    }
+
+    /// What TensorBoard reads: it knows such files by a part of their name.
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.out.tfevents.rewind")
+    }
+
     /// `curves.svg`: the metrics drawn.
     pub fn curves(&self) -> PathBuf {
         self.path.join("curves.svg")
@@ -206,6 +216,36 @@ impl RunFolder {
     /// `broken.txt`: pictures that are left out, and why.
     pub fn broken(&self) -> PathBuf {
         self.path.join("broken.txt")
+    }
+
+    /// `classes.csv`: how each class fared in the test.
+    pub fn classes(&self) -> PathBuf {
+        self.path.join("classes.csv")
+    }
+
+    /// `confusion.csv`: images of each class taken for each other.
+    pub fn confusion(&self) -> PathBuf {
+        self.path.join("confusion.csv")
+    }
+
+    /// `confusion.svg`: the same, drawn.
+    pub fn confusion_picture(&self) -> PathBuf {
+        self.path.join("confusion.svg")
+    }
+
+    /// `confused.csv`: the classes that are confused most, where they are many.
+    pub fn confused(&self) -> PathBuf {
+        self.path.join("confused.csv")
+    }
+
+    /// `worst.csv`: the test images of the largest loss.
+    pub fn worst(&self) -> PathBuf {
+        self.path.join("worst.csv")
+    }
+
+    /// `worst.png`: those images.
+    pub fn worst_picture(&self) -> PathBuf {
+        self.path.join("worst.png")
     }
 
     /// `checkpoint.safetensors`: what resumes the run.

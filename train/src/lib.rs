@@ -4,12 +4,14 @@
 //! made: settings in [`settings`] (one table) and [`config`], by flags in [`cli`] or a file; what a run takes in [`budget`] and what
 //! there is room for in [`host_memory`]; its loop in [`run`], which tells [`events`]; and the files of its folder: [`folder`] claims it,
 //! [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and restores a run's [`progress`], [`drift`]
-//! warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went.
-//! [`program`] is what the binaries do with their command line, [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], [`pictures`] by class, or the built-in [`synthetic`] set); [`terminal`] is
+//! warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went,
+//! [`answers`] what its net takes the test images for.
+//! [`program`] is what the binaries that train do with their command line, [`predict`] the one that uses a trained net, [`picture_spec`] what that has to know; [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], [`pictures`] by class, or the built-in [`synthetic`] set); [`terminal`] is
 //! what the binaries share in talking to their user, [`chart`] draws panels of curves.
 #![warn(missing_docs)]
 #![warn(clippy::missing_errors_doc)]
 
+pub mod answers;
 pub mod atomic;
 pub mod budget;
 pub mod chart;
@@ -30,8 +32,10 @@ pub mod host_memory;
 mod lock;
 pub mod log;
 pub mod pace;
+pub mod picture_spec;
 pub mod pictures;
 mod plausible;
+pub mod predict;
 pub mod program;
 pub mod progress;
 pub mod report;
@@ -39,9 +43,12 @@ pub mod run;
 pub mod schedule;
 pub mod settings;
 mod signals;
+mod softmax;
 pub mod source;
 mod start;
+mod step_log;
 pub mod synthetic;
+mod tensorboard;
 pub mod terminal;
 pub mod training;
 pub mod values;

@@ -25,6 +25,7 @@ pub use self::stream::Stream;
 use crate::config::{CacheKind, CropKind, LARGE, NormaliseBy, RunConfig};
 use crate::host_memory::Room;
 use crate::settings::with_flags;
+use crate::source::Names;
 
 /// Rows and columns of an image, unless they are given.
 const SIDE: usize = 224;
@@ -43,6 +44,8 @@ pub struct Pictures {
     pub broken: BTreeMap<PathBuf, String>,
     /// What the user should know of it, a sentence each.
     pub notices: Vec<String>,
+    /// What its classes and files are called.
+    pub names: Names,
 }
 
 /// Whether a folder looks like one of pictures by class: it has a folder in it.
@@ -123,7 +126,7 @@ pub fn open(dir: &Path, config: &mut RunConfig, tell: Tell<'_>) -> Result<Pictur
 }
 
 /// A refusal of the pictures' in the engine's words.
-fn data(error: rewind_pictures::Error) -> Error {
+pub(crate) fn data(error: rewind_pictures::Error) -> Error {
     match error {
         rewind_pictures::Error::Set { path, problem } => Error::Data { path, problem: with_flags(&problem) },
         rewind_pictures::Error::Usage(sentence) => Error::Usage(sentence),
@@ -143,7 +146,7 @@ struct Opening<'a> {
     threads: usize,
     batch: usize,
     name: String,
-    classes: usize,
+    classes: Vec<String>,
     notices: Vec<String>,
     /// What is left out, and why.
     broken: BTreeMap<PathBuf, String>,
@@ -171,7 +174,7 @@ impl<'a> Opening<'a> {
             threads: config.threads.unwrap_or_else(cores),
             batch: config.batch,
             name,
-            classes: folder.classes.len(),
+            classes: folder.classes.clone(),
             notices: Vec::new(),
             broken: folder.broken.iter().map(|broken| (broken.path.clone(), broken.reason.clone())).collect(),
         })
@@ -215,7 +218,7 @@ impl<'a> Opening<'a> {
         };
         let base = Dataset {
             name,
-            classes,
+            classes: classes.len(),
             normalise,
             train: Split::with_capacity(side, 0),
             test: Split::with_capacity(side, 0),
@@ -223,8 +226,10 @@ impl<'a> Opening<'a> {
             part_of: None,
         };
         if whole && cache == CacheKind::Ram {
-            let (train, test) = (hold(train, side, &mut broken, tell)?, hold(test, side, &mut broken, tell)?);
-            return Ok(Pictures { dataset: Dataset { train, test, ..base }, stream: None, broken, notices });
+            let ((train, _), (test, test_files)) =
+                (hold(train, side, &mut broken, tell)?, hold(test, side, &mut broken, tell)?);
+            let names = Names { classes, test_files };
+            return Ok(Pictures { dataset: Dataset { train, test, ..base }, stream: None, broken, notices, names });
         }
         let window = |images: usize| Split {
             side,
@@ -235,10 +240,11 @@ impl<'a> Opening<'a> {
         // one of the two loads at a time; the batch that is put together, and the places of an epoch
         let own = (batch * (image_len(side) + 2) + n * (size_of::<Place>() + size_of::<usize>()) * TABLES) as u64;
         let bytes = train.held + test.held + train.loader.bytes().max(test.loader.bytes()) + own;
-        let (train, test) = (train.into_part(), test.into_part());
+        let ((train, _), (test, test_files)) = (train.into_part(), test.into_part());
         let part_of = Some(Whole { train: n, test: m, bytes });
         let dataset = Dataset { train: window(n), test: window(m), part_of, ..base };
-        Ok(Pictures { dataset, stream: Some(Stream::new(train, test, side, crop, batch)), broken, notices })
+        let names = Names { classes, test_files };
+        Ok(Pictures { dataset, stream: Some(Stream::new(train, test, side, crop, batch)), broken, notices, names })
     }
 
     /// Whether so many bytes may be held: half of what the machine has free, a quarter of a limit.
@@ -287,10 +293,14 @@ impl<'a> Opening<'a> {
         survey.broken.iter().for_each(|(_, broken)| self.leave_out(broken.clone()));
         let usable: Vec<usize> = (0..items.len()).filter(|i| !self.broken.contains_key(&items[*i].path)).collect();
         let labels = usable.iter().map(|i| items[*i].class).collect();
+        // those to train on are asked for by nobody
+        let named = if number == 1 { &usable[..] } else { &[] };
+        let file = |path: &Path| path.strip_prefix(self.dir).unwrap_or(path).to_path_buf();
+        let files = named.iter().map(|i| file(&items[*i].path)).collect();
         let held = source.held_bytes();
         let ahead = AHEAD * self.threads;
         let loader = Loader::new(source, self.side as u32, self.prepare.filter, self.threads, ahead).map_err(data)?;
-        Ok(Opened { loader, usable, labels, held })
+        Ok(Opened { loader, usable, labels, files, held })
     }
 
     fn leave_out(&mut self, Broken { path, reason }: Broken) {
@@ -329,19 +339,28 @@ struct Opened {
     loader: Loader,
     usable: Vec<usize>,
     labels: Vec<u16>,
+    /// The files of the usable ones, of a part to test on.
+    files: Vec<PathBuf>,
     /// Bytes of pictures that are kept.
     held: u64,
 }
 
 impl Opened {
-    fn into_part(self) -> stream::Part {
-        stream::Part { loader: self.loader, usable: self.usable, labels: self.labels }
+    fn into_part(self) -> (stream::Part, Vec<PathBuf>) {
+        (stream::Part { loader: self.loader, usable: self.usable, labels: self.labels }, self.files)
     }
 }
 
-/// Decodes all pictures of a part, the middle of each. Those that turn out broken are left out and listed.
-fn hold(part: Opened, side: usize, broken: &mut BTreeMap<PathBuf, String>, tell: Tell<'_>) -> Result<Split> {
-    let Opened { loader, usable, labels, .. } = part;
+/// Decodes all pictures of a part, the middle of each, and gives the files of those that are there. Those that turn out broken are left
+/// out and listed.
+fn hold(
+    part: Opened,
+    side: usize,
+    broken: &mut BTreeMap<PathBuf, String>,
+    tell: Tell<'_>,
+) -> Result<(Split, Vec<PathBuf>)> {
+    let Opened { loader, usable, labels, files, .. } = part;
+    let mut there = Vec::with_capacity(files.len());
     let (len, n) = (image_len(side), usable.len());
     let mut split = Split { side, pixels: Vec::new(), labels: Vec::with_capacity(n) };
     split.pixels.try_reserve_exact(n * len).map_err(|_| {
@@ -358,11 +377,12 @@ fn hold(part: Opened, side: usize, broken: &mut BTreeMap<PathBuf, String>, tell:
             Ok(view) => {
                 split.pixels.extend_from_slice(view);
                 split.labels.push(labels[loaded.position]);
+                there.extend(files.get(loaded.position).cloned());
             }
             Err(Broken { path, reason }) => {
                 broken.insert(path.clone(), reason.clone());
             }
         }
     }
-    Ok(split)
+    Ok((split, there))
 }

@@ -67,8 +67,18 @@ fn place_of(name: &str) -> Option<(usize, usize)> {
 /// What is wrong with the progress, whatever the data: a number outside of its range, by name.
 pub(crate) fn problem_of_progress(state: &RunState) -> Option<String> {
     let RunState { progress, config, .. } = state;
-    let Progress { epoch, step_in_epoch, global_step, sums, failed_in_a_row, failed_sweeps, drift, history, .. } =
-        progress;
+    let Progress {
+        epoch,
+        step_in_epoch,
+        global_step,
+        sums,
+        window,
+        failed_in_a_row,
+        failed_sweeps,
+        drift,
+        history,
+        ..
+    } = progress;
     let (epoch, steps) = (*epoch as u64, *step_in_epoch as u64);
     let epochs = config.epochs.unwrap_or(0) as u64;
     let EpochSums { images, correct, loss, failed, seconds, .. } = *sums;
@@ -84,6 +94,15 @@ pub(crate) fn problem_of_progress(state: &RunState) -> Option<String> {
         .or_else(|| (!loss.is_finite()).then(|| format!("its sums.loss is {loss}, which is no finite number")))
         .or_else(|| measure("sums.drift", drifts))
         .or_else(|| measure("sums.seconds", seconds))
+        .or_else(|| within("window.steps", window.steps, *global_step))
+        .or_else(|| within("window.images", window.images, window.steps.saturating_mul(config.batch as u64)))
+        .or_else(|| within("window.correct", window.correct, window.images))
+        .or_else(|| within("window.failed", window.failed, window.steps))
+        .or_else(|| {
+            (!window.loss.is_finite()).then(|| format!("its window.loss is {}, which is no finite number", window.loss))
+        })
+        .or_else(|| measure("window.drift", window.drift))
+        .or_else(|| measure("window.seconds", window.seconds))
         .or_else(|| within("failed_sweeps", *failed_sweeps, *global_step))
         .or_else(|| within("failed_in_a_row", *failed_in_a_row, *failed_sweeps))
         .or_else(|| within("drift.warning.step", warned, *global_step))
@@ -150,7 +169,8 @@ mod tests {
         }
         let mut config = RunConfig::default();
         config.settle("synthetic");
-        RunState { config, progress, dataset: DatasetId { name: "a".into(), fingerprint: "b".into() } }
+        let dataset = DatasetId { name: "a".into(), fingerprint: "b".into() };
+        RunState { config, progress, dataset, pictures: None }
     }
 
     #[test]
@@ -169,13 +189,17 @@ mod tests {
     #[test]
     fn every_number_has_a_range() {
         let edges = [u64::MAX, 1 << 40];
-        let set: [Setter<u64>; 9] = [
+        let set: [Setter<u64>; 13] = [
             ("epoch", |p, n| p.epoch = n as usize),
             ("step_in_epoch", |p, n| p.step_in_epoch = n as usize),
             ("sums.steps", |p, n| p.sums.steps = n),
             ("sums.images", |p, n| p.sums.images = n),
             ("sums.correct", |p, n| p.sums.correct = n),
             ("sums.failed", |p, n| p.sums.failed = n),
+            ("window.steps", |p, n| p.window.steps = n),
+            ("window.images", |p, n| p.window.images = n),
+            ("window.correct", |p, n| p.window.correct = n),
+            ("window.failed", |p, n| p.window.failed = n),
             ("failed_in_a_row", |p, n| p.failed_in_a_row = n),
             ("failed_sweeps", |p, n| p.failed_sweeps = n),
             ("history", |p, n| p.history[1].epoch = n as usize),
@@ -188,10 +212,13 @@ mod tests {
                 assert!(problem.contains(name), "{name}: {problem}");
             }
         }
-        let floats: [Setter<f64>; 7] = [
+        let floats: [Setter<f64>; 10] = [
             ("sums.loss", |p, x| p.sums.loss = x),
             ("sums.drift", |p, x| p.sums.drift = x),
             ("sums.seconds", |p, x| p.sums.seconds = x),
+            ("window.loss", |p, x| p.window.loss = x),
+            ("window.drift", |p, x| p.window.drift = x),
+            ("window.seconds", |p, x| p.window.seconds = x),
             ("train_accuracy", |p, x| p.history[0].train_accuracy = x),
             ("test_accuracy", |p, x| p.history[1].test_accuracy = x),
             ("learning_rate", |p, x| p.history[1].learning_rate = x),
@@ -199,7 +226,7 @@ mod tests {
         ];
         for (name, set) in floats {
             for edge in [-1.0, f64::NAN, f64::INFINITY] {
-                if name == "sums.loss" && edge == -1.0 {
+                if name.ends_with(".loss") && edge == -1.0 {
                     // a sum of rounded losses may be on either side of 0
                     continue;
                 }

@@ -93,6 +93,7 @@ Examples:
   train --data pictures --net resnet101 --plan      what a ResNet-101 would take
   train --data pictures --val-split 0.1 --image 64  a tenth of each class is held out
   train --resume runs/pictures-staged1-1-1-1-euler-auto-seed0
+  predict cat.jpg --checkpoint runs/pictures-staged1-1-1-1-euler-auto-seed0
 
 Exit codes: 0 done, 1 the run failed, 2 the request makes no sense, 130 stopped by Ctrl-C, 143 by
 SIGTERM.";
@@ -114,7 +115,8 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     let resumed = match &cli.resume {
         Some(path) => {
             // who only reads may do so beside a session that trains
-            let folder = if cli.plan || cli.eval_only { RunFolder::look(path)? } else { RunFolder::open(path)? };
+            let reads = cli.plan || (cli.eval_only && !cli.report);
+            let folder = if reads { RunFolder::look(path)? } else { RunFolder::open(path)? };
             let checkpoint = Checkpoint::open(&folder.checkpoint())?;
             checkpoint.check_rates()?;
             Some((folder, checkpoint))
@@ -153,7 +155,8 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if cli.eval_only {
-        let Some(Test { loss, accuracy, images }) = training.test()? else { return Ok(terminal::stopped()) };
+        let test = if cli.report { training.report()? } else { training.test()? };
+        let Some(Test { loss, accuracy, images }) = test else { return Ok(terminal::stopped()) };
         say(&format!("test loss {loss:.4}, accuracy {:.2} % on {images} images\n", 100.0 * accuracy))?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -16,6 +16,9 @@ pub struct Progress {
     pub global_step: u64,
     /// Sums over the steps of the unfinished epoch.
     pub sums: EpochSums,
+    /// Sums over the steps since the last row of steps.csv.
+    #[serde(default, skip_serializing_if = "EpochSums::is_empty")]
+    pub window: EpochSums,
     /// The drift of the last steps, and whether it was ever too large.
     #[serde(default)]
     pub drift: DriftWatch,
@@ -32,7 +35,7 @@ pub struct Progress {
     pub history: Vec<EpochRow>,
 }
 
-/// Running sums over the steps of one epoch, in the order of the steps.
+/// Running sums over steps in their order, of one epoch or of one row of steps.csv.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochSums {
     /// Steps.
@@ -68,6 +71,11 @@ impl EpochSums {
             None => {}
         }
         self.seconds += seconds;
+    }
+
+    /// Whether there is no step yet.
+    pub fn is_empty(&self) -> bool {
+        self.steps == 0
     }
 
     /// Mean loss an image; 0 before the first.
@@ -166,6 +174,7 @@ pub(crate) mod tests {
                 step_in_epoch: 7,
                 global_step: u64::MAX,
                 sums: EpochSums { steps: 7, images: 1792, correct: 1000, loss, drift: drifts, failed: 0, seconds },
+                window: EpochSums { steps: 2, images: 512, correct: 9, loss: drifts, drift: loss, failed: 1, seconds },
                 drift: DriftWatch::default(),
                 ways: vec![vec![Way::Coded(1), Way::Refined, Way::Reconstructed]],
                 failed_in_a_row: 1,
@@ -178,6 +187,7 @@ pub(crate) mod tests {
             prop_assert!(same(read.sums.loss, loss) && same(read.sums.drift, drifts) && same(read.sums.seconds, seconds));
             prop_assert!(same(read.history[0].test_loss, loss));
             prop_assert_eq!(read.history[0].drift.is_some(), drift.is_some());
+            prop_assert!(same(read.window.loss, drifts) && same(read.window.drift, loss));
             prop_assert_eq!(read.global_step, u64::MAX);
         }
     }

@@ -268,7 +268,10 @@ impl fmt::Display for FinalTable<'_> {
             line("  device", &format!("{}   as its driver counts, of {}", mib(device.taken_bytes), total.trim()))?;
         }
         if let Some(folder) = folder {
-            let files = [folder.curves(), folder.metrics(), folder.summary()];
+            let pictures = [folder.curves(), folder.confusion_picture(), folder.worst_picture()];
+            let files =
+                pictures.into_iter().chain([folder.metrics(), folder.classes(), folder.confused(), folder.summary()]);
+            let files: Vec<_> = files.collect();
             let there = files.iter().filter(|file| file.exists()).filter_map(|file| file.file_name());
             let names: Vec<String> = there.map(|name| name.display().to_string()).collect();
             line("results in", &format!("{}: see {}", folder.path().display(), names.join(", ")))?;

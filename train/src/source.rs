@@ -1,6 +1,6 @@
 //! Which data a run uses: the named folder, what lies in the default folder, or the built-in set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rewind::data::Dataset;
 use rewind::error::{Error, Result};
@@ -24,6 +24,24 @@ pub struct Source {
     pub notices: Vec<String>,
     /// The pictures that cannot be read, and why, a line each.
     pub broken: Vec<String>,
+    /// What its classes and files are called.
+    pub names: Names,
+}
+
+/// What parts of a data set are called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The classes, in the order of the labels; empty where they have no names of their own.
+    pub classes: Vec<String>,
+    /// The files of the test images, as below the set's folder; empty where they have none of their own.
+    pub test_files: Vec<PathBuf>,
+}
+
+impl Source {
+    /// A set that is held whole, in which nothing has a name.
+    fn whole(dataset: Dataset, origin: &str, notices: Vec<String>) -> Self {
+        Self { dataset, stream: None, origin: origin.into(), notices, broken: Vec::new(), names: Names::default() }
+    }
 }
 
 /// Opens the named data, else what lies in [`DEFAULT_FOLDER`], else generates the built-in set from the config's seed. What the config leaves open
@@ -55,14 +73,11 @@ pub fn open_whole(named: Option<&str>, seed: u64, threads: Option<usize>) -> Res
             Error::Usage(format!("cannot start the threads that make the built-in set ({e}): give fewer --threads"))
         })?;
         let dataset = pool.install(|| synthetic::generate(seed));
-        Ok(Source { dataset, stream: None, origin: SYNTHETIC.into(), notices, broken: Vec::new() })
+        Ok(Source::whole(dataset, SYNTHETIC, notices))
     };
     match named {
         Some(SYNTHETIC) => built_in(Vec::new()),
-        Some(folder) => {
-            let dataset = cifar::open(Path::new(folder))?;
-            Ok(Source { dataset, stream: None, origin: folder.into(), notices: Vec::new(), broken: Vec::new() })
-        }
+        Some(folder) => Ok(Source::whole(cifar::open(Path::new(folder))?, folder, Vec::new())),
         None if cifar::is_in(Path::new(DEFAULT_FOLDER)) => open_whole(Some(DEFAULT_FOLDER), seed, threads),
         None => built_in(vec![format!(
             "no CIFAR in the folder {DEFAULT_FOLDER}/: training on the built-in synthetic set; get the real one with --download, or name its folder with --data"
@@ -74,11 +89,11 @@ pub fn open_whole(named: Option<&str>, seed: u64, threads: Option<usize>) -> Res
 fn open_arrays(folder: &str) -> Result<Option<Source>> {
     let Some(dataset) = pictures::open_arrays(Path::new(folder))? else { return Ok(None) };
     let notice = format!("{}: --no-augment leaves out mirror images, of which digits are none", dataset.name);
-    Ok(Some(Source { dataset, stream: None, origin: folder.into(), notices: vec![notice], broken: Vec::new() }))
+    Ok(Some(Source::whole(dataset, folder, vec![notice])))
 }
 
 fn open_pictures(folder: &str, config: &mut RunConfig, tell: Tell<'_>) -> Result<Source> {
-    let Pictures { dataset, stream, broken, mut notices } = pictures::open(Path::new(folder), config, tell)?;
+    let Pictures { dataset, stream, broken, mut notices, names } = pictures::open(Path::new(folder), config, tell)?;
     let broken: Vec<_> = broken.iter().map(|(path, reason)| format!("{}: {reason}", path.display())).collect();
     match &broken[..] {
         [] => {}
@@ -88,7 +103,7 @@ fn open_pictures(folder: &str, config: &mut RunConfig, tell: Tell<'_>) -> Result
             notices.push(format!("{n} pictures are left out, as they cannot be read; the first: {first}"));
         }
     }
-    Ok(Source { dataset, stream, origin: folder.into(), notices, broken })
+    Ok(Source { dataset, stream, origin: folder.into(), notices, broken, names })
 }
 
 /// Settings that other data have no use for.

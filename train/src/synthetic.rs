@@ -15,6 +15,8 @@ use rewind::data::{CHANNELS, Dataset, IMAGE, IMAGE_LEN, Normalise, Split};
 pub const TRAIN: usize = 20_000;
 /// Test images.
 pub const TEST: usize = 4_000;
+/// What the set is called.
+pub const NAME: &str = "synthetic";
 /// The classes, in the order of the labels.
 pub const CLASSES: [&str; 10] = [
     "horizontal stripes",
@@ -32,7 +34,7 @@ pub const CLASSES: [&str; 10] = [
 /// The data set of `seed`: equally many images of each class, the same bytes whatever the number of threads.
 pub fn generate(seed: u64) -> Dataset {
     Dataset {
-        name: "synthetic".into(),
+        name: NAME.into(),
         classes: CLASSES.len(),
         normalise: Normalise::CIFAR_10,
         train: split(seed, 0, TRAIN),

@@ -107,6 +107,12 @@ fn generated(mut command: Command, words: &[String]) -> Option<anyhow::Result<St
     Some(String::from_utf8(text).context("the text is no UTF-8"))
 }
 
+/// Says what went wrong with one thing of several, while the others go on.
+pub(crate) fn complain(error: &anyhow::Error) {
+    // a terminal that is gone is no reason to stop
+    let _ = explain(error);
+}
+
 /// One sentence on standard error; before it the table of a plan that is too large.
 fn explain(error: &anyhow::Error) -> io::Result<()> {
     let mut stderr = io::stderr().lock();

@@ -45,7 +45,7 @@ use crate::pictures::Stream;
 use crate::progress::Progress;
 use crate::report::Summary;
 use crate::run::{Ending, Run, Test};
-use crate::source::{self, Source};
+use crate::source::{self, Names, Source};
 use crate::weights::WeightsFile;
 
 /// Who is told, kept with the run.
@@ -132,7 +132,19 @@ impl<'a> Training<'a> {
     /// # Errors
     /// As for [`Training::train`]; no file is written.
     pub fn test(self) -> Result<Option<Test>> {
-        self.start(ToTest)
+        self.start(ToTest { leaves: false })
+    }
+
+    /// As [`Training::test`], and leaves in the folder of the run which classes are confused, how each of them fares, and which images the
+    /// net gets most wrong.
+    ///
+    /// # Errors
+    /// As for [`Training::train`]; [`Error::Usage`] if no run is resumed.
+    pub fn report(self) -> Result<Option<Test>> {
+        if !matches!(self.place, Place::Resumed(_)) {
+            return Err(Error::Usage("a report is of a run that has a folder: resume one".into()));
+        }
+        self.start(ToTest { leaves: true })
     }
 
     /// Trains to the end.
@@ -153,7 +165,7 @@ impl<'a> Training<'a> {
             // before the data, which takes its time
             RunFolder::check_free(path)?;
         }
-        let (mut stream, mut broken) = (None, Vec::new());
+        let (mut stream, mut broken, mut names) = (None, Vec::new(), Names::default());
         let dataset = match self.dataset.take() {
             Some(dataset) => {
                 self.config.epochs.get_or_insert(CIFAR_EPOCHS);
@@ -161,18 +173,19 @@ impl<'a> Training<'a> {
                 dataset
             }
             None => {
-                let Source { dataset, stream: of_pictures, origin, notices, broken: left_out } = self.open_data()?;
+                let Source { dataset, stream: of_pictures, origin, notices, broken: left_out, names: called } =
+                    self.open_data()?;
                 self.config.settle(&origin);
                 self.config.validate_for_data(dataset.images(Part::Train), dataset.side())?;
                 notices.iter().for_each(|notice| self.listener.hear(&Event::Note(notice)));
-                (stream, broken) = (of_pictures, left_out);
+                (stream, broken, names) = (of_pictures, left_out, called);
                 Arc::new(dataset)
             }
         };
         let RunConfig { device, math, threads, round_as, .. } = self.config;
         let wanted = Wanted { device, math, threads, round_as, eager: self.eager };
         let Self { config, place, checkpoint, stop, mut listener, .. } = self;
-        let start = Start { config, dataset, stream, broken, place, checkpoint, stop };
+        let start = Start { config, dataset, stream, broken, names, place, checkpoint, stop };
         choose::on_device(wanted, &mut listener, Job { start, task })
     }
 }
@@ -226,6 +239,7 @@ struct Start<'a> {
     stream: Option<Stream>,
     /// Pictures that are left out, a line each.
     broken: Vec<String>,
+    names: Names,
     place: Place,
     checkpoint: Option<Checkpoint>,
     stop: &'a AtomicBool,
@@ -310,7 +324,10 @@ impl Task for ToPlan {
     }
 }
 
-struct ToTest;
+struct ToTest {
+    /// Whether what each image was taken for is left in the folder.
+    leaves: bool,
+}
 
 impl Task for ToTest {
     type Output = Option<Test>;
@@ -324,7 +341,13 @@ impl Task for ToTest {
     ) -> Result<Option<Test>> {
         let stream = start.stream.take();
         let mut run = build::<D, F>(device, &start, stream, &plan, listener)?;
-        device.install(|| run.test()).map_err(|error| match (error, &start.checkpoint) {
+        let tested = device.install(|| run.test());
+        if let (true, Ok(Some(_)), Place::Resumed(folder)) = (self.leaves, &tested, &start.place)
+            && !device.install(|| run.leave_answers(folder, listener))?
+        {
+            return Ok(None);
+        }
+        tested.map_err(|error| match (error, &start.checkpoint) {
             (Error::NotFinite { loss, place, .. }, Some(checkpoint)) => checkpoint
                 .error(format!("its test loss is {loss}: {place} went non-finite first; use another checkpoint")),
             (error, _) => error,
@@ -386,6 +409,13 @@ impl Task for ToTrain {
             folder.remove_if_left_empty();
         }
         let (ending, summary) = trained?;
+        if let Some(folder) = &folder {
+            // of a run that did all its epochs; a finished one has them unless a session was killed before it came so far
+            let all = ending == Ending::Done && Some(run.progress().epoch) == start.config.epochs;
+            if all && (finished.is_none() || !folder.classes().exists()) {
+                device.install(|| run.leave_answers(folder, listener))?;
+            }
+        }
         // the run is over, and another session may go on with it
         let folder = folder.map(RunFolder::released);
         Ok(Trained { ending, summary, progress: run.progress().clone(), folder, stored: plan.stored })
@@ -435,6 +465,7 @@ fn build<'d, D: Device<Real = f32>, F: Field<D>>(
         listener.hear(&Event::Note(&notice));
     }
     let run = Run::<D, F>::build(device, config.clone(), dataset.clone(), checkpoint.as_ref(), stop)?;
+    let run = run.named(start.names.clone());
     let run = match stream {
         Some(stream) => run.fed_by(stream)?,
         None => run,

@@ -63,6 +63,8 @@ const OTHER: [(&str, &str, &str); 48] = [
     ("round_as", "", "--round-as fp16"),
     ("threads", "", "--threads 2"),
     ("memory_limit", "", "--memory-limit 512MiB"),
+    ("log_steps", "", "--log-steps 50"),
+    ("tensorboard", "", "--tensorboard"),
 ];
 
 fn resolved(line: &str, checkpoint: Option<&RunConfig>) -> rewind::Result<RunConfig> {

@@ -17,12 +17,15 @@ use crate::config::{CIFAR_EPOCHS, RunConfig};
 /// What `each` reports, or [`Error::Io`]; the former checkpoint is then as it was.
 pub fn save(path: &Path, state: &RunState, each: impl Fn(&mut Visitor<'_>) -> Result<()>) -> Result<Durability> {
     let json = |value: serde_json::Result<String>| value.map_err(|e| Error::io("write", path)(e.into()));
-    let metadata = [
+    let mut metadata = vec![
         ("format", format!("{}{}", FORMAT.0, FORMAT.1)),
         ("config", state.config.to_toml()),
         ("dataset", json(serde_json::to_string(&state.dataset))?),
         ("progress", json(serde_json::to_string(&state.progress))?),
     ];
+    if let Some(pictures) = &state.pictures {
+        metadata.push(("pictures", json(serde_json::to_string(pictures))?));
+    }
     write_container(path, &metadata, each)
 }
 

@@ -37,10 +37,12 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
 
     /// Writes the checkpoint, unless it holds what no net can go on from: the former one is then worth more.
     pub(super) fn save(&mut self, folder: &RunFolder, listener: &mut dyn Listener) -> Result<()> {
+        self.record.sync()?;
         let auto = self.config.sweep.gradient == Gradient::Auto;
         let ways = if auto { self.net.ways().map(<[Way]>::to_vec).collect() } else { Vec::new() };
         let progress = Progress { ways, ..self.progress.clone() };
-        let state = RunState { config: self.config.clone(), progress, dataset: self.dataset.clone() };
+        let pictures = Some(self.pictures.clone());
+        let state = RunState { config: self.config.clone(), progress, dataset: self.dataset.clone(), pictures };
         let durability = checkpoint::save(&folder.checkpoint(), &state, |visit| {
             self.net.each_checkpointed(&mut |name, tensor| {
                 visit(name, &saved_shape(tensor.shape()), &|values| {

@@ -9,6 +9,7 @@ use rewind::sweep::auto::PASSES;
 use rewind::sweep::{Gradient, Way};
 
 use super::Run;
+use super::record::Step;
 use crate::config::RunConfig;
 use crate::drift::LEVEL;
 use crate::events::{Event, Listener, StepsReport};
@@ -62,11 +63,13 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         if count == 0 {
             return Ok(());
         }
+        let learning_rate = self.sgd().lr;
         let results = self.net.results(self.device, first, count)?;
         let seconds = self.flight.land();
         let progress = &mut self.progress;
         let (mut images, mut failed, mut last_drift) = (0, None, None);
-        for StepResult { batch: BatchResult { loss, correct }, drift } in results {
+        for result in results {
+            let StepResult { batch: BatchResult { loss, correct }, drift } = result;
             let n = self.train.len(progress.step_in_epoch);
             if !loss.is_finite() {
                 failed = Some(loss);
@@ -93,6 +96,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
             }
             images += n;
             last_drift = drift;
+            self.record.add_step(progress, &Step { images: n, learning_rate, seconds, result }, self.train)?;
         }
         self.images_trained += images as u64;
         if let Some(loss) = failed {

@@ -1,11 +1,13 @@
 //! A run from start to end: epochs of steps, tests, checkpoints, and what is left in the run folder.
 
+mod answers;
 mod leave;
 mod look;
+mod record;
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +20,7 @@ use rewind::memory::{Bytes, Category};
 use rewind::net::{Net, Pass};
 use rewind::sweep::Gradient;
 
+use self::record::Record;
 use super::atomic::write_atomically;
 use super::budget::{net_spec, planned};
 use super::checkpoint::{Checkpoint, DatasetId, saved_shape};
@@ -28,9 +31,11 @@ use super::progress::{EpochSums, Progress};
 use super::report::{self, Summary};
 use super::start::start_from;
 use crate::config::RunConfig;
+use crate::picture_spec::PictureSpec;
 use crate::pictures::Stream;
 use crate::schedule::Course;
 use crate::settings::flagged;
+use crate::source::Names;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,11 @@ pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
     device: &'a D,
     config: RunConfig,
     dataset: DatasetId,
+    pictures: PictureSpec,
+    /// The files of the test images; empty where they have none.
+    test_files: Vec<PathBuf>,
+    /// The data set, if it is held whole.
+    whole: Option<Arc<Dataset>>,
     net: Net<D, F>,
     /// What an epoch's table is drawn from, and the last epoch that was.
     epochs: EpochSpec,
@@ -67,6 +77,8 @@ pub struct Run<'a, D: Device<Real = f32>, F: Field<D> = Basic> {
     images_trained: u64,
     /// Where the images come from, step by step, if the device does not hold all of them.
     stream: Option<Stream>,
+    /// Where rows and events go while the run trains.
+    record: Record,
     stop: &'a AtomicBool,
 }
 
@@ -102,6 +114,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         config.settle_drops();
         config.validate_for_data(dataset.images(Part::Train), dataset.side())?;
         let id = DatasetId::of(&dataset);
+        let pictures = PictureSpec::of(&dataset, &[]);
         let mut net = Net::<D, F>::build(device, net_spec(&config, &dataset), config.init, config.seed)?;
         let mut progress = Progress::default();
         if let Some(checkpoint) = checkpoint {
@@ -127,6 +140,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         memory.charge(Category::Data, held_bytes(&dataset));
         let train = Batches::of_training(dataset.images(Part::Train), config.batch).map_err(flagged)?;
         let test = Batches { images: dataset.images(Part::Test), ..train };
+        // one that is refilled belongs to the device alone
+        let whole = dataset.part_of.is_none().then(|| dataset.clone());
         net.hold(device, dataset)?;
         // room for every step, so that no step allocates; a run longer than this drops the later ones
         let steps = config.epochs.unwrap_or(0).saturating_mul(train.count()).min(1 << 20);
@@ -134,6 +149,9 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         Ok(Self {
             device,
             dataset: id,
+            pictures,
+            test_files: Vec::new(),
+            whole,
             net,
             epochs: EpochSpec { seed: config.seed, augment: config.augment },
             drawn: 0,
@@ -150,9 +168,19 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             drifts: Vec::with_capacity(drifts),
             images_trained: 0,
             stream: None,
+            record: Record::default(),
             config,
             stop,
         })
+    }
+
+    /// Calls classes and test images by their names.
+    pub fn named(mut self, names: Names) -> Self {
+        if names.classes.len() == self.pictures.classes.len() {
+            self.pictures.classes = names.classes;
+        }
+        self.test_files = names.test_files;
+        self
     }
 
     /// Takes the images of every step from a stream. The data set is then of a batch, which is filled anew before each of them.
@@ -202,6 +230,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
     ) -> Result<(Ending, Summary)> {
         let folder = folder.into();
         if let Some(folder) = folder {
+            // it may be refused, and then nothing has changed
+            self.begin_record(folder)?;
             // The checkpoint comes first: a folder with any file of a run in it can be resumed, whenever the machine stops.
             self.save(folder, listener)?;
             write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
@@ -226,6 +256,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             if let Some(folder) = folder {
                 self.save(folder, listener)?;
                 self.write_tables(folder)?;
+                self.record_epochs()?;
                 self.summary(None).write(&folder.summary())?;
             }
         }

@@ -27,14 +27,14 @@ macro_rules! settings {
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
         pub struct Settings {$($(
             #[doc = $help]
-            #[arg(long, help_heading = $group, hide_possible_values = true)]
+            #[arg(long, help_heading = $group)]
             #[arg(help = described(
                 $help,
                 [$($value)?].first(),
                 Held::<$given>::give(&RunConfig::default()$(.$spec)?.$name),
                 [$($instead)?].first(),
             ))]
-            $(#[arg(value_name = $value)])?
+            $(#[arg(value_name = $value, hide_possible_values = true)])?
             $(#[arg($($arg)*)])*
             pub $name: Option<$given>,
         )*)*}

@@ -134,6 +134,13 @@ settings! {
         /// Refuse a run that plans more, e.g. 512MiB.
         memory_limit("SIZE"): ByteSize as Option<u64> = None => "no limit", Free;
     }
+    "Run" {
+        /// A row of steps.csv for every K steps.
+        log_steps("K"): u64 as Option<u64> = None => "none", Free;
+        /// Leave a file that TensorBoard reads, too.
+        #[arg(num_args = 0, default_missing_value = "true")]
+        tensorboard: bool as bool = false, Free;
+    }
 }
 
 impl Settings {

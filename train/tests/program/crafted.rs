@@ -63,3 +63,12 @@ pub fn progress(path: &Path, pointer: &str, value: Value) {
         progress.to_string()
     });
 }
+
+/// Without a key of its metadata, as a version that did not know it wrote it.
+pub fn without(path: &Path, key: &str) {
+    let header = |header: &mut Value| {
+        let removed = header["__metadata__"].as_object_mut().expect("an object").remove(key);
+        assert!(removed.is_some(), "no {key} in it");
+    };
+    rewrite(path, header, |_, _| {});
+}

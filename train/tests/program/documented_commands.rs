@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cli::Place;
+use crate::cli::{Ended, Place, program};
 
-/// The words behind `train_cifar` of every line of a shell block that starts it.
-fn commands() -> Vec<String> {
+/// The words behind a program of every line of a shell block that starts it.
+fn commands(program: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let docs = fs::read_dir(root.join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
     let pages = docs.filter(|path| path.extension().is_some_and(|e| e == "md")).chain([root.join("README.md")]);
@@ -21,7 +21,10 @@ fn commands() -> Vec<String> {
                 "```" => shell = false,
                 _ if shell => {
                     let line = line.split(" #").next().unwrap_or(line);
-                    let words = line.split_once("--bin train_cifar").or_else(|| line.split_once("release/train_cifar"));
+                    let starts = ["--bin ", "release/"].map(|before| format!("{before}{program} "));
+                    // so that no program is taken for one whose name begins as its own
+                    let line = format!("{line} ");
+                    let words = starts.iter().find_map(|start| line.split_once(start));
                     all.extend(words.map(|(_, words)| words.trim().trim_start_matches("-- ").to_string()));
                 }
                 _ => {}
@@ -33,7 +36,7 @@ fn commands() -> Vec<String> {
 
 #[test]
 fn every_documented_command_is_understood() {
-    let all = commands();
+    let all = commands("train_cifar");
     assert!(all.len() >= 8, "the documents have commands: {all:?}");
     for words in all {
         let place = Place::new();
@@ -44,6 +47,24 @@ fn every_documented_command_is_understood() {
             let plan = if words.contains("--plan") { "" } else { "--plan" };
             let planned = place.succeed(&format!("{words} --data synthetic --device cpu {plan}"));
             assert!(planned.stdout.contains("activations"), "{words}: {planned}");
+        }
+    }
+}
+
+#[test]
+fn every_documented_command_of_the_other_programs_is_understood() {
+    let programs = [
+        ("train", program(option_env!("CARGO_BIN_EXE_train"), "train")),
+        ("predict", program(option_env!("CARGO_BIN_EXE_predict"), "predict")),
+    ];
+    for (name, path) in programs {
+        let all = commands(name);
+        assert!(!all.is_empty(), "the documents have commands of {name}");
+        for words in all {
+            let place = Place::new();
+            let line = format!("{words} --help");
+            let ended = Ended::of(&line, place.command_of(&path, &line).spawn().expect("it starts"));
+            assert!(ended.code == Some(0) && ended.stdout.contains(&format!("Usage: {name} ")), "{ended}");
         }
     }
 }

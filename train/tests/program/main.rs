@@ -1,5 +1,6 @@
 //! `train_cifar` from the command line, as a person uses it.
 
+mod answers;
 mod auto;
 mod bad_files;
 mod bad_input;
@@ -9,6 +10,7 @@ mod crafted;
 mod documented_commands;
 mod drift_warning;
 mod implausible;
+mod record;
 mod resume;
 mod run_folder;
 mod sessions;

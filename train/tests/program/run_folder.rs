@@ -2,10 +2,21 @@
 
 use crate::cli::{Place, TINY};
 
-const FILES: [&str; 5] = ["checkpoint.safetensors", "config.toml", "curves.svg", "metrics.csv", "summary.json"];
+const FILES: [&str; 10] = [
+    "checkpoint.safetensors",
+    "classes.csv",
+    "config.toml",
+    "confusion.csv",
+    "confusion.svg",
+    "curves.svg",
+    "metrics.csv",
+    "summary.json",
+    "worst.csv",
+    "worst.png",
+];
 
 #[test]
-fn a_run_leaves_five_files_that_agree() {
+fn a_run_leaves_files_that_agree() {
     let place = Place::new();
     let ended = place.succeed(&format!("{TINY} --epochs 2 --out out"));
     assert_eq!(place.names("out"), FILES);
@@ -48,7 +59,10 @@ fn a_run_leaves_five_files_that_agree() {
     }
     assert_eq!((number("epochs"), number("steps"), number("depth")), (2.0, 40.0, 2.0));
     assert_eq!((&summary["dataset"], &summary["version"]), (&"synthetic".into(), &env!("CARGO_PKG_VERSION").into()));
-    assert_eq!(ended.in_table("results in"), "out: see curves.svg, metrics.csv, summary.json");
+    assert_eq!(
+        ended.in_table("results in"),
+        "out: see curves.svg, confusion.svg, worst.png, metrics.csv, classes.csv, summary.json"
+    );
     assert_eq!(number("planned_peak_bytes"), number("peak_bytes"));
     let memory = |category: &str| summary["memory"][category].as_u64().expect(category);
     let activations = memory("state") + memory("scratch") + memory("saved");
