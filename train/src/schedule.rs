@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::RunConfig;
+
 /// How the learning rate goes down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -66,7 +68,14 @@ pub struct Course<'a> {
     pub steps: usize,
 }
 
-impl Course<'_> {
+impl<'a> Course<'a> {
+    /// That of a run whose epochs have so many steps.
+    pub fn of(config: &'a RunConfig, steps: usize) -> Self {
+        let RunConfig { lr, lr_schedule, lr_drop, warmup, epochs, .. } = config;
+        let (drops, epochs) = (lr_drop.as_deref().unwrap_or_default(), epochs.unwrap_or(0));
+        Self { schedule: *lr_schedule, rate: *lr, drops, warmup: *warmup, epochs, steps }
+    }
+
     /// Whether the rate changes within an epoch, counted from 1.
     pub fn changes_within(&self, epoch: usize) -> bool {
         self.schedule.goes_by_steps() || epoch <= self.warmup

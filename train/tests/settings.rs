@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 48] = [
+const OTHER: [(&str, &str, &str); 50] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),

@@ -15,6 +15,7 @@ use crate::drift::LEVEL;
 use crate::events::{Event, Listener, StepsReport};
 use crate::plausible::{may_hold, range_of};
 use crate::progress::Progress;
+use crate::schedule::Course;
 
 /// Steps between two choices of `auto` on a device that is asked for steps ahead: a choice waits for it.
 const CHOOSE_EVERY: u64 = 16;
@@ -63,7 +64,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         if count == 0 {
             return Ok(());
         }
-        let learning_rate = self.sgd().lr;
+        let course = Course::of(&self.config, self.train.count());
         let results = self.net.results(self.device, first, count)?;
         let seconds = self.flight.land();
         let progress = &mut self.progress;
@@ -71,6 +72,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         for result in results {
             let StepResult { batch: BatchResult { loss, correct }, drift } = result;
             let n = self.train.len(progress.step_in_epoch);
+            let learning_rate = course.at(progress.epoch + 1, progress.step_in_epoch);
             if !loss.is_finite() {
                 failed = Some(loss);
                 break;

@@ -350,10 +350,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
 
     /// The learning rate over the run.
     fn course(&self) -> Course<'_> {
-        let RunConfig { lr, lr_schedule, lr_drop, warmup, epochs, .. } = &self.config;
-        let drops = lr_drop.as_deref().unwrap_or_default();
-        let (epochs, steps) = (epochs.unwrap_or(0), self.train.count());
-        Course { schedule: *lr_schedule, rate: *lr, drops, warmup: *warmup, epochs, steps }
+        Course::of(&self.config, self.train.count())
     }
 
     /// The optimiser's numbers at a step of the current epoch.
