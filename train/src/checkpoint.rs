@@ -327,10 +327,9 @@ fn header_len(file: &mut File, found: u64) -> std::result::Result<usize, String>
     let length = u64::from_le_bytes(length);
     if first != b'{' || length > HEADER_MAX as u64 {
         let found = known_by([start[0], start[1]]).unwrap_or("not a safetensors file");
-        if matches!(start, [b'P', b'K', ..] | [0x80, 2..=5, ..]) {
-            return Err(format!("it is {found}: {TO_SAFETENSORS}"));
-        }
-        return Err(format!("it is {found}: name a checkpoint.safetensors that train_cifar wrote"));
+        let python = matches!(start, [b'P', b'K', ..] | [0x80, 2..=5, ..]);
+        let other = if python { TO_SAFETENSORS } else { "" };
+        return Err(format!("it is {found}: name a checkpoint.safetensors that train_cifar wrote{other}"));
     }
     if length > found - 8 {
         return Err(truncated(found, length + 8));
@@ -339,8 +338,8 @@ fn header_len(file: &mut File, found: u64) -> std::result::Result<usize, String>
 }
 
 /// How a file of PyTorch's becomes one that this program reads.
-const TO_SAFETENSORS: &str = "in Python, `import torch, safetensors.torch` and then \
-    `safetensors.torch.save_file(torch.load('FILE', weights_only=True), 'FILE.safetensors')` makes one of it";
+const TO_SAFETENSORS: &str = "; in Python, `import torch, safetensors.torch` and then \
+    `safetensors.torch.save_file(torch.load('FILE', weights_only=True), 'FILE.safetensors')` makes weights of it that --init-from reads";
 
 /// What files of other programs start with.
 fn known_by(start: [u8; 2]) -> Option<&'static str> {
