@@ -56,6 +56,7 @@ fn every_documented_command_of_the_other_programs_is_understood() {
     let programs = [
         ("train", program(option_env!("CARGO_BIN_EXE_train"), "train")),
         ("predict", program(option_env!("CARGO_BIN_EXE_predict"), "predict")),
+        ("export", program(option_env!("CARGO_BIN_EXE_export"), "export")),
     ];
     for (name, path) in programs {
         let all = commands(name);
