@@ -119,9 +119,8 @@ linear_grad_w(float* __restrict__ grad_w, float* __restrict__ grad_b, const floa
     weight_grad(grad_w, grad_b, x, grad_y, global_id() / kWarp, images, features, classes);
 }
 
-// Of one image, by a warp: its logits' gradient (softmax - target) / N, the target being 1 - smoothing of the label's class and smoothing of
-// all alike; and in lane 0 its loss, added to the first number, and whether it
-// is right, to the second.
+// Of one image, by a warp: its logits' gradient (softmax - target) / N, the target being 1 - smoothing of the label's class and smoothing
+// of all alike; and in lane 0 its loss, added to the first number, and whether it is right, to the second.
 __device__ inline void softmax_row(float* grad, const float* row, float label, uint32_t images, uint32_t classes, float smoothing,
                                    float& losses, float& rights) {
     const uint32_t lane = threadIdx.x % kWarp;

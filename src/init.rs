@@ -164,28 +164,15 @@ mod tests {
     use crate::device::Device;
     use crate::host::HostBuffer;
     use crate::init::Init;
-    use crate::net::{Body, Net, NetSpec, Stem};
+    use crate::net::{Net, NetSpec};
     use crate::reference::Reference;
-    use crate::scheme::{Scheme, StepSize};
+    use crate::scheme::Scheme;
     use crate::sweep::{Gradient, SweepSpec};
 
     /// Every parameter of a fresh net by name.
     fn drawn(depth: usize, init: Init, seed: u64) -> Vec<(String, Vec<f64>)> {
         let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
-        let (stem, image, step_size, body) = (Stem::Strided5x5, 32, StepSize::OverDepth, Body::default());
-        let spec = NetSpec {
-            depth,
-            channels: 3,
-            batch: 1,
-            stem,
-            image,
-            image_channels: 3,
-            classes: 10,
-            label_smoothing: 0.0,
-            step_size,
-            sweep,
-            body,
-        };
+        let spec = NetSpec { depth, channels: 3, batch: 1, sweep, ..NetSpec::default() };
         let net = Net::new(&Reference, spec, init, seed).expect("net");
         let read = |tensor: &crate::tensor::Tensor<HostBuffer<f64>>| {
             let mut values = vec![0.0; tensor.shape().len()];

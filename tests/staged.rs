@@ -491,3 +491,22 @@ fn a_staged_net_of_the_papers_kind_has_the_maps_of_a_resnet() {
     assert_eq!(maps, ["[2, 32, 32, 16]", "[2, 16, 16, 32]", "[2, 8, 8, 64]"]);
     assert_eq!(spec.pooled().to_string(), "[2, 1, 1, 64]");
 }
+
+#[test]
+fn labels_are_smoothed_in_training_alone() {
+    let of = |label_smoothing| {
+        let spec = NetSpec { label_smoothing, ..small(SweepSpec::new(Scheme::Euler, Gradient::Backprop), 2, 4, 5) };
+        let mut net = alive::<Reference, Basic>(D, spec);
+        let tested = net.evaluate(D).expect("test");
+        let trained = net.forward(D).expect("forward").loss;
+        let logits = read(D, net.logits());
+        (tested, trained, logits)
+    };
+    let ((plain, hard, logits), (smoothed, soft, _)) = (of(0.0), of(0.25));
+    assert_eq!(plain, smoothed);
+    // the loss moves by a quarter of how far the label's logit lies above the mean one
+    let rows: Vec<_> = logits.chunks_exact(10).collect();
+    let above = |(n, row): (usize, &&[f64])| row[n % 10] - row.iter().sum::<f64>() / 10.0;
+    let expected = 0.25 * rows.iter().enumerate().map(above).sum::<f64>() / rows.len() as f64;
+    assert_close("the loss", &[soft - hard], &[expected], |_| 1e-13);
+}

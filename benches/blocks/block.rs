@@ -9,8 +9,8 @@ use rewind::Result;
 use rewind::device::{Device, Sgd};
 use rewind::init::Init;
 use rewind::memory::{Arena, Category};
-use rewind::net::{Body, Net, NetSpec, Stage, Stem};
-use rewind::scheme::{Scheme, StepSize};
+use rewind::net::{Net, NetSpec, Stage};
+use rewind::scheme::Scheme;
 use rewind::shape::{Conv, Shape};
 use rewind::sweep::{self, Gradient, SweepSpec};
 use rewind::tensor::Tensor;
@@ -46,19 +46,7 @@ impl<D: Device<Real = f32>> Sweep<D> {
     fn new(d: &D, sweep: SweepSpec, map: Shape) -> Self {
         let depth = STEPS + sweep.scheme.stages() - 1;
         let image = (map.h() - 1) * Conv::STEM_5X5.stride + Conv::STEM_5X5.kernel - 2 * Conv::STEM_5X5.padding;
-        let spec = NetSpec {
-            depth,
-            channels: map.c(),
-            batch: map.n(),
-            stem: Stem::Strided5x5,
-            image,
-            image_channels: 3,
-            classes: 10,
-            label_smoothing: 0.0,
-            step_size: StepSize::OverDepth,
-            sweep,
-            body: Body::default(),
-        };
+        let spec = NetSpec { depth, channels: map.c(), batch: map.n(), image, sweep, ..NetSpec::default() };
         assert_eq!(spec.stem_map(), map);
         let mut net = Net::new(d, spec, Init::Paper, 0).expect("memory");
         // f is 0 in a fresh net

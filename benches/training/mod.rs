@@ -4,10 +4,9 @@
 use std::sync::{Arc, LazyLock};
 
 use rewind::Result;
-use rewind::data::{Batches, CHANNELS, Dataset, EpochSpec, IMAGE};
+use rewind::data::{Batches, Dataset, EpochSpec};
 use rewind::device::{Device, SgdStep};
-use rewind::net::{Body, Net, NetSpec, Pass, Stem};
-use rewind::scheme::StepSize;
+use rewind::net::{Net, NetSpec, Pass};
 use rewind::sweep::SweepSpec;
 use rewind_train::config::RunConfig;
 use rewind_train::synthetic;
@@ -25,20 +24,7 @@ pub fn dataset() -> Arc<Dataset> {
 pub fn default_net(depth: usize, sweep: SweepSpec) -> NetSpec {
     let RunConfig { channels, batch, .. } = RunConfig::default();
     let classes = synthetic::CLASSES.len();
-    let (stem, image_channels, step_size, body) = (Stem::Strided5x5, CHANNELS, StepSize::OverDepth, Body::default());
-    NetSpec {
-        depth,
-        channels,
-        batch,
-        stem,
-        image: IMAGE,
-        image_channels,
-        classes,
-        label_smoothing: 0.0,
-        step_size,
-        sweep,
-        body,
-    }
+    NetSpec { depth, channels, batch, classes, sweep, ..NetSpec::default() }
 }
 
 /// A net in the middle of an epoch.

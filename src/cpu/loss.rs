@@ -1,7 +1,7 @@
 //! Softmax cross-entropy.
 
-/// Mean loss and number of right answers; `grad = (softmax - target) / N`: see [`crate::device::Head::softmax_cross_entropy`]. The largest logit is subtracted first, so that
-/// no exponential overflows. On one thread: a batch's logits are a few thousand numbers.
+/// Mean loss and number of right answers; `grad = (softmax - target) / N`: see [`crate::device::Head::softmax_cross_entropy`]. The
+/// largest logit is subtracted first, so that no exponential overflows. On one thread: a batch's logits are a few thousand numbers.
 pub fn softmax_cross_entropy(logits: &[f32], labels: &[f32], smoothing: f64, grad: &mut [f32]) -> [f32; 2] {
     let classes = logits.len() / labels.len();
     let share = 1.0 / labels.len() as f64;

@@ -205,12 +205,8 @@ impl<'a, D: Device, F: Field<D>> Step<'a, D, F> {
         if self.post_activation { d.relu(y) } else { Ok(()) }
     }
 
-    /// Whether a ReLU follows the sum.
-    pub(crate) fn post_activation(&self) -> bool {
-        self.post_activation
-    }
-
-    /// `y = relu(x + h f(x))` of a step of one stage, from the cache of [`Step::evaluate`]; needs no scratch memory, so that y may be in it.
+    /// `y = relu(x + h f(x))` of a step of one stage, from the cache of [`Step::evaluate`]; needs no scratch memory, so that y may be in
+    /// it.
     pub(crate) fn rectified(
         &self,
         d: &D,
@@ -251,7 +247,8 @@ impl<'a, D: Device, F: Field<D>> Step<'a, D, F> {
         }
     }
 
-    /// The exact VJP of the step at `x`, but for a ReLU behind the sum, from the cache of [`Step::evaluate`] there: `grad` goes from `g = dL/dx_{n+1}` to dL/dx_n.
+    /// The exact VJP of the step at `x`, but for a ReLU behind the sum, from the cache of [`Step::evaluate`] there: `grad` goes from
+    /// `g = dL/dx_{n+1}` to dL/dx_n.
     ///
     /// From the last stage to the first, `a_i = h (b_i g + sum_j a_ji v_j)` is the cotangent of k_i, and `v_i = J_i^T a_i` that of y_i;
     /// `dL/dx_n = g + sum_i v_i`, and `dL/dtheta += (df/dtheta)^T a_i` of the stage's theta.

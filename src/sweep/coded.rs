@@ -7,6 +7,7 @@
 //! The altered pass's gradient is that of the pass that ran, in the sense that the quantiser counts as the identity: what one block's code leaves
 //! out reaches the head through the carry, so that every increment does, whole.
 
+use super::signs::SIGNS;
 use super::work::At;
 use super::{Sweep, Way, Work, errors};
 use crate::code::CodedPass;
@@ -71,7 +72,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         let Self { d, spec, stack, work } = self;
         let Work { x, x_rec: carry, caches, spare, scratch, coder, codes, signs, .. } = &mut **work;
         let (carry, coder, code) = (carry.as_mut().expect(CARRY), coder.as_mut().expect(CODER), &mut codes[slot]);
-        let fuses = spec.fuses(stack.post_activation);
+        let (fuses, rectifies) = (spec.fuses(stack.post_activation), stack.post_activation);
         let mut step = stack.step(*d, n, Statistics::MeasureAndRun, spare)?;
         if fuses {
             let SingleStage { h, theta, stats, running } = step.single();
@@ -79,11 +80,11 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             return F::code_step(*d, h, theta, stats, running, coder, code, x, carry, cache, scratch);
         }
         step.evaluate(*d, x, &mut caches[0], scratch)?;
-        if step.post_activation() {
+        if rectifies {
             // what is coded is the increment that the ReLU leaves, of which the weights alone do not tell the scale
             let next = scratch.idle().map;
             step.rectified(*d, x, &caches[0], next)?;
-            signs.as_mut().map_or(Ok(()), |signs| signs.keep(*d, n, next))?;
+            signs.as_mut().expect(SIGNS).keep(*d, n, next)?;
             d.axpby(1.0, next, -1.0, x)?;
             d.axpby(1.0, x, 1.0, carry)?;
             d.copy(next, x)?;

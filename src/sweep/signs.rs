@@ -1,8 +1,8 @@
 //! `coded` where a ReLU follows every sum, as in a published ResNet: beside each code one bit per element says what that ReLU let through.
 //!
-//! The way back passes by `x~_n`, which is off by what the carry is. Where the ReLU before step n gave 0, so does the mask, and x_n is known there to
-//! the bit; elsewhere `|x~_n|` is as near as it gets. The gradient passes the ReLU behind a step by the mask too, so that it has none of the
-//! jumps that an element makes whose sum is close to 0.
+//! The way back passes by `x~_n`, which is off by what the carry is. Where the ReLU before step n gave 0, so does the mask, and x_n is
+//! known there to the bit; elsewhere `|x~_n|` is as near as it gets. The gradient passes the ReLU behind a step by the mask too, so that it
+//! has none of the jumps that an element makes whose sum is close to 0.
 
 use super::coded::{CARRY, CODER};
 use super::work::At;
@@ -60,7 +60,7 @@ impl<B> Signs<B> {
     }
 }
 
-const SIGNS: &str = "a stack that codes ReLUs behind its sums has their signs";
+pub(super) const SIGNS: &str = "a stack that codes ReLUs behind its sums has their signs";
 
 impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// The way back through step n.

@@ -13,7 +13,7 @@ use rewind::data::{Dataset, IMAGE, Normalise, Split, image_len};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Stages, Stem};
-use rewind::scheme::{Scheme, StepSize};
+use rewind::scheme::Scheme;
 use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
 use rewind::tensor::{Real, Tensor};
 
@@ -80,20 +80,7 @@ pub fn fitting(scheme: Scheme, depth: usize) -> usize {
 /// A small net on 32 x 32 x 3 images with 10 classes, its gradients kept. It has the next depth that the scheme takes.
 pub fn small(sweep: SweepSpec, depth: usize, channels: usize, batch: usize) -> NetSpec {
     let (sweep, depth) = (SweepSpec { update: Update::After, ..sweep }, fitting(sweep.scheme, depth));
-    let (stem, image, step_size, body) = (Stem::Strided5x5, 32, StepSize::OverDepth, Body::default());
-    NetSpec {
-        depth,
-        channels,
-        batch,
-        stem,
-        image,
-        image_channels: 3,
-        classes: 10,
-        label_smoothing: 0.0,
-        step_size,
-        sweep,
-        body,
-    }
+    NetSpec { depth, channels, batch, sweep, ..NetSpec::default() }
 }
 
 /// A small net with this body on images of 11 x 11: maps of odd extents. `depth` is that of a net of one stack. Every stack has the next

@@ -14,6 +14,8 @@ use crate::lock::{self, Lock};
 
 /// The folder under which runs without `--out` land.
 const RUNS: &str = "runs";
+/// A run's checkpoint, in its folder.
+pub(crate) const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// A folder that belongs to one run, and the names of what the run leaves in it.
 #[derive(Clone, Debug)]
@@ -250,7 +252,7 @@ impl RunFolder {
 
     /// `checkpoint.safetensors`: what resumes the run.
     pub fn checkpoint(&self) -> PathBuf {
-        self.path.join("checkpoint.safetensors")
+        self.path.join(CHECKPOINT)
     }
 }
 

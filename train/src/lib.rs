@@ -6,8 +6,10 @@
 //! [`atomic`] writes into it so that a crash leaves the former file, [`checkpoint`] saves and restores a run's [`progress`], [`drift`]
 //! warns when its gradients grow doubtful, [`log`] says how it goes and [`pace`] how fast, [`report`] and [`curves`] how it went,
 //! [`answers`] what its net takes the test images for.
-//! [`program`] is what the binaries that train do with their command line, [`predict`] the one that uses a trained net, [`picture_spec`] what that has to know; [`choose`] opens the device that was asked for, [`source`] the data ([`cifar`], [`pictures`] by class, or the built-in [`synthetic`] set); [`terminal`] is
-//! what the binaries share in talking to their user, [`chart`] draws panels of curves.
+//! [`program`] is what the binaries that train do with their command line, and `export`; [`predict`] the one that uses a trained net,
+//! [`picture_spec`] what that has to know; [`weights`] reads and writes those of published nets; [`choose`] opens the device that was asked
+//! for, [`source`] the data ([`cifar`], [`pictures`] by class, or the built-in [`synthetic`] set); [`terminal`] is what the binaries share in
+//! talking to their user, [`chart`] draws panels of curves.
 #![warn(missing_docs)]
 #![warn(clippy::missing_errors_doc)]
 

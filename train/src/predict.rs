@@ -24,6 +24,7 @@ use crate::budget::net_spec;
 use crate::checkpoint::{Checkpoint, saved_shape};
 use crate::choose::{self, Wanted};
 use crate::config::{Block, DeviceChoice, Form, RunConfig};
+use crate::folder::CHECKPOINT;
 use crate::host_memory::Room;
 use crate::log::{Log, LogKind};
 use crate::picture_spec::PictureSpec;
@@ -35,8 +36,6 @@ use crate::terminal::{complain, run, say};
 const BATCH: usize = 32;
 /// Columns of the bar of a probability of 1.
 const BAR: usize = 30;
-/// A run's checkpoint, in its folder.
-const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Classifies pictures with a trained net.
 #[derive(Clone, Debug, clap::Parser)]

@@ -8,7 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::{self, Cli};
 use crate::config::RunConfig;
 use crate::events::{Event, Listener};
-use crate::folder::RunFolder;
+use crate::folder::{CHECKPOINT, RunFolder};
 use crate::log::{Log, LogKind};
 use crate::progress::best_epoch;
 use crate::report::FinalTable;
@@ -69,7 +69,7 @@ pub fn export() -> ExitCode {
         if out.symlink_metadata().is_ok() {
             return Err(Error::Usage(format!("--out {} is there already: name another file", out.display())).into());
         }
-        let file = if run.is_dir() { run.join("checkpoint.safetensors") } else { run.clone() };
+        let file = if run.is_dir() { run.join(CHECKPOINT) } else { run.clone() };
         let Exported { tensors, bytes, same } = weights::export(&Checkpoint::open(&file)?, out, *dtype)?;
         say(&format!("{}: {tensors} tensors as {dtype}, {}\n", out.display(), human(bytes as u64)))?;
         if !same {

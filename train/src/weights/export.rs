@@ -11,7 +11,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
 use super::names::Published;
-use super::step_of;
+use super::{blocks_of, step_of};
 use crate::atomic::write_atomically;
 use crate::checkpoint::Checkpoint;
 use crate::config::{Form, NetKind};
@@ -86,10 +86,9 @@ pub fn export(checkpoint: &Checkpoint, to: &Path, numbers: ExportAs) -> Result<E
         let factor = step_of(config, &name) as f32;
         let scaled: Vec<f32> = values.iter().map(|value| value * factor).collect();
         // what all blocks of a stage share is written for each
-        let stage = name.split('.').nth(1).and_then(|stage| stage.parse::<usize>().ok()).unwrap_or(0);
-        let names = match name.contains(".blocks.shared.") {
-            true => (0..config.blocks[stage]).map(|n| name.replace(".shared.", &format!(".{n}."))).collect(),
-            false => vec![name.clone()],
+        let names = match (name.contains(".blocks.shared."), blocks_of(config, &name)) {
+            (true, Some(blocks)) => (0..blocks).map(|n| name.replace(".shared.", &format!(".{n}."))).collect(),
+            _ => vec![name],
         };
         for name in names {
             let published = Published::of(&name, &shape)

@@ -84,10 +84,12 @@ impl WeightsFile {
         let own_head = self.notice(net.spec().classes).is_some();
         let mut used = vec![];
         for (ours, tensor) in net.checkpointed_mut() {
-            let shape = saved_shape(tensor.shape());
-            let Some(published) = Published::of(&ours, &shape).filter(|_| !ours.starts_with("velocity.")) else {
+            if ours.starts_with("velocity.") {
                 continue;
-            };
+            }
+            let shape = saved_shape(tensor.shape());
+            let published = Published::of(&ours, &shape)
+                .ok_or_else(|| self.error(format!("published nets have no tensor that {ours} is")))?;
             if !(own_head && ours.starts_with("head.")) {
                 let mut values = self.values(&published.name, &published.shape(&shape), &ours)?;
                 let factor = 1.0 / step_of(config, &ours);
@@ -163,7 +165,11 @@ fn step_of(config: &RunConfig, ours: &str) -> f64 {
     if config.form == Form::Torchvision || !scales {
         return 1.0;
     }
-    let stage = ours.split('.').nth(1).and_then(|stage| stage.parse::<usize>().ok());
-    let depth = stage.and_then(|stage| config.blocks.get(stage)).copied().unwrap_or(1);
-    config.step_size.h(depth)
+    blocks_of(config, ours).map_or(1.0, |depth| config.step_size.h(depth))
+}
+
+/// Residual blocks of the stage that a tensor of ours belongs to; none of one that there is no stage of.
+fn blocks_of(config: &RunConfig, ours: &str) -> Option<usize> {
+    let (stage, _) = ours.strip_prefix("stages.")?.split_once('.')?;
+    config.blocks.get(stage.parse::<usize>().ok()?).copied()
 }

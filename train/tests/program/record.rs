@@ -91,3 +91,23 @@ fn files_of_another_kind_are_named_and_left_alone() {
     let refused = place.run(&format!("{TINY} --log-steps 0 --out other"));
     assert!(refused.code == Some(2) && refused.error().contains("--log-steps 0 counts no step"), "{refused}");
 }
+
+#[test]
+fn a_warm_up_trains_at_the_rates_that_it_names_and_across_a_cut() {
+    let place = Place::new();
+    let run = format!("{TINY} --epochs 3 --lr 0.2 --warmup 1 --log-steps 1");
+    // the first of twenty steps
+    place.succeed(&format!("{run} --max-steps 1 --out warm"));
+    place.succeed(&format!("{TINY} --epochs 3 --lr 0.01 --max-steps 1 --out slow"));
+    place.assert_same_weights("warm", "slow");
+    for schedule in ["step", "cosine-steps", "one-cycle"] {
+        let run = format!("{run} --lr-schedule {schedule}");
+        place.succeed(&format!("{run} --max-steps 25 --out {schedule}-whole"));
+        place.succeed(&format!("{run} --max-steps 7 --out {schedule}-cut"));
+        place.succeed(&format!("--resume {schedule}-cut --max-steps 25 --threads 1"));
+        place.assert_same_run(&format!("{schedule}-whole"), &format!("{schedule}-cut"));
+        let rates: Vec<f64> =
+            rows(&place, &format!("{schedule}-whole")).iter().skip(1).map(|row| numbers(row)[5]).collect();
+        assert!(rates[..19].is_sorted_by(|a, b| a < b), "{schedule}: {rates:?}");
+    }
+}

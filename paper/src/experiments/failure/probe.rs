@@ -77,8 +77,6 @@ fn gradients_at<D: Device<Real = f32>, F: Field<D>>(
 mod tests {
     use super::*;
     use rewind::cpu::Cpu;
-    use rewind::data::{CHANNELS, IMAGE};
-    use rewind::net::{Body, Stem};
     use rewind::scheme::{Scheme, StepSize};
     use rewind_train::synthetic;
 
@@ -87,20 +85,7 @@ mod tests {
         let (cpu, dataset) = (Cpu::new(Some(1)).expect("cpu"), synthetic::generate(0));
         let of = |step_size, gradient, fixed_point| {
             let sweep = SweepSpec { fixed_point, ..SweepSpec::new(Scheme::Euler, gradient) };
-            let (stem, image, image_channels, body) = (Stem::Strided5x5, IMAGE, CHANNELS, Body::default());
-            let spec = NetSpec {
-                depth: 4,
-                channels: 4,
-                batch: 2,
-                stem,
-                image,
-                image_channels,
-                classes: 10,
-                label_smoothing: 0.0,
-                step_size,
-                sweep,
-                body,
-            };
+            let spec = NetSpec { depth: 4, channels: 4, batch: 2, step_size, sweep, ..NetSpec::default() };
             let net = Net::new(&cpu, spec, Init::Plain, 1).expect("net");
             probe(&cpu, &net, 3, &dataset, 16).expect("probe")
         };

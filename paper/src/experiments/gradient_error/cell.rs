@@ -1,6 +1,5 @@
 //! How far each gradient mode is from exact backprop, on one batch and one set of weights.
 
-use rewind::data::{CHANNELS, IMAGE};
 use rewind::net::{Body, NetSpec, Stem};
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{BnStatistics, Masks, SweepSpec, Update};
@@ -130,19 +129,6 @@ impl GradientSpec {
     /// The net with this sweep.
     pub(super) fn net(&self, sweep: SweepSpec, classes: usize) -> NetSpec {
         let Self { depth, channels, batch, stem, step_size, body, .. } = *self;
-        let (image, image_channels) = (IMAGE, CHANNELS);
-        NetSpec {
-            depth,
-            channels,
-            batch,
-            stem,
-            image,
-            image_channels,
-            classes,
-            label_smoothing: 0.0,
-            step_size,
-            sweep,
-            body,
-        }
+        NetSpec { depth, channels, batch, stem, classes, step_size, sweep, body, ..NetSpec::default() }
     }
 }

@@ -8,12 +8,11 @@ use std::time::Instant;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rewind::data::{CHANNELS, IMAGE};
 use rewind::device::{Device, SgdStep};
 use rewind::error::{Error, Result};
 use rewind::field::Basic;
 use rewind::memory::{Bytes, Category};
-use rewind::net::{Body, Net, NetSpec};
+use rewind::net::{Net, NetSpec};
 use rewind::scheme::Scheme;
 use rewind_train::config::{DeviceChoice, RunConfig};
 use rewind_train::report::rss_peak_bytes;
@@ -88,24 +87,9 @@ impl Measured {
 impl MemorySpec {
     /// The net: the paper's, but for depth and channels.
     pub fn net(&self) -> NetSpec {
-        let config = RunConfig::default();
-        let (stem, step_size) = (config.stem(), config.step_size);
         let (depth, channels, batch) = (self.depth, self.channels, self.batch);
         let sweep = self.method.sweep(self.scheme, depth);
-        let (image, image_channels, classes) = (IMAGE, CHANNELS, CLASSES);
-        NetSpec {
-            depth,
-            channels,
-            batch,
-            stem,
-            image,
-            image_channels,
-            classes,
-            sweep,
-            label_smoothing: 0.0,
-            step_size,
-            body: Body::default(),
-        }
+        NetSpec { depth, channels, batch, classes: CLASSES, sweep, ..NetSpec::default() }
     }
 
     /// The plan of the net: every byte by category.
