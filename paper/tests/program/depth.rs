@@ -118,31 +118,44 @@ fn a_training_that_diverges_counts_as_guessing() {
 #[test]
 #[cfg(unix)]
 fn a_training_stopped_by_ctrl_c_goes_on_to_the_same_bits() {
-    use std::time::{Duration, Instant};
     let place = Place::new();
     let line = |out: &str| {
         format!(
             "{DEPTH} --depths 4 --schemes euler --modes corrected --bn-stats saved --epochs 6 --seeds 1 --out {out}"
         )
     };
-    let child = place.command_of(Path::new(env!("CARGO_BIN_EXE_paper")), &line("cut")).spawn().expect("it starts");
-    // the second epoch is under way
-    let run = "cut/depth/runs/seed0-depth0004-euler-corrected-epochs6-drop4-batch1000-channels2";
+    // a busy machine may let a training end before the signal reaches it: then the next one is cut
+    let cut = (0..10).map(|i| format!("cut{i}")).find(|out| interrupted_in_its_second_epoch(&place, &line(out), out));
+    let cut = cut.expect("ten trainings ended before they could be interrupted");
+    let written = |name: &str| place.text(&format!("{cut}/depth/{name}"));
+    assert_eq!(written("depth.csv").lines().count(), 1);
+
+    assert_eq!(place.paper(&line(&cut)).code, Some(0));
+    assert_eq!(place.paper(&line("whole")).code, Some(0));
+    assert_eq!(written("epochs.csv"), place.text("whole/depth/epochs.csv"));
+    assert_eq!(written("epochs.csv").lines().count(), 1 + 6);
+    assert!(!place.path(&format!("{cut}/depth/runs")).exists(), "a run that is done leaves its cell alone");
+}
+
+/// Starts a line that writes to `out` and interrupts it as soon as its training has come to its second epoch. False if it was over by then.
+#[cfg(unix)]
+fn interrupted_in_its_second_epoch(place: &Place, line: &str, out: &str) -> bool {
+    use std::time::{Duration, Instant};
+    let child = place.command_of(Path::new(env!("CARGO_BIN_EXE_paper")), line).spawn().expect("it starts");
+    let run = format!("{out}/depth/runs/seed0-depth0004-euler-corrected-epochs6-drop4-batch1000-channels2");
+    let over = place.path(&format!("{out}/depth/summary.json"));
     let start = Instant::now();
-    while !place.path(run).join("summary.json").exists() {
-        assert!(start.elapsed() < Duration::from_secs(120), "no epoch was done");
+    while !place.path(&run).join("summary.json").exists() && !over.exists() {
+        assert!(start.elapsed() < Duration::from_secs(300), "no epoch was done");
         std::thread::sleep(Duration::from_millis(2));
     }
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(kill.expect("kill can be run").success());
+    kill.expect("kill can be run");
     let ended = crate::cli::Ended::of("depth", child);
+    if ended.code == Some(0) {
+        return false;
+    }
     assert_eq!(ended.code, Some(130), "{ended}");
-    assert!(place.path(run).join("checkpoint.safetensors").exists());
-    assert_eq!(place.text("cut/depth/depth.csv").lines().count(), 1);
-
-    assert_eq!(place.paper(&line("cut")).code, Some(0));
-    assert_eq!(place.paper(&line("whole")).code, Some(0));
-    assert_eq!(place.text("cut/depth/epochs.csv"), place.text("whole/depth/epochs.csv"));
-    assert_eq!(place.text("cut/depth/epochs.csv").lines().count(), 1 + 6);
-    assert!(!place.path("cut/depth/runs").exists(), "a run that is done leaves its cell alone");
+    assert!(place.path(&run).join("checkpoint.safetensors").exists());
+    true
 }
