@@ -23,6 +23,11 @@ impl<B> Affine<B> {
         let shape = Shape::vector(channels);
         Ok(Self { gamma: arena.tensor(category, shape)?, beta: arena.tensor(category, shape)? })
     }
+
+    /// Both vectors.
+    pub(crate) fn both_mut(&mut self) -> [&mut Tensor<B>; 2] {
+        [&mut self.gamma, &mut self.beta]
+    }
 }
 
 /// Statistics that normalise: mean and 1/sqrt(var + eps), `[C]` each.
@@ -240,6 +245,8 @@ pub struct Scratch<B> {
     pub sums2: Affine<B>,
     /// What the device's own operations ask for, sized by its `..._workspace` functions.
     pub workspace: B,
+    /// Elements of the workspace.
+    pub workspace_len: usize,
 }
 
 impl<B> Scratch<B> {
@@ -260,6 +267,7 @@ impl<B> Scratch<B> {
             sums1: Affine::new(arena, category, map.c())?,
             sums2: Affine::new(arena, category, map.c())?,
             workspace: arena.tensor(category, Shape::vector(workspace))?.buffer,
+            workspace_len: workspace,
         })
     }
 }

@@ -2,7 +2,7 @@
 //! and scratch memory are handed in. What else a net needs of it, [`crate::field::Field`] says.
 
 use crate::error::Result;
-use crate::memory::Memory;
+use crate::memory::{Lent, Memory};
 use crate::operands::Affine;
 use crate::tensor::Tensor;
 
@@ -24,6 +24,9 @@ pub trait Maps<D: Memory> {
 pub trait FieldScratch<D: Memory>: Maps<D> {
     /// What lies idle between two of the field's operations.
     fn idle(&mut self) -> Idle<'_, D>;
+
+    /// Every buffer that the constructor took.
+    fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>>;
 }
 
 /// Scratch memory that others may use between a field's operations.

@@ -1,6 +1,7 @@
 //! Tensors: a shape and a buffer. They own their memory and are never copied by accident.
 
 use crate::error::{Error, Result};
+use crate::memory::Lent;
 use crate::shape::Shape;
 
 /// The number type of a device: `f32` on the fast ones, `f64` on the reference.
@@ -48,6 +49,11 @@ impl<B> Tensor<B> {
     /// The tensor's shape now.
     pub fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// The buffer as one that takes turns, for all elements that it was made for.
+    pub fn lent(&mut self) -> Lent<'_, B> {
+        Lent { len: self.capacity, buffer: &mut self.buffer }
     }
 
     /// Uses the first `n` images' worth of the buffer: the last batch of an epoch may be smaller than the others.

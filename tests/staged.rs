@@ -510,3 +510,40 @@ fn labels_are_smoothed_in_training_alone() {
     let expected = 0.25 * rows.iter().enumerate().map(above).sum::<f64>() / rows.len() as f64;
     assert_close("the loss", &[soft - hard], &[expected], |_| 1e-13);
 }
+
+#[test]
+fn stages_that_are_not_swept_store_what_backprop_does() {
+    let spec = |gradient, swept| {
+        let stages = Some(Stages::new(&[3, 3], &[8, 12]).expect("stages"));
+        staged(Body { stages, swept, ..Body::default() }, SweepSpec::new(Scheme::Euler, gradient), 3, 4)
+    };
+    let chosen = |stages: &[usize]| Some(std::array::from_fn(|stage| stages.contains(&stage)));
+    for block in [Block::Basic, Block::Bottleneck] {
+        let of = |gradient, swept| with(D, block, spec(gradient, swept), Gradients);
+        let [exact, all] = [Gradient::Backprop, Gradient::Adjoint].map(|gradient| of(gradient, None));
+        let [first, last, none, both] = [&[0][..], &[1], &[], &[0, 1]].map(|s| of(Gradient::Adjoint, chosen(s)));
+        assert!(both.0 == all.0 && both.2 == all.2, "both is all");
+        assert!(none.0 == exact.0 && none.2.is_none(), "nothing is rebuilt, so that nothing drifts");
+        let of_stage = |named: &Named, stage: usize| -> Named {
+            let prefix = format!("stages.{stage}.");
+            named.iter().filter(|(name, _)| name.starts_with(&prefix)).cloned().collect()
+        };
+        assert!(!of_stage(&exact.0, 0).is_empty());
+        // the gradient comes from above: what the upper stage does, the lower one cannot change
+        assert!(of_stage(&last.0, 1) == of_stage(&all.0, 1) && of_stage(&last.0, 1) != of_stage(&exact.0, 1));
+        assert!(of_stage(&first.0, 1) == of_stage(&exact.0, 1) && of_stage(&first.0, 0) != of_stage(&exact.0, 0));
+        // the lower stage's map is the larger: one rebuilds it, one stores it
+        assert!(first.2.is_some_and(|drift| drift > 0.0) && last.2.is_some_and(|drift| drift > 0.0));
+        let saved = |gradient, swept| {
+            let plan = match block {
+                Block::Basic => Net::<Reference, Basic>::plan(D, &spec(gradient, swept)),
+                Block::Bottleneck => Net::<Reference, Bottleneck>::plan(D, &spec(gradient, swept)),
+            };
+            plan.expect("a plan").activations()
+        };
+        let plans = [chosen(&[0, 1]), chosen(&[0]), chosen(&[1]), None].map(|swept| saved(Gradient::Adjoint, swept));
+        assert_eq!(plans[0], plans[3]);
+        assert!(plans[0] < plans[1] && plans[1] < plans[2], "{plans:?}");
+        assert!(plans[2] < saved(Gradient::Backprop, None));
+    }
+}

@@ -9,7 +9,7 @@ use super::padded::Pad;
 use super::pixelwise::{Identity, Map, Output, Pixelwise};
 use super::rounding::Rounded;
 use super::winograd::{GradW, Winograd};
-use super::workspace::{Carver, Groups, carved};
+use super::workspace::{Carver, Groups, at_once, carved};
 use crate::shape::{Conv, Shape};
 
 /// The weight gradient of a batch's convolution.
@@ -121,7 +121,8 @@ impl GradBatch {
 pub fn workspace(cpu: &Cpu, x: Shape, conv: Conv, c_out: usize) -> usize {
     let weights = Shape::weight(conv.kernel, x.c(), c_out).len();
     let scratch = GradBatch::new(cpu, x, conv, c_out).scratch_len();
-    cpu.threads() * carved(scratch) + carved(Groups::bound_for_weights(x.n(), x.len(), weights) * weights)
+    let groups = Groups::bound_for_weights(x.n(), x.len(), weights);
+    at_once(cpu.threads(), groups) * carved(scratch) + carved(groups * weights)
 }
 
 /// `grad_w += ...`: a partial gradient for each group of images, then their sum.
@@ -143,15 +144,16 @@ pub fn conv_grad_w(
     let groups = Groups::for_weights(shape.n(), shape.len(), weights);
     let (x_len, y_len) = (shape.image_len(), grad.y.image_len());
     let mut carver = Carver::new(workspace);
-    let scratch = carver.take_per_thread(cpu.threads(), grad.scratch_len());
+    let scratch = carver.take_per_task(cpu.threads(), groups.count, grad.scratch_len());
     let partials = carver.take(groups.count * weights);
     cpu.install(|| {
         (partials.par_chunks_mut(weights), x.par_chunks(groups.size * x_len), grad_y.par_chunks(groups.size * y_len))
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(grad_w, x, grad_y)| {
-                // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let scratch = unsafe { scratch.get() };
+            .enumerate()
+            .for_each(|(group, (grad_w, x, grad_y))| {
+                // SAFETY: in the pool, once per task, each with its own number, and nothing below calls rayon.
+                let scratch = unsafe { scratch.get(group) };
                 grad_w.fill(0.0);
                 let images = x.len() / x_len;
                 grad.add_group(cpu, images, Identity(x), Identity(grad_y), grad_w, scratch);

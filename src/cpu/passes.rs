@@ -10,7 +10,7 @@ use super::conv_grad::{GradBatch, add_partials};
 use super::elementwise::{SquaredDistance, axpby};
 use super::epilogue::{Add, Overwrite, WherePositive};
 use super::pixelwise::{BnApply, BnGradZ, Identity, Map, Norm, NormRelu, NormStep, Output};
-use super::workspace::{Carver, Groups, carved};
+use super::workspace::{Carver, Groups, at_once, carved};
 use super::{Buffer, Cpu, Tensor};
 use crate::code::{Code, Coder};
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, Carry, Scratch};
@@ -26,7 +26,7 @@ pub(super) fn workspace(cpu: &Cpu, map: Shape) -> usize {
     let reverse = reverse + carved(groups * ERRORS).max(Quantisers::carved(map));
     let pullback = Pullback::new(cpu, map);
     let groups = Groups::bound_for_weights(map.n(), map.len(), 9 * c * c);
-    let scratch = cpu.threads() * carved(pullback.scratch_len());
+    let scratch = at_once(cpu.threads(), groups) * carved(pullback.scratch_len());
     let outer = carved(pullback.conv.packed_len()) + scratch + carved(groups * 9 * c * c) + carved(groups * 2 * c);
     let primitives = conv::workspace(cpu, map, Conv::SAME_3X3, c).max(batch_norm::workspace(map));
     primitives.max(reverse).max(outer)
@@ -81,7 +81,7 @@ pub(super) fn outer_pass(
     let pullback = Pullback::of(cpu, map, bn_grad(grad_f.values(), cache.z2.values()));
     let mut carver = Carver::new(workspace);
     let packed = pullback.conv.pack(cpu, theta.conv2.values(), &mut carver);
-    let scratch = carver.take_per_thread(cpu.threads(), pullback.scratch_len());
+    let scratch = carver.take_per_task(cpu.threads(), groups.count, pullback.scratch_len());
     let partial_w = carver.take(groups.count * weights);
     let partial_sums = carver.take(groups.count * 2 * c);
     cpu.install(|| {
@@ -95,9 +95,10 @@ pub(super) fn outer_pass(
         )
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(grad_u, grad_w, sums, z1, z2, grad_f)| {
-                // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let scratch = unsafe { scratch.get() };
+            .enumerate()
+            .for_each(|(group, (grad_u, grad_w, sums, z1, z2, grad_f))| {
+                // SAFETY: in the pool, once per task, each with its own number, and nothing below calls rayon.
+                let scratch = unsafe { scratch.get(group) };
                 grad_w.fill(0.0);
                 sums.fill(0.0);
                 let images = z1.len() / len;
@@ -137,7 +138,7 @@ pub(super) fn inner_pass(
     let pullback = Pullback::of(cpu, map, bn_grad(grad_u.values(), cache.z1.values()));
     let mut carver = Carver::new(workspace);
     let packed = pullback.conv.pack(cpu, theta.conv1.values(), &mut carver);
-    let scratch = carver.take_per_thread(cpu.threads(), pullback.scratch_len());
+    let scratch = carver.take_per_task(cpu.threads(), groups.count, pullback.scratch_len());
     let partial_w = carver.take(groups.count * weights);
     cpu.install(|| {
         (
@@ -149,9 +150,10 @@ pub(super) fn inner_pass(
         )
             .into_par_iter()
             .with_max_len(1)
-            .for_each(|(grad_x, grad_w, x, z1, grad_u)| {
-                // SAFETY: in the pool, once per task, and nothing below calls rayon.
-                let scratch = unsafe { scratch.get() };
+            .enumerate()
+            .for_each(|(group, (grad_x, grad_w, x, z1, grad_u))| {
+                // SAFETY: in the pool, once per task, each with its own number, and nothing below calls rayon.
+                let scratch = unsafe { scratch.get(group) };
                 grad_w.fill(0.0);
                 let (images, grad_z1) = (x.len() / len, bn_grad(grad_u, z1));
                 pullback.conv.convolve_group(cpu, grad_z1, packed, Add, grad_x, scratch);

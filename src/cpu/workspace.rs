@@ -16,6 +16,11 @@ const GROUP: usize = 4;
 /// Groups that a small batch is cut into rather than into larger ones.
 const FEWEST_GROUPS: usize = 8;
 
+/// Groups of a pass that sums gradients of weights, as long as their sums have no more elements than [`MOST_PARTIALS`].
+const LEAST_FOR_WEIGHTS: usize = 16;
+/// 32 MiB: the gradients of a 3x3 convolution over 241 channels for 16 groups.
+const MOST_PARTIALS: usize = 8 << 20;
+
 /// A batch cut into groups of neighbouring images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
@@ -43,8 +48,8 @@ impl Groups {
         images.min(MOST_GROUPS)
     }
 
-    /// For passes whose partial sums are gradients of `weights` elements, with maps of `map` elements: at least 16 groups,
-    /// more where all partial sums together take no more than half a map.
+    /// For passes whose partial sums are gradients of `weights` elements, with maps of `map` elements: at least 16 groups, fewer where
+    /// these would take more than [`MOST_PARTIALS`], and more where all partial sums together take no more than half a map.
     pub fn for_weights(images: usize, map: usize, weights: usize) -> Self {
         Self::at_most(Self::most_for_weights(map, weights), images)
     }
@@ -56,7 +61,9 @@ impl Groups {
 
     // Grows with the batch, as a bound for smaller batches must.
     fn most_for_weights(map: usize, weights: usize) -> usize {
-        (map / (2 * weights).max(1)).clamp(16, MOST_GROUPS)
+        let weights = weights.max(1);
+        let least = (MOST_PARTIALS / weights).clamp(FEWEST_GROUPS, LEAST_FOR_WEIGHTS);
+        (map / (2 * weights)).clamp(least, MOST_GROUPS)
     }
 
     /// Images of group `g` of a batch of `images`.
@@ -96,6 +103,40 @@ impl<'a> Carver<'a> {
         let all = self.take(threads * carved(len));
         PerThread { start: all.as_mut_ptr(), threads, len, of: PhantomData }
     }
+
+    /// The next parts of `len` elements each, for `tasks` of which `threads` run at once: [`at_once`] of them.
+    pub fn take_per_task(&mut self, threads: usize, tasks: usize, len: usize) -> PerTask<'a> {
+        let count = at_once(threads, tasks);
+        PerTask { parts: self.take_per_thread(count, len), one_each: tasks <= threads }
+    }
+}
+
+/// Tasks that run at once.
+pub fn at_once(threads: usize, tasks: usize) -> usize {
+    threads.min(tasks)
+}
+
+/// One slice for each thread of a pool, or for each task where there are fewer of those.
+pub struct PerTask<'a> {
+    parts: PerThread<'a>,
+    one_each: bool,
+}
+
+impl PerTask<'_> {
+    /// The slice of task number `task` on the calling thread.
+    ///
+    /// # Safety
+    /// As [`PerThread::get`]; and no two tasks that run at once have the same number.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn get(&self, task: usize) -> &mut [f32] {
+        if self.one_each {
+            // SAFETY: the task's own part, which it asks for once at a time: the caller's promise.
+            unsafe { self.parts.part(task) }
+        } else {
+            // SAFETY: the caller's promise.
+            unsafe { self.parts.get() }
+        }
+    }
 }
 
 /// One slice for each thread of a pool.
@@ -118,10 +159,19 @@ impl PerThread<'_> {
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn get(&self) -> &mut [f32] {
         let thread = rayon::current_thread_index().unwrap_or(usize::MAX);
-        assert!(thread < self.threads, "called outside the device's pool");
-        // SAFETY: the slices are disjoint, `thread` is below their number, and no other reference to this one exists: only
-        // this thread asks for it, and the caller promises to hold one at a time.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(thread * carved(self.len)), self.len) }
+        // SAFETY: only this thread asks for the part, and the caller promises to hold one at a time.
+        unsafe { self.part(thread) }
+    }
+
+    /// Part number `i`.
+    ///
+    /// # Safety
+    /// Nobody else holds it.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn part(&self, i: usize) -> &mut [f32] {
+        assert!(i < self.threads, "called outside the device's pool");
+        // SAFETY: the parts are disjoint, `i` is below their number, and no other reference to this one exists: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(i * carved(self.len)), self.len) }
     }
 }
 

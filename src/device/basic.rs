@@ -2,7 +2,7 @@
 
 use super::{ResidualBlock, apply_mask};
 use crate::error::Result;
-use crate::memory::Memory;
+use crate::memory::{Lent, Memory};
 use crate::operands::{Affine, BasicCache, BasicRunning, BasicStats, BasicTheta, Measure, Scratch};
 use crate::residual::{Evaluated, FieldScratch, Idle, Maps, Normalise, Residual, Tensors};
 use crate::shape::Conv;
@@ -53,6 +53,13 @@ impl<D: Memory> Maps<D> for Scratch<D::Buffer> {
 impl<D: Memory> FieldScratch<D> for Scratch<D::Buffer> {
     fn idle(&mut self) -> Idle<'_, D> {
         Idle { map: &mut self.grad_u, sums: &mut self.sums1, workspace: &mut self.workspace }
+    }
+
+    fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
+        let Self { maps, grad_u, sums1, sums2, workspace, workspace_len } = self;
+        let sums = [sums1, sums2].into_iter().flat_map(Affine::both_mut);
+        let tensors = maps.iter_mut().chain([grad_u]).chain(sums).map(Tensor::lent);
+        tensors.chain([Lent { len: *workspace_len, buffer: workspace }]).collect()
     }
 }
 

@@ -90,7 +90,7 @@ pub fn basic_vjp_outer<D: ResidualBlock>(
     grad_theta_acc: &mut BasicTheta<D::Buffer>,
     scratch: &mut Scratch<D::Buffer>,
 ) -> Result<()> {
-    let Scratch { maps, grad_u, sums1, sums2, workspace } = scratch;
+    let Scratch { maps, grad_u, sums1, sums2, workspace, .. } = scratch;
     let [grad_z2, a, ..] = &mut maps[..] else { unreachable!("SCRATCH_MAPS is 2 where the default bodies run") };
     d.bn_grad_sums(grad_f, scale, &cache.z2, &stats.bn2, sums2, workspace)?;
     d.bn_grad_z(grad_f, scale, &cache.z2, &stats.bn2, &theta.bn2, sums2, grad_z2)?;

@@ -35,6 +35,12 @@ pub struct Arena<'d, M: Memory> {
     /// None in a dry run, which only counts.
     capacity: Option<u64>,
     ledger: Bytes,
+    /// Whether [`Arena::lend`] lends.
+    lends: bool,
+    /// Whether what is asked for is lent just now.
+    lending: bool,
+    /// Elements lent so far.
+    lent: u64,
 }
 
 impl<'d, M: Memory> Arena<'d, M> {
@@ -48,7 +54,8 @@ impl<'d, M: Memory> Arena<'d, M> {
 
     fn reserved(device: &'d M, capacity: Option<u64>) -> Result<Self> {
         let len = capacity.unwrap_or(0).div_ceil(size_of::<M::Real>() as u64) as usize;
-        Ok(Self { device, region: device.reserve(len)?, used: 0, capacity, ledger: Bytes::default() })
+        let region = device.reserve(len)?;
+        Ok(Self { device, region, used: 0, capacity, ledger: Bytes::default(), lends: false, lending: false, lent: 0 })
     }
 
     /// The device whose memory it is.
@@ -61,6 +68,11 @@ impl<'d, M: Memory> Arena<'d, M> {
     /// # Errors
     /// [`Error::ArenaFull`] if there is no room for it: what is made in [`take`] takes other than it did in its dry run.
     pub fn tensor(&mut self, category: Category, shape: Shape) -> Result<Tensor<M::Buffer>> {
+        if self.lending {
+            self.lent += shape.len() as u64;
+            // SAFETY: nothing overlaps a buffer of no elements.
+            return Ok(Tensor::new(shape, unsafe { self.device.carve(&self.region, 0, 0) }));
+        }
         let bytes = padded_bytes::<M::Real>(shape.len());
         let offset = self.used as usize / size_of::<M::Real>();
         self.used += bytes;
@@ -76,6 +88,28 @@ impl<'d, M: Memory> Arena<'d, M> {
         // ends within the region, checked above. Nothing overlaps a buffer of no elements.
         let buffer = unsafe { self.device.carve(&self.region, offset, len) };
         Ok(Tensor::new(shape, buffer))
+    }
+
+    /// What `make` makes, whose tensors hold nothing between two uses. Between [`Arena::lends`] and [`Arena::lent`] they get their
+    /// shapes alone: their memory comes with their user's turn, see [`super::Turns`].
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn lend<T>(&mut self, make: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = std::mem::replace(&mut self.lending, self.lends);
+        let made = make(self);
+        self.lending = before;
+        made
+    }
+
+    /// Says whether what is made from now on by [`Arena::lend`] takes turns.
+    pub fn lends(&mut self, lends: bool) {
+        self.lends = lends;
+    }
+
+    /// Elements that were lent.
+    pub fn lent(&self) -> u64 {
+        self.lent
     }
 
     /// What was taken so far.

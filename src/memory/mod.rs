@@ -5,6 +5,8 @@
 
 mod arena;
 pub(crate) mod bytes;
+mod turns;
 
 pub use arena::{Arena, Memory, dry_run, take};
 pub use bytes::{ALIGN_BYTES, Bytes, Category, human, padded_bytes, parse_bytes};
+pub use turns::{Asked, Lent, Turns};

@@ -12,13 +12,11 @@ use crate::field::{Basic, Field, Tensors};
 use crate::init::Init;
 use crate::memory::{Arena, Bytes, Category, dry_run, take};
 use crate::shape::Shape;
-use crate::sweep::{Sweep, SweepSpec};
 use crate::tensor::Tensor;
 
 /// Residual blocks with the memory of their sweep and their optimiser, and nothing around them. Whoever has a loss behind them calls
 /// [`Blocks::forward`], then [`Blocks::backward`] with the loss's cotangent, once each per step.
 pub struct Blocks<D: Device, F: Field<D> = Basic> {
-    sweep: SweepSpec,
     memory: Bytes,
     stage: Stage<D, F>,
     /// The learning rate, `[1]`.
@@ -53,9 +51,8 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
 
     fn unwritten(arena: &mut Arena<'_, D>, spec: &BlocksSpec) -> Result<Self> {
         Ok(Self {
-            sweep: spec.sweep,
             memory: Bytes::default(),
-            stage: Stage::new(arena, &StageSpec { first: None, stack: spec.stack() }, &spec.sweep, false, 0)?,
+            stage: Stage::new(arena, &StageSpec { first: None, stack: spec.stack(), sweep: spec.sweep }, false, 0)?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
             loss: arena.tensor(Category::Scratch, Shape::vector(2))?,
         })
@@ -96,7 +93,7 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
     pub fn infer(&mut self, d: &D, x: &Tensor<D::Buffer>, y: &mut Tensor<D::Buffer>) -> Result<()> {
         self.begin(x.shape())?;
         d.copy(x, &mut self.stage.work.x)?;
-        self.sweep(d).infer()?;
+        self.stage.sweep(d).infer()?;
         d.copy(self.stage.work.output(), y)
     }
 
@@ -127,7 +124,7 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
     /// # Errors
     /// As [`Blocks::forward`].
     pub fn drift(&mut self, d: &D, x: &Tensor<D::Buffer>) -> Result<Drift> {
-        self.stage.measure_drift(d, |_, x_0, _, _| d.copy(x, x_0))?;
+        self.stage.measure_drift(d, |x_0| d.copy(x, x_0))?;
         let (stem, anchors) = self.stage.drift(d)?;
         Ok(Drift { stem, anchors })
     }
@@ -148,19 +145,15 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
         self.stage.set_batch(x.n())
     }
 
-    fn sweep<'a>(&'a mut self, d: &'a D) -> Sweep<'a, D, F> {
-        Sweep { d, spec: &self.sweep, stack: &mut self.stage.stack, work: &mut self.stage.work }
-    }
-
     fn run(&mut self, d: &D) -> Result<()> {
-        self.sweep(d).forward()
+        self.stage.sweep(d).forward()
     }
 
     fn run_back(&mut self, d: &D, step: SgdStep) -> Result<()> {
         d.fill(step.lr, &mut self.rate)?;
-        let Self { sweep, stage, rate, loss, .. } = self;
+        let Self { stage, rate, loss, .. } = self;
         let sgd = on_device(step, rate, loss);
-        Sweep { d, spec: sweep, stack: &mut stage.stack, work: &mut stage.work }.backward(sgd)?;
-        stage.update(d, sweep.update, sgd)
+        stage.sweep(d).backward(sgd)?;
+        stage.update(d, sgd)
     }
 }

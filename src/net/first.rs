@@ -9,8 +9,10 @@ use crate::field::chain::memory::{ChainCache, ChainRunning, ChainScratch, ChainS
 use crate::field::chain::{Layout, Link, passes};
 use crate::field::{Maps, Normalise};
 use crate::init::Draw;
-use crate::memory::{Arena, Category};
+use crate::memory::{Arena, Category, Lent};
+use crate::operands::Reconstruction;
 use crate::scheme::Statistics;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// One way from x to y, and all memory that training it takes.
@@ -29,7 +31,7 @@ impl<D: Device> Way<D> {
             running: ChainRunning::new(arena, layout)?,
             stats: ChainStats::new(arena, Category::Statistics, layout, false)?,
             cache: ChainCache::new(arena, Category::Saved, layout)?,
-            scratch: ChainScratch::new(arena, layout)?,
+            scratch: arena.lend(|arena| ChainScratch::new(arena, layout))?,
         })
     }
 
@@ -80,6 +82,10 @@ pub(super) struct First<D: Device> {
     pub input: Tensor<D::Buffer>,
     main: Way<D>,
     shortcut: Option<Way<D>>,
+    /// An idle map of x's shape.
+    idle: Tensor<D::Buffer>,
+    /// The device's.
+    workspace: Tensor<D::Buffer>,
 }
 
 /// Streams of random numbers that lie between the first of one way's convolutions and the other's.
@@ -97,12 +103,25 @@ impl<D: Device> First<D> {
         let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?);
         let projection = |conv| way(&[Link::Conv { conv, channels: spec.channels }, Link::Norm]);
         let shortcut = spec.projection().map(projection).transpose()?;
-        Ok(Self { main: way(main)?, shortcut, input: arena.tensor(Category::Saved, spec.input)? })
+        let main = way(main)?;
+        let layouts = [&main].into_iter().chain(&shortcut).map(|way| &way.weights.theta.layout);
+        let d = arena.device();
+        let of_ways = layouts.map(|layout| passes::workspace(d, layout)).max().unwrap_or(0);
+        let workspace = of_ways.max(d.squared_distance_workspace(main.weights.theta.layout.output()));
+        Ok(Self {
+            main,
+            shortcut,
+            input: arena.tensor(Category::Saved, spec.input)?,
+            idle: arena.lend(|arena| arena.tensor(Category::Scratch, spec.input))?,
+            workspace: arena.lend(|arena| arena.tensor(Category::Scratch, Shape::vector(workspace)))?,
+        })
     }
 
-    /// Elements of workspace that the device asks for.
-    pub fn workspace(&self, d: &D) -> usize {
-        self.ways().map(|(_, way)| passes::workspace(d, &way.weights.theta.layout)).max().unwrap_or(0)
+    /// What holds nothing between two uses of the block.
+    pub fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
+        let Self { main, shortcut, idle, workspace, .. } = self;
+        let ways = [main].into_iter().chain(shortcut);
+        ways.flat_map(|way| way.scratch.tensors_mut()).chain([idle, workspace]).map(Tensor::lent).collect()
     }
 
     /// F's way and S's, with what stands before the names of their tensors.
@@ -127,21 +146,24 @@ impl<D: Device> First<D> {
 
     /// The maps whose first extent is the batch.
     pub fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
-        let Self { input, main, shortcut } = self;
+        let Self { input, main, shortcut, idle, .. } = self;
         let ways = [main].into_iter().chain(shortcut);
-        [input].into_iter().chain(ways.flat_map(|way| way.cache.maps_mut().chain(way.scratch.maps_mut())))
+        [input, idle].into_iter().chain(ways.flat_map(|way| way.cache.maps_mut().chain(way.scratch.maps_mut())))
     }
 
     /// Evaluates both ways at the input. [`First::output`] is then y.
-    pub fn eval(&mut self, d: &D, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
-        let Self { input, main, shortcut } = self;
+    pub fn eval(&mut self, d: &D, statistics: Statistics) -> Result<()> {
+        let Self { input, main, shortcut, workspace, .. } = self;
+        let workspace = &mut workspace.buffer;
         main.eval(d, input, statistics, workspace)?;
         shortcut.as_mut().map_or(Ok(()), |shortcut| shortcut.eval(d, input, statistics, workspace))
     }
 
-    /// `y = relu(F + S)` from what the last evaluation left. `idle` is of y's shape.
-    pub fn output(&self, d: &D, idle: &mut Tensor<D::Buffer>, y: &mut Tensor<D::Buffer>) -> Result<()> {
-        let Self { input, main: Way { weights, stats, cache, .. }, shortcut } = self;
+    /// `y = relu(F + S)` from what the last evaluation left.
+    pub fn output(&mut self, d: &D, y: &mut Tensor<D::Buffer>) -> Result<()> {
+        let Self { input, main: Way { weights, stats, cache, scratch, .. }, shortcut, .. } = self;
+        // of y's shape, and idle
+        let idle = scratch.grad_z.last_mut().expect("a chain has a convolution");
         let x = match shortcut {
             None => input,
             Some(Way { weights, stats, cache, .. }) => {
@@ -153,17 +175,20 @@ impl<D: Device> First<D> {
         d.relu(y)
     }
 
+    /// How far a reconstruction of the output is from `y`: see [`crate::device::Ends::drift`].
+    pub fn drift(&mut self, d: &D, of: Reconstruction<'_, D::Buffer>, y: &mut Tensor<D::Buffer>) -> Result<()> {
+        d.drift(of, y, &mut self.workspace.buffer)
+    }
+
     /// From `grad = dL/d(F + S)` to all gradients: x's goes to `grad_x` where the shape changes and else stays in `grad`.
-    /// `idle` is of x's shape.
     pub fn backward(
         &mut self,
         d: &D,
         grad: &mut Tensor<D::Buffer>,
         grad_x: Option<&mut Tensor<D::Buffer>>,
-        idle: &mut Tensor<D::Buffer>,
-        workspace: &mut D::Buffer,
     ) -> Result<()> {
-        let Self { input, main, shortcut } = self;
+        let Self { input, main, shortcut, idle, workspace } = self;
+        let workspace = &mut workspace.buffer;
         main.vjp(d, input, grad, workspace)?;
         main.grad_x(d, input, idle, workspace)?;
         let (Some(shortcut), Some(grad_x)) = (shortcut, grad_x) else {

@@ -21,6 +21,7 @@ pub use self::plan::largest_that_fits;
 use self::recorded::Recorded;
 pub use self::result::{BatchResult, Drift, StepResult};
 pub use self::spec::{BlocksSpec, Body, FirstSpec, NetSpec, POOL, STAGES_MAX, StageSpec, Stages, Stem};
+use self::stage::Part;
 pub use self::stage::Stage;
 use self::stem::StemLayers;
 pub use self::tensors::SHARED;
@@ -28,7 +29,7 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Basic, Field};
 use crate::init::Init;
-use crate::memory::{Arena, Bytes, Category, take};
+use crate::memory::{Arena, Asked, Bytes, Category, Turns, take};
 use crate::scheme::Statistics;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -51,6 +52,8 @@ pub struct Net<D: Device, F: Field<D> = Basic> {
     table: Tensor<D::Buffer>,
     /// The passes that the device has recorded.
     recorded: Vec<Recorded<D>>,
+    /// Scratch memory, in which stages and the blocks that begin them take turns.
+    turns: Turns<D, (usize, Part)>,
 }
 
 impl<D: Device> Net<D> {
@@ -86,12 +89,23 @@ impl<D: Device, F: Field<D>> Net<D, F> {
             let of_stem = if s == 0 { of_stem } else { 0 };
             if s + 1 == stages.len() { of_stem.max(of_head) } else { of_stem }
         };
-        let stage = |arena: &mut _, s, stage: &_| Stage::new(arena, stage, &spec.sweep, s == 0, workspace(s));
+        // one stack alone has its memory to itself
+        let shared = spec.body.stages.is_some();
+        arena.lends(shared);
+        let stage = |arena: &mut _, s, stage: &_| Stage::new(arena, stage, s == 0, workspace(s));
+        let mut stages: Vec<Stage<D, F>> =
+            (stages.iter().enumerate()).map(|(s, of)| stage(arena, s, of)).collect::<Result<_>>()?;
+        arena.lends(false);
+        let of_stage = |asked: Asked, stage: &mut Stage<D, F>| {
+            [Part::First, Part::Stack].into_iter().fold(asked, |asked, part| asked.and(stage.lent_mut(part)))
+        };
+        let asked = stages.iter_mut().filter(|_| shared).fold(Asked::default(), of_stage);
         Ok(Self {
             spec,
             memory: Bytes::default(),
+            turns: Turns::new(arena, asked)?,
             stem: StemLayers::new(arena, &spec)?,
-            stages: (stages.iter().enumerate()).map(|(s, of)| stage(arena, s, of)).collect::<Result<_>>()?,
+            stages,
             head: HeadLayers::new(arena, &spec)?,
             images: arena.tensor(Category::Data, spec.images())?,
             labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
@@ -124,8 +138,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// How the residual blocks are launched, in words, stage by stage where they differ; nothing on a device that has one way, and
     /// where a block is several of its operations.
     pub fn block_forms(&self, d: &D) -> Vec<&'static str> {
-        let sweep = &self.spec.sweep;
-        let of = |Stage { stack, work, .. }: &Stage<D, F>| {
+        let of = |Stage { stack, work, sweep, .. }: &Stage<D, F>| {
             let (tied, post_activation) = (stack.tied, stack.post_activation);
             F::block_form(d, work.x.shape(), sweep.makes_runs(tied, post_activation))
                 .filter(|_| sweep.fuses_all(post_activation))
@@ -156,8 +169,15 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         maps.into_iter().try_for_each(|map| map.set_batch(n))
     }
 
+    /// Hands the scratch memory to what works next.
+    fn turn(&mut self, stage: usize, part: Part) {
+        let Self { turns, stages, .. } = self;
+        turns.give((stage, part), |(stage, part), swap| swap(stages[stage].lent_mut(part)));
+    }
+
     /// The stem: from the images to the first stage's input.
     fn stem(&mut self, d: &D, statistics: Statistics) -> Result<()> {
+        self.turn(0, Part::Stack);
         let Self { stem, stages, images, .. } = self;
         let (input, workspace) = stages[0].input();
         stem.forward(d, images, statistics, input, workspace)
@@ -165,11 +185,14 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// Up to x_0 of stage `s`, from x_N of the one before.
     fn enter(&mut self, d: &D, s: usize, statistics: Statistics) -> Result<()> {
+        self.turn(s, Part::First);
         let (before, rest) = self.stages.split_at_mut(s);
         if let (Some(before), Some(first)) = (before.last(), &mut rest[0].first) {
             before.leave(d, &mut first.input)?;
         }
-        rest[0].begin(d, statistics)
+        rest[0].begin(d, statistics)?;
+        self.turn(s, Part::Stack);
+        Ok(())
     }
 
     /// The head: from the last stage to the loss and its gradient.
@@ -210,7 +233,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
                 return Ok(format!("the state after the first block of stage {s}"));
             }
             for n in 0..self.stages[s].stack.steps() {
-                self.stages[s].advance(d, &self.spec.sweep, n, statistics)?;
+                self.stages[s].advance(d, n, statistics)?;
                 if !d.all_finite(&self.stages[s].work.x)? {
                     let of_stage = if staged { format!(" of stage {s}") } else { String::new() };
                     return Ok(format!("the state after block {n}{of_stage}"));

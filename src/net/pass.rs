@@ -9,7 +9,7 @@ use crate::data::{Dataset, Part, Place};
 use crate::device::{Device, PassPosition, SgdStep};
 use crate::error::Result;
 use crate::field::Field;
-use crate::sweep::{Gradient, LocalError, Way, auto};
+use crate::sweep::{Gradient, LocalError, SweepSpec, Way, auto};
 
 /// What a pass goes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,9 +135,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     pub fn results(&mut self, d: &D, first: usize, count: usize) -> Result<impl Iterator<Item = StepResult>> {
         debug_assert!(count <= D::STEPS_AHEAD);
         self.stages.iter_mut().try_for_each(|stage| stage.tape.look(d))?;
-        let reconstructs = self.spec.sweep.gradient.reconstructs();
         let stages = &self.stages;
-        let of = move |step| step_result(step, reconstructs, stages.iter().map(|stage| &stage.tape));
+        let of = move |step| {
+            step_result(step, stages.iter().map(|stage| (&stage.tape, stage.sweep.gradient.reconstructs())))
+        };
         Ok((first..first + count).map(of))
     }
 
@@ -147,8 +148,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// # Errors
     /// Whatever the device reports.
     pub fn look_at_errors(&mut self, d: &D) -> Result<()> {
-        let sweep = self.spec.sweep;
-        self.stages.iter_mut().try_for_each(|stage| stage.work.look_at_errors(d, &sweep))
+        self.stages.iter_mut().try_for_each(|stage| stage.work.look_at_errors(d, &stage.sweep))
     }
 
     /// The local errors of every stage's steps, as last read; none where the sweep measured nothing.
@@ -162,13 +162,19 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         if self.spec.sweep.gradient != Gradient::Auto {
             return false;
         }
-        let changed = self.stages.iter_mut().fold(false, |changed, Stage { work, .. }| {
+        let choosing = self.stages.iter_mut().filter(|stage| stage.sweep.gradient == Gradient::Auto);
+        let changed = choosing.fold(false, |changed, Stage { work, .. }| {
             auto::choose(&mut work.ways, &work.measured, work.codes.len()) || changed
         });
         if changed {
             self.forget_training();
         }
         changed
+    }
+
+    /// How each stage's gradient is computed.
+    pub fn sweeps(&self) -> impl Iterator<Item = &SweepSpec> {
+        self.stages.iter().map(|stage| &stage.sweep)
     }
 
     /// How each step of each stage is found again on the way back.

@@ -130,6 +130,9 @@ pub struct Body {
     /// Whether a ReLU follows the sum of every residual block of a staged net, as in a published ResNet (He et al. 2016), and not of
     /// a stage's first block alone.
     pub post_activation: bool,
+    /// The stages of a staged net whose residual blocks go back as [`NetSpec::sweep`] says; the others store what `backprop` does. None
+    /// means all.
+    pub swept: Option<[bool; STAGES_MAX]>,
 }
 
 /// What a network is made of.
@@ -199,6 +202,8 @@ pub struct StageSpec {
     pub first: Option<FirstSpec>,
     /// The residual stack.
     pub stack: StackSpec,
+    /// How its gradient is computed.
+    pub sweep: SweepSpec,
 }
 
 /// The plain ResNet block that begins a stage: `y = relu(F(x) + S(x))`.
@@ -267,19 +272,19 @@ impl NetSpec {
     /// The stages, from the stem to the head.
     pub fn stages(&self) -> Vec<StageSpec> {
         let Self { depth, step_size, sweep, body, .. } = *self;
-        let stack = |depth, map| BlocksSpec { map, depth, step_size, tied: body.tied, sweep }.stack();
+        let stack = |depth, map, sweep| BlocksSpec { map, depth, step_size, tied: body.tied, sweep }.stack();
         let Some(stages) = body.stages else {
-            return vec![StageSpec { first: None, stack: stack(depth, self.stem_map()) }];
+            return vec![StageSpec { first: None, stack: stack(depth, self.stem_map(), sweep), sweep }];
         };
+        let stored = SweepSpec { update: sweep.update, ..SweepSpec::new(sweep.scheme, Gradient::Backprop) };
         let mut input = self.stem_map();
         let stage = |(s, (blocks, channels))| {
             let first = FirstSpec { input, channels, stride: if s == 0 { 1 } else { 2 } };
             // the strides of a 3x3 convolution padded by 1 and of a 1x1 convolution lead to the same map
             input = Conv { stride: first.stride, ..Conv::SAME_3X3 }.output(input, channels);
-            StageSpec {
-                first: Some(first),
-                stack: StackSpec { post_activation: body.post_activation, ..stack(blocks, input) },
-            }
+            let sweep = if body.swept.is_none_or(|swept| swept[s]) { sweep } else { stored };
+            let stack = StackSpec { post_activation: body.post_activation, ..stack(blocks, input, sweep) };
+            StageSpec { first: Some(first), stack, sweep }
         };
         stages.each().enumerate().map(stage).collect()
     }

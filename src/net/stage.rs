@@ -8,7 +8,7 @@ use crate::device::{Device, Sgd};
 use crate::error::{Error, Result};
 use crate::field::{Basic, Field, FieldScratch, Idle, Maps};
 use crate::init::{BlockPlace, Init};
-use crate::memory::{Arena, Category, Memory};
+use crate::memory::{Arena, Category, Lent, Memory};
 use crate::operands::Reconstruction;
 use crate::scheme::{Stack, Statistics};
 use crate::shape::Shape;
@@ -20,6 +20,8 @@ pub struct Stage<D: Device, F: Field<D> = Basic> {
     pub(super) first: Option<First<D>>,
     /// The gradient of the stem's output and an idle map of its shape, where this is the first stage and has another.
     below: Option<[Tensor<D::Buffer>; 2]>,
+    /// How the blocks' gradient is computed.
+    pub(super) sweep: SweepSpec,
     /// The residual blocks.
     pub stack: Stack<D, F>,
     /// The sweep's memory.
@@ -38,6 +40,15 @@ type Below<'a, D> = (
     &'a mut <D as Memory>::Buffer,
 );
 
+/// Who of a stage takes turns in the memory that holds nothing between two uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The block that begins the stage.
+    First,
+    /// The sweep over its stack.
+    Stack,
+}
+
 /// What the sweep leaves at the stack's lower end.
 pub(super) struct LowerEnd<'a, D: Device> {
     /// Where the true x_0 goes.
@@ -47,8 +58,6 @@ pub(super) struct LowerEnd<'a, D: Device> {
     /// dL/dx_0.
     pub grad: &'a mut Tensor<D::Buffer>,
     pub idle: Idle<'a, D>,
-    /// The beginning block.
-    pub first: Option<&'a First<D>>,
 }
 
 /// What the last steps of a pass gave, where the device writes it.
@@ -76,26 +85,20 @@ impl<D: Device> Tape<D> {
 
 impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Takes all memory, with a workspace of at least `workspace` elements.
-    pub(super) fn new(
-        arena: &mut Arena<'_, D>,
-        spec: &StageSpec,
-        sweep: &SweepSpec,
-        first_stage: bool,
-        workspace: usize,
-    ) -> Result<Self> {
+    pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, first_stage: bool, workspace: usize) -> Result<Self> {
         let first = spec.first.map(|spec| First::new(arena, &spec, &F::first_links(spec.channels, spec.stride)));
         let first = first.transpose()?;
         let changed = spec.first.filter(|first| first_stage && first.projection().is_some());
         let below = changed.map(|FirstSpec { input, .. }| {
-            let mut map = |category| arena.tensor(category, input);
-            Ok::<_, Error>([map(Category::State)?, map(Category::Scratch)?])
+            let grad = arena.tensor(Category::State, input)?;
+            Ok::<_, Error>([grad, arena.lend(|arena| arena.tensor(Category::Scratch, input))?])
         });
-        let workspace = first.as_ref().map_or(0, |first| first.workspace(arena.device())).max(workspace);
         Ok(Self {
             first,
             below: below.transpose()?,
+            sweep: spec.sweep,
             stack: Stack::new(arena, spec.stack)?,
-            work: Work::new(arena, sweep, spec.stack, workspace)?,
+            work: Work::new(arena, &spec.sweep, spec.stack, workspace)?,
             distance: arena.tensor(Category::Scratch, Shape::vector(2))?,
             tape: Tape {
                 step: arena.tensor(Category::Data, Shape::vector(1))?,
@@ -135,10 +138,22 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
 
     /// The beginning block: from its input to x_0 in `work.x`.
     pub(super) fn begin(&mut self, d: &D, statistics: Statistics) -> Result<()> {
-        let Self { first: Some(first), work: Work { x, scratch, .. }, .. } = self else { return Ok(()) };
-        let Idle { map, workspace, .. } = scratch.idle();
-        first.eval(d, statistics, workspace)?;
-        first.output(d, map, x)
+        let Self { first: Some(first), work: Work { x, .. }, .. } = self else { return Ok(()) };
+        first.eval(d, statistics)?;
+        first.output(d, x)
+    }
+
+    /// The buffers of one that takes turns.
+    pub(super) fn lent_mut(&mut self, part: Part) -> Vec<Lent<'_, D::Buffer>> {
+        let Self { first, below, work, .. } = self;
+        match part {
+            Part::First => first.as_mut().map(First::lent_mut).unwrap_or_default(),
+            Part::Stack => {
+                let mut lent = work.lent_mut();
+                lent.extend(below.as_mut().map(|[_, idle]| idle.lent()));
+                lent
+            }
+        }
     }
 
     /// The ReLU between this stage's x_N, which its sweep starts from, and the next block or the head: `y = relu(x_N)`.
@@ -149,59 +164,35 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
 
     /// What the sweep leaves at the stack's lower end.
     pub(super) fn lower_end(&mut self) -> LowerEnd<'_, D> {
-        let Self { first, work, distance, .. } = self;
-        let on_grid = work.ends_in_carry && work.coder.as_ref().is_some_and(|coder| coder.pass == CodedPass::Altered);
-        let Work { x, x_rec, grad, scratch, coder, verdict, .. } = work;
-        // the reconstruction stays in x; without one x is free
-        let (reconstruction, x_0) = match x_rec {
-            Some(x_rec) => {
-                let grid = coder.as_ref().filter(|_| on_grid).map(|coder| &coder.grid);
-                (Some(Reconstruction { x, grid, verdict, distance }), x_rec)
-            }
-            None => (None, x),
-        };
-        LowerEnd { x_0, reconstruction, grad, idle: scratch.idle(), first: first.as_ref() }
+        lower_end(&mut self.work, &mut self.distance)
     }
 
-    /// The true x_0 again, by `recompute`, in memory that the sweep has left free, and how far the reconstruction was: no number
-    /// where the sweep met one that was worth nothing. `recompute` gets an idle map, where x_0 goes, dL/dx_0, and the beginning block.
+    /// The true x_0, written by `write` to memory that the sweep has left free, and how far the reconstruction was from it: no number
+    /// where the sweep met one that was worth nothing.
     pub(super) fn measure_drift(
         &mut self,
         d: &D,
-        recompute: impl FnOnce(
-            &mut Tensor<D::Buffer>,
-            &mut Tensor<D::Buffer>,
-            &mut Tensor<D::Buffer>,
-            Option<&First<D>>,
-        ) -> Result<()>,
+        write: impl FnOnce(&mut Tensor<D::Buffer>) -> Result<()>,
     ) -> Result<()> {
-        let LowerEnd { x_0, reconstruction, grad, idle: Idle { map, workspace, .. }, first } = self.lower_end();
-        recompute(map, x_0, grad, first)?;
-        reconstruction.map_or(Ok(()), |of| d.drift(of, x_0, workspace))
+        let LowerEnd { x_0, reconstruction, idle, .. } = self.lower_end();
+        write(x_0)?;
+        reconstruction.map_or(Ok(()), |of| d.drift(of, x_0, idle.workspace))
     }
 
-    /// From dL/dx_0 to the gradients of the beginning block. That of its input goes to the stage before, where there is one,
-    /// as the gradient of its x_N.
-    pub(super) fn first_backward(&mut self, d: &D, before: Option<&mut Self>) -> Result<()> {
-        if self.first.is_none() {
-            return Ok(());
-        }
-        self.measure_drift(d, |idle, x_0, grad, first| {
-            first.map_or(Ok(()), |first| first.output(d, idle, x_0))?;
-            // x_0 came out of a ReLU
-            d.relu_grad(x_0, grad)
-        })?;
-        let Self { first: Some(first), below, work, .. } = self else { return Ok(()) };
-        let Idle { map, workspace, .. } = work.scratch.idle();
+    /// From dL/dx_0 to the gradients of the beginning block, and the drift. The gradient of the block's input goes to `before`, which is
+    /// that of the x_N of the stage before, where there is one.
+    pub(super) fn first_backward(&mut self, d: &D, before: Option<&mut Tensor<D::Buffer>>) -> Result<()> {
+        let Self { first: Some(first), below, work, distance, .. } = self else { return Ok(()) };
+        let LowerEnd { x_0, reconstruction, grad, .. } = lower_end(work, distance);
+        first.output(d, x_0)?;
+        // x_0 came out of a ReLU
+        d.relu_grad(x_0, grad)?;
+        reconstruction.map_or(Ok(()), |of| first.drift(d, of, x_0))?;
         let Some(before) = before else {
-            return match below {
-                None => first.backward(d, &mut work.grad, None, map, workspace),
-                Some([grad_x, idle]) => first.backward(d, &mut work.grad, Some(grad_x), idle, workspace),
-            };
+            return first.backward(d, grad, below.as_mut().map(|[grad_x, _]| grad_x));
         };
-        let Work { grad: grad_x, scratch, .. } = &mut before.work;
-        first.backward(d, &mut work.grad, Some(grad_x), scratch.idle().map, workspace)?;
-        d.relu_grad(&first.input, grad_x)
+        first.backward(d, grad, Some(before))?;
+        d.relu_grad(&first.input, before)
     }
 
     /// What the way back leaves below the first stage: the stem's output if it is kept, its gradient, and an idle map of its shape with
@@ -216,13 +207,13 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// Applies SGD to everything that the sweep has not updated, unless that met a reconstruction worth nothing.
-    pub(super) fn update(&mut self, d: &D, update: Update, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
-        let Self { first, stack, work, .. } = self;
+    pub(super) fn update(&mut self, d: &D, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+        let Self { first, stack, work, sweep, .. } = self;
         let sgd = Sgd { loss: &work.verdict, ..sgd };
         if let Some(first) = first {
             first.update(d, sgd)?;
         }
-        if update == Update::After {
+        if sweep.update == Update::After {
             for layer in 0..stack.theta.len() {
                 work.grads.apply(d, stack, layer, sgd)?;
             }
@@ -253,19 +244,39 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// One step of the stack: for [`super::Net::first_non_finite`].
-    pub(super) fn advance(&mut self, d: &D, spec: &SweepSpec, n: usize, statistics: Statistics) -> Result<()> {
-        Sweep { d, spec, stack: &mut self.stack, work: &mut self.work }.advance(n, statistics)
+    pub(super) fn advance(&mut self, d: &D, n: usize, statistics: Statistics) -> Result<()> {
+        self.sweep(d).advance(n, statistics)
+    }
+
+    /// The sweep over the stack.
+    pub(super) fn sweep<'a>(&'a mut self, d: &'a D) -> Sweep<'a, D, F> {
+        let Self { sweep, stack, work, .. } = self;
+        Sweep { d, spec: sweep, stack, work }
     }
 }
 
-/// A step's result from the tapes of all stages.
-pub(super) fn step_result<'a, D: Device>(
-    step: usize,
-    reconstructs: bool,
-    tapes: impl Iterator<Item = &'a Tape<D>>,
-) -> StepResult {
+/// What a sweep leaves at its stack's lower end.
+fn lower_end<'a, D: Device, F: Field<D>>(
+    work: &'a mut Work<D, F>,
+    distance: &'a mut Tensor<D::Buffer>,
+) -> LowerEnd<'a, D> {
+    let on_grid = work.ends_in_carry && work.coder.as_ref().is_some_and(|coder| coder.pass == CodedPass::Altered);
+    let Work { x, x_rec, grad, scratch, coder, verdict, .. } = work;
+    // the reconstruction stays in x; without one x is free
+    let (reconstruction, x_0) = match x_rec {
+        Some(x_rec) => {
+            let grid = coder.as_ref().filter(|_| on_grid).map(|coder| &coder.grid);
+            (Some(Reconstruction { x, grid, verdict, distance }), x_rec)
+        }
+        None => (None, x),
+    };
+    LowerEnd { x_0, reconstruction, grad, idle: scratch.idle() }
+}
+
+/// A step's result from the tapes of all stages, each with whether its sweep reconstructs.
+pub(super) fn step_result<'a, D: Device>(step: usize, tapes: impl Iterator<Item = (&'a Tape<D>, bool)>) -> StepResult {
     let mut result = StepResult { batch: BatchResult { loss: 0.0, correct: 0 }, drift: None };
-    for (i, tape) in tapes.enumerate() {
+    for (i, (tape, reconstructs)) in tapes.enumerate() {
         let (loss, correct, drift) = tape.of(step);
         if i == 0 {
             result.batch = BatchResult { loss, correct };

@@ -1,15 +1,14 @@
 //! One training step: forward, backward, update. What a step asks of the device never waits for it, so that the device can
 //! record a step and replay it; results are read afterwards.
 
+use super::Net;
 use super::recorded::{Kind, Recorded};
 use super::result::{BatchResult, Drift, largest};
-use super::stage::LowerEnd;
-use super::{Net, Stage};
+use super::stage::{LowerEnd, Part};
 use crate::device::{Device, Sgd, SgdStep};
 use crate::error::Result;
 use crate::field::Field;
 use crate::scheme::Statistics;
-use crate::sweep::Sweep;
 use crate::tensor::{Real, Tensor};
 
 impl<D: Device, F: Field<D>> Net<D, F> {
@@ -27,8 +26,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         d.phase("blocks forward", || {
             for s in 0..self.stages.len() {
                 self.enter(d, s, Statistics::MeasureAndRun)?;
-                let Stage { stack, work, .. } = &mut self.stages[s];
-                Sweep { d, spec: &self.spec.sweep, stack, work }.forward()?;
+                self.stages[s].sweep(d).forward()?;
             }
             Ok(())
         })?;
@@ -48,8 +46,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         self.stem(d, Statistics::Running)?;
         for s in 0..self.stages.len() {
             self.enter(d, s, Statistics::Running)?;
-            let Stage { stack, work, .. } = &mut self.stages[s];
-            Sweep { d, spec: &self.spec.sweep, stack, work }.infer()?;
+            self.stages[s].sweep(d).infer()?;
         }
         // what a test counts is the label alone
         self.head(d, 0.0)
@@ -67,26 +64,28 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn backward_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { stages, head, rate, .. } = self;
+        let Self { stages, head, .. } = self;
         d.phase("head backward", || head.backward(d, &mut stages.last_mut().expect(super::STAGED).work.grad))?;
-        let sgd = on_device(sgd, rate, &head.outcome);
-        d.phase("blocks backward", || {
-            for s in (0..stages.len()).rev() {
-                let (stages, later) = stages.split_at_mut(s + 1);
-                let (before, this) = stages.split_at_mut(s);
-                let Stage { stack, work, .. } = &mut this[0];
-                // what a later stage's sweep could not tell, this one's cannot either
-                let loss = later.first().map_or(sgd.loss, |stage| &stage.work.verdict);
-                Sweep { d, spec: &self.spec.sweep, stack, work }.backward(Sgd { loss, ..sgd })?;
-                this[0].first_backward(d, before.last_mut())?;
-            }
-            Ok(())
-        })?;
+        d.phase("blocks backward", || (0..self.stages.len()).rev().try_for_each(|s| self.stage_backward(d, s, sgd)))?;
         d.phase("stem backward", || self.stem_backward(d))
+    }
+
+    fn stage_backward(&mut self, d: &D, s: usize, sgd: SgdStep) -> Result<()> {
+        self.turn(s, Part::Stack);
+        let Self { stages, head, rate, .. } = self;
+        let sgd = on_device(sgd, rate, &head.outcome);
+        let (stages, later) = stages.split_at_mut(s + 1);
+        // what a later stage's sweep could not tell, this one's cannot either
+        let loss = later.first().map_or(sgd.loss, |stage| &stage.work.verdict);
+        stages[s].sweep(d).backward(Sgd { loss, ..sgd })?;
+        self.turn(s, Part::First);
+        let (before, this) = self.stages.split_at_mut(s);
+        this[0].first_backward(d, before.last_mut().map(|before| &mut before.work.grad))
     }
 
     /// The stem's gradients. In a net of one stack its output is x_0, which is computed for them anyway, and with it the drift.
     fn stem_backward(&mut self, d: &D) -> Result<()> {
+        self.turn(0, Part::Stack);
         let Self { stem, stages, images, .. } = self;
         let stage = &mut stages[0];
         if let (Some(y), grad, _, workspace) = stage.below() {
@@ -109,11 +108,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { spec, stem, stages, head, rate, .. } = self;
+        let Self { stem, stages, head, rate, .. } = self;
         let sgd = on_device(sgd, rate, &head.outcome);
         let of_ends = Sgd { loss: &stages[0].work.verdict, ..sgd };
         d.sgd_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
-        stages.iter_mut().try_for_each(|stage| stage.update(d, spec.sweep.update, sgd))
+        stages.iter_mut().try_for_each(|stage| stage.update(d, sgd))
     }
 
     /// Puts the learning rate on the device, where the recorded steps read it.

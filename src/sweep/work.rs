@@ -4,7 +4,7 @@ use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd};
 use crate::error::Result;
 use crate::field::{Basic, Field, FieldScratch, Maps, Tensors};
-use crate::memory::{Arena, Category};
+use crate::memory::{Arena, Category, Lent};
 use crate::scheme::{Cotangents, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
 use crate::sweep::errors::SUMS;
@@ -45,6 +45,8 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
     pub(super) cotangents: Cotangents<D>,
     /// What evaluations leave for pullbacks: as many as the mode stores, at least one.
     pub(super) caches: Vec<StepCache<D, F>>,
+    /// Whether what is in them is still wanted on the way back.
+    caches_last: bool,
     /// Stored states: backprop's inputs of every step, checkpoint's inputs of every segment, or anchors.
     pub(super) states: Vec<Tensor<D::Buffer>>,
     /// Checkpoint's states inside the segment being recomputed.
@@ -83,6 +85,11 @@ impl<D: Device, F: Field<D>> Work<D, F> {
         let anchors = if reconstructs { stored } else { 0 };
         let d = arena.device();
         let codes = if spec.gradient.codes() { d.code_workspace(map) } else { 0 };
+        let caches = |arena: &mut Arena<'_, D>| {
+            (0..spec.stored_caches(depth))
+                .map(|_| StepCache::new(arena, cache, spec.scheme, map))
+                .collect::<Result<_>>()
+        };
         let workspace = workspace.max(d.bn_workspace(map)).max(d.squared_distance_workspace(map)).max(codes);
         Ok(Self {
             x,
@@ -108,16 +115,24 @@ impl<D: Device, F: Field<D>> Work<D, F> {
             cotangents: Cotangents::new(arena, spec.scheme, map)?,
             states,
             segment,
-            caches: (0..spec.stored_caches(depth))
-                .map(|_| StepCache::new(arena, cache, spec.scheme, map))
-                .collect::<Result<_>>()?,
+            caches: if reconstructs { arena.lend(caches)? } else { caches(arena)? },
             anchor_distances: (0..anchors)
                 .map(|_| arena.tensor(Category::Scratch, Shape::vector(2)))
                 .collect::<Result<_>>()?,
             spare: StepStats::new(arena, spec.scheme, map, false)?,
             grads: Grads::new(arena, spec, stack)?,
-            scratch: F::scratch(arena, map, workspace)?,
+            scratch: arena.lend(|arena| F::scratch(arena, map, workspace))?,
+            caches_last: !reconstructs,
         })
+    }
+
+    /// What holds nothing between two sweeps.
+    pub(crate) fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
+        let Self { caches, caches_last, scratch, .. } = self;
+        let caches = caches.iter_mut().filter(|_| !*caches_last).flat_map(StepCache::maps_mut);
+        let mut lent = scratch.lent_mut();
+        lent.extend(caches.map(Tensor::lent));
+        lent
     }
 
     /// The stored states in the order of the steps that start there; `backprop` stores all from x_0 on.

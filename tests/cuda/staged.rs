@@ -49,6 +49,10 @@ fn steps_of_staged_nets_end_at_the_weights_of_the_reference() {
             }
         }
     }
+    // one stage is rebuilt, the other's activations are stored
+    let swept = Some(std::array::from_fn(|stage| stage == 1));
+    let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
+    compare(&cuda, Block::Basic, staged(Body { stages, swept, ..Body::default() }, sweep, 2, 3));
 }
 
 fn compare(cuda: &Cuda, block: Block, spec: NetSpec) {

@@ -282,6 +282,7 @@ mod tests {
     use rewind::sweep::{SweepSpec, Update};
 
     use super::*;
+    use crate::values::StageList;
 
     fn sentence(config: &RunConfig) -> String {
         config.validate().expect_err("the config makes no sense").to_string()
@@ -451,6 +452,10 @@ mod tests {
                 "the net resnet34 is a name for others: give --net staged",
             ),
             (RunConfig { net: NetKind::Staged, stem_width: Some(0), ..base() }, "--stem-width 0 is no width"),
+            (
+                RunConfig { net: NetKind::Staged, sweep_stages: Some(StageList(vec![3, 4])), ..base() },
+                "--sweep-stages names stage 4 of a net that has 3: give 1 to 3",
+            ),
             (RunConfig { resize: Some(8193), ..base() }, "--resize 8193 is no side"),
             (RunConfig { val_split: Some(1.0), ..base() }, "--val-split must"),
             (RunConfig { warmup: 5, epochs: Some(5), ..base() }, "--warmup 5 leaves no epoch"),

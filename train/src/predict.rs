@@ -94,7 +94,7 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
     // next to nothing is kept for a way back that is never taken
     let gradient = if held.form == Form::Torchvision { Gradient::Coded } else { Gradient::Adjoint };
     let sweep = SweepSpec::new(held.sweep.scheme, gradient);
-    let config = RunConfig { sweep, threads, device, init_from: None, ..held.clone() };
+    let config = RunConfig { sweep, sweep_stages: None, threads, device, init_from: None, ..held.clone() };
     config.validate_for_data(config.batch, pictures.side).map_err(|e| checkpoint.error(format!("its net: {e}")))?;
     let config = RunConfig { batch: BATCH.min(cli.images.len()), ..config };
     let wanted = Wanted { device, math: config.math, threads, round_as: config.round_as, eager: true };

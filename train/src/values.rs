@@ -243,6 +243,27 @@ impl fmt::Display for Sizes {
     }
 }
 
+/// Stages of a staged net, counted from 1, by number or as torchvision names them: `3`, `layer3`, `layer3,layer4`; in a config file `[3]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StageList(pub Vec<usize>);
+
+impl FromStr for StageList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |name: &str| name.trim().trim_start_matches("layer").parse().ok().filter(|stage| *stage > 0);
+        let stages: Option<_> = text.split(',').map(number).collect();
+        stages.map(Self).ok_or_else(|| "name stages with commas, such as layer3 or 2,3; the first is 1".into())
+    }
+}
+
+impl fmt::Display for StageList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&listed(&self.0))
+    }
+}
+
 /// A number of bytes: `512MiB`, `2GiB` or `1000000`; in a config file a string or an integer, written as an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]

@@ -203,6 +203,15 @@ impl<D: Device> ChainScratch<D> {
     }
 }
 
+impl<D: Device> ChainScratch<D> {
+    /// All tensors.
+    pub(crate) fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
+        let Self { a, grad_a, grad_z, sums, tail } = self;
+        let sums = sums.iter_mut().flat_map(Affine::both_mut);
+        a.iter_mut().chain(grad_a).flatten().chain(grad_z).chain(sums).chain(tail)
+    }
+}
+
 impl<D: Device> Maps<D> for ChainScratch<D> {
     fn maps_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         let Self { a, grad_a, grad_z, tail, .. } = self;

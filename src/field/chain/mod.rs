@@ -29,7 +29,7 @@ use super::{Evaluated, Field, FieldScratch, Idle, Maps, Normalise, Residual};
 use crate::device::Device;
 use crate::error::Result;
 use crate::init::{BlockPlace, Draw, Init};
-use crate::memory::{Arena, Category};
+use crate::memory::{Arena, Category, Lent};
 use crate::operands::Affine;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -86,6 +86,8 @@ pub struct FieldChainScratch<D: Device> {
     /// Two vectors for [`Idle`], where the chain ends in no batch norm.
     sums: Option<Affine<D::Buffer>>,
     workspace: D::Buffer,
+    /// Elements of the workspace.
+    workspace_len: usize,
 }
 
 impl<D: Device> Maps<D> for FieldChainScratch<D> {
@@ -100,6 +102,12 @@ impl<D: Device> FieldScratch<D> for FieldChainScratch<D> {
         let (map, sums) = (grad_z.last_mut(), own.as_mut().or(sums.last_mut()));
         let (map, sums) = map.zip(sums).expect("a chain has a convolution, and a norm or two vectors in its place");
         Idle { map, sums, workspace }
+    }
+
+    fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
+        let Self { chain, grad_x, sums, workspace, workspace_len } = self;
+        let tensors = chain.tensors_mut().chain(grad_x).chain(sums.iter_mut().flat_map(Affine::both_mut));
+        tensors.map(Tensor::lent).chain([Lent { len: *workspace_len, buffer: workspace }]).collect()
     }
 }
 
@@ -206,6 +214,7 @@ impl<D: Device, L: Links> Field<D> for Chain<L> {
             grad_x: has_one_conv.then(|| arena.tensor(Category::Scratch, map)).transpose()?,
             sums: (!ends_in_norm).then(|| Affine::new(arena, Category::Scratch, map.c())).transpose()?,
             workspace: arena.tensor(Category::Scratch, Shape::vector(workspace))?.buffer,
+            workspace_len: workspace,
         })
     }
 

@@ -6,7 +6,7 @@ use rewind::net::{Body, POOL, Stages, Stem};
 use rewind::scheme::StepSize;
 
 use crate::settings::{RunConfig, flagged};
-use crate::values::{Block, Form, NetKind, Preset, listed};
+use crate::values::{Block, Form, NetKind, Preset, StageList, listed};
 
 /// Bounds far above any machine, so that no size overflows.
 const DEPTH_MAX: usize = 1_000_000;
@@ -39,6 +39,14 @@ impl RunConfig {
                 return refuse(format!(
                     "{depth_flag} {of_depth} leaves a stage without a residual block: give 1 or more"
                 ));
+            }
+            if let Some(StageList(swept)) = &self.sweep_stages {
+                let stages = blocks.len();
+                if let Some(stage) = swept.iter().find(|stage| !(1..=stages).contains(*stage)) {
+                    return refuse(format!(
+                        "--sweep-stages names stage {stage} of a net that has {stages}: give 1 to {stages}"
+                    ));
+                }
             }
             let scheme = self.sweep.scheme;
             if !depths.iter().all(|depth| scheme.takes(*depth)) {
@@ -92,7 +100,9 @@ impl RunConfig {
             _ => Some(Stages::new(&self.blocks, &self.widths).map_err(flagged)?),
         };
         let post_activation = self.form == Form::Torchvision;
-        Ok(Body { tied: self.tied, stages, stem_width: self.stem_width, post_activation })
+        let swept =
+            self.sweep_stages.as_ref().map(|StageList(swept)| std::array::from_fn(|s| swept.contains(&(s + 1))));
+        Ok(Body { tied: self.tied, stages, stem_width: self.stem_width, post_activation, swept })
     }
 
     /// The net as a person names it: `depth 8, 16 channels`.

@@ -28,7 +28,8 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         if self.config.sweep.gradient != Gradient::Auto {
             return;
         }
-        let of = |wanted: fn(&Way) -> bool| self.net.ways().flatten().filter(|way| wanted(way)).count();
+        let choosing = || self.net.sweeps().zip(self.net.ways()).filter(|(sweep, _)| sweep.gradient == Gradient::Auto);
+        let of = |wanted: fn(&Way) -> bool| choosing().flat_map(|(_, ways)| ways).filter(|way| wanted(way)).count();
         let (coded, refined) = (of(|way| matches!(way, Way::Coded(_))), of(|way| *way == Way::Refined));
         if self.told == Some([coded, refined]) {
             return;

@@ -14,7 +14,7 @@ use super::declare::settings;
 use super::held::{Held, described};
 use crate::schedule::Schedule;
 use crate::values::{
-    Block, ByteSize, CacheKind, CropKind, DeviceChoice, Form, LrDrop, NetKind, NormaliseBy, Preset, Sizes,
+    Block, ByteSize, CacheKind, CropKind, DeviceChoice, Form, LrDrop, NetKind, NormaliseBy, Preset, Sizes, StageList,
 };
 
 settings! {
@@ -75,6 +75,9 @@ settings! {
     "Gradient" {
         /// auto, coded, corrected, adjoint, checkpoint, backprop.
         gradient in sweep("MODE"): Gradient, Fixed;
+        /// Stages that go back by it, e.g. layer3; the others by backprop.
+        #[arg(visible_alias = "sweep")]
+        sweep_stages("LAYERS"): StageList as Option<StageList> = None => "all", Fixed, of Staged;
         /// Bits per element of a code: 1, 2, 4 or 8.
         bits in sweep("B"): Bits, Fixed, of Codes;
         /// Forward pass beside codes: plain or altered.

@@ -26,6 +26,7 @@ fn a_cut_run_goes_on_to_the_same_bits() {
         ("basic", "--scheme heun --gradient adjoint"),
         ("tied", "--tied --block bottleneck --anchors 1"),
         ("backprop", "--block bottleneck --gradient backprop --update after"),
+        ("swept", "--sweep layer2"),
     ] {
         let (whole, cut) = (format!("{name}-whole"), format!("{name}-cut"));
         place.succeed(&format!("{STAGED} {more} --max-steps 3 --out {whole}"));
@@ -62,6 +63,9 @@ fn what_makes_no_sense_is_refused_in_a_sentence() {
         ("--net staged --blocks 4,0,4", 2, "--blocks 4,0,4 leaves a stage without a residual block"),
         ("--net staged --blocks 4,1,4 --scheme heun", 2, "--blocks 4,1,4 must be 2 or more each"),
         ("--net staged --blocks 5,4,3 --scheme rk4", 2, "--blocks 5,4,3 must be 3, 5, 7 and so on each"),
+        ("--net staged --sweep layer4", 2, "--sweep-stages names stage 4 of a net that has 3: give 1 to 3"),
+        ("--net staged --sweep layer0", 2, "such as layer3 or 2,3; the first is 1"),
+        ("--sweep layer1", 2, "--sweep-stages belongs to --net staged"),
         ("--net staged --widths 4,0,4", 2, "--widths 4,0,4 leaves nothing to compute"),
         ("--net staged --block bottleneck --widths 4,6,8", 2, "--widths 4,6,8 must be multiples of 4"),
         ("--block bottleneck --channels 6", 2, "--channels 6 must be multiples of 4"),
