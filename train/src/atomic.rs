@@ -49,6 +49,28 @@ fn write_and_rename(
     }
 }
 
+/// Gives the file at `path` a second name, `kept`, in the place of what had it: nothing that happens to `path` later changes it. Where
+/// the file system knows no second names, it is a copy.
+///
+/// # Errors
+/// [`Error::Io`] if neither can be made; what had the name is then as it was.
+pub fn keep_as(path: &Path, kept: &Path) -> Result<()> {
+    let linked = || -> io::Result<()> {
+        let (_, temporary) = new_beside(kept)?;
+        fs::remove_file(&temporary)?;
+        fs::hard_link(path, &temporary)?;
+        let renamed = fs::rename(&temporary, kept);
+        // still there after a failure, and where both were names of the same file
+        let _ = fs::remove_file(&temporary);
+        renamed?;
+        sync_folder_of(kept).map(drop)
+    };
+    if linked().is_ok() {
+        return Ok(());
+    }
+    write_atomically(kept, |to| io::copy(&mut File::open(path)?, to).map(drop)).map(drop)
+}
+
 /// Puts what was added to a file on the disk, as far as its file system syncs.
 pub(crate) fn sync(file: &File, path: &Path) -> Result<()> {
     judged(file.sync_data()).map(drop).map_err(Error::io("write", path))
@@ -132,6 +154,25 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
             assert_eq!(names(folder.path()), ["a.csv"]);
         }
+    }
+
+    #[test]
+    fn what_was_kept_stays_when_its_file_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, kept) = (folder.path().join("a.csv"), folder.path().join("kept.csv"));
+        for text in ["first", "second"] {
+            write_atomically(&path, |w| w.write_all(text.as_bytes())).unwrap();
+            // twice: the second time both are names of one file already
+            keep_as(&path, &kept).unwrap();
+            keep_as(&path, &kept).unwrap();
+            write_atomically(&path, |w| w.write_all(b"later")).unwrap();
+            assert_eq!(fs::read_to_string(&kept).unwrap(), text);
+            assert_eq!(names(folder.path()), ["a.csv", "kept.csv"]);
+        }
+        let error = keep_as(&folder.path().join("none.csv"), &kept).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write "), "{error}");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "second");
+        assert_eq!(names(folder.path()), ["a.csv", "kept.csv"]);
     }
 
     #[test]

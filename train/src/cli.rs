@@ -37,7 +37,10 @@ pub struct Cli {
     /// Print the memory plan, byte by byte, and stop.
     #[arg(long, conflicts_with = "eval_only", help_heading = "Run")]
     pub plan: bool,
-    /// Test the checkpoint of --resume DIR and stop.
+    /// With --plan: train 5 steps, and print how long an epoch and the run would take.
+    #[arg(long, requires = "plan", help_heading = "Run")]
+    pub time: bool,
+    /// Test the checkpoint of --resume DIR, or one that is named itself, and stop.
     #[arg(long, requires = "resume", help_heading = "Run")]
     pub eval_only: bool,
     /// With --eval-only: leave confusion matrix, classes and worst images in DIR.

@@ -52,6 +52,7 @@ impl RunConfig {
         must(self.epochs != Some(0), &|| "--epochs 0 trains nothing: give 1 or more".into())?;
         must(self.max_steps != Some(0), &|| "--max-steps 0 trains nothing: give 1 or more, or leave it out".into())?;
         must(self.log_steps != Some(0), &|| "--log-steps 0 counts no step: give 1 or more, or leave it out".into())?;
+        must(self.keep_every != Some(0), &|| "--keep-every 0 counts no epoch: give 1 or more, or leave it out".into())?;
         must(self.threads != Some(0), &|| "--threads 0 computes nothing: give 1 or more, or leave it out".into())?;
         for (flag, value) in [("--lr", self.lr), ("--momentum", self.momentum), ("--weight-decay", self.weight_decay)] {
             must(value.is_finite() && value >= 0.0, &|| format!("{flag} must be a number of 0 or more, not {value}"))?;

@@ -139,6 +139,12 @@ impl RunFolder {
         }
     }
 
+    /// The folder of a checkpoint by any name, of which nothing but that is looked at.
+    pub fn around(checkpoint: &Path) -> Self {
+        let folder = checkpoint.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::unlocked(folder)
+    }
+
     /// The same, with other sessions kept out; `advice` is for who meets one.
     fn locked(self, advice: &str) -> Result<Self> {
         match Lock::take(&self.path)? {
@@ -248,6 +254,16 @@ impl RunFolder {
     /// `worst.png`: those images.
     pub fn worst_picture(&self) -> PathBuf {
         self.path.join("worst.png")
+    }
+
+    /// `best.safetensors`: the checkpoint of the epoch with the best test accuracy.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+
+    /// `epoch-0010.safetensors`: the checkpoint of an epoch.
+    pub fn of_epoch(&self, epoch: usize) -> PathBuf {
+        self.path.join(format!("epoch-{epoch:04}.safetensors"))
     }
 
     /// `checkpoint.safetensors`: what resumes the run.

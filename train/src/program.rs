@@ -10,9 +10,10 @@ use crate::config::RunConfig;
 use crate::events::{Event, Listener};
 use crate::folder::{CHECKPOINT, RunFolder};
 use crate::log::{Log, LogKind};
+use crate::pace::Clock;
 use crate::progress::best_epoch;
 use crate::report::FinalTable;
-use crate::run::{Ending, Test};
+use crate::run::{Ending, Estimate, Test};
 #[cfg(feature = "download")]
 use crate::source;
 use crate::terminal::{self, say};
@@ -113,6 +114,15 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return doctor();
     }
     let resumed = match &cli.resume {
+        Some(file) if cli.eval_only && file.is_file() => {
+            if cli.report {
+                let sentence = "--report leaves files in the folder of a run: name the folder, not a checkpoint in it";
+                return Err(Error::Usage(sentence.into()).into());
+            }
+            let checkpoint = Checkpoint::open(file)?;
+            checkpoint.check_rates()?;
+            Some((RunFolder::around(file), checkpoint))
+        }
         Some(path) => {
             // who only reads may do so beside a session that trains
             let reads = cli.plan || (cli.eval_only && !cli.report);
@@ -150,6 +160,11 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         }
         event => log.hear(event),
     });
+    if cli.time {
+        let Some((plan, estimate)) = training.estimate()? else { return Ok(terminal::stopped()) };
+        say(&(plan_text(&plan) + &time_text(&estimate)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if cli.plan {
         say(&plan_text(&training.plan()?))?;
         return Ok(ExitCode::SUCCESS);
@@ -199,6 +214,16 @@ fn plan_text(plan: &Plan) -> String {
         sweep.gradient,
         planned.table(),
         human(stored.activations())
+    )
+}
+
+fn time_text(estimate: &Estimate) -> String {
+    let Estimate { steps, step_seconds, epoch_seconds, run_seconds } = *estimate;
+    format!(
+        "  from {steps} step{}: {step_seconds:.3} s per step, {} per epoch with its test, {} for the whole run\n",
+        if steps == 1 { "" } else { "s" },
+        Clock(epoch_seconds),
+        Clock(run_seconds)
     )
 }
 

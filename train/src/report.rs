@@ -269,8 +269,13 @@ impl fmt::Display for FinalTable<'_> {
         }
         if let Some(folder) = folder {
             let pictures = [folder.curves(), folder.confusion_picture(), folder.worst_picture()];
-            let files =
-                pictures.into_iter().chain([folder.metrics(), folder.classes(), folder.confused(), folder.summary()]);
+            let files = pictures.into_iter().chain([
+                folder.metrics(),
+                folder.classes(),
+                folder.confused(),
+                folder.summary(),
+                folder.best(),
+            ]);
             let files: Vec<_> = files.collect();
             let there = files.iter().filter(|file| file.exists()).filter_map(|file| file.file_name());
             let names: Vec<String> = there.map(|name| name.display().to_string()).collect();

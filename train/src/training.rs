@@ -44,7 +44,7 @@ use crate::folder::{RunFolder, run_name};
 use crate::pictures::Stream;
 use crate::progress::Progress;
 use crate::report::Summary;
-use crate::run::{Ending, Run, Test};
+use crate::run::{Ending, Estimate, Run, Test};
 use crate::source::{self, Names, Source};
 use crate::weights::WeightsFile;
 
@@ -124,6 +124,15 @@ impl<'a> Training<'a> {
     /// As for [`Training::train`], up to the plan.
     pub fn plan(self) -> Result<Plan> {
         self.start(ToPlan)
+    }
+
+    /// As [`Training::plan`], and how long the run would take, from a few steps that it takes the memory for; none if it was stopped
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Training::train`]; no file is written.
+    pub fn estimate(self) -> Result<Option<(Plan, Estimate)>> {
+        self.start(ToEstimate)
     }
 
     /// Mean loss and accuracy over the test images, of the checkpoint of [`Training::resume`] or else of the weights that the run would
@@ -321,6 +330,25 @@ impl Task for ToPlan {
 
     fn on<D: Device<Real = f32>, F: Field<D>>(self, _: &D, _: Start<'_>, plan: Plan, _: &mut Hear<'_>) -> Result<Plan> {
         Ok(plan)
+    }
+}
+
+struct ToEstimate;
+
+impl Task for ToEstimate {
+    type Output = Option<(Plan, Estimate)>;
+
+    fn on<D: Device<Real = f32>, F: Field<D>>(
+        self,
+        device: &D,
+        mut start: Start<'_>,
+        plan: Plan,
+        listener: &mut Hear<'_>,
+    ) -> Result<Self::Output> {
+        let stream = start.stream.take();
+        let mut run = build::<D, F>(device, &start, stream, &plan, listener)?;
+        let estimate = device.install(|| run.estimate())?;
+        Ok(estimate.map(|estimate| (plan, estimate)))
     }
 }
 

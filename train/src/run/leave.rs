@@ -6,7 +6,7 @@ use rewind::field::Field;
 use rewind::sweep::{Gradient, Way};
 
 use super::{Run, Test};
-use crate::atomic::Durability;
+use crate::atomic::{Durability, keep_as};
 use crate::checkpoint::{self, RunState, saved_shape};
 use crate::config::RunConfig;
 use crate::curves::write_curves;
@@ -60,6 +60,21 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
             )));
         }
         listener.hear(&Event::Checkpoint(&folder.checkpoint()));
+        Ok(())
+    }
+
+    /// Keeps the checkpoint, which was just saved, under another name too, where it is that of an epoch to be kept.
+    pub(super) fn keep(&self, folder: &RunFolder) -> Result<()> {
+        let (Progress { epoch, step_in_epoch, history, .. }, config) = (&self.progress, &self.config);
+        if *step_in_epoch > 0 || *epoch == 0 {
+            return Ok(());
+        }
+        if config.keep_best && best_epoch(history).is_some_and(|best| best.epoch == *epoch) {
+            keep_as(&folder.checkpoint(), &folder.best())?;
+        }
+        if config.keep_every.is_some_and(|every| epoch.is_multiple_of(every)) {
+            keep_as(&folder.checkpoint(), &folder.of_epoch(*epoch))?;
+        }
         Ok(())
     }
 

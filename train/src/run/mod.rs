@@ -1,6 +1,7 @@
 //! A run from start to end: epochs of steps, tests, checkpoints, and what is left in the run folder.
 
 mod answers;
+mod estimate;
 mod leave;
 mod look;
 mod record;
@@ -20,6 +21,7 @@ use rewind::memory::{Bytes, Category};
 use rewind::net::{Net, Pass};
 use rewind::sweep::Gradient;
 
+pub use self::estimate::Estimate;
 use self::record::Record;
 use super::atomic::write_atomically;
 use super::budget::{net_spec, planned};
@@ -236,6 +238,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             self.save(folder, listener)?;
             write_atomically(&folder.config(), |file| file.write_all(self.config.to_toml().as_bytes()))?;
             self.write_tables(folder)?;
+            self.keep(folder)?;
         }
         self.tell_choice(listener);
         while self.progress.epoch < epochs.min(self.config.epochs.unwrap_or(0)) {
@@ -255,6 +258,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             }
             if let Some(folder) = folder {
                 self.save(folder, listener)?;
+                self.keep(folder)?;
                 self.write_tables(folder)?;
                 self.record_epochs()?;
                 self.summary(None).write(&folder.summary())?;

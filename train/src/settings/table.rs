@@ -140,6 +140,11 @@ settings! {
     "Run" {
         /// A row of steps.csv for every K steps.
         log_steps("K"): u64 as Option<u64> = None => "none", Free;
+        /// Keep the checkpoint of the best test accuracy as best.safetensors.
+        #[arg(num_args = 0, default_missing_value = "true")]
+        keep_best: bool as bool = false, Free;
+        /// Keep the checkpoint of every Nth epoch, e.g. as epoch-0010.safetensors.
+        keep_every("N"): usize as Option<usize> = None => "none", Free;
         /// Leave a file that TensorBoard reads, too.
         #[arg(num_args = 0, default_missing_value = "true")]
         tensorboard: bool as bool = false, Free;

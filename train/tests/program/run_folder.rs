@@ -132,6 +132,56 @@ fn eval_only_prints_the_accuracy_of_the_summary_and_changes_nothing() {
 }
 
 #[test]
+fn a_plan_tells_how_long_a_run_would_take_and_leaves_nothing() {
+    let place = Place::new();
+    // an epoch of more steps than are measured, one of fewer, and one of a single step
+    for (batch, steps) in [(1000, "5 steps"), (7000, "2 steps"), (20000, "1 step")] {
+        let run = TINY.replace("--batch 1000", &format!("--batch {batch}"));
+        let ended = place.succeed(&format!("{run} --epochs 3 --plan --time"));
+        let last = ended.stdout.lines().last().expect("a line");
+        let seconds = |mark: &str| {
+            let words: Vec<&str> = last.split(mark).next().expect("a figure").split_whitespace().collect();
+            words.last().expect("a figure").parse::<f64>().unwrap_or_else(|_| panic!("{mark}: {last}"))
+        };
+        assert!(last.starts_with(&format!("  from {steps}: ")) && last.ends_with(" for the whole run"), "{ended}");
+        assert!(seconds(" s per step") > 0.0, "{ended}");
+        assert!(ended.stdout.starts_with("memory plan: depth 2"), "{ended}");
+    }
+    assert!(place.names(".").is_empty());
+    assert_eq!(place.run("--time").code, Some(2));
+}
+
+#[test]
+fn checkpoints_of_epochs_are_kept_and_can_be_tested() {
+    let place = Place::new();
+    // at so high a rate the last epoch is not the best
+    place.succeed(&format!("{TINY} --epochs 5 --lr 3 --keep-best --keep-every 2 --out out"));
+    let kept: Vec<String> = place.names("out").into_iter().filter(|name| name.ends_with(".safetensors")).collect();
+    assert_eq!(
+        kept,
+        ["best.safetensors", "checkpoint.safetensors", "epoch-0002.safetensors", "epoch-0004.safetensors"]
+    );
+    let metrics = place.text("out/metrics.csv");
+    let accuracies: Vec<f64> =
+        metrics.lines().skip(1).map(|line| line.split(',').nth(4).unwrap().parse().unwrap()).collect();
+    let best = accuracies.iter().copied().fold(0.0, f64::max);
+    assert!(best > accuracies[4], "a test of nothing: {accuracies:?}");
+    for (name, accuracy) in
+        [("best", best), ("checkpoint", accuracies[4]), ("epoch-0002", accuracies[1]), ("epoch-0004", accuracies[3])]
+    {
+        let ended = place.succeed(&format!("--resume out/{name}.safetensors --eval-only"));
+        assert!(
+            ended.stdout.contains(&format!("accuracy {:.2} % on 4000 images", 100.0 * accuracy)),
+            "{name}: {ended}"
+        );
+    }
+    let refused = place.run("--resume out/best.safetensors --eval-only --report");
+    assert!(refused.code == Some(2) && refused.error().contains("--report leaves files in the folder"), "{refused}");
+    let refused = place.run("--resume out/best.safetensors");
+    assert!(refused.code == Some(2) && refused.error().contains("is not a folder"), "{refused}");
+}
+
+#[test]
 fn without_cifar_one_sentence_says_where_it_was_looked_for_and_how_to_get_it() {
     let place = Place::new();
     let line = "--depth 2 --channels 4 --batch 1000 --max-steps 1 --out out";
