@@ -27,7 +27,9 @@ impl CudaRegion {
     /// A part of the region.
     pub(super) fn carve(&self, offset: usize, len: usize) -> CudaBuffer {
         debug_assert!(offset + len <= self.memory.as_ref().map_or(0, |memory| memory.len()));
-        CudaBuffer { address: self.start + (offset * size_of::<f32>()) as u64, _memory: self.memory.clone() }
+        // of no elements it lies nowhere: a kernel that took it for more would fault, and change nothing
+        let address = if len == 0 { 0 } else { self.start + (offset * size_of::<f32>()) as u64 };
+        CudaBuffer { address, _memory: self.memory.clone() }
     }
 }
 

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_turn_has_all_his_buffers_and_nobody_else_any() {
+    fn whoever_has_the_turn_has_all_its_buffers_and_nobody_else_any() {
         let lens: [&[usize]; 3] = [&[8, 100, 3], &[50, 60], &[1, 2, 3, 4]];
         let (mut users, mut turns, bytes) = users(&lens);
         // 100, 50, 3 and 1 elements of eight bytes, in lines of 64
