@@ -4,7 +4,6 @@
 use super::result::Drift;
 use super::spec::{BlocksSpec, StageSpec};
 use super::stage::Stage;
-use super::step::on_device;
 use crate::check;
 use crate::device::{Device, SgdStep};
 use crate::error::Result;
@@ -159,7 +158,7 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
     fn run_back(&mut self, d: &D, step: SgdStep) -> Result<()> {
         d.fill(step.lr, &mut self.rate)?;
         let Self { sweep, stage, rate, loss, .. } = self;
-        let sgd = on_device(step, rate, loss);
+        let sgd = step.on_device(rate, loss);
         Sweep { d, spec: sweep, stack: &mut stage.stack, work: &mut stage.work }.backward(sgd)?;
         stage.update(d, sweep.update, sgd)
     }
