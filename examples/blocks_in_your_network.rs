@@ -10,7 +10,7 @@ use rewind::scheme::{Scheme, StepSize};
 use rewind::shape::Shape;
 use rewind::sweep::{Gradient, SweepSpec};
 
-const SGD: SgdStep = SgdStep { lr: 0.02, momentum: 0.9, weight_decay: 0.0 };
+const SGD: SgdStep = SgdStep { lr: 0.02, momentum: 0.9, weight_decay: 0.0, ..SgdStep::PAPER };
 
 /// 24 blocks on states of 8 images, [8, 6, 6, 16].
 fn spec() -> BlocksSpec {

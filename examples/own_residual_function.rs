@@ -28,7 +28,7 @@ pub fn main() -> rewind::Result<()> {
     let labels: Vec<f32> = (0..32).map(|n| (n % 10) as f32).collect();
     net.load(&cpu, &images, &labels)?;
     for step in 1..=10 {
-        let (batch, _) = net.train_step(&cpu, SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 })?;
+        let (batch, _) = net.train_step(&cpu, SgdStep { lr: 0.05, ..SgdStep::PAPER })?;
         println!("step {step:>2}: loss {:.3}", batch.loss);
     }
     Ok(())

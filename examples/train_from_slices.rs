@@ -19,7 +19,7 @@ pub fn main() -> rewind::Result<()> {
     let labels: Vec<f32> = (0..64).map(|n| class(n) as f32).collect();
     net.load(&cpu, &images, &labels)?;
     for step in 1..=20 {
-        let (batch, drift) = net.train_step(&cpu, SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 })?;
+        let (batch, drift) = net.train_step(&cpu, SgdStep { lr: 0.05, ..SgdStep::PAPER })?;
         println!("step {step:>2}: loss {:.3}, drift {:.1e}", batch.loss, drift.stem.unwrap_or(0.0));
     }
     println!("{} of activations", human(net.memory().activations()));

@@ -105,44 +105,47 @@ any_not_finite(uint32_t* __restrict__ flag, const float* __restrict__ x, uint64_
     if (__syncthreads_or(bad) && threadIdx.x == 0) atomicOr(flag, 1u);
 }
 
-// A parameter tensor, its velocity and its gradient; src/cuda/sgd.rs declares the same structs.
+// A parameter tensor, its velocity, its gradient and its weight decay; src/cuda/sgd.rs declares the same structs.
 struct SgdTensor {
     float* theta;
     float* velocity;
     const float* grad;
     uint64_t len;
+    float decay;
+    uint32_t unused;
 };
-static_assert(sizeof(SgdTensor) == 32, "src/cuda/sgd.rs declares four u64");
+static_assert(sizeof(SgdTensor) == 40, "src/cuda/sgd.rs declares four u64 and two words");
 
 // Six of them: a residual block's, or fewer.
 struct SgdBlock {
     SgdTensor tensor[6];
 };
 
-// v = momentum v + grad + weight_decay theta; theta -= lr[0] v; nothing where loss[0] is not finite.
-__device__ inline void sgd_step(SgdTensor t, const float* lr, const float* loss, float momentum, float decay) {
+// As sgd.cuh says, with the rate lr[0]; nothing where loss[0] is not finite.
+__device__ inline void sgd_step(SgdTensor t, const float* lr, const float* loss, float momentum, uint32_t nesterov) {
     if (!isfinite(*loss)) return;
-    const SgdRule rule = {*lr, momentum, decay};
+    const SgdRule rule = {*lr, momentum, nesterov};
     each_element(t.len, on_16_bytes(t.theta, t.velocity, t.grad), [&](auto at) {
-        const auto thetas = at.load(t.theta), velocities = at.load(t.velocity), grads = at.load(t.grad);
-        const auto moved = at.make([&](int k) { return rule.velocity(velocities.v[k], thetas.v[k], grads.v[k]); });
-        at.store(t.velocity, moved);
-        at.store(t.theta, at.make([&](int k) { return rule.theta(thetas.v[k], moved.v[k]); }));
+        const auto thetas = at.load(t.theta), grads = at.load(t.grad);
+        auto velocities = at.load(t.velocity);
+        const auto moved = at.make([&](int k) { return rule.step(velocities.v[k], thetas.v[k], grads.v[k], t.decay); });
+        at.store(t.velocity, velocities);
+        at.store(t.theta, moved);
     });
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-sgd(SgdTensor tensor, const float* __restrict__ lr, const float* __restrict__ loss, float momentum, float decay) {
-    sgd_step(tensor, lr, loss, momentum, decay);
+sgd(SgdTensor tensor, const float* __restrict__ lr, const float* __restrict__ loss, float momentum, uint32_t nesterov) {
+    sgd_step(tensor, lr, loss, momentum, nesterov);
 }
 
 // As many tensors as there are rows of the grid, up to six.
 extern "C" __global__ void __launch_bounds__(256)
-sgd_block(SgdBlock block, const float* __restrict__ lr, const float* __restrict__ loss, float momentum, float decay) {
+sgd_block(SgdBlock block, const float* __restrict__ lr, const float* __restrict__ loss, float momentum, uint32_t nesterov) {
     // chosen by comparison: indexing a parameter by a variable would copy it to local memory
     SgdTensor tensor = block.tensor[0];
 #pragma unroll
     for (uint32_t k = 1; k < 6; k++)
         if (blockIdx.y == k) tensor = block.tensor[k];
-    sgd_step(tensor, lr, loss, momentum, decay);
+    sgd_step(tensor, lr, loss, momentum, nesterov);
 }

@@ -1,11 +1,16 @@
-// One number's step of SGD with momentum and weight decay, once for all kernels.
+// One number's step of SGD with momentum, Nesterov's or plain, and weight decay, once for all kernels.
 #pragma once
 #include "common.cuh"
 
 struct SgdRule {
-    float rate, momentum, decay;
+    float rate, momentum;
+    uint32_t nesterov;
 
-    // The velocity after the step, and theta after it.
-    __device__ float velocity(float v, float theta, float grad) const { return fmaf(momentum, v, fmaf(decay, theta, grad)); }
-    __device__ float theta(float theta, float velocity) const { return fmaf(-rate, velocity, theta); }
+    // Gives theta after the step and leaves the velocity in `v`: g = grad + decay theta; v = momentum v + g;
+    // theta -= rate v, or with Nesterov's momentum rate (g + momentum v).
+    __device__ float step(float& v, float theta, float grad, float decay) const {
+        const float g = fmaf(decay, theta, grad);
+        v = fmaf(momentum, v, g);
+        return fmaf(-rate, nesterov ? fmaf(momentum, v, g) : v, theta);
+    }
 };

@@ -43,19 +43,20 @@ struct ForwardRun {
     uint32_t blocks, unused;
 };
 // The same on the way back. Weights move where there is a `rate`; `verdict` says whether they may, and learns what the
-// reconstructions were worth. `held`: whether x and g lie in shared memory from block to block.
+// reconstructions were worth. `decay` is the weight decay of convolutions, `norm_decay` that of batch norms. `held`: whether x and g
+// lie in shared memory from block to block.
 struct BackRun {
     BlockTheta theta, velocity, grad;
     BlockNorms stats;
     int64_t theta_step, velocity_step, grad_step, stats_step, code_step, errors_step;
     const float* rate;
     float* verdict;
-    float momentum, decay;
-    uint32_t blocks, held;
+    float momentum, decay, norm_decay;
+    uint32_t nesterov, blocks, held;
 };
 static_assert(sizeof(BlockCode) == 64, "src/cuda/small_block.rs");
 static_assert(sizeof(BlockTheta) == 48 && sizeof(BlockNorms) == 32 && sizeof(SmallShape) == 16, "src/cuda/small_block.rs");
-static_assert(sizeof(ForwardRun) == 152 && sizeof(BackRun) == 256, "src/cuda/small_block.rs");
+static_assert(sizeof(ForwardRun) == 152 && sizeof(BackRun) == 264, "src/cuda/small_block.rs");
 
 __device__ inline BlockTheta moved(const BlockTheta& t, int64_t by) {
     return {t.conv1 + by, t.gamma1 + by, t.beta1 + by, t.conv2 + by, t.gamma2 + by, t.beta2 + by};

@@ -248,30 +248,29 @@ template <uint32_t C, Math A, class Rebuild, class Judge, class Judged>
 __device__ inline void go_back(Vjp<C, A>& on, float* x, float* grad_x, const BackRun& run, float* workspace, float h,
                                const SmallShape& shape, bool moves, Rebuild rebuild, Judge judge, Judged judged) {
     auto& block = on.block;
-    const SgdRule rule = {run.rate ? __ldg(run.rate) : 0.0f, run.momentum, run.decay};
+    const SgdRule rule = {run.rate ? __ldg(run.rate) : 0.0f, run.momentum, run.nesterov};
     // Two blocks' shares of their gradients by weights, in turn: one's are totalled while the next one's are written.
     auto shares_of = [&](uint32_t i) { return workspace + gridDim.x * C * (4 + i % 2 * 18 * C); };
     // Block i's gradients and its step of SGD, where all have read its weights and left their shares. `sums`: its norms'.
     auto finish = [&](uint32_t i, const float* sums) {
         const BlockTheta theta = moved(run.theta, i * run.theta_step), velocity = moved(run.velocity, i * run.velocity_step);
         const BlockTheta grad = moved(run.grad, i * run.grad_step);
-        auto take = [&](float* theta, float* velocity, float* to, float grad) {
+        auto take = [&](float* theta, float* velocity, float* to, float grad, float decay) {
             *to = grad;
-            if (!moves) return;
-            const float before = *theta, v = rule.velocity(*velocity, before, grad);
-            *velocity = v, *theta = rule.theta(before, v);
+            if (moves) *theta = rule.step(*velocity, *theta, grad, decay);
         };
         if (const uint32_t c = threadIdx.x; c < C && blockIdx.x + 1 == gridDim.x) {
-            take(theta.gamma1 + c, velocity.gamma1 + c, grad.gamma1 + c, sums[c]);
-            take(theta.beta1 + c, velocity.beta1 + c, grad.beta1 + c, sums[C + c]);
-            take(theta.gamma2 + c, velocity.gamma2 + c, grad.gamma2 + c, sums[2 * C + c]);
-            take(theta.beta2 + c, velocity.beta2 + c, grad.beta2 + c, sums[3 * C + c]);
+            const float decay = run.norm_decay;
+            take(theta.gamma1 + c, velocity.gamma1 + c, grad.gamma1 + c, sums[c], decay);
+            take(theta.beta1 + c, velocity.beta1 + c, grad.beta1 + c, sums[C + c], decay);
+            take(theta.gamma2 + c, velocity.gamma2 + c, grad.gamma2 + c, sums[2 * C + c], decay);
+            take(theta.beta2 + c, velocity.beta2 + c, grad.beta2 + c, sums[3 * C + c], decay);
         }
         grid_totals(shares_of(i), 18 * C * C, block.scratch, [&](uint32_t e, float total) {
             const bool first = e < 9 * C * C;
             if (!first) e -= 9 * C * C;
             take((first ? theta.conv1 : theta.conv2) + e, (first ? velocity.conv1 : velocity.conv2) + e,
-                 (first ? grad.conv1 : grad.conv2) + e, total);
+                 (first ? grad.conv1 : grad.conv2) + e, total, run.decay);
         });
     };
 #pragma unroll 1

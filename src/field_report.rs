@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::device::{Device, Elementwise, Sgd};
+use crate::device::{Device, Elementwise, SgdStep};
 use crate::error::Result;
 use crate::field::{Evaluated, Field, Normalise, Tensors};
 use crate::init::{BlockPlace, Init};
@@ -243,7 +243,7 @@ fn drift<F: Field<Reference>>(map: Shape, depth: usize, gradient: Gradient) -> R
     let mut pass = Sweep { d: D, spec: &sweep, stack: &mut stack, work: &mut work };
     pass.forward()?;
     write(&spread(2, map.len()), &mut pass.work.grad)?;
-    let sgd = Sgd { lr: &lr, loss: &loss, momentum: 0.0, weight_decay: 0.0 };
+    let sgd = SgdStep { momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER }.on_device(&lr, &loss);
     pass.backward(sgd)?;
     Ok(distance(&read(&work.x)?, &start))
 }

@@ -12,7 +12,7 @@
 //! let mut net = Net::new(&cpu, spec, Init::Paper, 0)?;
 //! let images: Vec<f32> = (0..4 * 32 * 32 * 3).map(|i| (i as f32 * 0.1).sin()).collect(); // [N, 32, 32, 3]
 //! net.load(&cpu, &images, &[0.0, 1.0, 2.0, 3.0])?;
-//! let (batch, drift) = net.train_step(&cpu, SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 })?;
+//! let (batch, drift) = net.train_step(&cpu, SgdStep::PAPER)?;
 //! println!("loss {}, drift {:?}, {}", batch.loss, drift.stem, net.memory().table());
 //! # Ok(())
 //! # }

@@ -6,7 +6,13 @@ use crate::memory::{Lent, Memory};
 use crate::operands::Affine;
 use crate::tensor::Tensor;
 
-/// Tensors with the names that they have in a checkpoint, in a fixed order.
+/// Whether a tensor of such a name is the weight of a convolution or a linear layer, and neither a bias nor of a batch norm: its name
+/// ends in `weight`, as `conv1.weight` does, and does not begin with `bn`, as `bn1.weight` does.
+pub fn is_weight(name: &str) -> bool {
+    (name == "weight" || name.ends_with(".weight")) && !name.starts_with("bn")
+}
+
+/// Tensors with the names that they have in a checkpoint, in a fixed order. By its name an optimiser knows a weight: see [`is_weight`].
 pub trait Tensors<D: Memory> {
     /// All of them.
     fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)>;

@@ -16,7 +16,7 @@ use support::{
     swept,
 };
 
-const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep::PAPER;
 
 fn cpu(threads: usize) -> Cpu {
     Cpu::new(Some(threads)).expect("cpu")
@@ -53,7 +53,7 @@ fn the_3x3_stem_agrees_with_the_reference() {
         liven(d, &mut net, false);
         batch(&mut net, d, 2);
         net.forward(d).expect("forward");
-        net.backward(d, SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 }).expect("backward");
+        net.backward(d, SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER }).expect("backward");
         gradients(d, &net)
     }
     let cpu = cpu(2);

@@ -11,7 +11,7 @@ use rewind::net::{Net, NetSpec, Pass, StepResult};
 use rewind::sweep::{Gradient, SweepSpec};
 use support::{SCHEMES, liven, numbered, read, small};
 
-const SGD: SgdStep = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep { lr: 0.05, ..SgdStep::PAPER };
 const BATCHES: Batches = Batches { images: 40, batch: 9 };
 const SPEC: EpochSpec = EpochSpec { seed: 5, augment: true };
 

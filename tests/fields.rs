@@ -6,7 +6,7 @@ mod support;
 use rewind::code::CodedPass;
 use rewind::cpu::Cpu;
 use rewind::device::prelude::*;
-use rewind::device::{Activation, Sgd, SgdStep};
+use rewind::device::{Activation, SgdStep};
 use rewind::error::Result;
 use rewind::field::basic::BasicLinks;
 use rewind::field::{Basic, Chain, Evaluated, Field, FieldScratch, Link, Links, Maps, Normalise, Tensors};
@@ -88,7 +88,7 @@ impl<D: Device, F: Field<D>> Bed<D, F> {
     fn gradients(&mut self, d: &D) -> Vec<(String, Vec<f64>)> {
         self.forward(d);
         write(d, &cotangent(), &mut self.work.grad);
-        let sgd = Sgd { lr: &self.lr, loss: &self.loss, momentum: 0.9, weight_decay: 5e-4 };
+        let sgd = SgdStep::PAPER.on_device(&self.lr, &self.loss);
         let mut pass = Sweep { d, spec: &self.sweep, stack: &mut self.stack, work: &mut self.work };
         pass.backward(sgd).expect("backward");
         let mut all = vec![("x_0".to_string(), read(d, &self.work.grad))];
@@ -262,7 +262,7 @@ fn updates_in_the_sweep_give_the_bits_of_updates_after_it<F: Field<Reference>>()
         behind.gradients(D);
         let Bed { stack, work, lr, loss, .. } = &mut behind;
         for layer in 0..stack.depth() {
-            let sgd = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
+            let sgd = SgdStep::PAPER.on_device(lr, loss);
             work.grads.apply(D, stack, layer, sgd).expect("sgd");
         }
         let start = Bed::<_, F>::new(D, sweep, 5).weights(D);
@@ -409,7 +409,7 @@ fn a_net_of_links_of_ones_own_is_planned_to_the_byte_and_trains() {
         assert_eq!(net.memory(), &Net::<_, Chain<PreActivation>>::plan(D, &spec).expect("plan"), "{spec:?}");
         let labels: Vec<f64> = (0..4).map(|i| f64::from(i % 3)).collect();
         net.load(D, &uniform(7, spec.images().len()), &labels).expect("load");
-        let sgd = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
+        let sgd = SgdStep { lr: 0.05, ..SgdStep::PAPER };
         let losses = [(); 6].map(|()| net.train_step(D, sgd).expect("step").0.loss);
         assert!(losses[5] < losses[0], "{losses:?}");
     }

@@ -52,7 +52,7 @@ fn loaded<D: Device>(d: &D, sweep: SweepSpec, golden: &HashMap<String, Vec<f64>>
 fn exact(scheme: Scheme) {
     let d = &Reference;
     let golden = &golden(scheme);
-    let sgd = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+    let sgd = SgdStep::PAPER;
     for gradient in [Gradient::Backprop, Gradient::Checkpoint] {
         let mut net = loaded(d, SweepSpec::new(scheme, gradient), golden);
         let result = net.forward(d).expect("forward");

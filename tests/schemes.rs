@@ -4,7 +4,7 @@
 mod support;
 
 use rewind::device::prelude::*;
-use rewind::device::{Activation, Sgd};
+use rewind::device::{Activation, SgdStep};
 use rewind::field::{Chain, Field, Link, Links, Tensors};
 use rewind::memory::{Arena, Category};
 use rewind::reference::Reference;
@@ -94,7 +94,7 @@ impl Bed {
         self.forward();
         let Self { sweep, stack, work, sgd: [lr, loss] } = self;
         write(D, &uniform(2, MAP.len()), &mut work.grad);
-        let sgd = Sgd { lr, loss, momentum: 0.0, weight_decay: 0.0 };
+        let sgd = SgdStep { momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER }.on_device(lr, loss);
         Sweep { d: D, spec: sweep, stack, work }.backward(sgd).expect("backward");
         let slots = self.work.grads.slots.iter().flat_map(|slot| slot.named());
         [&self.work.grad].into_iter().chain(slots.map(|(_, grad)| grad)).flat_map(|grad| read(D, grad)).collect()

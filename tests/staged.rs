@@ -20,7 +20,7 @@ use support::{
 };
 
 const D: &Reference = &Reference;
-const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep::PAPER;
 
 /// The bodies that are tried: staged nets of both blocks, tied or not, and the paper's net tied.
 fn bodies(blocks: &[usize]) -> Vec<(Block, Body)> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use rewind::Result;
-use rewind::device::{Device, Sgd};
+use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::memory::{Arena, Category};
 use rewind::net::{Net, NetSpec, Stage};
@@ -88,7 +88,7 @@ impl<D: Device<Real = f32>> Sweep<D> {
             sweep::Sweep { d, spec: &spec, stack, work }.forward()
         })?;
         d.upload(grad, &mut net.stages[0].work.grad)?;
-        let sgd = Sgd { lr, loss, momentum: 0.9, weight_decay: 5e-4 };
+        let sgd = SgdStep::PAPER.on_device(lr, loss);
         let backward = timed(&mut || {
             let Stage { stack, work, .. } = &mut net.stages[0];
             sweep::Sweep { d, spec: &spec, stack, work }.backward(sgd)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rewind::data::{EpochSpec, Part};
-use rewind::device::{Device, PassPosition, Sgd};
+use rewind::device::{Device, PassPosition, SgdStep};
 use rewind::memory::{Arena, Category};
 use rewind::net::POOL;
 use rewind::shape::{Conv, Shape};
@@ -82,7 +82,7 @@ pub fn all<D: Device<Real = f32>>(bench: &mut Bench<'_, D>) {
     head(bench);
     let stem = Shape::weight(Conv::STEM_5X5.kernel, IMAGES.c(), Ends::<D>::MAP.c());
     let update = &mut |d: &D, e: &mut Ends<D>| {
-        let step = Sgd { lr: &e.zero[0], loss: &e.outcome, momentum: 0.9, weight_decay: 5e-4 };
+        let step = SgdStep::PAPER.on_device(&e.zero[0], &e.outcome);
         d.sgd(step, &e.grad_stem, &mut e.velocity, &mut e.stem)
     };
     bench.operation("sgd", "", label(stem), bytes(5, stem), Ends::new, update);

@@ -1,6 +1,6 @@
 //! The fused operations, each beside its definition in primitives.
 
-use rewind::device::Sgd;
+use rewind::device::SgdStep;
 use rewind::device::prelude::*;
 use rewind::device::{Basic, fused, whole};
 use rewind::operands::{BasicCache, Carry, Measure};
@@ -113,11 +113,11 @@ fn backward<D: Device>(bench: &mut Bench<'_, D>) {
         whole::decode_vjp::<_, Basic>(d, 1e-9, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)
     });
     bench.on_maps("sgd_block", "", Work::Weights(5), |d, b| {
-        let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };
+        let step = SgdStep::PAPER.on_device(&b.lr, &b.loss);
         d.sgd_block(step, &b.grad_theta, &mut b.velocity, &mut b.theta)
     });
     bench.on_maps("sgd_block", "_primitives", Work::Weights(5), |d, b| {
-        let step = Sgd { lr: &b.lr, loss: &b.loss, momentum: 0.9, weight_decay: 5e-4 };
+        let step = SgdStep::PAPER.on_device(&b.lr, &b.loss);
         whole::sgd_block(d, step, &b.grad_theta, &mut b.velocity, &mut b.theta)
     });
 }

@@ -4,8 +4,8 @@ use super::bed::{Bed, uniform};
 use super::case::{Block, Case};
 use super::form::{RUN, Way};
 use rewind::cuda::{Cuda, CudaBuffer};
-use rewind::device::Sgd;
 use rewind::device::prelude::*;
+use rewind::device::{Sgd, SgdStep};
 use rewind::field::chain::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
 use rewind::field::chain::{Layout, passes};
 use rewind::field::{Basic, Bottleneck, Field, Normalise, Tensors};
@@ -54,7 +54,7 @@ pub fn basic_step(cuda: &Cuda, way: Way, map: Shape, emulator: &Emulator) {
         cuda.inverse_vjp(H, carry, &theta, stats, x, &mut x_rec, errors, cache, grad, grad_theta, scratch)
             .expect("inverse_vjp");
     }
-    let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
+    let step = SgdStep::PAPER.on_device(&lr, &loss);
     cuda.sgd_block(step, grad_theta, &mut velocity, &mut theta).expect("sgd_block");
 }
 
@@ -75,7 +75,7 @@ impl Rates {
     }
 
     fn sgd(&self) -> Sgd<'_, CudaBuffer> {
-        Sgd { lr: &self.lr, loss: &self.loss, momentum: 0.9, weight_decay: 5e-4 }
+        SgdStep::PAPER.on_device(&self.lr, &self.loss)
     }
 }
 

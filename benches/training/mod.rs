@@ -12,7 +12,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::synthetic;
 
 /// So small a learning rate that no gradient mode leaves the finite numbers, however long it is measured.
-const SGD: SgdStep = SgdStep { lr: 1e-3, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep { lr: 1e-3, ..SgdStep::PAPER };
 
 /// The built-in data set, made when first asked for.
 pub fn dataset() -> Arc<Dataset> {

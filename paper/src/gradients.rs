@@ -22,7 +22,7 @@ pub fn gradients<D: Device, F: Field<D>>(
     images: &[f32],
     labels: &[f32],
 ) -> Result<Gradients> {
-    let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
+    let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER };
     let rounded = |values: &[f32]| values.iter().map(|v| D::Real::from_f64(f64::from(*v))).collect::<Vec<_>>();
     net.load(d, &rounded(images), &rounded(labels))?;
     net.forward(d)?;

@@ -9,13 +9,14 @@ use crate::check;
 use crate::device::{Optimiser, Sgd as Step};
 use crate::error::Result;
 
-/// `v = momentum v + grad + weight_decay theta; theta -= lr v`, but what is below [`TINY`] is 0; nothing where the loss is not finite.
+/// `g = grad + weight_decay theta; v = momentum v + g; theta -= lr v`, or with Nesterov's momentum `theta -= lr (g + momentum v)`, but
+/// what is below [`TINY`] is 0; nothing where the loss is not finite.
 pub fn sgd(cpu: &Cpu, step: Step<'_, Buffer>, grad: &[f32], velocity: &mut [f32], theta: &mut [f32]) {
     if !step.loss.values()[0].is_finite() {
         return;
     }
     let (lr, momentum, weight_decay) = (step.lr.values()[0], step.momentum as f32, step.weight_decay as f32);
-    let step = Factors { lr, momentum, weight_decay };
+    let step = Factors { lr, momentum, nesterov: step.nesterov, weight_decay };
     if theta.len() <= CHUNK {
         return cpu.run(Sgd { step, grad, velocity, theta });
     }
@@ -30,6 +31,7 @@ pub fn sgd(cpu: &Cpu, step: Step<'_, Buffer>, grad: &[f32], velocity: &mut [f32]
 struct Factors {
     lr: f32,
     momentum: f32,
+    nesterov: bool,
     weight_decay: f32,
 }
 
@@ -43,10 +45,11 @@ struct Sgd<'a> {
 impl Kernel for Sgd<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Factors { lr, momentum, weight_decay } = self.step;
+        let Factors { lr, momentum, nesterov, weight_decay } = self.step;
         for ((v, theta), grad) in self.velocity.iter_mut().zip(self.theta).zip(self.grad) {
             *v = not_tiny(momentum * *v + grad + weight_decay * *theta);
-            *theta = not_tiny(*theta - lr * *v);
+            let ahead = if nesterov { grad + weight_decay * *theta + momentum * *v } else { *v };
+            *theta = not_tiny(*theta - lr * ahead);
         }
     }
 }

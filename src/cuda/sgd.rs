@@ -9,7 +9,7 @@ use crate::check;
 use crate::device::{Moved, Optimiser, Sgd};
 use crate::error::Result;
 
-/// The struct of elementwise.cu: addresses, and the length of each.
+/// The struct of elementwise.cu: addresses, the length of each, and the weight decay.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 struct SgdTensor {
@@ -17,11 +17,13 @@ struct SgdTensor {
     velocity: u64,
     grad: u64,
     len: u64,
+    decay: f32,
+    unused: u32,
 }
 
-// SAFETY: four u64 in order, as elementwise.cu asserts; copied by value.
+// SAFETY: four u64 and two words in order, as elementwise.cu asserts; copied by value.
 unsafe impl DeviceRepr for SgdTensor {}
-const _: () = assert!(size_of::<SgdTensor>() == 32);
+const _: () = assert!(size_of::<SgdTensor>() == 40);
 
 /// Six of them, or fewer.
 #[derive(Debug, Clone, Copy)]
@@ -31,17 +33,18 @@ struct SgdBlock([SgdTensor; 6]);
 // SAFETY: an array of the above, as in elementwise.cu.
 unsafe impl DeviceRepr for SgdBlock {}
 
-fn operands(grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<SgdTensor> {
+fn operands(grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor, decay: f64) -> Result<SgdTensor> {
     check::descent("sgd", theta.shape(), grad.shape(), velocity.shape())?;
-    Ok(SgdTensor { theta: at(theta), velocity: at(velocity), grad: at(grad), len: theta.shape().len() as u64 })
+    let (len, decay) = (theta.shape().len() as u64, decay as f32);
+    Ok(SgdTensor { theta: at(theta), velocity: at(velocity), grad: at(grad), len, decay, unused: 0 })
 }
 
 impl Optimiser for Cuda {
     fn sgd(&self, step: Sgd<'_, CudaBuffer>, grad: &Tensor, velocity: &mut Tensor, theta: &mut Tensor) -> Result<()> {
-        let tensor = operands(grad, velocity, theta)?;
-        let (lr, loss, [momentum, decay]) = (at(step.lr), at(step.loss), [step.momentum, step.weight_decay]);
+        let tensor = operands(grad, velocity, theta, step.weight_decay)?;
+        let (lr, loss, nesterov) = (at(step.lr), at(step.loss), u32::from(step.nesterov));
         let config = over_fours(theta.shape().len());
-        launch!(self, "sgd", &self.kernels.sgd, config, tensor, lr, loss, momentum as f32, decay as f32)
+        launch!(self, "sgd", &self.kernels.sgd, config, tensor, lr, loss, step.momentum as f32, nesterov)
     }
 
     /// Six in a launch.
@@ -50,12 +53,12 @@ impl Optimiser for Cuda {
         step: Sgd<'_, CudaBuffer>,
         tensors: &mut dyn Iterator<Item = Moved<'_, CudaBuffer>>,
     ) -> Result<()> {
-        let (lr, loss, [momentum, decay]) = (at(step.lr), at(step.loss), [step.momentum, step.weight_decay]);
+        let (lr, loss, nesterov) = (at(step.lr), at(step.loss), u32::from(step.nesterov));
         loop {
-            let mut some = [SgdTensor { theta: 0, velocity: 0, grad: 0, len: 0 }; 6];
+            let mut some = [SgdTensor { theta: 0, velocity: 0, grad: 0, len: 0, decay: 0.0, unused: 0 }; 6];
             let mut count = 0;
-            for (to, Moved { grad, velocity, theta }) in some.iter_mut().zip(&mut *tensors) {
-                *to = operands(grad, velocity, theta)?;
+            for (to, Moved { is_weight, grad, velocity, theta }) in some.iter_mut().zip(&mut *tensors) {
+                *to = operands(grad, velocity, theta, step.of(is_weight).weight_decay)?;
                 count += 1;
             }
             if count == 0 {
@@ -64,7 +67,7 @@ impl Optimiser for Cuda {
             let longest = some.iter().map(|tensor| tensor.len).max().unwrap_or(0);
             let config = grid([over_fours(longest as usize).grid_dim.0 as usize, count], THREADS);
             let (kernel, block) = (&self.kernels.sgd_block, SgdBlock(some));
-            launch!(self, "sgd_block", kernel, config, block, lr, loss, momentum as f32, decay as f32)?;
+            launch!(self, "sgd_block", kernel, config, block, lr, loss, step.momentum as f32, nesterov)?;
         }
     }
 }

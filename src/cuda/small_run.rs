@@ -11,7 +11,7 @@ use super::{Cuda, at, part};
 use crate::device::Basic;
 use crate::error::Result;
 use crate::operands::BasicTheta;
-use crate::sweep::run::{BackRun, CodedForward, ForwardRun, Rebuilt, errors_of, slot};
+use crate::sweep::run::{BackRun, CodedForward, ForwardRun, Rebuilt, SgdRun, errors_of, slot};
 
 /// The struct `ForwardRun` of small_block.cuh.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,8 @@ pub struct Back {
     pub verdict: u64,
     pub momentum: f32,
     pub decay: f32,
+    pub norm_decay: f32,
+    pub nesterov: u32,
     pub blocks: u32,
     pub held: u32,
 }
@@ -56,7 +58,7 @@ pub struct Back {
 unsafe impl DeviceRepr for Forward {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Back {}
-const _: () = assert!(size_of::<Forward>() == 152 && size_of::<Back>() == 256);
+const _: () = assert!(size_of::<Forward>() == 152 && size_of::<Back>() == 264);
 
 impl Forward {
     /// One block.
@@ -84,9 +86,19 @@ impl Back {
             verdict: 0,
             momentum: 0.0,
             decay: 0.0,
+            norm_decay: 0.0,
+            nesterov: 0,
             blocks: 1,
             held: 0,
         }
+    }
+
+    /// The same, whose weights move.
+    fn moving(self, sgd: &SgdRun<'_, CudaBuffer>) -> Back {
+        let SgdRun { lr, momentum, nesterov, weight_decay, decay } = *sgd;
+        let (momentum, nesterov) = (momentum as f32, u32::from(nesterov));
+        let [weights, norms] = [true, false].map(|is_weight| decay.on(is_weight, weight_decay) as f32);
+        Back { rate: at(lr), momentum, decay: weights, norm_decay: norms, nesterov, ..self }
     }
 }
 
@@ -164,8 +176,6 @@ pub fn forward(d: &Cuda, form: Form, run: ForwardRun<'_, Cuda, Basic>) -> Result
 pub fn back(d: &Cuda, form: Form, held: bool, run: BackRun<'_, Cuda, Basic>) -> Result<()> {
     let BackRun { h, theta, velocity, grads, stats, first, x, grad, rebuilt, verdict, sgd, scratch } = run;
     let (x, grad, workspace, count) = (at(x), at(grad), scratch.workspace.address(), theta.len());
-    let (rate, momentum, decay) =
-        sgd.map_or((0, 0.0, 0.0), |sgd| (at(sgd.lr), sgd.momentum as f32, sgd.weight_decay as f32));
     // the i-th that is passed
     let down = |i: usize| count - 1 - i;
     let of = |from: &[BasicTheta<CudaBuffer>], i: usize| Theta::of(&from[down(i)]);
@@ -196,14 +206,12 @@ pub fn back(d: &Cuda, form: Form, held: bool, run: BackRun<'_, Cuda, Basic>) -> 
             stats_step,
             code_step,
             errors_step: -(errors_of(1) as i64),
-            rate,
             verdict: at(verdict),
-            momentum,
-            decay,
             blocks: blocks as u32,
             held: u32::from(held && blocks > 1),
             ..Back::one(of(theta, from), grad_of(from), stats_of(from))
         };
+        let steps = sgd.as_ref().map_or(steps, |sgd| steps.moving(sgd));
         match (&rebuilt, code_of(from)) {
             (Rebuilt::Reversed { carry, errors }, _) => {
                 let row = part(errors, errors_of(first + down(from)));

@@ -37,7 +37,7 @@ pub use feed::{Feed, PassPosition};
 pub use head::Head;
 pub use mask::ReluMask;
 pub(crate) use mask::apply_mask;
-pub use sgd::{Moved, Optimiser, Sgd, SgdStep};
+pub use sgd::{Decay, Moved, Optimiser, Sgd, SgdStep, is_weight};
 
 /// All traits of the vocabulary, for code that names a device's type: `use rewind::device::prelude::*`.
 pub mod prelude {

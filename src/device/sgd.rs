@@ -4,7 +4,31 @@ use super::whole;
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::operands::BasicTheta;
+pub use crate::residual::is_weight;
 use crate::tensor::Tensor;
+
+/// Which parameters decay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[serde(rename_all = "lowercase")]
+pub enum Decay {
+    /// All of them, as in the paper.
+    #[default]
+    All,
+    /// The weights of convolutions and of linear layers: neither biases nor batch norms' factors and shifts (see [`is_weight`]), which
+    /// many recipes leave without decay.
+    Weights,
+}
+
+impl Decay {
+    /// The decay of a parameter that is such a weight, or not.
+    pub const fn on(self, is_weight: bool, weight_decay: f64) -> f64 {
+        match self {
+            Self::Weights if !is_weight => 0.0,
+            Self::All | Self::Weights => weight_decay,
+        }
+    }
+}
 
 /// Stochastic gradient descent's settings for one step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,8 +37,23 @@ pub struct SgdStep {
     pub lr: f64,
     /// Momentum.
     pub momentum: f64,
-    /// Weight decay, on all parameters.
+    /// Whether the momentum is Nesterov's, which looks a step ahead: theta moves by `grad + momentum v` in place of v.
+    pub nesterov: bool,
+    /// Weight decay.
     pub weight_decay: f64,
+    /// Which parameters that is of.
+    pub decay: Decay,
+}
+
+impl SgdStep {
+    /// The paper's settings.
+    pub const PAPER: Self = Self { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 5e-4, decay: Decay::All };
+
+    /// The same as a device takes it: with the learning rate that lies there, and the loss.
+    pub const fn on_device<'a, B>(self, lr: &'a Tensor<B>, loss: &'a Tensor<B>) -> Sgd<'a, B> {
+        let Self { lr: _, momentum, nesterov, weight_decay, decay } = self;
+        Sgd { lr, loss, momentum, nesterov, weight_decay, decay }
+    }
 }
 
 /// The same as a device takes it. What differs between steps lies on the device, so that a recorded step can be
@@ -26,8 +65,19 @@ pub struct Sgd<'a, B> {
     pub loss: &'a Tensor<B>,
     /// Momentum.
     pub momentum: f64,
-    /// Weight decay, on all parameters.
+    /// Whether it is Nesterov's.
+    pub nesterov: bool,
+    /// Weight decay.
     pub weight_decay: f64,
+    /// Which parameters that is of, where there are several.
+    pub decay: Decay,
+}
+
+impl<B> Sgd<'_, B> {
+    /// The step of one parameter alone, which is a weight of a convolution or a linear layer, or not.
+    pub const fn of(self, is_weight: bool) -> Self {
+        Self { weight_decay: self.decay.on(is_weight, self.weight_decay), ..self }
+    }
 }
 
 impl<B> Clone for Sgd<'_, B> {
@@ -40,6 +90,8 @@ impl<B> Copy for Sgd<'_, B> {}
 
 /// A tensor of parameters with its gradient and velocity.
 pub struct Moved<'a, B> {
+    /// Whether they are weights of a convolution or a linear layer: see [`is_weight`].
+    pub is_weight: bool,
     /// The gradient.
     pub grad: &'a Tensor<B>,
     /// The velocity.
@@ -50,7 +102,8 @@ pub struct Moved<'a, B> {
 
 /// Stochastic gradient descent.
 pub trait Optimiser: Memory {
-    /// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
+    /// `g = grad + weight_decay theta; v = momentum v + g; theta -= lr v`, or with Nesterov's momentum `theta -= lr (g + momentum v)`;
+    /// nothing where the loss is not finite.
     fn sgd(
         &self,
         step: Sgd<'_, Self::Buffer>,
@@ -58,14 +111,14 @@ pub trait Optimiser: Memory {
         velocity: &mut Tensor<Self::Buffer>,
         theta: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
-    /// [`Self::sgd`] on each of these tensors.
+    /// [`Self::sgd`] on each of these tensors, with the decay that it has.
     fn sgd_all(
         &self,
         step: Sgd<'_, Self::Buffer>,
         tensors: &mut dyn Iterator<Item = Moved<'_, Self::Buffer>>,
     ) -> Result<()> {
-        for Moved { grad, velocity, theta } in tensors {
-            self.sgd(step, grad, velocity, theta)?;
+        for Moved { is_weight, grad, velocity, theta } in tensors {
+            self.sgd(step.of(is_weight), grad, velocity, theta)?;
         }
         Ok(())
     }

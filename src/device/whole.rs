@@ -10,7 +10,7 @@ use crate::code::{Code, CodedPass, Coder};
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::operands::{Carry, Measure};
-use crate::residual::{Evaluated, FieldScratch, Normalise, Residual, Tensors};
+use crate::residual::{Evaluated, FieldScratch, Normalise, Residual, Tensors, is_weight};
 use crate::tensor::Tensor;
 
 /// One Euler step of training's forward pass, in place: `x += h f(x)` with f's statistics measured on the batch, and the
@@ -136,7 +136,10 @@ pub fn moved<'a, D: Memory + 'a, T: Tensors<D>>(
     theta: &'a mut T,
 ) -> impl Iterator<Item = Moved<'a, D::Buffer>> {
     let both = velocity.named_mut().zip(theta.named_mut());
-    grad.named().zip(both).map(|((_, grad), ((_, velocity), (_, theta)))| Moved { grad, velocity, theta })
+    grad.named().zip(both).map(|((name, grad), ((_, velocity), (_, theta)))| {
+        let is_weight = is_weight(name);
+        Moved { is_weight, grad, velocity, theta }
+    })
 }
 
 /// One SGD step on all tensors of a block.

@@ -4,7 +4,6 @@
 use super::result::Drift;
 use super::spec::{BlocksSpec, StageSpec};
 use super::stage::Stage;
-use super::step::on_device;
 use crate::check;
 use crate::device::{Device, SgdStep};
 use crate::error::Result;
@@ -152,7 +151,7 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
     fn run_back(&mut self, d: &D, step: SgdStep) -> Result<()> {
         d.fill(step.lr, &mut self.rate)?;
         let Self { stage, rate, loss, .. } = self;
-        let sgd = on_device(step, rate, loss);
+        let sgd = step.on_device(rate, loss);
         stage.sweep(d).backward(sgd)?;
         stage.update(d, sgd)
     }

@@ -107,7 +107,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// Whatever the device reports.
     pub fn ask_test_step(&mut self, d: &D, n: usize) -> Result<()> {
         self.set_batch(n)?;
-        let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
+        let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER };
         self.replayed(d, Kind::Test, nothing, |net| {
             net.draw(d, Part::Test)?;
             net.test_pass(d)?;

@@ -1,6 +1,6 @@
 //! Passes that a device has recorded.
 
-use crate::device::Device;
+use crate::device::{Device, SgdStep};
 
 /// What a device runs at one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,7 @@ pub(super) struct Recorded<D: Device> {
     pub kind: Kind,
     /// Images of the batch: every shape follows from it.
     pub n: usize,
-    /// The optimiser's numbers that are not on the device.
-    pub momentum: f64,
-    pub weight_decay: f64,
+    /// The optimiser's settings, without the learning rate, which is on the device.
+    pub sgd: SgdStep,
     pub recording: Option<D::Recording>,
 }

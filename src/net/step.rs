@@ -73,7 +73,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     fn stage_backward(&mut self, d: &D, s: usize, sgd: SgdStep) -> Result<()> {
         self.turn(s, Part::Stack);
         let Self { stages, head, rate, .. } = self;
-        let sgd = on_device(sgd, rate, &head.outcome);
+        let sgd = sgd.on_device(rate, &head.outcome);
         let (stages, later) = stages.split_at_mut(s + 1);
         // what a later stage's sweep could not tell, this one's cannot either
         let loss = later.first().map_or(sgd.loss, |stage| &stage.work.verdict);
@@ -109,7 +109,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
         let Self { stem, stages, head, rate, .. } = self;
-        let sgd = on_device(sgd, rate, &head.outcome);
+        let sgd = sgd.on_device(rate, &head.outcome);
         let of_ends = Sgd { loss: &stages[0].work.verdict, ..sgd };
         d.sgd_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
         stages.iter_mut().try_for_each(|stage| stage.update(d, sgd))
@@ -153,11 +153,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         pass: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let n = self.labels.shape().n();
-        let SgdStep { momentum, weight_decay, .. } = sgd;
-        let key = (kind, n, momentum, weight_decay);
-        let known = self.recorded.iter().position(|r| (r.kind, r.n, r.momentum, r.weight_decay) == key);
+        let sgd = SgdStep { lr: 0.0, ..sgd };
+        let known = self.recorded.iter().position(|r| (r.kind, r.n, r.sgd) == (kind, n, sgd));
         let at = known.unwrap_or_else(|| {
-            self.recorded.push(Recorded { kind, n, momentum, weight_decay, recording: None });
+            self.recorded.push(Recorded { kind, n, sgd, recording: None });
             self.recorded.len() - 1
         });
         let mut recording = self.recorded[at].recording.take();
@@ -180,10 +179,6 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         }
         Ok(drift)
     }
-}
-
-pub(super) fn on_device<'a, B>(step: SgdStep, lr: &'a Tensor<B>, loss: &'a Tensor<B>) -> Sgd<'a, B> {
-    Sgd { lr, loss, momentum: step.momentum, weight_decay: step.weight_decay }
 }
 
 fn read_pair<D: Device>(d: &D, tensor: &Tensor<D::Buffer>) -> Result<[f64; 2]> {

@@ -62,7 +62,8 @@ pub fn squared_distance(x: &[f64], y: &[f64]) -> [f64; 2] {
     [distance, norm]
 }
 
-/// `v = momentum v + grad + weight_decay theta; theta -= lr v`; nothing where the loss is not finite.
+/// `g = grad + weight_decay theta; v = momentum v + g; theta -= lr v`, or with Nesterov's momentum `theta -= lr (g + momentum v)`;
+/// nothing where the loss is not finite.
 pub fn sgd(step: Sgd<'_, Buffer>, grad: &[f64], velocity: &mut [f64], theta: &mut [f64]) {
     let (lr, loss) = (step.lr.values()[0], step.loss.values()[0]);
     if !loss.is_finite() {
@@ -70,7 +71,8 @@ pub fn sgd(step: Sgd<'_, Buffer>, grad: &[f64], velocity: &mut [f64], theta: &mu
     }
     for ((v, theta), grad) in velocity.iter_mut().zip(theta).zip(grad) {
         *v = step.momentum * *v + grad + step.weight_decay * *theta;
-        *theta -= lr * *v;
+        let ahead = if step.nesterov { grad + step.weight_decay * *theta + step.momentum * *v } else { *v };
+        *theta -= lr * ahead;
     }
 }
 

@@ -6,7 +6,7 @@
 use super::coded::{CARRY, CODER};
 use super::{Gradient, Sweep, Update, Way, Work, errors};
 use crate::code::{Code, Coder};
-use crate::device::{Device, Sgd};
+use crate::device::{Decay, Device, Sgd};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
@@ -99,8 +99,19 @@ pub struct SgdRun<'a, B> {
     pub lr: &'a Tensor<B>,
     /// Momentum.
     pub momentum: f64,
+    /// Whether it is Nesterov's.
+    pub nesterov: bool,
     /// Weight decay.
     pub weight_decay: f64,
+    /// Which parameters that is of.
+    pub decay: Decay,
+}
+
+impl<'a, B> Sgd<'a, B> {
+    fn without_loss(self) -> SgdRun<'a, B> {
+        let Self { lr, loss: _, momentum, nesterov, weight_decay, decay } = self;
+        SgdRun { lr, momentum, nesterov, weight_decay, decay }
+    }
 }
 
 /// The number of a block's code.
@@ -176,7 +187,6 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             let carry = if adjoint { Carry::Reconstruction } else { Carry::Correction };
             Rebuilt::Reversed { carry, errors: errors.as_mut().expect(errors::MEASURED) }
         };
-        let Sgd { lr, momentum, weight_decay, .. } = sgd;
         let run = BackRun {
             h: stack.h,
             theta: &mut stack.theta[blocks.clone()],
@@ -188,7 +198,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             grad,
             rebuilt,
             verdict,
-            sgd: (spec.update == Update::InSweep).then_some(SgdRun { lr, momentum, weight_decay }),
+            sgd: (spec.update == Update::InSweep).then_some(sgd.without_loss()),
             scratch,
         };
         Ok(if F::back_run(*d, run)? { blocks.len() } else { 0 })

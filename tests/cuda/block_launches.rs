@@ -4,9 +4,8 @@
 use crate::support::gpu::{emulator, gpu, no_faults, ran_apart, turn};
 use crate::support::{uniform, write};
 use rewind::cuda::{Cuda, CudaBuffer};
-use rewind::device::Math;
-use rewind::device::Sgd;
 use rewind::device::prelude::*;
+use rewind::device::{Math, SgdStep};
 use rewind::memory::{Arena, Category};
 use rewind::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Carry, Scratch};
 use rewind::shape::{Conv, Shape};
@@ -102,7 +101,7 @@ fn launches(math: Math, map: Shape) -> [Vec<LaunchCounts>; 2] {
         &mut scratch,
     )
     .expect("inverse_vjp");
-    let sgd = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
+    let sgd = SgdStep::PAPER.on_device(&lr, &loss);
     cuda.sgd_block(sgd, &grad_theta, &mut velocity, &mut theta).expect("sgd_block");
     no_faults();
     [forward, counted()]

@@ -2,7 +2,7 @@
 
 use rewind::code::{Bits, CodedPass};
 use rewind::cuda::Cuda;
-use rewind::device::{Math, SgdStep};
+use rewind::device::{Decay, Math, SgdStep};
 use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
@@ -12,7 +12,7 @@ use rewind::sweep::{Gradient, SweepSpec, Update, Way};
 use crate::support::gpu::{emulator, gpu, no_faults, ran_apart, turn};
 use crate::support::{batch, liven, read, small};
 
-const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep::PAPER;
 
 /// A small net with maps of 5 x 5.
 fn net(sweep: SweepSpec, depth: usize, channels: usize, images: usize) -> NetSpec {
@@ -28,7 +28,7 @@ fn opened(math: Math, runs: bool) -> Cuda {
 
 /// Everything that two steps leave, one of them with a smaller batch: weights, velocities, running statistics, states, what the
 /// sweep measured and, where updates come after it, the gradients.
-fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>) -> Vec<(String, Vec<f64>)> {
+fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>, sgd: SgdStep) -> Vec<(String, Vec<f64>)> {
     let mut net = Net::<_, Basic>::new(d, spec, Init::Paper, 1).expect("net");
     liven(d, &mut net, false);
     if let Some(ways) = ways {
@@ -37,7 +37,7 @@ fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>) -> Vec<(String, Vec<f64>)
     let mut left = Vec::new();
     for n in [spec.batch, spec.batch - 1] {
         batch(&mut net, d, n);
-        let (result, drift) = net.train_step(d, SGD).expect("step");
+        let (result, drift) = net.train_step(d, sgd).expect("step");
         left.push(("loss and drift".to_string(), vec![result.loss, drift.stem.unwrap_or(0.0)]));
         net.look_at_errors(d).expect("errors");
         let errors = net.local_errors().flatten().flatten().flat_map(|error| [error.delta, error.rho]);
@@ -55,10 +55,14 @@ fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>) -> Vec<(String, Vec<f64>)
 }
 
 fn bits_are_the_same(math: Math, spec: NetSpec, ways: Option<&[Way]>) {
-    let [at_one_go, each] = [true, false].map(|runs| left(&opened(math, runs), spec, ways));
+    bits_are_the_same_by(math, spec, ways, SGD);
+}
+
+fn bits_are_the_same_by(math: Math, spec: NetSpec, ways: Option<&[Way]>, sgd: SgdStep) {
+    let [at_one_go, each] = [true, false].map(|runs| left(&opened(math, runs), spec, ways, sgd));
     for ((name, found), (_, expected)) in at_one_go.iter().zip(&each) {
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        assert!(bits(found) == bits(expected), "{name} in {math} by {:?}", spec.sweep);
+        assert!(bits(found) == bits(expected), "{name} in {math} by {:?} and {sgd:?}", spec.sweep);
     }
     no_faults();
 }
@@ -85,6 +89,18 @@ fn a_run_of_blocks_leaves_the_bits_of_block_by_block() {
     let _turn = turn();
     for sweep in sweeps() {
         bits_are_the_same(Math::Fp16, net(sweep, 5, 16, 3), None);
+    }
+}
+
+#[test]
+fn it_does_with_nesterovs_momentum_and_where_weights_alone_decay() {
+    if ran_apart() {
+        return;
+    }
+    let _turn = turn();
+    let sgd = SgdStep { nesterov: true, weight_decay: 0.5, decay: Decay::Weights, ..SGD };
+    for gradient in [Gradient::Corrected, Gradient::Coded] {
+        bits_are_the_same_by(Math::Fp16, net(SweepSpec::new(Scheme::Euler, gradient), 3, 16, 2), None, sgd);
     }
 }
 

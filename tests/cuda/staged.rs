@@ -14,7 +14,7 @@ use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{Gradient, SweepSpec, Update};
 use rewind_train::config::Block;
 
-const SGD: SgdStep = SgdStep { lr: 0.05, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep { lr: 0.05, ..SgdStep::PAPER };
 
 /// Everything that a checkpoint holds after two steps, one of them of a smaller batch.
 fn trained<D: Device, F: Field<D>>(d: &D, spec: NetSpec) -> Vec<(String, Vec<f64>)> {

@@ -10,7 +10,7 @@ use rewind::sweep::{Gradient, SweepSpec, Update};
 use crate::support::gpu::{emulator, gpu, no_faults, ran_apart, turn};
 use crate::support::{batch, liven, small};
 
-const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep::PAPER;
 
 /// The kernels of a step at this depth, in order, once the step is recorded.
 fn kernels(gradient: Gradient, depth: usize) -> Vec<String> {

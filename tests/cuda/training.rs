@@ -18,7 +18,7 @@ use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 
-const SGD: SgdStep = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+const SGD: SgdStep = SgdStep::PAPER;
 
 /// Euler in every mode, the others in those that differ by operations of theirs: the emulator takes long over steps of several stages.
 fn schemes_and_modes() -> impl Iterator<Item = (Scheme, Gradient)> {

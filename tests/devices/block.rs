@@ -1,8 +1,8 @@
 //! One residual block: the fused operations against the reference and against their definitions.
 
-use rewind::device::Sgd;
 use rewind::device::prelude::*;
 use rewind::device::{Basic, fused, whole};
+use rewind::device::{Decay, SgdStep};
 use rewind::operands::{BasicCache, BasicRunning, BasicStats, BasicTheta, BnRunning, Carry, Measure, Scratch};
 use rewind::reference::Reference;
 use rewind::shape::{Conv, Shape};
@@ -127,12 +127,16 @@ pub fn euler_step<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
     outputs
 }
 
-fn sgd_block<D: Device>(d: &D, map: Shape, body: Body) -> Outputs {
+/// The paper's, and one with all that it has not, where each decay is to be seen.
+const SGD: [SgdStep; 2] =
+    [SgdStep::PAPER, SgdStep { nesterov: true, weight_decay: 0.5, decay: Decay::Weights, ..SgdStep::PAPER }];
+
+fn sgd_block<D: Device>(d: &D, map: Shape, step: SgdStep, body: Body) -> Outputs {
     let mut bed = Bed::new(d);
     let c = map.c();
     let (grad, mut velocity, mut theta) = (bed.theta(c, 10), bed.theta(c, 20), bed.theta(c, 30));
     let (lr, loss) = (bed.tensor(Shape::vector(1), &[0.1]), bed.tensor(Shape::vector(2), &[1.5, 3.0]));
-    let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
+    let step = step.on_device(&lr, &loss);
     match body {
         Body::Own => d.sgd_block(step, &grad, &mut velocity, &mut theta),
         Body::Definition => whole::sgd_block(d, step, &grad, &mut velocity, &mut theta),
@@ -211,8 +215,11 @@ fn fused_block_operations_match_the_reference() {
                 &expected, name
             ));
         }
-        let expected = sgd_block(&Reference, map, Body::Definition);
-        compare!(format!("sgd_block {map}"), map.c(), sgd_block(map, Body::Own), |name: &str| of(&expected, name));
+        for step in SGD {
+            let expected = sgd_block(&Reference, map, step, Body::Definition);
+            let what = format!("sgd_block {map} {step:?}");
+            compare!(what, map.c(), sgd_block(map, step, Body::Own), |name: &str| of(&expected, name));
+        }
         let expected = vjp(&Reference, map, Body::Definition);
         compare!(format!("vjp {map}"), map.c(), vjp(map, Body::Own), |name: &str| of(&expected, name));
         for carry in [Carry::Reconstruction, Carry::Correction] {
@@ -299,7 +306,8 @@ fn fused_operations_match_their_definitions() {
         for map in MAPS {
             let pairs = [
                 (euler_step(cpu, map, Body::Own), euler_step(cpu, map, Body::Definition)),
-                (sgd_block(cpu, map, Body::Own), sgd_block(cpu, map, Body::Definition)),
+                (sgd_block(cpu, map, SGD[0], Body::Own), sgd_block(cpu, map, SGD[0], Body::Definition)),
+                (sgd_block(cpu, map, SGD[1], Body::Own), sgd_block(cpu, map, SGD[1], Body::Definition)),
                 (forward_block(cpu, map, Body::Own), forward_block(cpu, map, Body::Definition)),
                 (vjp(cpu, map, Body::Own), vjp(cpu, map, Body::Definition)),
                 (

@@ -1,7 +1,7 @@
 //! Element by element, and the sums over all elements.
 
 use rewind::device::prelude::*;
-use rewind::device::{Activation, Sgd};
+use rewind::device::{Activation, SgdStep};
 use rewind::reference::Reference;
 use rewind::shape::Shape;
 
@@ -27,11 +27,15 @@ fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
     d.relu_grad(&positive, &mut masked).expect("relu_grad");
     let (mut velocity, mut theta) = (bed.tensor(map, &uniform(4, map.len())), bed.tensor(map, &y_values));
     let (lr, mut loss) = (bed.tensor(Shape::vector(1), &[0.1]), bed.tensor(Shape::vector(2), &[1.5, 3.0]));
+    let mut ahead = [4, 2].map(|seed| bed.tensor(map, &uniform(seed, map.len())));
     // a step whose loss is not finite moves nothing
     for value in [f64::NAN, 1.5, f64::INFINITY] {
         d.fill(value, &mut loss).expect("fill");
-        let step = Sgd { lr: &lr, loss: &loss, momentum: 0.9, weight_decay: 5e-4 };
+        let step = SgdStep::PAPER.on_device(&lr, &loss);
         d.sgd(step, &x, &mut velocity, &mut theta).expect("sgd");
+        let [velocity, theta] = &mut ahead;
+        let step = SgdStep { nesterov: true, ..SgdStep::PAPER }.on_device(&lr, &loss);
+        d.sgd(step, &x, velocity, theta).expect("sgd");
     }
     let acted = [Activation::Relu, Activation::Gelu, Activation::Silu].map(|act| {
         let mut value = bed.tensor(map, &wide);
@@ -48,6 +52,8 @@ fn elementwise<D: Device>(d: &D, map: Shape) -> Outputs {
         ("relu_grad", &masked),
         ("velocity", &velocity),
         ("theta", &theta),
+        ("velocity, Nesterov's", &ahead[0]),
+        ("theta, Nesterov's", &ahead[1]),
         ("relu by name", &acted[0][0]),
         ("relu_grad by name", &acted[0][1]),
         ("gelu", &acted[1][0]),
@@ -66,6 +72,8 @@ fn element_by_element() {
             "fill" | "copy" | "relu" | "relu_grad" | "relu by name" | "relu_grad by name" => vec![f64::MIN_POSITIVE],
             // x of up to 8 times a function that is good to some ulp, whose argument's rounding moves it by less than 1
             "gelu" | "silu" | "gelu_grad" | "silu_grad" => vec![bound(4, 16.0)],
+            // two products more
+            "theta, Nesterov's" => vec![bound(6, 4.0)],
             _ => vec![bound(4, 4.0)],
         });
     }
@@ -116,7 +124,7 @@ fn weights_that_only_decay_stay_far_from_subnormal_numbers() {
         let (mut velocity, mut theta) = (bed.tensor(map, &vec![0.0; map.len()]), bed.empty(map));
         cpu.fill(8.0 * TINY, &mut theta).expect("fill");
         let (lr, loss) = (bed.tensor(Shape::vector(1), &[0.1]), bed.tensor(Shape::vector(2), &[1.0, 0.0]));
-        let step = || Sgd { lr: &lr, loss: &loss, momentum: 0.0, weight_decay: 0.5 };
+        let step = || SgdStep { momentum: 0.0, weight_decay: 0.5, ..SgdStep::PAPER }.on_device(&lr, &loss);
         for _ in 0..100 {
             cpu.sgd(step(), &none, &mut velocity, &mut theta).expect("sgd");
             let all = bed.read(&theta).into_iter().chain(bed.read(&velocity));

@@ -1,7 +1,7 @@
 //! Operands that do not fit together are refused by name, on every device, before anything is written.
 
 use rewind::data::Part;
-use rewind::device::{Device, PassPosition, ResidualBlock, Sgd};
+use rewind::device::{Device, PassPosition, ResidualBlock, SgdStep};
 use rewind::error::{Error, Result};
 use rewind::operands::Measure;
 use rewind::reference::Reference;
@@ -56,7 +56,7 @@ fn misfits<D: Device>(d: &D) {
     let labels = bed.empty(Shape::map(3, 1, 1, 1));
     let mut grad = bed.empty(logits.shape());
     refused("softmax_cross_entropy", d.softmax_cross_entropy(&logits, &labels, 0.0, &mut grad, &mut pair));
-    let step = Sgd { lr: &bias, loss: &bias, momentum: 0.9, weight_decay: 0.0 };
+    let step = SgdStep { momentum: 0.9, weight_decay: 0.0, ..SgdStep::PAPER }.on_device(&bias, &bias);
     let (mut images, mut pair_of_labels) = (bed.empty(Shape::map(2, 32, 32, 1)), bed.empty(Shape::map(2, 1, 1, 1)));
     let data = d.hold(numbered(4, 2)).expect("hold");
     let at = |batch| PassPosition { step: &bias, table: &bias, batch };

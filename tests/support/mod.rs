@@ -21,7 +21,7 @@ use rewind::tensor::{Real, Tensor};
 pub const EPS_F32: f64 = 1.0 / (1 << 24) as f64;
 
 /// Plain SGD with nothing in it: the gradients stay readable and the weights stay put.
-pub const NO_SGD: SgdStep = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0 };
+pub const NO_SGD: SgdStep = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER };
 
 /// Values uniform in [-1, 1), exact in f32.
 pub fn uniform(seed: u64, len: usize) -> Vec<f64> {

@@ -190,7 +190,7 @@ fn heun_and_rk4_are_of_second_order_at_least() {
 
 #[test]
 fn a_sweep_that_meets_a_hopeless_block_spares_the_weights_below_it() {
-    let sgd = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+    let sgd = SgdStep::PAPER;
     for update in [Update::InSweep, Update::After] {
         for gradient in [Gradient::Adjoint, Gradient::Corrected] {
             let sweep = SweepSpec { update, ..SweepSpec::new(Scheme::Euler, gradient) };
@@ -351,7 +351,7 @@ fn recomputation_leaves_running_statistics_alone() {
 
 #[test]
 fn updates_in_the_sweep_give_the_bits_of_updates_after_it() {
-    let sgd = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+    let sgd = SgdStep::PAPER;
     let trained = |sweep: SweepSpec| {
         let spec = NetSpec { sweep, ..small(sweep, 5, 4, 4) };
         let mut net = Net::new(D, spec, Init::Paper, 1).expect("net");

@@ -131,8 +131,9 @@ pub fn sentence(error: &clap::Error) -> String {
 }
 
 fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
-    // the stem of a net that was given none is one all the same
-    let held = RunConfig { stem: Some(held.stem()), ..held.clone() };
+    // the stem of a net that was given none is one all the same, and so is which parameters decay
+    let (stem, decay) = (Some(held.stem()), Some(held.decay.unwrap_or_default()));
+    let held = RunConfig { stem, decay, ..held.clone() };
     let (values, held) = (table(given)?, table(&Settings::from(&held))?);
     for setting in SETTINGS.iter().filter(|setting| setting.resume == Resume::Fixed && (setting.given)(given)) {
         let key = setting.key();
@@ -175,6 +176,8 @@ fn as_flag(key: &str, value: Option<&toml::Value>) -> Result<String> {
             if on { flag } else { format!("without {flag}") }
         }
         (_, None) => format!("without --{key}"),
+        // one that is not kept where it is off
+        (_, Some(toml::Value::Boolean(true))) => format!("--{key}"),
         (_, Some(value)) => format!("--{key} {}", as_typed(value)),
     })
 }
@@ -182,6 +185,7 @@ fn as_flag(key: &str, value: Option<&toml::Value>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
+    use rewind::device::Decay;
 
     use super::*;
     use crate::config::Block;
@@ -237,8 +241,8 @@ mod tests {
     fn every_setting_has_a_flag() {
         let config = resolved(
             "--data synthetic --no-augment --depth 4 --channels 3 --stem 3x3 --scheme heun --step-size 1 --init plain --gradient adjoint \
-             --fixed-point 2 --anchors 3 --bn-stats batch --update after --epochs 6 --batch 7 --lr 0.25 --momentum 0 \
-             --weight-decay 0 --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
+             --fixed-point 2 --anchors 3 --bn-stats batch --update after --epochs 6 --batch 7 --lr 0.25 --momentum 0.5 \
+             --nesterov --weight-decay 0 --decay weights --lr-drop 2,4 --seed 9 --max-steps 11 --device cpu --math fp32 --threads 2 --memory-limit 512MiB",
             None,
         )
         .unwrap();
@@ -249,7 +253,8 @@ mod tests {
         assert_eq!((config.sweep.fixed_point, config.sweep.anchors), (2, Some(3)));
         assert_eq!((config.sweep.bn_stats, config.sweep.update), (BnStatistics::Batch, Update::After));
         assert_eq!((config.epochs, config.batch, config.lr), (Some(6), 7, 0.25));
-        assert_eq!((config.momentum, config.weight_decay, config.lr_drop), (0.0, 0.0, Some(vec![2, 4])));
+        assert_eq!((config.momentum, config.weight_decay, config.lr_drop), (0.5, 0.0, Some(vec![2, 4])));
+        assert_eq!((config.nesterov, config.decay), (Some(true), Some(Decay::Weights)));
         assert_eq!(resolved("--lr-schedule cosine", None).unwrap().lr_schedule, Schedule::Cosine);
         assert_eq!((config.seed, config.max_steps, config.device), (9, Some(11), DeviceChoice::Cpu));
         assert_eq!(config.math, Math::Fp32);
@@ -288,6 +293,8 @@ mod tests {
         let config = resolved("--resume runs/x --depth 12 --threads 2 --epochs 9", Some(&held)).unwrap();
         let expected = RunConfig { threads: Some(2), epochs: Some(9), max_steps: None, ..held.clone() };
         assert_eq!(config, expected);
+        // what every run did before there was a choice
+        assert!(resolved("--resume runs/x --decay all", Some(&held)).is_ok());
         held.sweep.anchors = Some(2);
         held.augment = false;
         for (line, expected) in [
@@ -302,6 +309,8 @@ mod tests {
             ),
             ("--lr-drop none", "--lr-drop none contradicts the checkpoint, which was trained --lr-drop 2,4:"),
             ("--anchors 3", "--anchors 3 contradicts the checkpoint, which was trained --anchors 2:"),
+            ("--nesterov", "--nesterov contradicts the checkpoint, which was trained without --nesterov:"),
+            ("--decay weights", "--decay weights contradicts the checkpoint, which was trained --decay all:"),
             ("--checkpoint-every 3", "which was trained without --checkpoint-every:"),
         ] {
             let message = resolved(&format!("--resume runs/x {line}"), Some(&held)).unwrap_err().to_string();

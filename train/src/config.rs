@@ -78,6 +78,10 @@ impl RunConfig {
         must(self.momentum < 1.0, &|| {
             format!("--momentum must be below 1 or it never forgets, not {}", self.momentum)
         })?;
+        must(self.nesterov != Some(true) || self.momentum > 0.0, &|| {
+            "--nesterov looks ahead along the momentum, and --momentum 0 is none: give one above 0, or leave --nesterov out"
+                .into()
+        })?;
         let drops = self.lr_drop.as_deref().unwrap_or_default();
         must(drops.first() != Some(&0), &|| "--lr-drop counts epochs from 1, so 0 is none of them".into())?;
         must(drops.is_sorted_by(|a, b| a < b), &|| {
@@ -108,7 +112,8 @@ impl RunConfig {
 
     /// Refuses rates with which no net can be trained: what `train_cifar` is asked for is held to this, while an experiment may well be about
     /// runs that diverge. SGD with momentum m multiplies a weight that has no gradient by the roots z of
-    /// `z^2 - (1 + m - lr wd) z + m = 0`: from `lr wd = 2 (1 + m)` on one of them is -1 or beyond, and every weight grows for ever.
+    /// `z^2 - (1 + m - lr wd) z + m = 0`: from `lr wd = 2 (1 + m)` on one of them is -1 or beyond, and every weight grows for ever. With
+    /// Nesterov's momentum the equation is `z^2 - (1 + m) (1 - lr wd) z + m (1 - lr wd) = 0`, and the bound `2 (1 + m) / (1 + 2 m)`.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the flag.
@@ -119,11 +124,14 @@ impl RunConfig {
                 return Err(Error::Usage(format!("{flag} {value} trains no net: give {most} or less")));
             }
         }
-        if lr * weight_decay >= 2.0 * (1.0 + momentum) {
+        let (bound, formula) = match self.nesterov {
+            Some(true) => (2.0 * (1.0 + momentum) / (1.0 + 2.0 * momentum), "2 (1 + --momentum) / (1 + 2 --momentum)"),
+            _ => (2.0 * (1.0 + momentum), "2 (1 + --momentum)"),
+        };
+        if lr * weight_decay >= bound {
             return Err(Error::Usage(format!(
                 "--lr {lr} and --weight-decay {weight_decay} let every weight grow from step to step: lower one until their product is \
-                 below {}, which is 2 (1 + --momentum)",
-                2.0 * (1.0 + momentum)
+                 below {bound}, which is {formula}"
             )));
         }
         Ok(())
@@ -277,6 +285,7 @@ fn settings_from_toml(text: &str, origin: &Path) -> Result<Settings> {
 #[cfg(test)]
 mod tests {
     use rewind::data::IMAGE;
+    use rewind::device::Decay;
     use rewind::init::Init;
     use rewind::net::Stem;
     use rewind::scheme::StepSize;
@@ -287,6 +296,15 @@ mod tests {
 
     fn sentence(config: &RunConfig) -> String {
         config.validate().expect_err("the config makes no sense").to_string()
+    }
+
+    #[test]
+    fn what_an_older_config_does_not_name_is_not_written_either() {
+        let text = RunConfig::default().to_toml();
+        assert!(!text.contains("nesterov") && !text.contains("\ndecay"), "{text}");
+        let config = RunConfig { nesterov: Some(true), decay: Some(Decay::Weights), ..RunConfig::default() };
+        assert!(config.to_toml().contains("nesterov = true") && config.to_toml().contains("\ndecay = \"weights\""));
+        assert_eq!(RunConfig::from_toml(&config.to_toml(), Path::new("config.toml")).unwrap(), config);
     }
 
     #[test]
@@ -366,20 +384,23 @@ mod tests {
     #[test]
     fn weights_decay_up_to_the_bound_and_grow_from_there() {
         // the bound in the settings, and what SGD does there to a weight without a gradient
-        let grows = |lr: f64, weight_decay: f64, momentum: f64| {
+        let grows = |lr: f64, weight_decay: f64, momentum: f64, nesterov: bool| {
             let (mut weight, mut velocity) = (1.0_f64, 0.0);
             for _ in 0..2000 {
-                velocity = momentum * velocity + weight_decay * weight;
-                weight -= lr * velocity;
+                let grad = weight_decay * weight;
+                velocity = momentum * velocity + grad;
+                weight -= lr * if nesterov { grad + momentum * velocity } else { velocity };
             }
             weight.is_nan() || weight.abs() > 1.0
         };
-        for momentum in [0.0, 0.5, 0.9] {
+        for (momentum, nesterov, bound) in
+            [(0.0, false, 2.0), (0.5, false, 3.0), (0.9, false, 3.8), (0.5, true, 1.5), (0.9, true, 3.8 / 2.8)]
+        {
             for part in [0.5, 0.98, 1.02, 2.0] {
-                let (lr, weight_decay) = (4.0, part * 2.0 * (1.0 + momentum) / 4.0);
-                let refused =
-                    RunConfig { lr, weight_decay, momentum, ..RunConfig::default() }.validate_rates().is_err();
-                assert_eq!((refused, grows(lr, weight_decay, momentum)), (part > 1.0, part > 1.0), "{momentum} {part}");
+                let (lr, weight_decay) = (4.0, part * bound / 4.0);
+                let config = RunConfig { lr, weight_decay, momentum, nesterov: Some(nesterov), ..RunConfig::default() };
+                let found = (config.validate_rates().is_err(), grows(lr, weight_decay, momentum, nesterov));
+                assert_eq!(found, (part > 1.0, part > 1.0), "{momentum} {nesterov} {part}");
             }
         }
     }
@@ -442,6 +463,7 @@ mod tests {
             ),
             (RunConfig { momentum: f64::INFINITY, ..base() }, "--momentum must"),
             (RunConfig { momentum: 1.0, ..base() }, "--momentum must"),
+            (RunConfig { momentum: 0.0, nesterov: Some(true), ..base() }, "--nesterov looks ahead"),
             (RunConfig { weight_decay: -1e-9, ..base() }, "--weight-decay must"),
             (RunConfig { lr_drop: Some(vec![60, 30]), ..base() }, "--lr-drop must"),
             (RunConfig { lr_drop: Some(vec![30, 30]), ..base() }, "--lr-drop must"),

@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 50] = [
+const OTHER: [(&str, &str, &str); 52] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -51,7 +51,9 @@ const OTHER: [(&str, &str, &str); 50] = [
     ("batch", "", "--batch 64"),
     ("lr", "", "--lr 0.05"),
     ("momentum", "", "--momentum 0.5"),
+    ("nesterov", "", "--nesterov"),
     ("weight_decay", "", "--weight-decay 0.25"),
+    ("decay", "", "--decay weights"),
     ("lr_schedule", "", "--lr-schedule cosine"),
     ("warmup", "--epochs 9", "--warmup 2"),
     ("lr_drop", "", "--lr-drop 5,7"),

@@ -359,8 +359,14 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
 
     /// The optimiser's numbers at a step of the current epoch.
     fn sgd(&self, step: usize) -> SgdStep {
-        let RunConfig { momentum, weight_decay, .. } = self.config;
-        SgdStep { lr: self.course().at(self.progress.epoch + 1, step), momentum, weight_decay }
+        let RunConfig { momentum, nesterov, weight_decay, decay, .. } = self.config;
+        SgdStep {
+            lr: self.course().at(self.progress.epoch + 1, step),
+            momentum,
+            nesterov: nesterov.unwrap_or_default(),
+            weight_decay,
+            decay: decay.unwrap_or_default(),
+        }
     }
 
     /// Draws an epoch into its table, unless it was drawn before.

@@ -2,7 +2,7 @@
 
 use rewind::code::{Bits, CodedPass};
 use rewind::cpu::Rounding;
-use rewind::device::Math;
+use rewind::device::{Decay, Math};
 use rewind::error::{Error, Result};
 use rewind::init::Init;
 use rewind::net::Stem;
@@ -108,9 +108,14 @@ settings! {
         /// Momentum of SGD.
         #[arg(allow_negative_numbers = true)]
         momentum("X"): f64 as f64 = 0.9, Fixed;
-        /// Weight decay, on all parameters, 1000 at most.
+        /// Nesterov's momentum: each step looks one ahead.
+        #[arg(num_args = 0, default_missing_value = "true")]
+        nesterov: bool as Option<bool> = None, Fixed;
+        /// Weight decay, 1000 at most.
         #[arg(allow_negative_numbers = true)]
         weight_decay("X"): f64 as f64 = 5e-4, Fixed;
+        /// What decays: all, or weights (no biases, no batch norms).
+        decay("WHICH"): Decay as Option<Decay> = None => "all", Fixed;
         /// How lr goes down: step, cosine, cosine-steps or one-cycle.
         lr_schedule("HOW"): Schedule as Schedule = Schedule::Step, Fixed;
         /// Epochs in which lr rises from 0, step by step.

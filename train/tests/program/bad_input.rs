@@ -54,6 +54,12 @@ fn senseless_settings_exit_2_and_name_the_flag() {
         ("--fixed-point 99999", &["--fixed-point 99999", "or less"]),
         ("--epochs 99999999", &["--epochs 99999999", "or less"]),
         ("--momentum 1", &["--momentum"]),
+        ("--nesterov --momentum 0", &["--nesterov looks ahead", "--momentum 0"]),
+        (
+            "--nesterov --lr 10 --weight-decay 0.14",
+            &["--lr 10 and --weight-decay 0.14", "2 (1 + --momentum) / (1 + 2 --momentum)"],
+        ),
+        ("--decay biases", &["biases", "--decay", "weights"]),
         ("--weight-decay -1", &["--weight-decay"]),
         ("--lr-drop 60,30", &["--lr-drop", "later"]),
         ("--lr-drop soon", &["soon", "30,60"]),

@@ -1,6 +1,6 @@
 //! The network of depth N and its exact gradient, by the sweeps that train every other net here.
 
-use rewind::device::{Device, Sgd};
+use rewind::device::{Device, SgdStep};
 use rewind::error::Result;
 use rewind::field::Linear;
 use rewind::host::HostBuffer;
@@ -93,7 +93,7 @@ impl LinearNet {
         let len = *d * *d;
         let grad = loss_grad(&states[theta.len()..], target);
         D.upload(&transposed(*d, &grad), &mut work.grad)?;
-        let sgd = Sgd { lr: unused, loss: unused, momentum: 0.0, weight_decay: 0.0 };
+        let sgd = SgdStep { momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER }.on_device(unused, unused);
         Sweep { d: D, spec: &SWEEP, stack, work }.backward(sgd)?;
         let mut columns = vec![0.0; len];
         for (slot, to) in work.grads.slots.iter().zip(grad_theta.chunks_exact_mut(len)) {

@@ -105,7 +105,7 @@ impl MemorySpec {
     /// # Errors
     /// [`Error::NotFinite`] if the loss is no number, and whatever the device reports.
     pub fn measure<D: Device<Real = f32>>(&self, device: &D, stop: &AtomicBool) -> Result<Option<Measured>> {
-        let RunConfig { lr, momentum, weight_decay, init, .. } = RunConfig::default();
+        let init = RunConfig::default().init;
         let spec = self.net();
         let mut noise = ChaCha8Rng::seed_from_u64(self.seed);
         let images: Vec<f32> =
@@ -117,7 +117,7 @@ impl MemorySpec {
         drop(images);
         let mut step = || -> Result<f64> {
             let start = Instant::now();
-            let (result, _) = device.install(|| net.train_step(device, SgdStep { lr, momentum, weight_decay }))?;
+            let (result, _) = device.install(|| net.train_step(device, SgdStep::PAPER))?;
             let seconds = start.elapsed().as_secs_f64();
             match result.loss.is_finite() {
                 true => Ok(seconds),
