@@ -5,7 +5,7 @@ use super::recorded::{Kind, Recorded};
 use super::result::{BatchResult, Drift, largest};
 use super::stage::LowerEnd;
 use super::{Net, Stage};
-use crate::device::{Device, Sgd, SgdStep};
+use crate::device::{AdamWStep, DescentStep, Device};
 use crate::error::Result;
 use crate::field::Field;
 use crate::scheme::Statistics;
@@ -60,24 +60,28 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn backward(&mut self, d: &D, sgd: SgdStep) -> Result<Drift> {
-        self.set_learning_rate(d, sgd.lr)?;
+    pub fn backward(&mut self, d: &D, sgd: impl Into<DescentStep>) -> Result<Drift> {
+        let sgd = sgd.into();
+        self.set_learning_rate(d, sgd.lr())?;
         self.backward_pass(d, sgd)?;
         self.drift(d)
     }
 
-    fn backward_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { stages, head, rate, .. } = self;
+    fn backward_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
+        let Self { stages, head, rate, count, .. } = self;
+        if let (DescentStep::AdamW(AdamWStep { betas, .. }), Some(count)) = (sgd, &mut *count) {
+            d.count_step(betas, &head.outcome, count)?;
+        }
         d.phase("head backward", || head.backward(d, &mut stages.last_mut().expect(super::STAGED).work.grad))?;
-        let sgd = sgd.on_device(rate, &head.outcome);
+        let sgd = sgd.on_device(rate, count.as_ref(), &head.outcome)?;
         d.phase("blocks backward", || {
             for s in (0..stages.len()).rev() {
                 let (stages, later) = stages.split_at_mut(s + 1);
                 let (before, this) = stages.split_at_mut(s);
                 let Stage { stack, work, .. } = &mut this[0];
                 // what a later stage's sweep could not tell, this one's cannot either
-                let loss = later.first().map_or(sgd.loss, |stage| &stage.work.verdict);
-                Sweep { d, spec: &self.spec.sweep, stack, work }.backward(Sgd { loss, ..sgd })?;
+                let loss = later.first().map_or(sgd.loss(), |stage| &stage.work.verdict);
+                Sweep { d, spec: &self.spec.sweep, stack, work }.backward(sgd.with_loss(loss))?;
                 this[0].first_backward(d, before.last_mut())?;
             }
             Ok(())
@@ -99,20 +103,21 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         stem.backward(d, images, grad, idle, workspace)
     }
 
-    /// Applies SGD to everything that the sweep has not updated.
+    /// Applies the optimiser to everything that the sweep has not updated.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn update(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        self.set_learning_rate(d, sgd.lr)?;
+    pub fn update(&mut self, d: &D, sgd: impl Into<DescentStep>) -> Result<()> {
+        let sgd = sgd.into();
+        self.set_learning_rate(d, sgd.lr())?;
         self.update_pass(d, sgd)
     }
 
-    fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { spec, stem, stages, head, rate, .. } = self;
-        let sgd = sgd.on_device(rate, &head.outcome);
-        let of_ends = Sgd { loss: &stages[0].work.verdict, ..sgd };
-        d.sgd_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
+    fn update_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
+        let Self { spec, stem, stages, head, rate, count, .. } = self;
+        let sgd = sgd.on_device(rate, count.as_ref(), &head.outcome)?;
+        let of_ends = sgd.with_loss(&stages[0].work.verdict);
+        d.descend_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
         stages.iter_mut().try_for_each(|stage| stage.update(d, spec.sweep.update, sgd))
     }
 
@@ -131,15 +136,16 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn train_step(&mut self, d: &D, sgd: SgdStep) -> Result<(BatchResult, Drift)> {
-        self.set_learning_rate(d, sgd.lr)?;
+    pub fn train_step(&mut self, d: &D, sgd: impl Into<DescentStep>) -> Result<(BatchResult, Drift)> {
+        let sgd = sgd.into();
+        self.set_learning_rate(d, sgd.lr())?;
         self.replayed(d, Kind::Loaded, sgd, |net| net.train_pass(d, sgd))?;
         let result = self.batch_result(d)?;
         let drift = if result.loss.is_finite() { self.drift(d)? } else { Drift::default() };
         Ok((result, drift))
     }
 
-    pub(super) fn train_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
+    pub(super) fn train_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
         self.forward_pass(d)?;
         self.backward_pass(d, sgd)?;
         d.phase("update", || self.update_pass(d, sgd))
@@ -150,11 +156,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         &mut self,
         d: &D,
         kind: Kind,
-        sgd: SgdStep,
+        sgd: DescentStep,
         pass: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let n = self.labels.shape().n();
-        let sgd = SgdStep { lr: 0.0, ..sgd };
+        let sgd = sgd.at(0.0);
         let known = self.recorded.iter().position(|r| (r.kind, r.n, r.sgd) == (kind, n, sgd));
         let at = known.unwrap_or_else(|| {
             self.recorded.push(Recorded { kind, n, sgd, recording: None });
