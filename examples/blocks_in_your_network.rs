@@ -15,7 +15,14 @@ const SGD: SgdStep = SgdStep { lr: 0.02, momentum: 0.9, weight_decay: 0.0, ..Sgd
 /// 24 blocks on states of 8 images, [8, 6, 6, 16].
 fn spec() -> BlocksSpec {
     let sweep = SweepSpec::new(Scheme::Euler, Gradient::Coded);
-    BlocksSpec { map: Shape::map(8, 6, 6, 16), depth: 24, step_size: StepSize::OverDepth, tied: false, sweep }
+    BlocksSpec {
+        map: Shape::map(8, 6, 6, 16),
+        depth: 24,
+        step_size: StepSize::OverDepth,
+        tied: false,
+        second_moments: false,
+        sweep,
+    }
 }
 
 /// What comes in, and what should come out: the same picture shifted by a pixel.

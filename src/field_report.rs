@@ -224,6 +224,7 @@ fn drift<F: Field<Reference>>(map: Shape, depth: usize, gradient: Gradient) -> R
         keeps_statistics: sweep.keeps_statistics(),
         keeps_masks: sweep.keeps_masks(),
         tied: false,
+        second_moments: false,
         post_activation: false,
     };
     let ((mut stack, mut work, mut lr, mut loss), _) = take(D, |arena| {

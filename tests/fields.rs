@@ -35,6 +35,7 @@ fn stack(sweep: SweepSpec, depth: usize) -> StackSpec {
         keeps_statistics: sweep.keeps_statistics(),
         keeps_masks: sweep.keeps_masks(),
         tied: false,
+        second_moments: false,
         post_activation: false,
     }
 }

@@ -60,6 +60,7 @@ fn spec(sweep: SweepSpec, depth: usize) -> StackSpec {
         keeps_statistics: sweep.keeps_statistics(),
         keeps_masks: false,
         tied: false,
+        second_moments: false,
         post_activation: false,
     }
 }

@@ -91,6 +91,7 @@ pub fn run_of_steps(d: &Cuda, way: Way, map: Shape, emulator: &Emulator) {
         keeps_statistics: true,
         keeps_masks: false,
         tied: false,
+        second_moments: false,
         post_activation: false,
     };
     let ((mut stack, mut work, mut rates), _) = take(d, |arena| {

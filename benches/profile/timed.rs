@@ -8,8 +8,8 @@ use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
 use rewind::data::{Dataset, Held, Part, Place};
 use rewind::device::{
-    Activation, Basic, BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Head, Optimiser, PassPosition,
-    ReluMask, ResidualBlock, Sgd, fused, whole,
+    Activation, AdamW, Basic, BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Head, Moved, Optimiser,
+    PassPosition, ReluMask, ResidualBlock, Sgd, fused, whole,
 };
 use rewind::host::{HostBuffer, HostRegion};
 use rewind::memory::Memory;
@@ -246,6 +246,11 @@ impl Head for Timed {
 }
 
 impl Optimiser for Timed {
+    passed_on! {
+        count_step(betas: [f64; 2], loss: &Map, count: &mut Map) -> Result<()>;
+        adamw_all(step: AdamW<'_, B>, tensors: &mut dyn Iterator<Item = Moved<'_, B>>) -> Result<()>;
+    }
+
     timed! {
         sgd(step: Sgd<'_, B>, grad: &Map, velocity: &mut Map, theta: &mut Map) = sgd_cost(theta.shape());
     }

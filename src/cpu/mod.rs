@@ -4,6 +4,7 @@
 //! partial sums are merged in order. No operation allocates. Call several operations from within [`Device::install`] to spare
 //! each the way into the pool.
 
+mod adamw;
 mod batch_norm;
 mod block;
 mod channel_sums;

@@ -4,10 +4,11 @@ use rayon::prelude::*;
 
 use super::elementwise::CHUNK;
 use super::simd::{Kernel, Simd};
-use super::{Buffer, Cpu, Tensor};
+use super::{Buffer, Cpu, Tensor, adamw};
 use crate::check;
-use crate::device::{Optimiser, Sgd as Step};
+use crate::device::{AdamW, Moved, Optimiser, Sgd as Step};
 use crate::error::Result;
+use crate::shape::Shape;
 
 /// `g = grad + weight_decay theta; v = momentum v + g; theta -= lr v`, or with Nesterov's momentum `theta -= lr (g + momentum v)`, but
 /// what is below [`TINY`] is 0; nothing where the loss is not finite.
@@ -59,7 +60,7 @@ impl Kernel for Sgd<'_> {
 const TINY: f32 = 1.0 / (1u128 << 100) as f32;
 
 #[inline(always)]
-fn not_tiny(v: f32) -> f32 {
+pub fn not_tiny(v: f32) -> f32 {
     if v.abs() < TINY { 0.0 } else { v }
 }
 
@@ -68,5 +69,15 @@ impl Optimiser for Cpu {
         check::descent("sgd", theta.shape(), grad.shape(), velocity.shape())?;
         sgd(self, step, grad.values(), velocity.values_mut(), theta.values_mut());
         Ok(())
+    }
+
+    fn count_step(&self, betas: [f64; 2], loss: &Tensor, count: &mut Tensor) -> Result<()> {
+        check::equal("count_step", Shape::vector(3), count.shape())?;
+        adamw::count_step(betas, loss, count);
+        Ok(())
+    }
+
+    fn adamw_all(&self, step: AdamW<'_, Buffer>, tensors: &mut dyn Iterator<Item = Moved<'_, Buffer>>) -> Result<()> {
+        adamw::adamw_all(self, step, tensors)
     }
 }

@@ -5,6 +5,7 @@
 //! float atomics and every sum has one order, so two runs give the same bits. No operation allocates or waits, but for
 //! [`Device::download`] and [`crate::device::Elementwise::all_finite`].
 
+mod adamw;
 mod batch_norm;
 mod block;
 mod buffer;

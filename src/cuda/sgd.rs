@@ -4,10 +4,11 @@ use cudarc::driver::DeviceRepr;
 
 use super::buffer::CudaBuffer;
 use super::launch::{THREADS, grid, launch, over_fours};
-use super::{Cuda, Tensor, at};
+use super::{Cuda, Tensor, adamw, at};
 use crate::check;
-use crate::device::{Moved, Optimiser, Sgd};
+use crate::device::{AdamW, Moved, Optimiser, Sgd};
 use crate::error::Result;
+use crate::shape::Shape;
 
 /// The struct of elementwise.cu: addresses, the length of each, and the weight decay.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,7 @@ impl Optimiser for Cuda {
         loop {
             let mut some = [SgdTensor { theta: 0, velocity: 0, grad: 0, len: 0, decay: 0.0, unused: 0 }; 6];
             let mut count = 0;
-            for (to, Moved { is_weight, grad, velocity, theta }) in some.iter_mut().zip(&mut *tensors) {
+            for (to, Moved { is_weight, grad, velocity, theta, .. }) in some.iter_mut().zip(&mut *tensors) {
                 *to = operands(grad, velocity, theta, step.of(is_weight).weight_decay)?;
                 count += 1;
             }
@@ -69,5 +70,18 @@ impl Optimiser for Cuda {
             let (kernel, block) = (&self.kernels.sgd_block, SgdBlock(some));
             launch!(self, "sgd_block", kernel, config, block, lr, loss, step.momentum as f32, nesterov)?;
         }
+    }
+
+    fn count_step(&self, betas: [f64; 2], loss: &Tensor, count: &mut Tensor) -> Result<()> {
+        check::equal("count_step", Shape::vector(3), count.shape())?;
+        adamw::count_step(self, betas, loss, count)
+    }
+
+    fn adamw_all(
+        &self,
+        step: AdamW<'_, CudaBuffer>,
+        tensors: &mut dyn Iterator<Item = Moved<'_, CudaBuffer>>,
+    ) -> Result<()> {
+        adamw::adamw_all(self, step, tensors)
     }
 }

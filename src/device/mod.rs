@@ -12,11 +12,13 @@
 //! reports.
 #![allow(clippy::missing_errors_doc, reason = "the section above holds for every operation")]
 
+mod adamw;
 mod basic;
 mod batch_norm;
 mod block;
 mod code;
 mod conv;
+mod descent;
 mod elementwise;
 mod ends;
 mod feed;
@@ -26,11 +28,13 @@ mod mask;
 mod sgd;
 pub mod whole;
 
+pub use adamw::{AdamW, AdamWStep};
 pub use basic::Basic;
 pub use batch_norm::{BN_EPS, BN_MOMENTUM, BatchNorm};
 pub use block::ResidualBlock;
 pub use code::Coding;
 pub use conv::Convolution;
+pub use descent::{Descent, DescentStep};
 pub use elementwise::{Activation, Elementwise};
 pub use ends::Ends;
 pub use feed::{Feed, PassPosition};

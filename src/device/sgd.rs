@@ -1,6 +1,9 @@
 //! The optimiser.
 
+use super::adamw::AdamW;
+use super::descent::{Descent, no_second_moments};
 use super::whole;
+use crate::check;
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::operands::BasicTheta;
@@ -94,13 +97,29 @@ pub struct Moved<'a, B> {
     pub is_weight: bool,
     /// The gradient.
     pub grad: &'a Tensor<B>,
-    /// The velocity.
+    /// The velocity, or AdamW's mean of the gradients.
     pub velocity: &'a mut Tensor<B>,
+    /// AdamW's mean of their squares, where there is memory for it.
+    pub second: Option<&'a mut Tensor<B>>,
     /// The parameters.
     pub theta: &'a mut Tensor<B>,
 }
 
-/// Stochastic gradient descent.
+impl<'a, B> Moved<'a, B> {
+    /// What AdamW works on: the gradient; the parameters, and the means of gradients and of their squares.
+    ///
+    /// # Errors
+    /// [`crate::Error::Usage`] if there is no memory for the squares, and [`crate::Error::Shape`] if shapes differ.
+    pub fn of_adamw(self) -> Result<(&'a Tensor<B>, [&'a mut Tensor<B>; 3])> {
+        let Self { grad, velocity, second, theta, .. } = self;
+        let second = second.ok_or_else(no_second_moments)?;
+        check::descent("adamw", theta.shape(), grad.shape(), velocity.shape())?;
+        check::equal("adamw", theta.shape(), second.shape())?;
+        Ok((grad, [theta, velocity, second]))
+    }
+}
+
+/// The optimisers: stochastic gradient descent and AdamW.
 pub trait Optimiser: Memory {
     /// `g = grad + weight_decay theta; v = momentum v + g; theta -= lr v`, or with Nesterov's momentum `theta -= lr (g + momentum v)`;
     /// nothing where the loss is not finite.
@@ -117,10 +136,32 @@ pub trait Optimiser: Memory {
         step: Sgd<'_, Self::Buffer>,
         tensors: &mut dyn Iterator<Item = Moved<'_, Self::Buffer>>,
     ) -> Result<()> {
-        for Moved { is_weight, grad, velocity, theta } in tensors {
+        for Moved { is_weight, grad, velocity, theta, .. } in tensors {
             self.sgd(step.of(is_weight), grad, velocity, theta)?;
         }
         Ok(())
+    }
+    /// Counts a step of AdamW: `count = [t, 1 - beta^t of both betas]`, `[3]`, t one more than it was; nothing where the loss is not
+    /// finite. In f32 t stays at 2^24, by when its powers have vanished.
+    fn count_step(&self, betas: [f64; 2], loss: &Tensor<Self::Buffer>, count: &mut Tensor<Self::Buffer>) -> Result<()>;
+    /// AdamW on each of these tensors, with the decay that it has:
+    /// `m = beta1 m + (1 - beta1) grad; s = beta2 s + (1 - beta2) grad^2;
+    /// theta = (1 - lr weight_decay) theta - lr m / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + eps)`; nothing where the loss is not finite.
+    fn adamw_all(
+        &self,
+        step: AdamW<'_, Self::Buffer>,
+        tensors: &mut dyn Iterator<Item = Moved<'_, Self::Buffer>>,
+    ) -> Result<()>;
+    /// A step of either optimiser on each of these tensors.
+    fn descend_all(
+        &self,
+        step: Descent<'_, Self::Buffer>,
+        tensors: &mut dyn Iterator<Item = Moved<'_, Self::Buffer>>,
+    ) -> Result<()> {
+        match step {
+            Descent::Sgd(step) => self.sgd_all(step, tensors),
+            Descent::AdamW(step) => self.adamw_all(step, tensors),
+        }
     }
     /// [`Self::sgd`] on a block's six tensors.
     fn sgd_block(

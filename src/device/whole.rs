@@ -129,16 +129,18 @@ pub fn inverse_vjp<D: Elementwise + BatchNorm + Coding, F: Residual<D>>(
     F::vjp_inner(d, x_rec, at, grad_theta, grad_x, scratch)
 }
 
-/// The tensors of some weights, each with its gradient and velocity.
+/// The tensors of some weights, each with its gradient, its velocity and, where there is one, its second moment.
 pub fn moved<'a, D: Memory + 'a, T: Tensors<D>>(
     grad: &'a T,
     velocity: &'a mut T,
+    second: Option<&'a mut T>,
     theta: &'a mut T,
 ) -> impl Iterator<Item = Moved<'a, D::Buffer>> {
+    let mut seconds = second.map(|second| second.named_mut());
     let both = velocity.named_mut().zip(theta.named_mut());
-    grad.named().zip(both).map(|((name, grad), ((_, velocity), (_, theta)))| {
-        let is_weight = is_weight(name);
-        Moved { is_weight, grad, velocity, theta }
+    grad.named().zip(both).map(move |((name, grad), ((_, velocity), (_, theta)))| {
+        let second = seconds.as_mut().and_then(Iterator::next).map(|(_, second)| second);
+        Moved { is_weight: is_weight(name), grad, velocity, second, theta }
     })
 }
 
@@ -150,5 +152,5 @@ pub fn sgd_block<D: Optimiser, T: Tensors<D>>(
     velocity: &mut T,
     theta: &mut T,
 ) -> Result<()> {
-    d.sgd_all(step, &mut moved::<D, T>(grad, velocity, theta))
+    d.sgd_all(step, &mut moved::<D, T>(grad, velocity, None, theta))
 }

@@ -13,7 +13,7 @@ pub enum Category {
     Parameters,
     /// Gradients of the parameters: flat in depth with `--update in-sweep`.
     Gradients,
-    /// The optimiser's velocity: grows with depth.
+    /// The optimiser's velocity, and AdamW's second moment: grow with depth.
     Optimiser,
     /// Batch norm's running and saved statistics: grow with depth.
     Statistics,

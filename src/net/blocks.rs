@@ -5,11 +5,12 @@ use super::result::Drift;
 use super::spec::{BlocksSpec, StageSpec};
 use super::stage::Stage;
 use crate::check;
-use crate::device::{Device, SgdStep};
+use crate::device::{AdamWStep, DescentStep, Device};
 use crate::error::Result;
 use crate::field::{Basic, Field, Tensors};
 use crate::init::Init;
 use crate::memory::{Arena, Bytes, Category, dry_run, take};
+use crate::scheme::Stack;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -20,6 +21,8 @@ pub struct Blocks<D: Device, F: Field<D> = Basic> {
     stage: Stage<D, F>,
     /// The learning rate, `[1]`.
     rate: Tensor<D::Buffer>,
+    /// AdamW's count of steps, `[3]`: see [`crate::device::Optimiser::count_step`]; none without AdamW.
+    count: Option<Tensor<D::Buffer>>,
     /// In the place of a loss, `[2]`: zeros, which are finite.
     loss: Tensor<D::Buffer>,
 }
@@ -34,9 +37,10 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
         let (mut blocks, memory) = take(d, |arena| Self::unwritten(arena, &spec))?;
         blocks.memory = memory;
         blocks.stage.initialise(d, init, seed, 0)?;
-        let velocities = blocks.stage.stack.velocity.iter_mut().flat_map(|velocity| velocity.named_mut());
-        velocities.into_iter().try_for_each(|(_, velocity)| d.fill(0.0, velocity))?;
-        d.fill(0.0, &mut blocks.loss)?;
+        let Stack { velocity, second, .. } = &mut blocks.stage.stack;
+        let moments = velocity.iter_mut().chain(second).flat_map(|moment| moment.named_mut());
+        moments.into_iter().try_for_each(|(_, moment)| d.fill(0.0, moment))?;
+        blocks.count.iter_mut().chain([&mut blocks.loss]).try_for_each(|tensor| d.fill(0.0, tensor))?;
         Ok(blocks)
     }
 
@@ -53,6 +57,7 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
             memory: Bytes::default(),
             stage: Stage::new(arena, &StageSpec { first: None, stack: spec.stack(), sweep: spec.sweep }, false, 0)?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
+            count: spec.second_moments.then(|| arena.tensor(Category::Optimiser, Shape::vector(3))).transpose()?,
             loss: arena.tensor(Category::Scratch, Shape::vector(2))?,
         })
     }
@@ -101,9 +106,9 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
     ///
     /// # Errors
     /// As [`Blocks::forward`].
-    pub fn backward(&mut self, d: &D, grad: &mut Tensor<D::Buffer>, step: SgdStep) -> Result<()> {
+    pub fn backward(&mut self, d: &D, grad: &mut Tensor<D::Buffer>, step: impl Into<DescentStep>) -> Result<()> {
         d.copy(grad, &mut self.stage.work.grad)?;
-        self.run_back(d, step)?;
+        self.run_back(d, step.into())?;
         d.copy(&self.stage.work.grad, grad)
     }
 
@@ -111,9 +116,9 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
     ///
     /// # Errors
     /// As [`Blocks::forward`].
-    pub fn backward_slice(&mut self, d: &D, grad: &mut [D::Real], step: SgdStep) -> Result<()> {
+    pub fn backward_slice(&mut self, d: &D, grad: &mut [D::Real], step: impl Into<DescentStep>) -> Result<()> {
         d.upload(grad, &mut self.stage.work.grad)?;
-        self.run_back(d, step)?;
+        self.run_back(d, step.into())?;
         d.download(&self.stage.work.grad, grad)
     }
 
@@ -148,10 +153,13 @@ impl<D: Device, F: Field<D>> Blocks<D, F> {
         self.stage.sweep(d).forward()
     }
 
-    fn run_back(&mut self, d: &D, step: SgdStep) -> Result<()> {
-        d.fill(step.lr, &mut self.rate)?;
-        let Self { stage, rate, loss, .. } = self;
-        let sgd = step.on_device(rate, loss);
+    fn run_back(&mut self, d: &D, step: DescentStep) -> Result<()> {
+        d.fill(step.lr(), &mut self.rate)?;
+        let Self { stage, rate, count, loss, .. } = self;
+        if let (DescentStep::AdamW(AdamWStep { betas, .. }), Some(count)) = (step, &mut *count) {
+            d.count_step(betas, loss, count)?;
+        }
+        let sgd = step.on_device(rate, count.as_ref(), loss)?;
         stage.sweep(d).backward(sgd)?;
         stage.update(d, sgd)
     }

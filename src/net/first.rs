@@ -3,7 +3,7 @@
 
 use super::spec::FirstSpec;
 use super::trained::Trained;
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::Result;
 use crate::field::chain::memory::{ChainCache, ChainRunning, ChainScratch, ChainStats, ChainTheta};
 use crate::field::chain::{Layout, Link, passes};
@@ -25,9 +25,9 @@ pub(super) struct Way<D: Device> {
 }
 
 impl<D: Device> Way<D> {
-    fn new(arena: &mut Arena<'_, D>, layout: &Layout) -> Result<Self> {
+    fn new(arena: &mut Arena<'_, D>, layout: &Layout, second_moments: bool) -> Result<Self> {
         Ok(Self {
-            weights: Trained::new(|category| ChainTheta::new(arena, category, layout.clone()))?,
+            weights: Trained::new(second_moments, |category| ChainTheta::new(arena, category, layout.clone()))?,
             running: ChainRunning::new(arena, layout)?,
             stats: ChainStats::new(arena, Category::Statistics, layout, false)?,
             cache: ChainCache::new(arena, Category::Saved, layout)?,
@@ -99,8 +99,8 @@ impl<D: Device> First<D> {
     ///
     /// # Errors
     /// As [`Layout::of`].
-    pub fn new(arena: &mut Arena<'_, D>, spec: &FirstSpec, main: &[Link]) -> Result<Self> {
-        let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?);
+    pub fn new(arena: &mut Arena<'_, D>, spec: &FirstSpec, main: &[Link], second_moments: bool) -> Result<Self> {
+        let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?, second_moments);
         let projection = |conv| way(&[Link::Conv { conv, channels: spec.channels }, Link::Norm]);
         let shortcut = spec.projection().map(projection).transpose()?;
         let main = way(main)?;
@@ -199,8 +199,8 @@ impl<D: Device> First<D> {
         d.axpby(1.0, idle, 1.0, grad_x)
     }
 
-    /// One SGD step.
-    pub fn update(&mut self, d: &D, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    /// One step of the optimiser.
+    pub fn update(&mut self, d: &D, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         self.ways_mut().try_for_each(|(_, way)| way.weights.update(d, sgd))
     }
 }

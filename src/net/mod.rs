@@ -24,7 +24,7 @@ pub use self::spec::{BlocksSpec, Body, FirstSpec, NetSpec, POOL, STAGES_MAX, Sta
 use self::stage::Part;
 pub use self::stage::Stage;
 use self::stem::StemLayers;
-pub use self::tensors::SHARED;
+pub use self::tensors::{SHARED, is_optimisers};
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Basic, Field};
@@ -46,6 +46,8 @@ pub struct Net<D: Device, F: Field<D> = Basic> {
     labels: Tensor<D::Buffer>,
     /// The learning rate, `[1]`.
     rate: Tensor<D::Buffer>,
+    /// AdamW's count of steps, `[3]`: see [`crate::device::Optimiser::count_step`]; none without AdamW.
+    count: Option<Tensor<D::Buffer>>,
     /// The data set, once [`Net::hold`] has one.
     data: Option<D::Data>,
     /// The table that a training pass goes by, `[1]`.
@@ -110,6 +112,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
             images: arena.tensor(Category::Data, spec.images())?,
             labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
+            count: spec.second_moments.then(|| arena.tensor(Category::Optimiser, Shape::vector(3))).transpose()?,
             data: None,
             table: arena.tensor(Category::Data, Shape::vector(1))?,
             recorded: Vec::new(),

@@ -6,7 +6,7 @@ use super::recorded::Kind;
 use super::stage::step_result;
 use super::{Net, Stage, StepResult};
 use crate::data::{Dataset, Part, Place};
-use crate::device::{Device, PassPosition, SgdStep};
+use crate::device::{DescentStep, Device, PassPosition, SgdStep};
 use crate::error::Result;
 use crate::field::Field;
 use crate::sweep::{Gradient, LocalError, SweepSpec, Way, auto};
@@ -78,8 +78,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn ask_train_step(&mut self, d: &D, n: usize, sgd: SgdStep) -> Result<()> {
-        self.ask_step(d, n, sgd, false)
+    pub fn ask_train_step(&mut self, d: &D, n: usize, sgd: impl Into<DescentStep>) -> Result<()> {
+        self.ask_step(d, n, sgd.into(), false)
     }
 
     /// The same, in a sweep that also measures what reconstruction would be worth in coded blocks, for an evaluation more each:
@@ -87,11 +87,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn ask_probing_step(&mut self, d: &D, n: usize, sgd: SgdStep) -> Result<()> {
-        self.ask_step(d, n, sgd, true)
+    pub fn ask_probing_step(&mut self, d: &D, n: usize, sgd: impl Into<DescentStep>) -> Result<()> {
+        self.ask_step(d, n, sgd.into(), true)
     }
 
-    fn ask_step(&mut self, d: &D, n: usize, sgd: SgdStep, probes: bool) -> Result<()> {
+    fn ask_step(&mut self, d: &D, n: usize, sgd: DescentStep, probes: bool) -> Result<()> {
         self.set_batch(n)?;
         self.stages.iter_mut().for_each(|stage| stage.work.probes = probes);
         self.replayed(d, if probes { Kind::Probe } else { Kind::Train }, sgd, |net| {
@@ -108,7 +108,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     pub fn ask_test_step(&mut self, d: &D, n: usize) -> Result<()> {
         self.set_batch(n)?;
         let nothing = SgdStep { lr: 0.0, momentum: 0.0, weight_decay: 0.0, ..SgdStep::PAPER };
-        self.replayed(d, Kind::Test, nothing, |net| {
+        self.replayed(d, Kind::Test, nothing.into(), |net| {
             net.draw(d, Part::Test)?;
             net.test_pass(d)?;
             net.record(d, false)

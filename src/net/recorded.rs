@@ -1,6 +1,6 @@
 //! Passes that a device has recorded.
 
-use crate::device::{Device, SgdStep};
+use crate::device::{DescentStep, Device};
 
 /// What a device runs at one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,6 @@ pub(super) struct Recorded<D: Device> {
     /// Images of the batch: every shape follows from it.
     pub n: usize,
     /// The optimiser's settings, without the learning rate, which is on the device.
-    pub sgd: SgdStep,
+    pub sgd: DescentStep,
     pub recording: Option<D::Recording>,
 }

@@ -154,6 +154,8 @@ pub struct NetSpec {
     pub classes: usize,
     /// Part of the right answer in training that all classes have alike: see [`crate::device::Head::softmax_cross_entropy`].
     pub label_smoothing: f64,
+    /// Whether AdamW is to train the net, which keeps a second moment of each parameter.
+    pub second_moments: bool,
     /// The step size of every step.
     pub step_size: StepSize,
     /// How the gradient is computed.
@@ -173,6 +175,8 @@ pub struct BlocksSpec {
     pub step_size: StepSize,
     /// Whether all blocks have one theta.
     pub tied: bool,
+    /// Whether AdamW is to train them, which keeps a second moment of each parameter.
+    pub second_moments: bool,
     /// How the gradient is computed.
     pub sweep: SweepSpec,
 }
@@ -180,7 +184,7 @@ pub struct BlocksSpec {
 impl BlocksSpec {
     /// The residual stack.
     pub fn stack(&self) -> StackSpec {
-        let Self { map, depth, step_size, tied, sweep } = *self;
+        let Self { map, depth, step_size, tied, second_moments, sweep } = *self;
         let (keeps_statistics, keeps_masks) = (sweep.keeps_statistics(), sweep.keeps_masks());
         StackSpec {
             scheme: sweep.scheme,
@@ -190,6 +194,7 @@ impl BlocksSpec {
             keeps_statistics,
             keeps_masks,
             tied,
+            second_moments,
             post_activation: false,
         }
     }
@@ -237,6 +242,7 @@ impl Default for NetSpec {
             image_channels: 3,
             classes: 10,
             label_smoothing: 0.0,
+            second_moments: false,
             step_size: StepSize::OverDepth,
             sweep: SweepSpec::new(Scheme::Euler, Gradient::Coded),
             body: Body::default(),
@@ -271,8 +277,9 @@ impl NetSpec {
 
     /// The stages, from the stem to the head.
     pub fn stages(&self) -> Vec<StageSpec> {
-        let Self { depth, step_size, sweep, body, .. } = *self;
-        let stack = |depth, map, sweep| BlocksSpec { map, depth, step_size, tied: body.tied, sweep }.stack();
+        let Self { depth, step_size, sweep, body, second_moments, .. } = *self;
+        let tied = body.tied;
+        let stack = |depth, map, sweep| BlocksSpec { map, depth, step_size, tied, second_moments, sweep }.stack();
         let Some(stages) = body.stages else {
             return vec![StageSpec { first: None, stack: stack(depth, self.stem_map(), sweep), sweep }];
         };

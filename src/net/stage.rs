@@ -4,7 +4,7 @@ use super::first::First;
 use super::result::{BatchResult, StepResult, largest, relative};
 use super::spec::{FirstSpec, StageSpec};
 use crate::code::CodedPass;
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::{Error, Result};
 use crate::field::{Basic, Field, FieldScratch, Idle, Maps};
 use crate::init::{BlockPlace, Init};
@@ -86,7 +86,10 @@ impl<D: Device> Tape<D> {
 impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Takes all memory, with a workspace of at least `workspace` elements.
     pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, first_stage: bool, workspace: usize) -> Result<Self> {
-        let first = spec.first.map(|spec| First::new(arena, &spec, &F::first_links(spec.channels, spec.stride)));
+        let second_moments = spec.stack.second_moments;
+        let first = spec
+            .first
+            .map(|spec| First::new(arena, &spec, &F::first_links(spec.channels, spec.stride), second_moments));
         let first = first.transpose()?;
         let changed = spec.first.filter(|first| first_stage && first.projection().is_some());
         let below = changed.map(|FirstSpec { input, .. }| {
@@ -206,10 +209,10 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         }
     }
 
-    /// Applies SGD to everything that the sweep has not updated, unless that met a reconstruction worth nothing.
-    pub(super) fn update(&mut self, d: &D, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    /// Applies the optimiser to everything that the sweep has not updated, unless that met a reconstruction worth nothing.
+    pub(super) fn update(&mut self, d: &D, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         let Self { first, stack, work, sweep, .. } = self;
-        let sgd = Sgd { loss: &work.verdict, ..sgd };
+        let sgd = sgd.with_loss(&work.verdict);
         if let Some(first) = first {
             first.update(d, sgd)?;
         }

@@ -82,7 +82,7 @@ impl<D: Device> StemLayers<D> {
         };
         Ok(Self {
             conv: spec.stem.conv(),
-            weights: Trained::new(theta)?,
+            weights: Trained::new(spec.second_moments, theta)?,
             running: StemRunning(BnRunning::new(arena, map.c())?),
             stats: BnStats::new(arena, Category::Statistics, map.c())?,
             z: arena.tensor(Category::Saved, map)?,

@@ -5,7 +5,7 @@ use super::Net;
 use super::recorded::{Kind, Recorded};
 use super::result::{BatchResult, Drift, largest};
 use super::stage::{LowerEnd, Part};
-use crate::device::{Device, Sgd, SgdStep};
+use crate::device::{AdamWStep, DescentStep, Device};
 use crate::error::Result;
 use crate::field::Field;
 use crate::scheme::Statistics;
@@ -57,27 +57,31 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn backward(&mut self, d: &D, sgd: SgdStep) -> Result<Drift> {
-        self.set_learning_rate(d, sgd.lr)?;
+    pub fn backward(&mut self, d: &D, sgd: impl Into<DescentStep>) -> Result<Drift> {
+        let sgd = sgd.into();
+        self.set_learning_rate(d, sgd.lr())?;
         self.backward_pass(d, sgd)?;
         self.drift(d)
     }
 
-    fn backward_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { stages, head, .. } = self;
+    fn backward_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
+        let Self { stages, head, count, .. } = self;
+        if let (DescentStep::AdamW(AdamWStep { betas, .. }), Some(count)) = (sgd, count) {
+            d.count_step(betas, &head.outcome, count)?;
+        }
         d.phase("head backward", || head.backward(d, &mut stages.last_mut().expect(super::STAGED).work.grad))?;
         d.phase("blocks backward", || (0..self.stages.len()).rev().try_for_each(|s| self.stage_backward(d, s, sgd)))?;
         d.phase("stem backward", || self.stem_backward(d))
     }
 
-    fn stage_backward(&mut self, d: &D, s: usize, sgd: SgdStep) -> Result<()> {
+    fn stage_backward(&mut self, d: &D, s: usize, sgd: DescentStep) -> Result<()> {
         self.turn(s, Part::Stack);
-        let Self { stages, head, rate, .. } = self;
-        let sgd = sgd.on_device(rate, &head.outcome);
+        let Self { stages, head, rate, count, .. } = self;
+        let sgd = sgd.on_device(rate, count.as_ref(), &head.outcome)?;
         let (stages, later) = stages.split_at_mut(s + 1);
         // what a later stage's sweep could not tell, this one's cannot either
-        let loss = later.first().map_or(sgd.loss, |stage| &stage.work.verdict);
-        stages[s].sweep(d).backward(Sgd { loss, ..sgd })?;
+        let loss = later.first().map_or(sgd.loss(), |stage| &stage.work.verdict);
+        stages[s].sweep(d).backward(sgd.with_loss(loss))?;
         self.turn(s, Part::First);
         let (before, this) = self.stages.split_at_mut(s);
         this[0].first_backward(d, before.last_mut().map(|before| &mut before.work.grad))
@@ -98,20 +102,21 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         stem.backward(d, images, grad, idle, workspace)
     }
 
-    /// Applies SGD to everything that the sweep has not updated.
+    /// Applies the optimiser to everything that the sweep has not updated.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn update(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        self.set_learning_rate(d, sgd.lr)?;
+    pub fn update(&mut self, d: &D, sgd: impl Into<DescentStep>) -> Result<()> {
+        let sgd = sgd.into();
+        self.set_learning_rate(d, sgd.lr())?;
         self.update_pass(d, sgd)
     }
 
-    fn update_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
-        let Self { stem, stages, head, rate, .. } = self;
-        let sgd = sgd.on_device(rate, &head.outcome);
-        let of_ends = Sgd { loss: &stages[0].work.verdict, ..sgd };
-        d.sgd_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
+    fn update_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
+        let Self { stem, stages, head, rate, count, .. } = self;
+        let sgd = sgd.on_device(rate, count.as_ref(), &head.outcome)?;
+        let of_ends = sgd.with_loss(&stages[0].work.verdict);
+        d.descend_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
         stages.iter_mut().try_for_each(|stage| stage.update(d, sgd))
     }
 
@@ -130,15 +135,16 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn train_step(&mut self, d: &D, sgd: SgdStep) -> Result<(BatchResult, Drift)> {
-        self.set_learning_rate(d, sgd.lr)?;
+    pub fn train_step(&mut self, d: &D, sgd: impl Into<DescentStep>) -> Result<(BatchResult, Drift)> {
+        let sgd = sgd.into();
+        self.set_learning_rate(d, sgd.lr())?;
         self.replayed(d, Kind::Loaded, sgd, |net| net.train_pass(d, sgd))?;
         let result = self.batch_result(d)?;
         let drift = if result.loss.is_finite() { self.drift(d)? } else { Drift::default() };
         Ok((result, drift))
     }
 
-    pub(super) fn train_pass(&mut self, d: &D, sgd: SgdStep) -> Result<()> {
+    pub(super) fn train_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
         self.forward_pass(d)?;
         self.backward_pass(d, sgd)?;
         d.phase("update", || self.update_pass(d, sgd))
@@ -149,11 +155,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         &mut self,
         d: &D,
         kind: Kind,
-        sgd: SgdStep,
+        sgd: DescentStep,
         pass: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
         let n = self.labels.shape().n();
-        let sgd = SgdStep { lr: 0.0, ..sgd };
+        let sgd = sgd.at(0.0);
         let known = self.recorded.iter().position(|r| (r.kind, r.n, r.sgd) == (kind, n, sgd));
         let at = known.unwrap_or_else(|| {
             self.recorded.push(Recorded { kind, n, sgd, recording: None });

@@ -1,5 +1,5 @@
 //! The walk over a net's tensors, and what it serves: the names by which checkpoints, tests and tools know them, export and import,
-//! and velocities that start from zero.
+//! and an optimiser that starts from zero.
 //!
 //! In a net of one stack a block's tensors are `blocks.n....`; in a staged net `stages.s.blocks.n....`, beside those of
 //! `stages.s.first` and `stages.s.shortcut`. One theta for all blocks of a stage is `blocks.shared....`, and has as many
@@ -24,7 +24,12 @@ enum Role {
     Parameter,
     /// A running statistic.
     Running,
+    /// SGD's velocity, or AdamW's mean of the gradients.
     Velocity,
+    /// AdamW's mean of their squares.
+    SecondMoment,
+    /// AdamW's count of steps.
+    Count,
     /// Those of residual blocks only where updates come after the sweep.
     Gradient,
 }
@@ -34,9 +39,20 @@ impl Role {
     const fn name(self) -> &'static str {
         match self {
             Self::Velocity => "velocity.",
+            Self::SecondMoment => "second_moment.",
+            Self::Count => "optimiser.",
             Self::Parameter | Self::Running | Self::Gradient => "",
         }
     }
+}
+
+/// What a checkpoint holds, in the order that it has there.
+const CHECKPOINTED: [&[Role]; 4] =
+    [&[Role::Parameter, Role::Running], &[Role::Velocity], &[Role::SecondMoment], &[Role::Count]];
+
+/// Whether a tensor of a checkpoint that has this name belongs to the optimiser, and to no net that only answers.
+pub fn is_optimisers(name: &str) -> bool {
+    [Role::Velocity, Role::SecondMoment, Role::Count].iter().any(|role| name.starts_with(role.name()))
 }
 
 /// What is done with each tensor and its name.
@@ -52,7 +68,7 @@ macro_rules! walk {
             roles: &[Role],
             visit: &mut dyn FnMut(Role, String, &'a $($mut)? Tensor<D::Buffer>) -> Result<()>,
         ) -> Result<()> {
-            let Self { spec, stem, head, stages, .. } = self;
+            let Self { spec, stem, head, stages, count, .. } = self;
             let mut set = |
                 role: Role,
                 prefix: fmt::Arguments<'_>,
@@ -71,6 +87,11 @@ macro_rules! walk {
             set(Role::Running, format_args!("{}", stem::NAME), &mut stem.running.$named())?;
             set(Role::Velocity, format_args!("{}", stem::NAME), &mut of_stem.velocity.$named())?;
             set(Role::Velocity, format_args!("{}", head::NAME), &mut of_head.velocity.$named())?;
+            let seconds = of_stem.second.$iter().flat_map(|second| second.$named());
+            set(Role::SecondMoment, format_args!("{}", stem::NAME), &mut seconds.into_iter())?;
+            let seconds = of_head.second.$iter().flat_map(|second| second.$named());
+            set(Role::SecondMoment, format_args!("{}", head::NAME), &mut seconds.into_iter())?;
+            set(Role::Count, format_args!(""), &mut count.$iter().map(|count| ("count", count)))?;
             set(Role::Gradient, format_args!("{}", stem::NAME), &mut of_stem.grad.$named())?;
             set(Role::Gradient, format_args!("{}", head::NAME), &mut of_head.grad.$named())?;
             for (s, Stage { first, stack, work, .. }) in stages.$iter().enumerate() {
@@ -79,6 +100,8 @@ macro_rules! walk {
                     set(Role::Parameter, format_args!("{stage}{way}"), &mut weights.theta.$named())?;
                     set(Role::Running, format_args!("{stage}{way}"), &mut running.$named())?;
                     set(Role::Velocity, format_args!("{stage}{way}"), &mut weights.velocity.$named())?;
+                    let seconds = weights.second.$iter().flat_map(|second| second.$named());
+                    set(Role::SecondMoment, format_args!("{stage}{way}"), &mut seconds.into_iter())?;
                     set(Role::Gradient, format_args!("{stage}{way}"), &mut weights.grad.$named())?;
                 }
                 let block = |n: usize| if spec.body.tied { SHARED.to_string() } else { n.to_string() };
@@ -91,6 +114,9 @@ macro_rules! walk {
                 }
                 for (n, velocity) in stack.velocity.$iter().enumerate() {
                     set(Role::Velocity, format_args!("{stage}blocks.{}.", block(n)), &mut velocity.$named())?;
+                }
+                for (n, second) in stack.second.$iter().enumerate() {
+                    set(Role::SecondMoment, format_args!("{stage}blocks.{}.", block(n)), &mut second.$named())?;
                 }
                 if spec.sweep.update == Update::After {
                     for (n, grad) in work.grads.$of_parameters().enumerate() {
@@ -107,13 +133,13 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     walk!(walk: named iter ways of_parameters);
     walk!(walk_mut: named_mut iter_mut ways_mut of_parameters_mut mut);
 
-    /// Visits every tensor that a checkpoint holds with its name, in a fixed order: parameters, running statistics, and
-    /// velocities.
+    /// Visits every tensor that a checkpoint holds with its name, in a fixed order: parameters, running statistics,
+    /// velocities, and AdamW's second moments and count of steps.
     ///
     /// # Errors
     /// The visitor's.
     pub fn each_checkpointed<'a>(&'a self, visit: &mut Visit<'_, 'a, D::Buffer>) -> Result<()> {
-        for roles in [&[Role::Parameter, Role::Running][..], &[Role::Velocity]] {
+        for roles in CHECKPOINTED {
             self.walk(roles, &mut |_, name, tensor| visit(&name, tensor))?;
         }
         Ok(())
@@ -132,15 +158,15 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// The same tensors, to be written.
     pub fn checkpointed_mut(&mut self) -> Vec<(String, &mut Tensor<D::Buffer>)> {
-        let (mut all, mut velocities) = (Vec::new(), Vec::new());
-        let listed = self.walk_mut(&[Role::Parameter, Role::Running, Role::Velocity], &mut |role, name, tensor| {
-            let list = if role == Role::Velocity { &mut velocities } else { &mut all };
-            list.push((name, tensor));
+        let mut lists = CHECKPOINTED.map(|_| Vec::new());
+        let listed = self.walk_mut(&CHECKPOINTED.concat(), &mut |role, name, tensor| {
+            if let Some(list) = CHECKPOINTED.iter().position(|roles| roles.contains(&role)) {
+                lists[list].push((name, tensor));
+            }
             Ok(())
         });
         listed.expect(PUSHED);
-        all.append(&mut velocities);
-        all
+        lists.into_iter().flatten().collect()
     }
 
     /// Every gradient with its parameter's name; those of residual blocks only where updates come after the sweep.
@@ -154,8 +180,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         all
     }
 
-    /// Velocities as they are at the start.
+    /// The optimiser as it is at the start.
     pub(super) fn rest(&mut self, d: &D) -> Result<()> {
-        self.walk_mut(&[Role::Velocity], &mut |_, _, velocity| d.fill(0.0, velocity))
+        self.walk_mut(&[Role::Velocity, Role::SecondMoment, Role::Count], &mut |_, _, tensor| d.fill(0.0, tensor))
     }
 }

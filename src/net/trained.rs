@@ -1,6 +1,6 @@
 //! Weights, and what training them takes.
 
-use crate::device::{Device, Moved, Sgd, whole};
+use crate::device::{Descent, Device, Moved, whole};
 use crate::error::Result;
 use crate::field::Tensors;
 use crate::memory::Category;
@@ -10,15 +10,18 @@ pub(super) struct Trained<T> {
     pub theta: T,
     pub grad: T,
     pub velocity: T,
+    /// AdamW's means of the gradients' squares; none without AdamW.
+    pub second: Option<T>,
 }
 
 impl<T> Trained<T> {
-    /// All three from one constructor.
-    pub fn new(mut make: impl FnMut(Category) -> Result<T>) -> Result<Self> {
+    /// All from one constructor.
+    pub fn new(second_moments: bool, mut make: impl FnMut(Category) -> Result<T>) -> Result<Self> {
         Ok(Self {
             theta: make(Category::Parameters)?,
             grad: make(Category::Gradients)?,
             velocity: make(Category::Optimiser)?,
+            second: second_moments.then(|| make(Category::Optimiser)).transpose()?,
         })
     }
 
@@ -30,20 +33,20 @@ impl<T> Trained<T> {
         self.grad.named_mut().try_for_each(|(_, grad)| d.fill(0.0, grad))
     }
 
-    /// One SGD step.
-    pub fn update<D: Device>(&mut self, d: &D, sgd: Sgd<'_, D::Buffer>) -> Result<()>
+    /// One step of the optimiser.
+    pub fn update<D: Device>(&mut self, d: &D, sgd: Descent<'_, D::Buffer>) -> Result<()>
     where
         T: Tensors<D>,
     {
-        d.sgd_all(sgd, &mut self.moved::<D>())
+        d.descend_all(sgd, &mut self.moved::<D>())
     }
 
-    /// What an SGD step moves.
+    /// What a step of the optimiser moves.
     pub fn moved<D: Device>(&mut self) -> impl Iterator<Item = Moved<'_, D::Buffer>>
     where
         T: Tensors<D>,
     {
-        let Self { theta, grad, velocity } = self;
-        whole::moved::<D, T>(grad, velocity, theta)
+        let Self { theta, grad, velocity, second } = self;
+        whole::moved::<D, T>(grad, velocity, second.as_mut(), theta)
     }
 }

@@ -1,6 +1,7 @@
 //! The reference device: f64, plain loops in the order of the formulas, nothing clever. When fast and obvious disagree,
 //! obvious wins: every other device is tested against this one, and this one against finite differences.
 
+mod adamw;
 mod batch_norm;
 mod block;
 mod code;

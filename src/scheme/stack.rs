@@ -26,6 +26,8 @@ pub struct StackSpec {
     pub keeps_masks: bool,
     /// Whether all blocks have one theta. Their running statistics stay their own.
     pub tied: bool,
+    /// Whether AdamW is to train them, which keeps a second moment of each parameter.
+    pub second_moments: bool,
     /// Whether a ReLU follows the sum of every step, as in a published ResNet: `x_{n+1} = relu(x_n + h f(x_n))`. See
     /// [`crate::sweep::SweepSpec::check_post_activation`].
     pub post_activation: bool,
@@ -52,6 +54,8 @@ pub struct Stack<D: Device, F: Field<D> = Basic> {
     pub theta: Vec<F::Theta>,
     /// The optimiser's velocities, as many.
     pub velocity: Vec<F::Theta>,
+    /// AdamW's means of the gradients' squares, as many; none without AdamW.
+    pub second: Vec<F::Theta>,
     /// Running statistics, one per block.
     pub running: Vec<F::Running>,
     /// The forward pass's statistics, one per step; none where the sweep measures its own.
@@ -77,7 +81,17 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
     /// # Errors
     /// As [`Scheme::check`], and if the arena is full.
     pub fn new(arena: &mut Arena<'_, D>, spec: StackSpec) -> Result<Self> {
-        let StackSpec { scheme, depth, step_size, map, keeps_statistics, keeps_masks, tied, post_activation } = spec;
+        let StackSpec {
+            scheme,
+            depth,
+            step_size,
+            map,
+            keeps_statistics,
+            keeps_masks,
+            tied,
+            second_moments,
+            post_activation,
+        } = spec;
         scheme.check(depth)?;
         let saved = if keeps_statistics { scheme.steps(depth) } else { 0 };
         let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
@@ -90,6 +104,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
             post_activation,
             theta: blocks(arena, Category::Parameters)?,
             velocity: blocks(arena, Category::Optimiser)?,
+            second: if second_moments { blocks(arena, Category::Optimiser)? } else { Vec::new() },
             running: (0..depth).map(|_| F::running(arena, map)).collect::<Result<_>>()?,
             saved: (0..saved).map(|_| StepStats::new(arena, scheme, map, keeps_masks)).collect::<Result<_>>()?,
         })

@@ -2,13 +2,13 @@
 
 use super::Sweep;
 use super::work::At;
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
 
 impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
-    pub(super) fn adjoint_step(&mut self, n: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn adjoint_step(&mut self, n: usize, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         let passes = self.spec.fixed_point;
         if self.fuses_inverse(passes) {
             return self.fused_step(n, Carry::Reconstruction, sgd);

@@ -2,7 +2,7 @@
 
 use super::work::At;
 use super::{Sweep, Work};
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::Result;
 use crate::field::Field;
 use crate::scheme::Statistics;
@@ -21,7 +21,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         Ok(())
     }
 
-    pub(super) fn backprop_backward(&mut self, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn backprop_backward(&mut self, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         (0..self.stack.steps()).rev().try_for_each(|n| self.pull(n, Statistics::Saved, At::State(n), n, sgd))
     }
 }

@@ -3,7 +3,7 @@
 
 use super::work::At;
 use super::{Sweep, Work};
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::Result;
 use crate::field::Field;
 use crate::scheme::Statistics;
@@ -20,7 +20,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         Ok(())
     }
 
-    pub(super) fn checkpoint_backward(&mut self, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn checkpoint_backward(&mut self, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         let every = self.spec.segment_steps(self.stack.depth());
         for start in (0..self.stack.steps()).step_by(every).rev() {
             let end = (start + every).min(self.stack.steps());

@@ -11,7 +11,7 @@ use super::signs::SIGNS;
 use super::work::At;
 use super::{Sweep, Way, Work, errors};
 use crate::code::CodedPass;
-use crate::device::{Device, Sgd, whole};
+use crate::device::{Descent, Device, whole};
 use crate::error::Result;
 use crate::field::{Field, FieldScratch, Idle};
 use crate::scheme::{SingleStage, Statistics};
@@ -99,7 +99,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     }
 
     /// The way back through step n. In a sweep that probes, the reverse step is taken too, and its local error measured.
-    pub(super) fn coded_step(&mut self, n: usize, slot: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn coded_step(&mut self, n: usize, slot: usize, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         if self.stack.post_activation {
             return self.signed_step(n, slot, sgd);
         }
@@ -115,7 +115,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             let (coder, code, at) = (coder.as_ref().expect(CODER), &codes[slot], n % grads.slots.len());
             let (cache, grad_theta) = (caches[0].first_mut(), &mut grads.slots[at]);
             F::decode_vjp(*d, h, theta, stats, coder, code, x, cache, grad, grad_theta, scratch)?;
-            return grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd });
+            return grads.end(*d, stack, n, sgd.with_loss(verdict));
         }
         let Work { x, x_rec, caches, spare, scratch, coder, codes, errors, probes, .. } = &mut **work;
         d.decode(coder.as_ref().expect(CODER), &codes[slot], x, scratch.idle().workspace)?;

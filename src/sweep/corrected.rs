@@ -3,7 +3,7 @@
 
 use super::work::At;
 use super::{Sweep, Work, errors};
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
@@ -11,7 +11,7 @@ use crate::scheme::{SingleStage, Statistics};
 
 impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// One step of the sweep, with `passes` fixed-point passes.
-    pub(super) fn corrected_step(&mut self, n: usize, passes: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn corrected_step(&mut self, n: usize, passes: usize, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         if self.fuses_inverse(passes) {
             return self.fused_step(n, Carry::Correction, sgd);
         }
@@ -30,7 +30,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     }
 
     /// One block by [`Field::inverse_vjp`].
-    pub(super) fn fused_step(&mut self, n: usize, carry: Carry, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn fused_step(&mut self, n: usize, carry: Carry, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         let Self { d, stack, work, .. } = self;
         let Work { x, x_rec, grad, caches, spare, grads, scratch, errors, verdict, .. } = &mut **work;
         let x_rec = x_rec.as_mut().expect("reconstructing modes have one");
@@ -41,6 +41,6 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         let local = (&mut *errors, errors::row(n));
         F::inverse_vjp(*d, h, carry, theta, stats, x, x_rec, local, cache, grad, grad_theta, scratch)?;
         d.judge(errors, errors::row(n), verdict)?;
-        grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd })
+        grads.end(*d, stack, n, sgd.with_loss(verdict))
     }
 }

@@ -20,7 +20,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::code::{Bits, CodedPass};
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::{Error, Result};
 use crate::field::Field;
 use crate::scheme::{Scheme, Stack, Statistics};
@@ -403,9 +403,13 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn backward(&mut self, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub fn backward<'s>(&mut self, sgd: impl Into<Descent<'s, D::Buffer>>) -> Result<()>
+    where
+        D::Buffer: 's,
+    {
+        let sgd = sgd.into();
         self.work.grads.clear(self.d)?;
-        self.d.copy(sgd.loss, &mut self.work.verdict)?;
+        self.d.copy(sgd.loss(), &mut self.work.verdict)?;
         match self.spec.gradient {
             Gradient::Backprop => return self.backprop_backward(sgd),
             Gradient::Checkpoint => return self.checkpoint_backward(sgd),

@@ -6,7 +6,7 @@
 use super::coded::{CARRY, CODER};
 use super::{Gradient, Sweep, Update, Way, Work, errors};
 use crate::code::{Code, Coder};
-use crate::device::{Decay, Device, Sgd};
+use crate::device::{Decay, Descent, Device, Sgd};
 use crate::error::Result;
 use crate::field::Field;
 use crate::operands::Carry;
@@ -164,7 +164,16 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     }
 
     /// Takes the blocks from n down that make a run back, if the device takes it. Gives their number, or 0.
-    pub(super) fn back_run(&mut self, n: usize, sgd: Sgd<'_, D::Buffer>) -> Result<usize> {
+    pub(super) fn back_run(&mut self, n: usize, sgd: Descent<'_, D::Buffer>) -> Result<usize> {
+        match (self.spec.update, sgd) {
+            (Update::After, _) => self.back_run_of(n, None),
+            (Update::InSweep, Descent::Sgd(sgd)) => self.back_run_of(n, Some(sgd.without_loss())),
+            // no device takes a step of AdamW inside of a run
+            (Update::InSweep, Descent::AdamW(_)) => Ok(0),
+        }
+    }
+
+    fn back_run_of(&mut self, n: usize, sgd: Option<SgdRun<'_, D::Buffer>>) -> Result<usize> {
         if !self.spec.makes_runs(self.stack.tied, self.stack.post_activation) || !self.runs_back(n) {
             return Ok(0);
         }
@@ -198,7 +207,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
             grad,
             rebuilt,
             verdict,
-            sgd: (spec.update == Update::InSweep).then_some(sgd.without_loss()),
+            sgd,
             scratch,
         };
         Ok(if F::back_run(*d, run)? { blocks.len() } else { 0 })

@@ -7,7 +7,7 @@
 use super::coded::{CARRY, CODER};
 use super::work::At;
 use super::{Sweep, Work};
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device};
 use crate::error::Result;
 use crate::field::{Field, FieldScratch};
 use crate::mask::relu_mask;
@@ -64,7 +64,7 @@ pub(super) const SIGNS: &str = "a stack that codes ReLUs behind its sums has the
 
 impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// The way back through step n.
-    pub(super) fn signed_step(&mut self, n: usize, slot: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn signed_step(&mut self, n: usize, slot: usize, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         let Self { d, stack, work, .. } = self;
         let Work { x, x_rec, grad, caches, spare, scratch, coder, codes, signs, .. } = &mut **work;
         let (x_rec, signs) = (x_rec.as_mut().expect(CARRY), signs.as_ref().expect(SIGNS));

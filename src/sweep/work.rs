@@ -1,7 +1,7 @@
 //! The memory of a sweep: the state, the cotangent, what a mode stores, and the gradients' slots.
 
 use crate::code::{Code, Coder};
-use crate::device::{Device, Sgd};
+use crate::device::{Descent, Device, whole};
 use crate::error::Result;
 use crate::field::{Basic, Field, FieldScratch, Maps, Tensors};
 use crate::memory::{Arena, Category, Lent};
@@ -212,7 +212,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         statistics: Statistics,
         at: At,
         cache: usize,
-        sgd: Sgd<'_, D::Buffer>,
+        sgd: Descent<'_, D::Buffer>,
     ) -> Result<()> {
         let Self { d, stack, work, .. } = self;
         let Work { x, x_rec, grad, cotangents, caches, states, segment, spare, grads, scratch, verdict, .. } =
@@ -233,7 +233,7 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
         let slots = StepGrads { first: stack.scheme.first(n), slots: &mut grads.slots };
         let step = stack.step(*d, n, statistics, spare)?;
         step.pull(*d, x, &caches[cache], grad, slots, cotangents, scratch)?;
-        grads.end(*d, stack, n, Sgd { loss: verdict, ..sgd })
+        grads.end(*d, stack, n, sgd.with_loss(verdict))
     }
 }
 
@@ -305,7 +305,7 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
 
     /// Takes in the gradients that step n completed: updates their blocks, if updates are in the sweep, none of whose later
     /// steps uses them. One theta for all blocks is used to the end, so that its update comes after the sweep's last step.
-    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D, F>, n: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
+    pub(super) fn end(&mut self, d: &D, stack: &mut Stack<D, F>, n: usize, sgd: Descent<'_, D::Buffer>) -> Result<()> {
         // up to the last block that the step before this one uses too
         let used = |n: usize| stack.scheme.first(n) + stack.scheme.span();
         let complete = if n == 0 { 0..used(0) } else { used(n - 1)..used(n) };
@@ -325,13 +325,29 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
         complete.into_iter().try_for_each(|layer| self.apply(d, stack, layer, sgd))
     }
 
-    /// One SGD step on theta number `layer`.
+    /// One step of the optimiser on theta number `layer`.
     ///
     /// # Errors
     /// Whatever the device reports.
-    pub fn apply(&self, d: &D, stack: &mut Stack<D, F>, layer: usize, sgd: Sgd<'_, D::Buffer>) -> Result<()> {
-        let Stack { theta, velocity, .. } = stack;
+    pub fn apply<'s>(
+        &self,
+        d: &D,
+        stack: &mut Stack<D, F>,
+        layer: usize,
+        sgd: impl Into<Descent<'s, D::Buffer>>,
+    ) -> Result<()>
+    where
+        D::Buffer: 's,
+    {
+        let sgd = sgd.into();
+        let Stack { theta, velocity, second, .. } = stack;
         let grad = self.sum.as_ref().unwrap_or(&self.slots[layer % self.slots.len()]);
-        F::sgd(d, sgd, grad, &mut velocity[layer], &mut theta[layer])
+        let (velocity, theta) = (&mut velocity[layer], &mut theta[layer]);
+        match sgd {
+            Descent::Sgd(sgd) => F::sgd(d, sgd, grad, velocity, theta),
+            Descent::AdamW(_) => {
+                d.descend_all(sgd, &mut whole::moved::<D, _>(grad, velocity, second.get_mut(layer), theta))
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use rewind::code::{Bits, CodedPass};
 use rewind::cuda::Cuda;
-use rewind::device::{Decay, Math, SgdStep};
+use rewind::device::{AdamWStep, Decay, DescentStep, Math, SgdStep};
 use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec};
@@ -28,7 +28,7 @@ fn opened(math: Math, runs: bool) -> Cuda {
 
 /// Everything that two steps leave, one of them with a smaller batch: weights, velocities, running statistics, states, what the
 /// sweep measured and, where updates come after it, the gradients.
-fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>, sgd: SgdStep) -> Vec<(String, Vec<f64>)> {
+fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>, step: DescentStep) -> Vec<(String, Vec<f64>)> {
     let mut net = Net::<_, Basic>::new(d, spec, Init::Paper, 1).expect("net");
     liven(d, &mut net, false);
     if let Some(ways) = ways {
@@ -37,7 +37,7 @@ fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>, sgd: SgdStep) -> Vec<(Str
     let mut left = Vec::new();
     for n in [spec.batch, spec.batch - 1] {
         batch(&mut net, d, n);
-        let (result, drift) = net.train_step(d, sgd).expect("step");
+        let (result, drift) = net.train_step(d, step).expect("step");
         left.push(("loss and drift".to_string(), vec![result.loss, drift.stem.unwrap_or(0.0)]));
         net.look_at_errors(d).expect("errors");
         let errors = net.local_errors().flatten().flatten().flat_map(|error| [error.delta, error.rho]);
@@ -55,14 +55,14 @@ fn left(d: &Cuda, spec: NetSpec, ways: Option<&[Way]>, sgd: SgdStep) -> Vec<(Str
 }
 
 fn bits_are_the_same(math: Math, spec: NetSpec, ways: Option<&[Way]>) {
-    bits_are_the_same_by(math, spec, ways, SGD);
+    bits_are_the_same_by(math, spec, ways, SGD.into());
 }
 
-fn bits_are_the_same_by(math: Math, spec: NetSpec, ways: Option<&[Way]>, sgd: SgdStep) {
-    let [at_one_go, each] = [true, false].map(|runs| left(&opened(math, runs), spec, ways, sgd));
+fn bits_are_the_same_by(math: Math, spec: NetSpec, ways: Option<&[Way]>, step: DescentStep) {
+    let [at_one_go, each] = [true, false].map(|runs| left(&opened(math, runs), spec, ways, step));
     for ((name, found), (_, expected)) in at_one_go.iter().zip(&each) {
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        assert!(bits(found) == bits(expected), "{name} in {math} by {:?} and {sgd:?}", spec.sweep);
+        assert!(bits(found) == bits(expected), "{name} in {math} by {:?} and {step:?}", spec.sweep);
     }
     no_faults();
 }
@@ -100,7 +100,23 @@ fn it_does_with_nesterovs_momentum_and_where_weights_alone_decay() {
     let _turn = turn();
     let sgd = SgdStep { nesterov: true, weight_decay: 0.5, decay: Decay::Weights, ..SGD };
     for gradient in [Gradient::Corrected, Gradient::Coded] {
-        bits_are_the_same_by(Math::Fp16, net(SweepSpec::new(Scheme::Euler, gradient), 3, 16, 2), None, sgd);
+        bits_are_the_same_by(Math::Fp16, net(SweepSpec::new(Scheme::Euler, gradient), 3, 16, 2), None, sgd.into());
+    }
+}
+
+/// Of AdamW's steps no run takes any: blocks go back one by one, as they do where there are no runs.
+#[test]
+fn it_does_with_adamw() {
+    if ran_apart() {
+        return;
+    }
+    let _turn = turn();
+    for gradient in [Gradient::Corrected, Gradient::Coded] {
+        for update in [Update::InSweep, Update::After] {
+            let sweep = SweepSpec { update, ..SweepSpec::new(Scheme::Euler, gradient) };
+            let spec = NetSpec { second_moments: true, ..net(sweep, 3, 16, 2) };
+            bits_are_the_same_by(Math::Fp16, spec, None, AdamWStep::PYTORCH.into());
+        }
     }
 }
 

@@ -19,7 +19,7 @@ fn blocks_alone_pull_back_what_they_are_given() {
     let map = Shape::map(3, 5, 4, 4);
     let blocks = |sweep: SweepSpec| {
         let depth = fitting(sweep.scheme, 4);
-        let spec = BlocksSpec { map, depth, step_size: StepSize::OverDepth, tied: false, sweep };
+        let spec = BlocksSpec { map, depth, step_size: StepSize::OverDepth, tied: false, second_moments: false, sweep };
         // second norms of 1: every gradient is alive
         let blocks: Blocks<Reference> = Blocks::new(D, spec, Init::Plain, 1).expect("blocks");
         assert_eq!(*blocks.memory(), Blocks::<Reference>::plan(D, &spec).expect("a plan"));
@@ -68,7 +68,7 @@ fn blocks_alone_infer_and_learn() {
     let map = Shape::map(1, 1, 3, 5);
     let spec = |update| {
         let sweep = SweepSpec { update, ..SweepSpec::new(Scheme::Euler, Gradient::Backprop) };
-        BlocksSpec { map, depth: 3, step_size: StepSize::OverDepth, tied: false, sweep }
+        BlocksSpec { map, depth: 3, step_size: StepSize::OverDepth, tied: false, second_moments: false, sweep }
     };
     let learnt = [Update::InSweep, Update::After].map(|update| {
         let mut blocks: Blocks<Reference, Linear> = Blocks::new(D, spec(update), Init::Paper, 1).expect("blocks");

@@ -10,7 +10,7 @@ use rewind::net::{Net, NetSpec, largest_that_fits};
 use rewind::sweep::{Gradient, SweepSpec};
 
 use crate::checkpoint::{HEADER_MAX, HeaderLength, saved_shape};
-use crate::config::{NetKind, RunConfig};
+use crate::config::{NetKind, Optimiser, RunConfig};
 use crate::host_memory::Room;
 
 /// The network that a config and a data set ask for.
@@ -27,6 +27,7 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
         image_channels: rewind::data::CHANNELS,
         classes: dataset.classes,
         label_smoothing: config.label_smoothing,
+        second_moments: config.optimiser() == Optimiser::AdamW,
         step_size: config.step_size,
         sweep: config.sweep,
         body: config.body().expect("a validated config has a body"),

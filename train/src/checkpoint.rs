@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rewind::data::{Dataset, IMAGE, Normalise};
 use rewind::error::{Error, Result};
+use rewind::net::is_optimisers;
 use rewind::shape::Shape;
 use rewind_pictures::regular;
 use safetensors::Dtype;
@@ -159,7 +160,7 @@ impl Checkpoint {
 
     /// Names and shapes of its weights and running statistics, as saved: all but velocities.
     pub fn weights(&self) -> Vec<(String, Vec<usize>)> {
-        let names = self.header.offset_keys().into_iter().filter(|name| !name.starts_with("velocity."));
+        let names = self.header.offset_keys().into_iter().filter(|name| !is_optimisers(name));
         names.filter_map(|name| self.header.info(&name).map(|info| (name.clone(), info.shape.clone()))).collect()
     }
 

@@ -131,9 +131,9 @@ pub fn sentence(error: &clap::Error) -> String {
 }
 
 fn refuse_contradictions(given: &Settings, held: &RunConfig) -> Result<()> {
-    // the stem of a net that was given none is one all the same, and so is which parameters decay
-    let (stem, decay) = (Some(held.stem()), Some(held.decay.unwrap_or_default()));
-    let held = RunConfig { stem, decay, ..held.clone() };
+    // what no flag gave holds all the same
+    let (stem, decay, optimiser) = (held.stem(), held.decay.unwrap_or_default(), held.optimiser());
+    let held = RunConfig { stem: Some(stem), decay: Some(decay), optimiser: Some(optimiser), ..held.clone() };
     let (values, held) = (table(given)?, table(&Settings::from(&held))?);
     for setting in SETTINGS.iter().filter(|setting| setting.resume == Resume::Fixed && (setting.given)(given)) {
         let key = setting.key();
@@ -319,6 +319,19 @@ mod tests {
         held.augment = true;
         let message = resolved("--resume runs/x --no-augment", Some(&held)).unwrap_err().to_string();
         assert!(message.contains("trained without --no-augment"), "{message}");
+    }
+
+    #[test]
+    fn adamw_begins_with_numbers_of_its_own_unless_they_are_given() {
+        let of = |line: &str| resolved(line, None).map(|config| (config.lr, config.weight_decay)).unwrap();
+        assert_eq!(of("--optimiser adamw"), (1e-3, 0.01));
+        assert_eq!(of("--optimiser adamw --lr 0.1"), (0.1, 0.01));
+        assert_eq!(of("--optimiser sgd"), (0.1, 5e-4));
+        let mut held = resolved("--optimiser adamw --lr 0.5", None).unwrap();
+        held.settle("synthetic");
+        for line in ["--resume runs/x", "--resume runs/x --optimiser adamw"] {
+            assert_eq!(resolved(line, Some(&held)).unwrap().lr, 0.5, "{line}");
+        }
     }
 
     #[test]

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::net::LARGE;
 pub use rewind::device::Math;
+use rewind::device::{AdamWStep, DescentStep, SgdStep};
 use rewind::error::{Error, Result};
 use rewind_pictures::regular;
 
 use crate::schedule::{Schedule, thirds};
 pub use crate::settings::RunConfig;
 use crate::settings::{SETTINGS, Settings};
-pub use crate::values::{Block, CacheKind, CropKind, DeviceChoice, Form, NetKind, NormaliseBy, listed};
+pub use crate::values::{
+    Betas, Block, CacheKind, CropKind, DeviceChoice, Form, NetKind, NormaliseBy, Optimiser, listed,
+};
 
 /// The name by which the user asks for the built-in data set.
 pub const SYNTHETIC: &str = "synthetic";
@@ -38,6 +41,32 @@ const CONFIG_MAX: u64 = 1 << 20;
 pub const WEIGHT_DECAY_MAX: f64 = 1000.0;
 
 impl RunConfig {
+    /// How weights move.
+    pub fn optimiser(&self) -> Optimiser {
+        self.optimiser.unwrap_or_default()
+    }
+
+    /// AdamW's betas.
+    fn betas(&self) -> [f64; 2] {
+        self.betas.map_or(AdamWStep::PYTORCH.betas, |betas| betas.0)
+    }
+
+    /// A step of the optimiser at a learning rate.
+    pub fn step(&self, lr: f64) -> DescentStep {
+        let Self { momentum, weight_decay, .. } = *self;
+        let decay = self.decay.unwrap_or_default();
+        match self.optimiser() {
+            Optimiser::Sgd => {
+                let nesterov = self.nesterov.unwrap_or_default();
+                SgdStep { lr, momentum, nesterov, weight_decay, decay }.into()
+            }
+            Optimiser::AdamW => {
+                let (betas, eps) = (self.betas(), self.eps.unwrap_or(AdamWStep::PYTORCH.eps));
+                AdamWStep { lr, betas, eps, weight_decay, decay }.into()
+            }
+        }
+    }
+
     /// Refuses what makes no sense, before anything is read or written.
     ///
     /// # Errors
@@ -82,6 +111,14 @@ impl RunConfig {
             "--nesterov looks ahead along the momentum, and --momentum 0 is none: give one above 0, or leave --nesterov out"
                 .into()
         })?;
+        let betas = self.betas();
+        must(betas.iter().all(|beta| (0.0..1.0).contains(beta)), &|| {
+            format!("--betas must be two numbers from 0 to below 1, such as 0.9,0.999, not {}", listed(&betas))
+        })?;
+        let eps = self.eps.unwrap_or(1.0);
+        must(eps.is_finite() && eps as f32 > 0.0, &|| {
+            format!("--eps must be a number above 0 that single precision holds, such as 1e-8, not {eps}")
+        })?;
         let drops = self.lr_drop.as_deref().unwrap_or_default();
         must(drops.first() != Some(&0), &|| "--lr-drop counts epochs from 1, so 0 is none of them".into())?;
         must(drops.is_sorted_by(|a, b| a < b), &|| {
@@ -114,6 +151,7 @@ impl RunConfig {
     /// runs that diverge. SGD with momentum m multiplies a weight that has no gradient by the roots z of
     /// `z^2 - (1 + m - lr wd) z + m = 0`: from `lr wd = 2 (1 + m)` on one of them is -1 or beyond, and every weight grows for ever. With
     /// Nesterov's momentum the equation is `z^2 - (1 + m) (1 - lr wd) z + m (1 - lr wd) = 0`, and the bound `2 (1 + m) / (1 + 2 m)`.
+    /// AdamW multiplies it by `1 - lr wd`.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the flag.
@@ -124,8 +162,11 @@ impl RunConfig {
                 return Err(Error::Usage(format!("{flag} {value} trains no net: give {most} or less")));
             }
         }
-        let (bound, formula) = match self.nesterov {
-            Some(true) => (2.0 * (1.0 + momentum) / (1.0 + 2.0 * momentum), "2 (1 + --momentum) / (1 + 2 --momentum)"),
+        let (bound, formula) = match (self.optimiser(), self.nesterov) {
+            (Optimiser::AdamW, _) => (2.0, "the bound of AdamW"),
+            (_, Some(true)) => {
+                (2.0 * (1.0 + momentum) / (1.0 + 2.0 * momentum), "2 (1 + --momentum) / (1 + 2 --momentum)")
+            }
             _ => (2.0 * (1.0 + momentum), "2 (1 + --momentum)"),
         };
         if lr * weight_decay >= bound {
@@ -301,7 +342,10 @@ mod tests {
     #[test]
     fn what_an_older_config_does_not_name_is_not_written_either() {
         let text = RunConfig::default().to_toml();
-        assert!(!text.contains("nesterov") && !text.contains("\ndecay"), "{text}");
+        assert!(!text.contains("nesterov") && !text.contains("optimiser") && !text.contains("\ndecay"), "{text}");
+        let adamw =
+            RunConfig { optimiser: Some(Optimiser::AdamW), betas: Some(Betas([0.5, 0.9])), ..RunConfig::default() };
+        assert_eq!(RunConfig::from_toml(&adamw.to_toml(), Path::new("config.toml")).unwrap(), adamw);
         let config = RunConfig { nesterov: Some(true), decay: Some(Decay::Weights), ..RunConfig::default() };
         assert!(config.to_toml().contains("nesterov = true") && config.to_toml().contains("\ndecay = \"weights\""));
         assert_eq!(RunConfig::from_toml(&config.to_toml(), Path::new("config.toml")).unwrap(), config);
@@ -428,7 +472,8 @@ mod tests {
     #[test]
     fn senseless_settings_are_refused_by_flag() {
         let base = RunConfig::default;
-        assert!(base().validate().is_ok());
+        let adamw = || RunConfig { optimiser: Some(Optimiser::AdamW), ..base() };
+        assert!(base().validate().is_ok() && adamw().validate().is_ok());
         let rates = |config: &RunConfig| config.validate_rates().expect_err("no net can be trained").to_string();
         for (config, flag) in [
             (RunConfig { lr: 1001.0, ..base() }, "--lr 1001 trains no net: give 1000 or less"),
@@ -463,6 +508,8 @@ mod tests {
             ),
             (RunConfig { momentum: f64::INFINITY, ..base() }, "--momentum must"),
             (RunConfig { momentum: 1.0, ..base() }, "--momentum must"),
+            (RunConfig { eps: Some(f64::NAN), ..adamw() }, "--eps must"),
+            (RunConfig { betas: Some(Betas([0.9, f64::NAN])), ..adamw() }, "--betas must"),
             (RunConfig { momentum: 0.0, nesterov: Some(true), ..base() }, "--nesterov looks ahead"),
             (RunConfig { weight_decay: -1e-9, ..base() }, "--weight-decay must"),
             (RunConfig { lr_drop: Some(vec![60, 30]), ..base() }, "--lr-drop must"),

@@ -12,12 +12,17 @@ use crate::progress::{EpochRow, EpochSums, Progress};
 /// The largest value of a weight, a running mean or a velocity. No trained net comes near it, and the squares of so large values still have a
 /// sum in f32: that of a hundred million of them is 1e38.
 pub(crate) const LARGEST: f32 = 1e15;
-/// The largest running variance, its square.
+/// The largest running variance or mean of squared gradients, its square.
 const LARGEST_VARIANCE: f32 = 1e30;
 
-/// Whether a tensor of this name may hold `value`: what is larger in amount than [`LARGEST`] trains no net, nor does a variance below 0.
+/// Whether a tensor of this name holds means of squares, or counts.
+fn is_of_squares(name: &str) -> bool {
+    name.ends_with("running_var") || name.starts_with("second_moment.") || name == "optimiser.count"
+}
+
+/// Whether a tensor of this name may hold `value`: what is larger in amount than [`LARGEST`] trains no net, nor does a mean of squares or a count below 0.
 pub(crate) fn may_hold(name: &str, value: f32) -> bool {
-    if name.ends_with("running_var") {
+    if is_of_squares(name) {
         return (0.0..=LARGEST_VARIANCE).contains(&value);
     }
     value.abs() <= LARGEST
@@ -25,7 +30,7 @@ pub(crate) fn may_hold(name: &str, value: f32) -> bool {
 
 /// What a tensor may hold, in words.
 pub(crate) fn range_of(name: &str) -> String {
-    if name.ends_with("running_var") {
+    if is_of_squares(name) {
         return format!("0 to {LARGEST_VARIANCE:e}");
     }
     format!("at most {LARGEST:e} in amount")

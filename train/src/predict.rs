@@ -12,7 +12,7 @@ use rewind::data::{Dataset, Normaliser, Split};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::{Basic, Bottleneck, Field};
-use rewind::net::Net;
+use rewind::net::{Net, NetSpec, is_optimisers};
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_pictures::loader::Loader;
 use rewind_pictures::resize::{Filter, Prepare, View};
@@ -193,12 +193,16 @@ impl Job<'_> {
             self.checkpoint.check_tensor(name, &saved_shape(shape))
         })?;
         let room = Room::of(device).map_or(u64::MAX, |room| room.bytes);
-        while self.config.batch > 1 && Net::<D, F>::plan(device, &net_spec(&self.config, &dataset))?.total() > room {
-            self.config.batch /= 2;
+        // nothing is trained, so that AdamW's memory stays out
+        let spec = |batch| NetSpec { batch, second_moments: false, ..net_spec(&self.config, &dataset) };
+        let mut batch = self.config.batch;
+        while batch > 1 && Net::<D, F>::plan(device, &spec(batch))?.total() > room {
+            batch /= 2;
         }
-        let mut net = Net::<D, F>::build(device, net_spec(&self.config, &dataset), self.config.init, 0)?;
+        let mut net = Net::<D, F>::build(device, spec(batch), self.config.init, 0)?;
+        self.config.batch = batch;
         for (name, tensor) in net.checkpointed_mut() {
-            if !name.starts_with("velocity.") {
+            if !is_optimisers(&name) {
                 device.upload(&self.checkpoint.tensor(&name, &saved_shape(tensor.shape()))?, tensor)?;
             }
         }

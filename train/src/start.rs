@@ -5,7 +5,7 @@ use std::path::Path;
 use rewind::device::Device;
 use rewind::error::Result;
 use rewind::field::Field;
-use rewind::net::{Net, SHARED};
+use rewind::net::{Net, SHARED, is_optimisers};
 
 use super::checkpoint::{Checkpoint, saved_shape};
 use crate::config::RunConfig;
@@ -27,7 +27,7 @@ pub(super) fn start_from<D: Device<Real = f32>, F: Field<D>>(
     let checkpoint = Checkpoint::open(path)?;
     checkpoint.check_start(config)?;
     for (name, tensor) in net.checkpointed_mut() {
-        if !name.starts_with("velocity.") {
+        if !is_optimisers(&name) {
             device.upload(&checkpoint.start_tensor(&name, &saved_shape(tensor.shape()))?, tensor)?;
         }
     }

@@ -32,7 +32,7 @@ use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::memory::{Bytes, human};
-use rewind::net::Net;
+use rewind::net::{Net, is_optimisers};
 
 use crate::atomic::write_atomically;
 use crate::budget;
@@ -316,7 +316,7 @@ fn check_tensors<D: Device<Real = f32>, F: Field<D>>(
 ) -> Result<()> {
     let spec = budget::net_spec(&checkpoint.state().config, &start.dataset);
     // a data set of other classes is refused as such
-    let of_head = |name: &str| name.trim_start_matches("velocity.").starts_with("head.");
+    let of_head = |name: &str| name.starts_with("head.") || (is_optimisers(name) && name.contains(".head."));
     Net::<D, F>::each_planned(device, &spec, &mut |name, shape| match of_head(name) {
         true => Ok(()),
         false => checkpoint.check_tensor(name, &saved_shape(shape)),

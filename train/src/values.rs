@@ -77,6 +77,18 @@ impl fmt::Display for Form {
     }
 }
 
+/// How weights move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimiser {
+    /// Stochastic gradient descent with momentum.
+    #[default]
+    Sgd,
+    /// AdamW.
+    #[value(name = "adamw")]
+    AdamW,
+}
+
 /// How training pictures are cropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -264,6 +276,23 @@ impl fmt::Display for StageList {
     }
 }
 
+/// AdamW's betas: `0.9,0.999`; in a config file `[0.9, 0.999]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Betas(pub [f64; 2]);
+
+impl FromStr for Betas {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let betas: Vec<_> = text.split(',').map(|beta| beta.trim().parse()).collect();
+        match betas[..] {
+            [Ok(first), Ok(second)] => Ok(Self([first, second])),
+            _ => Err("write two numbers with a comma, such as 0.9,0.999".into()),
+        }
+    }
+}
+
 /// A number of bytes: `512MiB`, `2GiB` or `1000000`; in a config file a string or an integer, written as an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -300,7 +329,7 @@ impl<'de> Deserialize<'de> for ByteSize {
 }
 
 /// `4,4,4`.
-pub fn listed(values: &[usize]) -> String {
-    let values: Vec<String> = values.iter().map(usize::to_string).collect();
+pub fn listed<T: ToString>(values: &[T]) -> String {
+    let values: Vec<String> = values.iter().map(T::to_string).collect();
     values.join(",")
 }

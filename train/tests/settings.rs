@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 52] = [
+const OTHER: [(&str, &str, &str); 55] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -49,9 +49,12 @@ const OTHER: [(&str, &str, &str); 52] = [
     ("update", "", "--update after"),
     ("epochs", "", "--epochs 3"),
     ("batch", "", "--batch 64"),
+    ("optimiser", "--lr 0.05 --weight-decay 0.25", "--optimiser adamw"),
     ("lr", "", "--lr 0.05"),
     ("momentum", "", "--momentum 0.5"),
     ("nesterov", "", "--nesterov"),
+    ("betas", "--optimiser adamw", "--betas 0.8,0.95"),
+    ("eps", "--optimiser adamw", "--eps 0.001"),
     ("weight_decay", "", "--weight-decay 0.25"),
     ("decay", "", "--decay weights"),
     ("lr_schedule", "", "--lr-schedule cosine"),

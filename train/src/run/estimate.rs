@@ -37,9 +37,9 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
     /// Whatever the device reports.
     pub fn estimate(&mut self) -> Result<Option<Estimate>> {
         const EPOCH: usize = 1;
-        let sgd = self.sgd(0);
+        let descent = self.descent(0);
         self.draw(EPOCH)?;
-        self.net.set_learning_rate(self.device, sgd.lr)?;
+        self.net.set_learning_rate(self.device, descent.lr())?;
         self.net.begin_pass(self.device, Pass::Train { table: EPOCH % super::TABLES }, 0)?;
         if let Some(stream) = &mut self.stream {
             stream.begin_epoch(self.epochs, EPOCH, 0)?;
@@ -47,7 +47,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         let train = self.train;
         let trained = self.measured(train.count(), |run, step| {
             run.refill(Part::Train, train.len(step))?;
-            run.net.ask_train_step(run.device, train.len(step), sgd)
+            run.net.ask_train_step(run.device, train.len(step), descent)
         })?;
         self.net.begin_pass(self.device, Pass::Test, 0)?;
         if let Some(stream) = &mut self.stream {

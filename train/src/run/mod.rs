@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rewind::data::augment::Change;
 use rewind::data::{Batches, Dataset, EpochSpec, Part, Place, TABLES, held_bytes};
-use rewind::device::{Device, SgdStep};
+use rewind::device::{DescentStep, Device};
 use rewind::error::Result;
 use rewind::field::{Basic, Field};
 use rewind::memory::{Bytes, Category};
@@ -299,10 +299,10 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         let steps_after = ((epochs - number) * steps) as u64;
         let extent = EpochExtent { epoch: number, epochs, done: step_in_epoch, steps, steps_after };
         listener.hear(&Event::EpochStart(extent));
-        let sgd = self.sgd(step_in_epoch);
+        let descent = self.descent(step_in_epoch);
         let changes = self.course().changes_within(number);
         self.draw(number)?;
-        self.net.set_learning_rate(self.device, sgd.lr)?;
+        self.net.set_learning_rate(self.device, descent.lr())?;
         self.net.begin_pass(self.device, Pass::Train { table: number % TABLES }, step_in_epoch)?;
         if let Some(stream) = &mut self.stream {
             stream.begin_epoch(self.epochs, number, step_in_epoch * self.train.batch)?;
@@ -329,8 +329,8 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             }
             // what reconstruction would be worth in coded blocks is looked at once per epoch
             match self.config.sweep.gradient == Gradient::Auto && next + 1 == steps {
-                false => self.net.ask_train_step(self.device, self.train.len(next), sgd)?,
-                true => self.net.ask_probing_step(self.device, self.train.len(next), sgd)?,
+                false => self.net.ask_train_step(self.device, self.train.len(next), descent)?,
+                true => self.net.ask_probing_step(self.device, self.train.len(next), descent)?,
             }
             self.flight.add();
             // the device has something to do meanwhile
@@ -357,16 +357,9 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
         Course::of(&self.config, self.train.count())
     }
 
-    /// The optimiser's numbers at a step of the current epoch.
-    fn sgd(&self, step: usize) -> SgdStep {
-        let RunConfig { momentum, nesterov, weight_decay, decay, .. } = self.config;
-        SgdStep {
-            lr: self.course().at(self.progress.epoch + 1, step),
-            momentum,
-            nesterov: nesterov.unwrap_or_default(),
-            weight_decay,
-            decay: decay.unwrap_or_default(),
-        }
+    /// The optimiser's step number `step` of the current epoch.
+    fn descent(&self, step: usize) -> DescentStep {
+        self.config.step(self.course().at(self.progress.epoch + 1, step))
     }
 
     /// Draws an epoch into its table, unless it was drawn before.

@@ -2,7 +2,7 @@
 
 use rewind::code::{Bits, CodedPass};
 use rewind::cpu::Rounding;
-use rewind::device::{Decay, Math};
+use rewind::device::{AdamWStep, Decay, Math};
 use rewind::error::{Error, Result};
 use rewind::init::Init;
 use rewind::net::Stem;
@@ -14,7 +14,8 @@ use super::declare::settings;
 use super::held::{Held, described};
 use crate::schedule::Schedule;
 use crate::values::{
-    Block, ByteSize, CacheKind, CropKind, DeviceChoice, Form, LrDrop, NetKind, NormaliseBy, Preset, Sizes, StageList,
+    Betas, Block, ByteSize, CacheKind, CropKind, DeviceChoice, Form, LrDrop, NetKind, NormaliseBy, Optimiser, Preset,
+    Sizes, StageList,
 };
 
 settings! {
@@ -102,15 +103,22 @@ settings! {
         epochs("N"): usize as Option<usize> = None => "90; synthetic: 5", Free;
         /// Images per step.
         batch("N"): usize as usize = 256, Fixed;
+        /// How weights move: sgd or adamw.
+        optimiser("WHICH"): Optimiser as Option<Optimiser> = None => "sgd", Fixed;
         /// Learning rate, 1000 at most.
         #[arg(allow_negative_numbers = true)]
         lr("X"): f64 as f64 = 0.1, Fixed;
         /// Momentum of SGD.
         #[arg(allow_negative_numbers = true)]
-        momentum("X"): f64 as f64 = 0.9, Fixed;
+        momentum("X"): f64 as f64 = 0.9, Fixed, of Sgd;
         /// Nesterov's momentum: each step looks one ahead.
         #[arg(num_args = 0, default_missing_value = "true")]
-        nesterov: bool as Option<bool> = None, Fixed;
+        nesterov: bool as Option<bool> = None, Fixed, of Sgd;
+        /// What stays of AdamW's two means from step to step.
+        betas("B,B"): Betas as Option<Betas> = None => "0.9,0.999", Fixed, of AdamW;
+        /// Added to the root that a step of AdamW is divided by.
+        #[arg(allow_negative_numbers = true)]
+        eps("X"): f64 as Option<f64> = None => "1e-8", Fixed, of AdamW;
         /// Weight decay, 1000 at most.
         #[arg(allow_negative_numbers = true)]
         weight_decay("X"): f64 as f64 = 5e-4, Fixed;
@@ -180,8 +188,14 @@ impl Settings {
 
     /// `base`, with what is given here put over it.
     pub fn over(self, base: RunConfig) -> RunConfig {
-        let mut config = base;
+        let (mut config, begun) = (base, self.clone());
+        let before = config.optimiser();
         self.put(&mut config);
+        if (before, config.optimiser()) == (Optimiser::Sgd, Optimiser::AdamW) {
+            // SGD's numbers are far from those that suit AdamW
+            config.lr = begun.lr.unwrap_or(AdamWStep::PYTORCH.lr);
+            config.weight_decay = begun.weight_decay.unwrap_or(AdamWStep::PYTORCH.weight_decay);
+        }
         if config.lr_schedule != Schedule::Step {
             // no other has drops
             config.lr_drop = None;
@@ -249,6 +263,10 @@ pub enum Owner {
     Codes,
     /// Gradient modes that rebuild states.
     Reconstruction,
+    /// Stochastic gradient descent.
+    Sgd,
+    /// AdamW.
+    AdamW,
     /// A learning rate that falls in steps.
     Steps,
 }
@@ -261,6 +279,8 @@ impl Owner {
             Self::Staged => config.net != NetKind::Tiny,
             Self::Codes => config.sweep.gradient.codes(),
             Self::Reconstruction => config.sweep.gradient.reconstructs(),
+            Self::Sgd => config.optimiser() == Optimiser::Sgd,
+            Self::AdamW => config.optimiser() == Optimiser::AdamW,
             Self::Steps => config.lr_schedule == Schedule::Step,
         }
     }
@@ -275,6 +295,8 @@ impl Owner {
             Self::Codes => format!("--{key} goes with --gradient coded or auto, not {}", config.sweep.gradient),
             // the engine knows which of its values mean something
             Self::Reconstruction => return None,
+            Self::Sgd => format!("--{key} belongs to --optimiser sgd, and adamw has --betas: leave one out"),
+            Self::AdamW => format!("--{key} belongs to --optimiser adamw: give that too, or leave --{key} out"),
             Self::Steps => {
                 let other = config.lr_schedule;
                 format!("--{key} belongs to --lr-schedule step: {other} goes down all the time, so leave one out")

@@ -14,7 +14,7 @@ use half::{bf16, f16};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::Field;
-use rewind::net::Net;
+use rewind::net::{Net, is_optimisers};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
@@ -84,7 +84,7 @@ impl WeightsFile {
         let own_head = self.notice(net.spec().classes).is_some();
         let mut used = vec![];
         for (ours, tensor) in net.checkpointed_mut() {
-            if ours.starts_with("velocity.") {
+            if is_optimisers(&ours) {
                 continue;
             }
             let shape = saved_shape(tensor.shape());

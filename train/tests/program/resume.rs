@@ -89,6 +89,30 @@ fn a_run_with_the_3x3_stem_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn runs_of_other_optimisers_go_on_to_the_same_bits() {
+    let place = Place::new();
+    for (name, flags) in [
+        ("adamw", "--optimiser adamw --betas 0.8,0.99 --eps 1e-6 --decay weights"),
+        ("after", "--optimiser adamw --update after --gradient coded"),
+        ("nesterov", "--nesterov --decay weights"),
+    ] {
+        let (whole, cut) = (format!("{name}-whole"), format!("{name}-cut"));
+        place.succeed(&format!("{TINY} {flags} --max-steps 20 --out {whole}"));
+        place.succeed(&format!("{TINY} {flags} --max-steps 7 --out {cut}"));
+        place.succeed(&format!("--resume {cut} --max-steps 20"));
+        place.assert_same_run(&whole, &cut);
+    }
+    let checkpoint = Checkpoint::open(&place.path("adamw-whole/checkpoint.safetensors")).unwrap();
+    assert_eq!(checkpoint.tensor("optimiser.count", &[3]).unwrap()[0], 20.0);
+    assert!(place.text("adamw-whole/config.toml").contains("betas = [0.8, 0.99]"));
+    assert!(!place.text("adamw-whole/config.toml").contains("momentum"));
+    let refused = place.run("--resume adamw-cut --optimiser sgd");
+    assert!(refused.code == Some(2) && refused.stderr.contains("which was trained --optimiser adamw"), "{refused}");
+    let refused = place.run("--resume nesterov-cut --optimiser adamw");
+    assert!(refused.code == Some(2) && refused.stderr.contains("which was trained --optimiser sgd"), "{refused}");
+}
+
+#[test]
 fn more_epochs_may_be_asked_for() {
     let place = Place::new();
     place.succeed(&format!("{TINY} --lr-drop 1 --epochs 2 --out whole"));

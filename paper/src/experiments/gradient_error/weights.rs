@@ -6,7 +6,7 @@ use rewind::device::Device;
 use rewind::error::Result;
 use rewind::field::{Field, Tensors};
 use rewind::init::Init;
-use rewind::net::{Net, NetSpec};
+use rewind::net::{Net, NetSpec, is_optimisers};
 use rewind::tensor::{Real, Tensor};
 use rewind_train::checkpoint::{Checkpoint, saved_shape};
 use serde::{Deserialize, Serialize};
@@ -94,7 +94,7 @@ impl Origin<'_> {
                 let mut net = Net::build(d, spec, Init::Paper, 0)?;
                 let depths = (spec.depth, checkpoint.state().config.depth);
                 for (name, tensor) in net.checkpointed_mut() {
-                    if !name.starts_with("velocity.") {
+                    if !is_optimisers(&name) {
                         fill(d, checkpoint, &resampled(&name, depths), tensor)?;
                     }
                 }

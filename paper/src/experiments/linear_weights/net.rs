@@ -48,6 +48,7 @@ impl LinearNet {
             keeps_statistics: SWEEP.keeps_statistics(),
             keeps_masks: SWEEP.keeps_masks(),
             tied: false,
+            second_moments: false,
             post_activation: false,
         };
         let ((stack, work, unused), _) = take(D, |arena| {
