@@ -93,9 +93,7 @@ impl RunConfig {
         must(epochs <= EPOCHS_MAX, &|| {
             format!("--epochs {epochs} is more than this program takes: give {EPOCHS_MAX} or less")
         })?;
-        must(self.warmup == 0 || self.epochs.is_none_or(|epochs| self.warmup < epochs), &|| {
-            format!("--warmup {} leaves no epoch at the whole rate of --epochs {epochs}: give fewer", self.warmup)
-        })?;
+        self.validate_warmup()?;
         let passes = self.sweep.fixed_point;
         must(passes <= FIXED_POINT_MAX, &|| {
             format!("--fixed-point {passes} is more than this program takes: give {FIXED_POINT_MAX} or less")
@@ -147,6 +145,17 @@ impl RunConfig {
         must(self.data.as_deref() != Some(""), &|| "--data is empty: name a folder, or synthetic".into())
     }
 
+    /// Refuses a warm-up without an epoch behind it, as far as the epochs are known.
+    fn validate_warmup(&self) -> Result<()> {
+        let Self { warmup, epochs: Some(epochs), .. } = self else { return Ok(()) };
+        if *warmup == 0 || warmup < epochs {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "--warmup {warmup} leaves no epoch at the whole rate of --epochs {epochs}: give fewer"
+        )))
+    }
+
     /// Refuses rates with which no net can be trained: what `train_cifar` is asked for is held to this, while an experiment may well be about
     /// runs that diverge. SGD with momentum m multiplies a weight that has no gradient by the roots z of
     /// `z^2 - (1 + m - lr wd) z + m = 0`: from `lr wd = 2 (1 + m)` on one of them is -1 or beyond, and every weight grows for ever. With
@@ -184,6 +193,7 @@ impl RunConfig {
     /// [`Error::Usage`] if no batch can be filled from `train_len` training images, or images of `side` rows and columns are too small for
     /// the net.
     pub fn validate_for_data(&self, train_len: usize, side: usize) -> Result<()> {
+        self.validate_warmup()?;
         self.validate_side(side)?;
         if self.batch > train_len {
             return Err(Error::Usage(format!(

@@ -94,10 +94,11 @@ impl PictureSpec {
 
 /// The names of a set's classes where the program knows them, else their numbers.
 fn known_names(set: &str, classes: usize) -> Vec<String> {
-    let known: &[&str] = match set {
-        "cifar-10" => &cifar::NAMES_10,
-        synthetic::NAME => &synthetic::CLASSES,
-        _ => &[],
+    let known: Vec<&str> = match set {
+        "cifar-10" => cifar::NAMES_10.into(),
+        "cifar-100" => cifar::NAMES_100.split_whitespace().collect(),
+        synthetic::NAME => synthetic::CLASSES.into(),
+        _ => Vec::new(),
     };
     match known.len() == classes {
         true => known.iter().map(|name| name.to_string()).collect(),
@@ -127,6 +128,9 @@ mod tests {
         assert_eq!(names("cifar-10", &[]), "airplane automobile bird cat deer dog frog horse ship truck");
         assert_eq!(names("cifar-10", &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]), "a b c d e f g h i j");
         assert!(names("synthetic", &[]).starts_with("horizontal stripes"));
+        let of_100 = PictureSpec::of(&dataset("cifar-100", 100), &[]).classes;
+        assert!(of_100.len() == 100 && of_100.is_sorted_by(|a, b| a < b), "{of_100:?}");
+        assert_eq!([&of_100[0], &of_100[41], &of_100[99]], ["apple", "lawn_mower", "worm"]);
     }
 
     #[test]

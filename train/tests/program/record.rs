@@ -110,4 +110,9 @@ fn a_warm_up_trains_at_the_rates_that_it_names_and_across_a_cut() {
             rows(&place, &format!("{schedule}-whole")).iter().skip(1).map(|row| numbers(row)[5]).collect();
         assert!(rates[..19].is_sorted_by(|a, b| a < b), "{schedule}: {rates:?}");
     }
+    // the built-in set has five epochs
+    let refused = place.run(&format!("{TINY} --warmup 5 --out none"));
+    let told = "--warmup 5 leaves no epoch at the whole rate of --epochs 5";
+    assert!(refused.code == Some(2) && refused.error().contains(told), "{refused}");
+    assert!(!place.path("none").exists());
 }
