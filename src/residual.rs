@@ -32,7 +32,7 @@ pub trait FieldScratch<D: Memory>: Maps<D> {
     fn idle(&mut self) -> Idle<'_, D>;
 
     /// Every buffer that the constructor took.
-    fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>>;
+    fn lent_mut(&mut self) -> impl Iterator<Item = Lent<'_, D::Buffer>>;
 }
 
 /// Scratch memory that others may use between a field's operations.

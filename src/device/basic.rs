@@ -55,11 +55,11 @@ impl<D: Memory> FieldScratch<D> for Scratch<D::Buffer> {
         Idle { map: &mut self.grad_u, sums: &mut self.sums1, workspace: &mut self.workspace }
     }
 
-    fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
+    fn lent_mut(&mut self) -> impl Iterator<Item = Lent<'_, D::Buffer>> {
         let Self { maps, grad_u, sums1, sums2, workspace, workspace_len } = self;
         let sums = [sums1, sums2].into_iter().flat_map(Affine::both_mut);
         let tensors = maps.iter_mut().chain([grad_u]).chain(sums).map(Tensor::lent);
-        tensors.chain([Lent { len: *workspace_len, buffer: workspace }]).collect()
+        tensors.chain([Lent { len: *workspace_len, buffer: workspace }])
     }
 }
 

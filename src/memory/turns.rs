@@ -17,22 +17,36 @@ pub struct Lent<'a, B> {
 }
 
 /// What memory serves any one of some users.
-#[derive(Debug, Default)]
-pub struct Asked {
+#[derive(Debug)]
+pub struct Asked<U> {
     /// One for each buffer of the user with the most, the largest first.
     lens: Vec<usize>,
+    /// Which of them each user's buffers get, in the order in which it names them.
+    slots: Vec<(U, Vec<usize>)>,
     /// Elements that all users named.
     named: u64,
 }
 
-impl Asked {
+impl<U> Default for Asked<U> {
+    fn default() -> Self {
+        Self { lens: Vec::new(), slots: Vec::new(), named: 0 }
+    }
+}
+
+impl<U> Asked<U> {
     /// One more user.
-    pub fn and<B>(mut self, user: Vec<Lent<'_, B>>) -> Self {
-        self.lens.resize(self.lens.len().max(user.len()), 0);
-        for (len, Lent { len: asked, .. }) in self.lens.iter_mut().zip(largest_first(user)) {
-            *len = asked.max(*len);
-            self.named += asked as u64;
+    pub fn and<'a, B: 'a>(mut self, user: U, buffers: impl Iterator<Item = Lent<'a, B>>) -> Self {
+        let asked: Vec<usize> = buffers.map(|lent| lent.len).collect();
+        let mut largest_first: Vec<usize> = (0..asked.len()).collect();
+        largest_first.sort_by_key(|buffer| std::cmp::Reverse(asked[*buffer]));
+        self.lens.resize(self.lens.len().max(asked.len()), 0);
+        let mut slots = vec![0; asked.len()];
+        for (slot, buffer) in largest_first.into_iter().enumerate() {
+            slots[buffer] = slot;
+            self.lens[slot] = asked[buffer].max(self.lens[slot]);
         }
+        self.named += asked.iter().sum::<usize>() as u64;
+        self.slots.push((user, slots));
         self
     }
 }
@@ -40,8 +54,11 @@ impl Asked {
 /// The memory, and who has it.
 pub struct Turns<M: Memory, U> {
     /// In a turn, what lies idle.
-    slots: Vec<Tensor<M::Buffer>>,
-    holder: Option<U>,
+    memory: Vec<Tensor<M::Buffer>>,
+    /// As [`Asked::slots`]: a slot goes to the same buffer in every turn, so that what a device has recorded stays true.
+    slots: Vec<(U, Vec<usize>)>,
+    /// The number of who has the memory.
+    holder: Option<usize>,
 }
 
 impl<M: Memory, U: Copy + PartialEq> Turns<M, U> {
@@ -49,7 +66,7 @@ impl<M: Memory, U: Copy + PartialEq> Turns<M, U> {
     ///
     /// # Errors
     /// If the arena is full, and [`Error::Usage`] if it lent more than the users named.
-    pub fn new(arena: &mut Arena<'_, M>, Asked { lens, named }: Asked) -> Result<Self> {
+    pub fn new(arena: &mut Arena<'_, M>, Asked { lens, slots, named }: Asked<U>) -> Result<Self> {
         if named != arena.lent() {
             return Err(Error::Usage(format!(
                 "a residual function asked for {} elements of scratch memory and named {named} of them as its buffers: maps_mut and \
@@ -58,34 +75,28 @@ impl<M: Memory, U: Copy + PartialEq> Turns<M, U> {
             )));
         }
         let slot = |len: usize| arena.tensor(Category::Scratch, Shape::vector(len));
-        Ok(Self { slots: lens.into_iter().map(slot).collect::<Result<_>>()?, holder: None })
+        Ok(Self { memory: lens.into_iter().map(slot).collect::<Result<_>>()?, slots, holder: None })
     }
 
-    /// Gives the memory to `user`. `exchange` hands a user's buffers to what it is given.
-    pub fn give(&mut self, user: U, mut exchange: impl FnMut(U, &mut dyn FnMut(Vec<Lent<'_, M::Buffer>>))) {
-        if self.slots.is_empty() || self.holder == Some(user) {
+    /// Gives the memory to `user`, if it is one. `each` shows a user's buffers, in the order of [`Asked::and`], to what it is given.
+    /// Allocates nothing.
+    pub fn give(&mut self, user: U, mut each: impl FnMut(U, &mut dyn FnMut(&mut M::Buffer))) {
+        let Self { memory, slots, holder } = self;
+        let next = slots.iter().position(|(of, _)| *of == user);
+        if next.is_none() || next == *holder {
             return;
         }
-        let Self { slots, holder } = self;
-        // a slot goes to the same buffer in every turn, so that what a device has recorded stays true
-        let mut swap = |of_user: Vec<Lent<'_, M::Buffer>>| {
-            for (slot, Lent { len, buffer }) in slots.iter_mut().zip(largest_first(of_user)) {
-                debug_assert!(len <= slot.shape().len());
-                std::mem::swap(&mut slot.buffer, buffer);
-            }
-        };
-        if let Some(former) = holder.take() {
-            exchange(former, &mut swap);
+        for turn in [*holder, next].into_iter().flatten() {
+            let (user, slots) = &slots[turn];
+            let mut slots = slots.iter();
+            each(*user, &mut |buffer| {
+                if let Some(slot) = slots.next() {
+                    std::mem::swap(&mut memory[*slot].buffer, buffer);
+                }
+            });
         }
-        exchange(user, &mut swap);
-        *holder = Some(user);
+        *holder = next;
     }
-}
-
-/// In the order of the slots.
-fn largest_first<B>(mut buffers: Vec<Lent<'_, B>>) -> Vec<Lent<'_, B>> {
-    buffers.sort_by_key(|lent| std::cmp::Reverse(lent.len));
-    buffers
 }
 
 #[cfg(test)]
@@ -105,16 +116,17 @@ mod tests {
                     .lend(|arena| lens.iter().map(|len| arena.tensor(Category::Scratch, Shape::vector(*len))).collect())
             };
             let mut users = lens.iter().map(|lens| user(arena, lens)).collect::<Result<Vec<Vec<_>>>>()?;
-            let turns =
-                Turns::new(arena, users.iter_mut().fold(Asked::default(), |asked, user| asked.and(lent(user))))?;
+            let asked =
+                users.iter_mut().enumerate().fold(Asked::default(), |asked, (i, user)| asked.and(i, lent(user)));
+            let turns = Turns::new(arena, asked)?;
             Ok((users, turns))
         };
         let ((users, turns), ledger) = take(&Reference, made).expect("room");
         (users, turns, ledger.of(Category::Scratch))
     }
 
-    fn lent(user: &mut [Tensor<Buffer>]) -> Vec<Lent<'_, Buffer>> {
-        user.iter_mut().map(Tensor::lent).collect()
+    fn lent(user: &mut [Tensor<Buffer>]) -> impl Iterator<Item = Lent<'_, Buffer>> {
+        user.iter_mut().map(Tensor::lent)
     }
 
     #[test]
@@ -125,7 +137,7 @@ mod tests {
         assert_eq!(bytes, 832 + 448 + 64 + 64);
         let mut places = [None, None, None];
         for user in [0, 1, 2, 1, 0, 2, 2, 0] {
-            turns.give(user, |user, swap| swap(lent(&mut users[user])));
+            turns.give(user, |user, swap| lent(&mut users[user]).for_each(|lent| swap(lent.buffer)));
             for (other, buffers) in users.iter().enumerate() {
                 for tensor in buffers {
                     let len = tensor.buffer.len();
@@ -148,7 +160,7 @@ mod tests {
                 let mut tensor = |len| arena.tensor(Category::Scratch, Shape::vector(len));
                 Ok([tensor(5)?, tensor(6)?])
             })?;
-            Turns::<Reference, usize>::new(arena, Asked::default().and(lent(&mut two[..1])))
+            Turns::<Reference, usize>::new(arena, Asked::default().and(0, lent(&mut two[..1])))
         });
         let message = made.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(message.contains("asked for 11 elements of scratch memory and named 5"), "{message}");

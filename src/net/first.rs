@@ -1,5 +1,5 @@
 //! The plain ResNet block that begins a stage, `y = relu(F(x) + S(x))`: it may change the map, so that it cannot be a step of an
-//! ODE. Its activations are stored; how many there are does not depend on depth.
+//! ODE. Its input is stored, and where the stage's mode stores activations, so are its own: how many there are does not depend on depth.
 
 use super::spec::FirstSpec;
 use super::trained::Trained;
@@ -25,14 +25,24 @@ pub(super) struct Way<D: Device> {
 }
 
 impl<D: Device> Way<D> {
-    fn new(arena: &mut Arena<'_, D>, layout: &Layout, second_moments: bool) -> Result<Self> {
+    fn new(arena: &mut Arena<'_, D>, layout: &Layout, second_moments: bool, recomputes: bool) -> Result<Self> {
+        let cache = |arena: &mut Arena<'_, D>, category| ChainCache::new(arena, category, layout);
         Ok(Self {
             weights: Trained::new(second_moments, |category| ChainTheta::new(arena, category, layout.clone()))?,
             running: ChainRunning::new(arena, layout)?,
             stats: ChainStats::new(arena, Category::Statistics, layout, false)?,
-            cache: ChainCache::new(arena, Category::Saved, layout)?,
+            cache: match recomputes {
+                true => arena.lend(|arena| cache(arena, Category::Scratch))?,
+                false => cache(arena, Category::Saved)?,
+            },
             scratch: arena.lend(|arena| ChainScratch::new(arena, layout))?,
         })
+    }
+
+    /// What holds nothing between two uses: with `recomputes` also what an evaluation leaves.
+    fn lent_mut(&mut self, recomputes: bool) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
+        let Self { cache, scratch, .. } = self;
+        cache.maps_mut().filter(move |_| recomputes).chain(scratch.tensors_mut())
     }
 
     fn eval(&mut self, d: &D, x: &Tensor<D::Buffer>, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
@@ -82,6 +92,8 @@ pub(super) struct First<D: Device> {
     pub input: Tensor<D::Buffer>,
     main: Way<D>,
     shortcut: Option<Way<D>>,
+    /// Whether what the evaluation leaves is computed anew on the way back, and not kept from the forward pass.
+    recomputes: bool,
     /// An idle map of x's shape.
     idle: Tensor<D::Buffer>,
     /// The device's.
@@ -95,12 +107,18 @@ const DRAWS: usize = 3;
 const PREFIXES: [&str; 2] = ["first.", "shortcut."];
 
 impl<D: Device> First<D> {
-    /// With the links that the field asks for.
+    /// With the links that the field asks for; `recomputes` says whether only the input is kept for the way back.
     ///
     /// # Errors
     /// As [`Layout::of`].
-    pub fn new(arena: &mut Arena<'_, D>, spec: &FirstSpec, main: &[Link], second_moments: bool) -> Result<Self> {
-        let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?, second_moments);
+    pub fn new(
+        arena: &mut Arena<'_, D>,
+        spec: &FirstSpec,
+        main: &[Link],
+        second_moments: bool,
+        recomputes: bool,
+    ) -> Result<Self> {
+        let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?, second_moments, recomputes);
         let projection = |conv| way(&[Link::Conv { conv, channels: spec.channels }, Link::Norm]);
         let shortcut = spec.projection().map(projection).transpose()?;
         let main = way(main)?;
@@ -111,6 +129,7 @@ impl<D: Device> First<D> {
         Ok(Self {
             main,
             shortcut,
+            recomputes,
             input: arena.tensor(Category::Saved, spec.input)?,
             idle: arena.lend(|arena| arena.tensor(Category::Scratch, spec.input))?,
             workspace: arena.lend(|arena| arena.tensor(Category::Scratch, Shape::vector(workspace)))?,
@@ -118,10 +137,10 @@ impl<D: Device> First<D> {
     }
 
     /// What holds nothing between two uses of the block.
-    pub fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
-        let Self { main, shortcut, idle, workspace, .. } = self;
-        let ways = [main].into_iter().chain(shortcut);
-        ways.flat_map(|way| way.scratch.tensors_mut()).chain([idle, workspace]).map(Tensor::lent).collect()
+    pub fn lent_mut(&mut self) -> impl Iterator<Item = Lent<'_, D::Buffer>> {
+        let Self { main, shortcut, recomputes, idle, workspace, .. } = self;
+        let ways = [main].into_iter().chain(shortcut).flat_map(|way| way.lent_mut(*recomputes));
+        ways.chain([idle, workspace]).map(Tensor::lent)
     }
 
     /// F's way and S's, with what stands before the names of their tensors.
@@ -159,6 +178,11 @@ impl<D: Device> First<D> {
         shortcut.as_mut().map_or(Ok(()), |shortcut| shortcut.eval(d, input, statistics, workspace))
     }
 
+    /// What the forward pass's evaluation left, again.
+    pub fn restore(&mut self, d: &D) -> Result<()> {
+        if self.recomputes { self.eval(d, Statistics::Saved) } else { Ok(()) }
+    }
+
     /// `y = relu(F + S)` from what the last evaluation left.
     pub fn output(&mut self, d: &D, y: &mut Tensor<D::Buffer>) -> Result<()> {
         let Self { input, main: Way { weights, stats, cache, scratch, .. }, shortcut, .. } = self;
@@ -187,7 +211,7 @@ impl<D: Device> First<D> {
         grad: &mut Tensor<D::Buffer>,
         grad_x: Option<&mut Tensor<D::Buffer>>,
     ) -> Result<()> {
-        let Self { input, main, shortcut, idle, workspace } = self;
+        let Self { input, main, shortcut, idle, workspace, .. } = self;
         let workspace = &mut workspace.buffer;
         main.vjp(d, input, grad, workspace)?;
         main.grad_x(d, input, idle, workspace)?;

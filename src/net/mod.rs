@@ -98,10 +98,12 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         let mut stages: Vec<Stage<D, F>> =
             (stages.iter().enumerate()).map(|(s, of)| stage(arena, s, of)).collect::<Result<_>>()?;
         arena.lends(false);
-        let of_stage = |asked: Asked, stage: &mut Stage<D, F>| {
-            [Part::First, Part::Stack].into_iter().fold(asked, |asked, part| asked.and(stage.lent_mut(part)))
-        };
-        let asked = stages.iter_mut().filter(|_| shared).fold(Asked::default(), of_stage);
+        let mut asked = Asked::default();
+        for (s, stage) in stages.iter_mut().enumerate().filter(|_| shared) {
+            for part in [Part::First, Part::Stack] {
+                asked = asked.and((s, part), stage.lent_mut(part));
+            }
+        }
         Ok(Self {
             spec,
             memory: Bytes::default(),
@@ -175,7 +177,9 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// Hands the scratch memory to what works next.
     fn turn(&mut self, stage: usize, part: Part) {
         let Self { turns, stages, .. } = self;
-        turns.give((stage, part), |(stage, part), swap| swap(stages[stage].lent_mut(part)));
+        turns.give((stage, part), |(stage, part), swap| {
+            stages[stage].lent_mut(part).for_each(|lent| swap(lent.buffer));
+        });
     }
 
     /// The stem: from the images to the first stage's input.

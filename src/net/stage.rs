@@ -12,7 +12,7 @@ use crate::memory::{Arena, Category, Lent, Memory};
 use crate::operands::Reconstruction;
 use crate::scheme::{Stack, Statistics};
 use crate::shape::Shape;
-use crate::sweep::{Sweep, SweepSpec, Update, Work};
+use crate::sweep::{Gradient, Sweep, SweepSpec, Update, Work};
 use crate::tensor::{Real, Tensor};
 
 /// One stage of a net.
@@ -87,10 +87,12 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Takes all memory, with a workspace of at least `workspace` elements.
     pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, first_stage: bool, workspace: usize) -> Result<Self> {
         let second_moments = spec.stack.second_moments;
-        let first = spec
-            .first
-            .map(|spec| First::new(arena, &spec, &F::first_links(spec.channels, spec.stride), second_moments));
-        let first = first.transpose()?;
+        let recomputes = spec.sweep.gradient != Gradient::Backprop;
+        let new = |first: FirstSpec| {
+            let links = F::first_links(first.channels, first.stride);
+            First::new(arena, &first, &links, second_moments, recomputes)
+        };
+        let first = spec.first.map(new).transpose()?;
         let changed = spec.first.filter(|first| first_stage && first.projection().is_some());
         let below = changed.map(|FirstSpec { input, .. }| {
             let grad = arena.tensor(Category::State, input)?;
@@ -147,16 +149,12 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     }
 
     /// The buffers of one that takes turns.
-    pub(super) fn lent_mut(&mut self, part: Part) -> Vec<Lent<'_, D::Buffer>> {
+    pub(super) fn lent_mut(&mut self, part: Part) -> impl Iterator<Item = Lent<'_, D::Buffer>> {
         let Self { first, below, work, .. } = self;
-        match part {
-            Part::First => first.as_mut().map(First::lent_mut).unwrap_or_default(),
-            Part::Stack => {
-                let mut lent = work.lent_mut();
-                lent.extend(below.as_mut().map(|[_, idle]| idle.lent()));
-                lent
-            }
-        }
+        let of_first = first.iter_mut().filter(move |_| part == Part::First).flat_map(First::lent_mut);
+        let of_stack = Some(work).filter(|_| part == Part::Stack).into_iter().flat_map(Work::lent_mut);
+        let below = below.iter_mut().filter(move |_| part == Part::Stack).map(|[_, idle]| idle.lent());
+        of_first.chain(of_stack).chain(below)
     }
 
     /// The ReLU between this stage's x_N, which its sweep starts from, and the next block or the head: `y = relu(x_N)`.
@@ -187,6 +185,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
     pub(super) fn first_backward(&mut self, d: &D, before: Option<&mut Tensor<D::Buffer>>) -> Result<()> {
         let Self { first: Some(first), below, work, distance, .. } = self else { return Ok(()) };
         let LowerEnd { x_0, reconstruction, grad, .. } = lower_end(work, distance);
+        first.restore(d)?;
         first.output(d, x_0)?;
         // x_0 came out of a ReLU
         d.relu_grad(x_0, grad)?;

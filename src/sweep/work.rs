@@ -127,12 +127,10 @@ impl<D: Device, F: Field<D>> Work<D, F> {
     }
 
     /// What holds nothing between two sweeps.
-    pub(crate) fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
+    pub(crate) fn lent_mut(&mut self) -> impl Iterator<Item = Lent<'_, D::Buffer>> {
         let Self { caches, caches_last, scratch, .. } = self;
         let caches = caches.iter_mut().filter(|_| !*caches_last).flat_map(StepCache::maps_mut);
-        let mut lent = scratch.lent_mut();
-        lent.extend(caches.map(Tensor::lent));
-        lent
+        scratch.lent_mut().chain(caches.map(Tensor::lent))
     }
 
     /// The stored states in the order of the steps that start there; `backprop` stores all from x_0 on.

@@ -190,3 +190,19 @@ impl std::fmt::Display for Ended {
         write!(f, "train_cifar {line} ended with {code:?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}")
     }
 }
+
+/// Interrupts a program as Ctrl-C does.
+#[cfg(unix)]
+#[allow(dead_code, reason = "not every test that runs a program interrupts it")]
+pub fn interrupt(child: &std::process::Child) {
+    // what a process ignores, so do all that it starts; a script's background jobs ignore Ctrl-C
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    const SIGINT: u64 = 1 << 1;
+    assert!(
+        ignored.unwrap_or(0) & SIGINT == 0,
+        "Ctrl-C is ignored where these tests were started: start them in the foreground"
+    );
+    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    status.expect("kill can be run");
+}

@@ -149,8 +149,7 @@ fn interrupted_in_its_second_epoch(place: &Place, line: &str, out: &str) -> bool
         assert!(start.elapsed() < Duration::from_secs(300), "no epoch was done");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    kill.expect("kill can be run");
+    crate::cli::interrupt(&child);
     let ended = crate::cli::Ended::of("depth", child);
     if ended.code == Some(0) {
         return false;

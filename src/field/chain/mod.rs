@@ -104,10 +104,10 @@ impl<D: Device> FieldScratch<D> for FieldChainScratch<D> {
         Idle { map, sums, workspace }
     }
 
-    fn lent_mut(&mut self) -> Vec<Lent<'_, D::Buffer>> {
+    fn lent_mut(&mut self) -> impl Iterator<Item = Lent<'_, D::Buffer>> {
         let Self { chain, grad_x, sums, workspace, workspace_len } = self;
         let tensors = chain.tensors_mut().chain(grad_x).chain(sums.iter_mut().flat_map(Affine::both_mut));
-        tensors.map(Tensor::lent).chain([Lent { len: *workspace_len, buffer: workspace }]).collect()
+        tensors.map(Tensor::lent).chain([Lent { len: *workspace_len, buffer: workspace }])
     }
 }
 

@@ -5,6 +5,8 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+use crate::cli::interrupt;
 use crate::cli::{Ended, Place, TINY};
 use rewind_train::checkpoint::Checkpoint;
 
@@ -167,12 +169,6 @@ fn a_cosine_goes_on_to_the_same_bits_and_another_one_is_asked_for() {
     assert!(refused.code == Some(2) && refused.error().contains("its learning rate would jump"), "{refused}");
     place.succeed("--resume cut --epochs 4 --lr-schedule cosine");
     assert_eq!(place.rows("cut").len(), 4);
-}
-
-#[cfg(unix)]
-fn interrupt(child: &Child) {
-    let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(status.expect("kill can be run").success());
 }
 
 #[test]
