@@ -155,7 +155,7 @@ fn a_plan_tells_how_long_a_run_would_take_and_leaves_nothing() {
 fn checkpoints_of_epochs_are_kept_and_can_be_tested() {
     let place = Place::new();
     // at so high a rate the last epoch is not the best
-    place.succeed(&format!("{TINY} --epochs 5 --lr 3 --keep-best --keep-every 2 --out out"));
+    place.succeed(&format!("{TINY} --epochs 4 --lr 1 --lr-drop none --keep-best --keep-every 2 --out out"));
     let kept: Vec<String> = place.names("out").into_iter().filter(|name| name.ends_with(".safetensors")).collect();
     assert_eq!(
         kept,
@@ -165,9 +165,9 @@ fn checkpoints_of_epochs_are_kept_and_can_be_tested() {
     let accuracies: Vec<f64> =
         metrics.lines().skip(1).map(|line| line.split(',').nth(4).unwrap().parse().unwrap()).collect();
     let best = accuracies.iter().copied().fold(0.0, f64::max);
-    assert!(best > accuracies[4], "a test of nothing: {accuracies:?}");
+    assert!(best > accuracies[3], "a test of nothing: {accuracies:?}");
     for (name, accuracy) in
-        [("best", best), ("checkpoint", accuracies[4]), ("epoch-0002", accuracies[1]), ("epoch-0004", accuracies[3])]
+        [("best", best), ("checkpoint", accuracies[3]), ("epoch-0002", accuracies[1]), ("epoch-0004", accuracies[3])]
     {
         let ended = place.succeed(&format!("--resume out/{name}.safetensors --eval-only"));
         assert!(
