@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 55] = [
+const OTHER: [(&str, &str, &str); 58] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -38,6 +38,7 @@ const OTHER: [(&str, &str, &str); 55] = [
     ("init", "", "--init plain"),
     ("init_from", "", "--init-from a/checkpoint.safetensors"),
     ("gradient", "", "--gradient adjoint"),
+    ("sweep_stages", "--net staged", "--sweep-stages 3"),
     ("bits", "", "--bits 2"),
     ("coded_pass", "", "--coded-pass altered"),
     ("code_room", "", "--code-room 3"),
@@ -69,6 +70,8 @@ const OTHER: [(&str, &str, &str); 55] = [
     ("threads", "", "--threads 2"),
     ("memory_limit", "", "--memory-limit 512MiB"),
     ("log_steps", "", "--log-steps 50"),
+    ("keep_best", "", "--keep-best"),
+    ("keep_every", "", "--keep-every 10"),
     ("tensorboard", "", "--tensorboard"),
 ];
 
