@@ -532,18 +532,19 @@ fn stages_that_are_not_swept_store_what_backprop_does() {
         // the gradient comes from above: what the upper stage does, the lower one cannot change
         assert!(of_stage(&last.0, 1) == of_stage(&all.0, 1) && of_stage(&last.0, 1) != of_stage(&exact.0, 1));
         assert!(of_stage(&first.0, 1) == of_stage(&exact.0, 1) && of_stage(&first.0, 0) != of_stage(&exact.0, 0));
-        // the lower stage's map is the larger: one rebuilds it, one stores it
         assert!(first.2.is_some_and(|drift| drift > 0.0) && last.2.is_some_and(|drift| drift > 0.0));
-        let saved = |gradient, swept| {
+        // the lower stage's map is the larger, so that storing it takes more
+        let activations = |gradient, swept| {
             let plan = match block {
                 Block::Basic => Net::<Reference, Basic>::plan(D, &spec(gradient, swept)),
                 Block::Bottleneck => Net::<Reference, Bottleneck>::plan(D, &spec(gradient, swept)),
             };
             plan.expect("a plan").activations()
         };
-        let plans = [chosen(&[0, 1]), chosen(&[0]), chosen(&[1]), None].map(|swept| saved(Gradient::Adjoint, swept));
+        let plans =
+            [chosen(&[0, 1]), chosen(&[0]), chosen(&[1]), None].map(|swept| activations(Gradient::Adjoint, swept));
         assert_eq!(plans[0], plans[3]);
         assert!(plans[0] < plans[1] && plans[1] < plans[2], "{plans:?}");
-        assert!(plans[2] < saved(Gradient::Backprop, None));
+        assert!(plans[2] < activations(Gradient::Backprop, None));
     }
 }

@@ -90,7 +90,7 @@ impl<'d, M: Memory> Arena<'d, M> {
         Ok(Tensor::new(shape, buffer))
     }
 
-    /// What `make` makes, whose tensors hold nothing between two uses. Between [`Arena::lends`] and [`Arena::lent`] they get their
+    /// What `make` makes, whose tensors hold nothing between two uses. While the arena [lends](Arena::lends) they get their
     /// shapes alone: their memory comes with their user's turn, see [`super::Turns`].
     ///
     /// # Errors

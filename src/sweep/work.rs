@@ -45,8 +45,6 @@ pub struct Work<D: Device, F: Field<D> = Basic> {
     pub(super) cotangents: Cotangents<D>,
     /// What evaluations leave for pullbacks: as many as the mode stores, at least one.
     pub(super) caches: Vec<StepCache<D, F>>,
-    /// Whether what is in them is still wanted on the way back.
-    caches_last: bool,
     /// Stored states: backprop's inputs of every step, checkpoint's inputs of every segment, or anchors.
     pub(super) states: Vec<Tensor<D::Buffer>>,
     /// Checkpoint's states inside the segment being recomputed.
@@ -122,14 +120,13 @@ impl<D: Device, F: Field<D>> Work<D, F> {
             spare: StepStats::new(arena, spec.scheme, map, false)?,
             grads: Grads::new(arena, spec, stack)?,
             scratch: arena.lend(|arena| F::scratch(arena, map, workspace))?,
-            caches_last: !reconstructs,
         })
     }
 
-    /// What holds nothing between two sweeps.
+    /// What holds nothing between two sweeps: of caches those of the modes that reconstruct.
     pub(crate) fn lent_mut(&mut self) -> impl Iterator<Item = Lent<'_, D::Buffer>> {
-        let Self { caches, caches_last, scratch, .. } = self;
-        let caches = caches.iter_mut().filter(|_| !*caches_last).flat_map(StepCache::maps_mut);
+        let Self { x_rec, caches, scratch, .. } = self;
+        let caches = caches.iter_mut().filter(|_| x_rec.is_some()).flat_map(StepCache::maps_mut);
         scratch.lent_mut().chain(caches.map(Tensor::lent))
     }
 

@@ -114,20 +114,22 @@ fn start(cli: &Cli) -> anyhow::Result<ExitCode> {
         return doctor();
     }
     let resumed = match &cli.resume {
-        Some(file) if cli.eval_only && file.is_file() => {
-            if cli.report {
-                let sentence = "--report leaves files in the folder of a run: name the folder, not a checkpoint in it";
-                return Err(Error::Usage(sentence.into()).into());
-            }
-            let checkpoint = Checkpoint::open(file)?;
-            checkpoint.check_rates()?;
-            Some((RunFolder::around(file), checkpoint))
-        }
         Some(path) => {
             // who only reads may do so beside a session that trains
             let reads = cli.plan || (cli.eval_only && !cli.report);
-            let folder = if reads { RunFolder::look(path)? } else { RunFolder::open(path)? };
-            let checkpoint = Checkpoint::open(&folder.checkpoint())?;
+            let (folder, file) = if cli.eval_only && path.is_file() {
+                if cli.report {
+                    let sentence =
+                        "--report leaves files in the folder of a run: name the folder, not a checkpoint in it";
+                    return Err(Error::Usage(sentence.into()).into());
+                }
+                (RunFolder::around(path), path.clone())
+            } else {
+                let folder = if reads { RunFolder::look(path)? } else { RunFolder::open(path)? };
+                let file = folder.checkpoint();
+                (folder, file)
+            };
+            let checkpoint = Checkpoint::open(&file)?;
             checkpoint.check_rates()?;
             Some((folder, checkpoint))
         }

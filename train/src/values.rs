@@ -270,12 +270,6 @@ impl FromStr for StageList {
     }
 }
 
-impl fmt::Display for StageList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&listed(&self.0))
-    }
-}
-
 /// AdamW's betas: `0.9,0.999`; in a config file `[0.9, 0.999]`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]

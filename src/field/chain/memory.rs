@@ -201,9 +201,7 @@ impl<D: Device> ChainScratch<D> {
             tail: tail(layout).map(|map| arena.tensor(category, map)).collect::<Result<_>>()?,
         })
     }
-}
 
-impl<D: Device> ChainScratch<D> {
     /// All tensors.
     pub(crate) fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor<D::Buffer>> {
         let Self { a, grad_a, grad_z, sums, tail } = self;
