@@ -120,8 +120,9 @@ linear_grad_w(float* __restrict__ grad_w, float* __restrict__ grad_b, const floa
 }
 
 // Of one image, by a warp: its logits' gradient (softmax - target) / N, the target being 1 - smoothing of the label's class and smoothing
-// of all alike; and in lane 0 its loss, added to the first number, and whether it is right, to the second.
-__device__ inline void softmax_row(float* grad, const float* row, float label, uint32_t images, uint32_t classes, float smoothing,
+// of all alike; and in lane 0 its loss, added to the first number, and whether it is right, to the second. A label is `each` numbers: the
+// class alone, or that, the other's of two that are mixed, and the other's share.
+__device__ inline void softmax_row(float* grad, const float* row, const float* label, uint32_t each, uint32_t images, uint32_t classes, float smoothing,
                                    float& losses, float& rights) {
     const uint32_t lane = threadIdx.x % kWarp;
     float largest = -INFINITY;
@@ -141,32 +142,34 @@ __device__ inline void softmax_row(float* grad, const float* row, float label, u
     float sum = 0.0f;
     for (uint32_t k = lane; k < classes; k += kWarp) sum += expf(row[k] - largest);
     sum = warp_sum(sum);
-    const uint32_t of_label = uint32_t(label);
-    const float miss = smoothing / float(classes), hit = 1.0f - smoothing + miss;
+    const bool mixed = each > 1;
+    const uint32_t of_label = uint32_t(label[0]), of_other = mixed ? uint32_t(label[1]) : of_label;
+    const float share = mixed ? label[2] : 0.0f, sure = 1.0f - smoothing, miss = smoothing / float(classes);
     for (uint32_t k = lane; k < classes; k += kWarp)
-        grad[k] = (expf(row[k] - largest) / sum - (k == of_label ? hit : miss)) / float(images);
+        grad[k] = (expf(row[k] - largest) / sum -
+                   (sure * ((k == of_label ? 1.0f - share : 0.0f) + (k == of_other ? share : 0.0f)) + miss)) / float(images);
     float below = 0.0f;
     if (smoothing > 0.0f) {
         for (uint32_t k = lane; k < classes; k += kWarp) below += row[k] - largest;
         below = warp_sum(below);
     }
     if (lane == 0) {
-        losses += logf(sum) - (1.0f - smoothing) * (row[of_label] - largest) - miss * below;
-        rights += finite && best == of_label ? 1.0f : 0.0f;
+        losses += logf(sum) - sure * ((1.0f - share) * (row[of_label] - largest) + share * (row[of_other] - largest)) - miss * below;
+        rights += finite && best == (share > 0.5f ? of_other : of_label) ? 1.0f : 0.0f;
     }
 }
 
 // grad_logits = (softmax - target) / N; out = [mean loss, number right]. Right: the largest logit is the label's (the lowest
-// index wins a tie; logits that are not all finite are never right). labels hold class indices as floats.
+// index wins a tie; logits that are not all finite are never right). labels hold class indices as floats, see softmax_row.
 // One block, a warp per image at a time: the sums over images come in one order, and need no memory between kernels.
 extern "C" __global__ void __launch_bounds__(1024)
 softmax_cross_entropy(float* __restrict__ grad_logits, float* __restrict__ out, const float* __restrict__ logits,
-                      const float* __restrict__ labels, uint32_t images, uint32_t classes, float smoothing) {
+                      const float* __restrict__ labels, uint32_t images, uint32_t classes, uint32_t each, float smoothing) {
     __shared__ float sums[kWarp];
     float losses = 0.0f, rights = 0.0f;
     for (uint32_t n = threadIdx.x / kWarp; n < images; n += blockDim.x / kWarp) {
         const uint64_t first = uint64_t(n) * classes;
-        softmax_row(grad_logits + first, logits + first, labels[n], images, classes, smoothing, losses, rights);
+        softmax_row(grad_logits + first, logits + first, labels + uint64_t(n) * each, each, images, classes, smoothing, losses, rights);
     }
     losses = block_sum(losses, sums);
     rights = block_sum(rights, sums);
@@ -175,11 +178,11 @@ softmax_cross_entropy(float* __restrict__ grad_logits, float* __restrict__ out, 
 
 // What the whole head goes over: x [images, h, w, c], windows of size x size, classes. src/cuda/head.rs declares the same.
 struct HeadExtents {
-    uint32_t images, h, w, c, size, classes;
+    uint32_t images, h, w, c, size, classes, each;
     float smoothing;
     __device__ uint32_t features() const { return (h / size) * (w / size) * c; }
 };
-static_assert(sizeof(HeadExtents) == 28, "src/cuda/head.rs declares six u32 and an f32");
+static_assert(sizeof(HeadExtents) == 32, "src/cuda/head.rs declares seven u32 and an f32");
 
 // pooled = avg_pool(x), logits = linear(pooled), and the loss as in softmax_cross_entropy. A block an image at a time.
 extern "C" __global__ void __launch_bounds__(256)
@@ -198,7 +201,9 @@ head_loss(float* pooled, float* logits, float* __restrict__ grad_logits, PairSum
             if (threadIdx.x % kWarp == 0) row[k] = sum + b[k];
         }
         __syncthreads();
-        if (warp == 0) softmax_row(grad_logits + uint64_t(n) * s.classes, row, labels[n], s.images, s.classes, s.smoothing, losses, rights);
+        if (warp == 0)
+            softmax_row(grad_logits + uint64_t(n) * s.classes, row, labels + uint64_t(n) * s.each, s.each, s.images, s.classes, s.smoothing,
+                        losses, rights);
     }
     finish_pair(out, losses, rights, sums, [&](float losses, float rights) { out.out[0] = losses / float(s.images), out.out[1] = rights; });
 }

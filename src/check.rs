@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::code::{Code, Coder, code_len};
 use crate::data::CHANNELS;
+use crate::device::MIXED_LABEL;
 use crate::error::{Error, Result};
 use crate::mask::relu_mask_shape;
 use crate::operands::{Affine, BasicCache, BasicStats, BasicTheta, BnStats, Measure, Scratch};
@@ -96,7 +97,13 @@ pub fn linear(op: &'static str, x: Shape, w: Shape, b: Option<Shape>, y: Shape) 
 /// A batch of images of `side` rows and columns and their classes.
 pub fn batch(op: &'static str, side: usize, images: Shape, labels: Shape) -> Result<()> {
     equal(op, Shape::map(images.n(), side, side, CHANNELS), images)?;
-    equal(op, Shape::map(images.n(), 1, 1, 1), labels)
+    answers(op, images.n(), labels)
+}
+
+/// The right answers of so many images: a class each, or two and a share.
+fn answers(op: &'static str, images: usize, labels: Shape) -> Result<()> {
+    let each = if labels.c() == MIXED_LABEL { MIXED_LABEL } else { 1 };
+    equal(op, Shape::map(images, 1, 1, each), labels)
 }
 
 /// The results of steps, one step's outcome and its distance, and the step's number.
@@ -110,7 +117,7 @@ pub fn results(op: &'static str, results: Shape, outcome: Shape, distance: Optio
 /// Logits, their gradient, labels, and the pair of results.
 pub fn loss(op: &'static str, logits: Shape, grad_logits: Shape, labels: Shape, out: Shape) -> Result<()> {
     equal(op, logits, grad_logits)?;
-    equal(op, Shape::map(logits.n(), 1, 1, 1), labels)?;
+    answers(op, logits.n(), labels)?;
     equal(op, Shape::vector(2), out)
 }
 

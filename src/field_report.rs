@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::field::{Evaluated, Field, Normalise, Tensors};
 use crate::init::{BlockPlace, Init};
 use crate::memory::{Category, Memory, take};
+use crate::recipe::Recipe;
 use crate::reference::Reference;
 use crate::scheme::{Scheme, Stack, StackSpec, StepSize};
 use crate::shape::Shape;
@@ -225,6 +226,7 @@ fn drift<F: Field<Reference>>(map: Shape, depth: usize, gradient: Gradient) -> R
         keeps_masks: sweep.keeps_masks(),
         tied: false,
         second_moments: false,
+        recipe: Recipe::default(),
         post_activation: false,
     };
     let ((mut stack, mut work, mut lr, mut loss), _) = take(D, |arena| {

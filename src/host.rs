@@ -135,6 +135,13 @@ pub(crate) fn judge<T: Real>(errors: &[T], verdict: &mut T) {
     }
 }
 
+/// Writes the right answer of an image, of which `label` has room for one number or for three: see
+/// [`crate::device::Head::softmax_cross_entropy`].
+pub fn put_label<R: Real>((class, other, share): (u16, u16, f32), label: &mut [R]) {
+    let numbers = [f64::from(class), f64::from(other), f64::from(share)];
+    label.iter_mut().zip(numbers).for_each(|(to, number)| *to = R::from_f64(number));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

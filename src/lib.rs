@@ -76,6 +76,7 @@ pub mod mask;
 pub mod memory;
 pub mod net;
 pub mod operands;
+pub mod recipe;
 pub mod reference;
 pub mod residual;
 pub mod scheme;

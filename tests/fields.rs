@@ -14,6 +14,7 @@ use rewind::host::HostBuffer;
 use rewind::init::{BlockPlace, Init};
 use rewind::memory::{Arena, Category, dry_run, padded_bytes};
 use rewind::net::{Body, Net, NetSpec, Stages};
+use rewind::recipe::Recipe;
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
@@ -36,6 +37,7 @@ fn stack(sweep: SweepSpec, depth: usize) -> StackSpec {
         keeps_masks: sweep.keeps_masks(),
         tied: false,
         second_moments: false,
+        recipe: Recipe::default(),
         post_activation: false,
     }
 }

@@ -7,6 +7,7 @@ use rewind::device::prelude::*;
 use rewind::device::{Activation, SgdStep};
 use rewind::field::{Chain, Field, Link, Links, Tensors};
 use rewind::memory::{Arena, Category};
+use rewind::recipe::Recipe;
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, Statistics, StepCache, StepSize, StepStats, Tableau};
 use rewind::shape::Shape;
@@ -61,6 +62,7 @@ fn spec(sweep: SweepSpec, depth: usize) -> StackSpec {
         keeps_masks: false,
         tied: false,
         second_moments: false,
+        recipe: Recipe::default(),
         post_activation: false,
     }
 }

@@ -115,7 +115,7 @@ fn head<D: Device<Real = f32>>(bench: &mut Bench<'_, D>) {
 fn batch<D: Device<Real = f32>>(bench: &mut Bench<'_, D>) {
     let prepare = |d: &D| {
         let dataset = dataset();
-        let mut data = d.hold(Arc::clone(&dataset)).expect("room for the data set");
+        let mut data = d.hold(Arc::clone(&dataset), 0).expect("room for the data set");
         let write = |places: &mut [_]| EpochSpec { seed: 0, augment: true }.draw(1, places);
         d.write_table(&mut data, 0, write).expect("a table");
         (Ends::new(d), data)

@@ -12,6 +12,7 @@ use rewind::field::{Basic, Bottleneck, Field, Normalise, Tensors};
 use rewind::init::{BlockPlace, Draw, Init};
 use rewind::memory::{Arena, Category, take};
 use rewind::operands::Carry;
+use rewind::recipe::Recipe;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepSize};
 use rewind::shape::Shape;
 use rewind::sweep::{Gradient, Sweep, SweepSpec, Work};
@@ -92,6 +93,7 @@ pub fn run_of_steps(d: &Cuda, way: Way, map: Shape, emulator: &Emulator) {
         keeps_masks: false,
         tied: false,
         second_moments: false,
+        recipe: Recipe::default(),
         post_activation: false,
     };
     let ((mut stack, mut work, mut rates), _) = take(d, |arena| {

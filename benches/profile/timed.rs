@@ -6,10 +6,10 @@ use std::time::Instant;
 use rewind::Result;
 use rewind::code::{Code, Coder};
 use rewind::cpu::Cpu;
-use rewind::data::{Dataset, Held, Part, Place};
+use rewind::data::{Dataset, Held, Mix, Part, Place};
 use rewind::device::{
-    Activation, AdamW, Basic, BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Head, Moved, Optimiser,
-    PassPosition, ReluMask, ResidualBlock, Sgd, fused, whole,
+    Activation, AdamW, Basic, BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Gradients, Head, Moved,
+    Optimiser, PassPosition, ReluMask, ResidualBlock, Sgd, fused, whole,
 };
 use rewind::host::{HostBuffer, HostRegion};
 use rewind::memory::Memory;
@@ -145,8 +145,12 @@ impl Feed for Timed {
         self.cpu.write_table(data, table, write)
     }
 
+    fn write_mixes(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()> {
+        self.cpu.write_mixes(data, table, write)
+    }
+
     passed_on! {
-        hold(dataset: Arc<Dataset>) -> Result<Held>;
+        hold(dataset: Arc<Dataset>, mixes: usize) -> Result<Held>;
         choose_table(data: &mut Held, table: usize, chosen: &mut Map) -> Result<()>;
         refill(data: &mut Held, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()>;
     }
@@ -242,6 +246,14 @@ impl Head for Timed {
             };
         softmax_cross_entropy(logits: &Map, labels: &Map, smoothing: f64, grad_logits: &mut Map, out: &mut Map)
             = Cost::of(&[logits.shape(), grad_logits.shape()]);
+    }
+}
+
+impl Gradients for Timed {
+    passed_on! {
+        squares(tensors: &mut dyn Iterator<Item = &Map>, adds: bool, squares: &mut Map) -> Result<()>;
+        clip(squares: &Map, most: f64, tensors: &mut dyn Iterator<Item = &mut Map>) -> Result<()>;
+        average_all(keep: f64, loss: &Map, pairs: &mut dyn Iterator<Item = (&Map, &mut Map)>) -> Result<()>;
     }
 }
 

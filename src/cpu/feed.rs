@@ -6,12 +6,12 @@ use rayon::prelude::*;
 
 use super::{Buffer, Cpu, Tensor};
 use crate::check;
-use crate::data::{Dataset, Held, Part, Place, image_len};
+use crate::data::{Dataset, Held, Mix, Part, Place, image_len};
 use crate::device::{Elementwise, Feed, PassPosition};
 use crate::error::Result;
-use crate::host::record_step;
+use crate::host::{put_label, record_step};
 
-/// `images[n] = augment(pixels, change)`, and the classes.
+/// `images[n] = augment(pixels, change)`, mixed where images are, and the classes: `each` numbers an image.
 pub fn draw_batch(
     cpu: &Cpu,
     data: &Held,
@@ -19,13 +19,15 @@ pub fn draw_batch(
     position: PassPosition<'_, Buffer>,
     images: &mut [f32],
     labels: &mut [f32],
+    each: usize,
 ) {
     let PassPosition { step, table, batch } = position;
     let [step, table] = [step, table].map(|t| t.values()[0] as usize);
     cpu.install(|| {
         let images = images.par_chunks_exact_mut(image_len(data.side()));
-        images.zip(labels).enumerate().for_each(|(n, (image, label))| {
-            *label = data.draw(part, table, step * batch + n, image).into();
+        let n = labels.len() / each;
+        images.zip(labels.par_chunks_exact_mut(each)).enumerate().for_each(|(i, (image, label))| {
+            put_label(data.draw_mixed(part, table, (step, batch), (i, n), image), label);
         });
     });
 }
@@ -33,8 +35,8 @@ pub fn draw_batch(
 impl Feed for Cpu {
     type Data = Held;
 
-    fn hold(&self, dataset: Arc<Dataset>) -> Result<Held> {
-        Ok(Held::new(dataset))
+    fn hold(&self, dataset: Arc<Dataset>, mixes: usize) -> Result<Held> {
+        Ok(Held::new(dataset, mixes))
     }
 
     fn refill(&self, data: &mut Held, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()> {
@@ -44,6 +46,11 @@ impl Feed for Cpu {
 
     fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
         write(data.table_mut(table));
+        Ok(())
+    }
+
+    fn write_mixes(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()> {
+        write(data.mixes_mut(table));
         Ok(())
     }
 
@@ -60,7 +67,8 @@ impl Feed for Cpu {
         labels: &mut Tensor,
     ) -> Result<()> {
         check::batch("draw_batch", data.side(), images.shape(), labels.shape())?;
-        draw_batch(self, data, part, position, images.values_mut(), labels.values_mut());
+        let each = labels.shape().c();
+        draw_batch(self, data, part, position, images.values_mut(), labels.values_mut(), each);
         Ok(())
     }
 

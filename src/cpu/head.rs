@@ -60,7 +60,13 @@ impl Head for Cpu {
         out: &mut Tensor,
     ) -> Result<()> {
         check::loss("softmax_cross_entropy", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;
-        let sums = loss::softmax_cross_entropy(logits.values(), labels.values(), smoothing, grad_logits.values_mut());
+        let sums = loss::softmax_cross_entropy(
+            logits.values(),
+            logits.shape().c(),
+            labels.values(),
+            smoothing,
+            grad_logits.values_mut(),
+        );
         out.values_mut().copy_from_slice(&sums);
         Ok(())
     }

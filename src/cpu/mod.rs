@@ -17,6 +17,7 @@ mod conv_kernel;
 mod elementwise;
 mod epilogue;
 mod feed;
+mod gradients;
 mod head;
 mod linear;
 mod loss;

@@ -10,7 +10,7 @@ use super::launch::{grid, launch};
 use super::pinned::Pinned;
 use super::{Cuda, Tensor, at};
 use crate::check;
-use crate::data::{Dataset, Normalise, Part, Place, Split, TABLES, image_len};
+use crate::data::{Dataset, Mix, Normalise, Part, Place, Split, TABLES, image_len};
 use crate::device::{Elementwise, Feed, PassPosition};
 use crate::error::{Error, Result};
 
@@ -19,6 +19,8 @@ const PIECE: usize = 4 << 20;
 
 /// Batches on their way to the device at a time: so many steps may be asked for ahead of the one that computes.
 const ON_THE_WAY: usize = 4;
+/// Words of a mix.
+const WORDS: usize = 2;
 /// Threads of a block of draw_batch.
 const THREADS: usize = 256;
 
@@ -48,6 +50,10 @@ pub struct CudaData {
     places: usize,
     /// Where the host writes the next table.
     next: Pinned<Place>,
+    /// The mixes of the tables' epochs, and where the host writes the next ones.
+    mixes: CudaSlice<u64>,
+    batches: usize,
+    next_mixes: Pinned<Mix>,
     /// The table's copy is done.
     written: [CudaEvent; TABLES],
     /// The steps that read the table are done.
@@ -55,14 +61,14 @@ pub struct CudaData {
     chosen: Option<usize>,
 }
 
-const _: () = assert!(size_of::<Place>() == size_of::<u64>());
+const _: () = assert!(size_of::<Place>() == size_of::<u64>() && size_of::<Mix>() == WORDS * size_of::<u64>());
 
 fn address<T>(memory: &CudaSlice<T>, stream: &CudaStream) -> u64 {
     memory.device_ptr(stream).0
 }
 
 impl CudaData {
-    pub(super) fn new(d: &Cuda, dataset: &Dataset) -> Result<Self> {
+    pub(super) fn new(d: &Cuda, dataset: &Dataset, batches: usize) -> Result<Self> {
         let context = d.stream.context();
         let places = dataset.train.len();
         let event = || context.new_event(None).map_err(|e| driver("making an event", e));
@@ -84,6 +90,9 @@ impl CudaData {
             tables,
             places,
             next: Pinned::new(context, places)?,
+            mixes: room::<u64>(&d.stream, TABLES * batches * WORDS)?,
+            batches,
+            next_mixes: Pinned::new(context, batches.max(1))?,
             written: [event()?, event()?],
             released: [event()?, event()?],
             chosen: None,
@@ -126,6 +135,17 @@ impl CudaData {
         let to = address(&self.tables, &d.stream) + (table * self.places * size_of::<Place>()) as u64;
         // SAFETY: the tables' memory has room for `places` places from there, see `new`.
         unsafe { self.next.copy_to(self.places, to, &d.copies) }?;
+        self.written[table].record(&d.copies).map_err(failed)
+    }
+
+    /// Has `write` fill the mixes of a table's epoch, and sends them as a table is sent.
+    pub(super) fn write_mixes(&mut self, d: &Cuda, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()> {
+        let failed = |e| driver("sending an epoch's mixes to the GPU", e);
+        write(&mut self.next_mixes.values_mut()?[..self.batches]);
+        d.copies.wait(&self.released[table]).map_err(failed)?;
+        let to = address(&self.mixes, &d.stream) + (table * self.batches * size_of::<Mix>()) as u64;
+        // SAFETY: the memory has room for the mixes of two epochs, see `new`.
+        unsafe { self.next_mixes.copy_to(self.batches, to, &d.copies) }?;
         self.written[table].record(&d.copies).map_err(failed)
     }
 
@@ -189,6 +209,8 @@ pub fn draw_batch(
     };
     let (pixels, classes) = (address(&split.pixels, &d.stream), address(&split.classes, &d.stream));
     let n = images.shape().n();
+    let mixes = if part == Part::Train && data.batches > 0 { address(&data.mixes, &d.stream) } else { 0 };
+    let each = labels.shape().c() as u32;
     let config = grid([image_len(data.side).div_ceil(THREADS), n.min(u16::MAX.into())], THREADS);
     let PassPosition { step, table, batch } = position;
     launch!(
@@ -203,11 +225,14 @@ pub fn draw_batch(
         tables,
         at(step),
         at(table),
+        mixes,
         ByColour::from(data.normalise),
         batch as u32,
         n as u32,
         split.len as u32,
-        data.side as u32
+        data.side as u32,
+        data.batches as u32,
+        each
     )
 }
 
@@ -228,8 +253,8 @@ pub fn record_step(
 impl Feed for Cuda {
     type Data = CudaData;
 
-    fn hold(&self, dataset: Arc<Dataset>) -> Result<CudaData> {
-        CudaData::new(self, &dataset)
+    fn hold(&self, dataset: Arc<Dataset>, mixes: usize) -> Result<CudaData> {
+        CudaData::new(self, &dataset, mixes)
     }
 
     fn refill(&self, data: &mut CudaData, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()> {
@@ -238,6 +263,10 @@ impl Feed for Cuda {
 
     fn write_table(&self, data: &mut CudaData, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
         data.write_table(self, table, write)
+    }
+
+    fn write_mixes(&self, data: &mut CudaData, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()> {
+        data.write_mixes(self, table, write)
     }
 
     fn choose_table(&self, data: &mut CudaData, table: usize, chosen: &mut Tensor) -> Result<()> {

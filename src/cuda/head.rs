@@ -22,12 +22,14 @@ struct Extents {
     c: u32,
     size: u32,
     classes: u32,
+    /// Numbers of a label.
+    each: u32,
     smoothing: f32,
 }
 
-// SAFETY: six u32 and an f32 in order, as head.cu asserts; copied by value.
+// SAFETY: seven u32 and an f32 in order, as head.cu asserts; copied by value.
 unsafe impl DeviceRepr for Extents {}
-const _: () = assert!(size_of::<Extents>() == 28);
+const _: () = assert!(size_of::<Extents>() == 32);
 
 /// Weights of a head that is one launch: an image's block goes over all of them, which of more would take longer than launches of
 /// one output a warp.
@@ -37,7 +39,7 @@ impl Extents {
     /// Of a head that is one launch.
     fn new(x: Shape, size: usize, w: Shape) -> Option<Extents> {
         let [images, h, width, c] = x.0.map(|v| v as u32);
-        let of = Extents { images, h, w: width, c, size: size as u32, classes: w.c() as u32, smoothing: 0.0 };
+        let of = Extents { images, h, w: width, c, size: size as u32, classes: w.c() as u32, each: 1, smoothing: 0.0 };
         (w.len() <= MOST_WEIGHTS).then_some(of)
     }
 }
@@ -139,6 +141,7 @@ impl Head for Cuda {
             at(labels),
             n,
             k,
+            labels.shape().c() as u32,
             smoothing as f32
         )
     }
@@ -160,7 +163,7 @@ impl Head for Cuda {
         let Some(extents) = Extents::new(x.shape(), size, w.shape()) else {
             return fused::head_loss(self, x, size, w, b, labels, smoothing, pooled, logits, grad_logits, out);
         };
-        let extents = Extents { smoothing: smoothing as f32, ..extents };
+        let extents = Extents { each: labels.shape().c() as u32, smoothing: smoothing as f32, ..extents };
         check::avg_pool("head_loss", x.shape(), size, pooled.shape())?;
         check::linear("head_loss", pooled.shape(), w.shape(), Some(b.shape()), logits.shape())?;
         check::loss("head_loss", logits.shape(), grad_logits.shape(), labels.shape(), out.shape())?;

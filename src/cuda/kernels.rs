@@ -84,6 +84,7 @@ macro_rules! kernels {
 kernels! {
     "adamw": count_step adamw_block;
     "elementwise": fill copy axpby relu relu_grad activate activate_grad squared_distance any_not_finite sgd sgd_block;
+    "gradients": squares_block clip_block average_block;
     "batch_norm": bn_stats bn_running_stats bn_apply norm_relu norm_step bn_grad_sums norm_relu_grad_sums bn_grad_z;
     "grad_w_half": grad_w_total;
     "code": code_start code_round code_scale judge;

@@ -17,6 +17,7 @@ mod ends;
 mod error;
 mod feed;
 mod geometry;
+mod gradients;
 mod graph;
 mod half;
 mod head;

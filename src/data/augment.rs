@@ -5,6 +5,7 @@
 
 use rand::RngExt;
 
+use super::mix::Mix;
 use super::random::{Purpose, stream};
 use super::{CHANNELS, image_len};
 
@@ -67,16 +68,20 @@ impl Change {
 ///
 /// # Panics
 /// If either slice has another length.
-pub fn shift(image: &[u8], side: usize, Change { top, left, flip }: Change, out: &mut [u8]) {
+pub fn shift(image: &[u8], side: usize, change: Change, out: &mut [u8]) {
     assert_eq!((image.len(), out.len()), (image_len(side), image_len(side)), "an image is {side}x{side}x3");
-    let inside = |at: usize, by: usize| (at + by).checked_sub(PADDING).filter(|at| *at < side);
     let (out, _) = out.as_chunks_mut::<CHANNELS>();
-    let (image, _) = image.as_chunks::<CHANNELS>();
     for (i, out) in out.iter_mut().enumerate() {
-        let (y, x) = (i / side, i % side);
-        let x = if flip { side - 1 - x } else { x };
-        *out = inside(y, top).zip(inside(x, left)).map_or([0; CHANNELS], |(y, x)| image[y * side + x]);
+        *out = pixel_of(image, side, change, i / side, i % side);
     }
+}
+
+/// The pixel at (y, x) of an image `[side, side, 3]` that was changed: black where nothing of it is.
+fn pixel_of(image: &[u8], side: usize, Change { top, left, flip }: Change, y: usize, x: usize) -> [u8; CHANNELS] {
+    let inside = |at: usize, by: usize| (at + by).checked_sub(PADDING).filter(|at| *at < side);
+    let (image, _) = image.as_chunks::<CHANNELS>();
+    let x = if flip { side - 1 - x } else { x };
+    inside(y, top).zip(inside(x, left)).map_or([0; CHANNELS], |(y, x)| image[y * side + x])
 }
 
 impl Normaliser {
@@ -116,6 +121,26 @@ impl Normaliser {
                 pixels[..first].fill(black);
                 pixels[last..].fill(black);
                 self.look_up(source.iter(), &mut pixels[first..last]);
+            }
+        }
+    }
+
+    /// `out` mixed with `normalise(change(other))`, which is not changed where nothing is mixed. `other` and `out`: `[side, side, 3]`.
+    ///
+    /// # Panics
+    /// If either slice has another length.
+    pub fn mix(&self, mix: Mix, other: &[u8], change: Change, out: &mut [f32]) {
+        let side = self.side;
+        assert_eq!((other.len(), out.len()), (image_len(side), image_len(side)), "an image is {side}x{side}x3");
+        if mix == Mix::default() {
+            return;
+        }
+        let (pixels, _) = out.as_chunks_mut::<CHANNELS>();
+        for (i, pixel) in pixels.iter_mut().enumerate() {
+            let (y, x) = (i / side, i % side);
+            let of_other = pixel_of(other, side, change, y, x);
+            for (c, value) in pixel.iter_mut().enumerate() {
+                *value = mix.value(y, x, *value, self.values[c][usize::from(of_other[c])]);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::augment::{Change, Normaliser};
 use super::epoch::Place;
+use super::mix::Mix;
 use super::{Dataset, Split};
 
 /// Tables of places that a device holds: the epoch that trains reads one while the other is written.
@@ -18,9 +19,9 @@ pub enum Part {
     Test,
 }
 
-/// Bytes that holding a data set takes on any device.
-pub fn held_bytes(dataset: &Dataset) -> u64 {
-    dataset.bytes() + (TABLES * dataset.train.len() * size_of::<Place>()) as u64
+/// Bytes that holding a data set takes on any device, with room for the mixes of so many batches of an epoch.
+pub fn held_bytes(dataset: &Dataset, mixes: usize) -> u64 {
+    dataset.bytes() + (TABLES * (dataset.train.len() * size_of::<Place>() + mixes * size_of::<Mix>())) as u64
 }
 
 /// A data set in the host's memory.
@@ -30,13 +31,15 @@ pub struct Held {
     dataset: Arc<Dataset>,
     normaliser: Normaliser,
     tables: [Vec<Place>; TABLES],
+    mixes: [Vec<Mix>; TABLES],
 }
 
 impl Held {
-    /// Holds it; nothing is copied.
-    pub fn new(dataset: Arc<Dataset>) -> Self {
+    /// Holds it; nothing is copied. With room for the mixes of so many batches of an epoch, none if images are never mixed.
+    pub fn new(dataset: Arc<Dataset>, mixes: usize) -> Self {
         let tables = std::array::from_fn(|_| vec![Place::default(); dataset.train.len()]);
-        Self { normaliser: dataset.normaliser(), dataset, tables }
+        let mixes = std::array::from_fn(|_| vec![Mix::default(); mixes]);
+        Self { normaliser: dataset.normaliser(), dataset, tables, mixes }
     }
 
     /// Puts other images and classes in the place of a split's first ones. A set that others hold too is copied.
@@ -60,6 +63,32 @@ impl Held {
         let (pixels, change, class) = self.at(part, table, place);
         self.normaliser.augment(pixels, change, out);
         class
+    }
+
+    /// Draws image `n` of the `batch` that is step number `step` of a pass in steps of `each` images, mixed with the image before it, or
+    /// the first with the last, where a training pass mixes. Gives its class, the other's, and the other's part of the right answer.
+    pub fn draw_mixed(
+        &self,
+        part: Part,
+        table: usize,
+        (step, each): (usize, usize),
+        (n, batch): (usize, usize),
+        out: &mut [f32],
+    ) -> (u16, u16, f32) {
+        let class = self.draw(part, table, step * each + n, out);
+        let mixes = &self.mixes[table];
+        let mix = match part {
+            Part::Train if !mixes.is_empty() => mixes[step % mixes.len()],
+            Part::Train | Part::Test => return (class, class, 0.0),
+        };
+        let (pixels, change, other) = self.at(part, table, step * each + (n + batch - 1) % batch);
+        self.normaliser.mix(mix, pixels, change, out);
+        (class, other, mix.share)
+    }
+
+    /// The mixes of a table's epoch, to be written.
+    pub fn mixes_mut(&mut self, table: usize) -> &mut [Mix] {
+        &mut self.mixes[table]
     }
 
     /// A table, to be written.

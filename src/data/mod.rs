@@ -6,12 +6,14 @@
 pub mod augment;
 pub mod epoch;
 pub mod held;
+pub mod mix;
 
 pub mod random;
 
 pub use augment::{Normalise, Normaliser};
 pub use epoch::{Batches, EpochSpec, Place};
 pub use held::{Held, Part, TABLES, held_bytes};
+pub use mix::{Mix, MixSpec};
 
 /// Rows and columns of an image of CIFAR and of the built-in set.
 pub const IMAGE: usize = 32;

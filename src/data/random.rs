@@ -14,6 +14,8 @@ pub enum Purpose {
     Synthetic = 3,
     /// The part that is seen of one picture in one epoch.
     Crop = 4,
+    /// How the images of one batch are mixed.
+    Mix = 5,
 }
 
 /// The stream for `purpose` at `(a, b)`: the whole key of the cipher is those four numbers, so no two streams are related

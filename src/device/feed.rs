@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::data::{Dataset, Part, Place};
+use crate::data::{Dataset, Mix, Part, Place};
 use crate::error::Result;
 use crate::memory::Memory;
 use crate::tensor::Tensor;
@@ -21,8 +21,9 @@ pub struct PassPosition<'a, B> {
 pub trait Feed: Memory {
     /// A data set, and the epochs' tables, where the device reads them.
     type Data: Send;
-    /// Puts a data set where the device reads it, and takes room for [`crate::data::TABLES`] tables.
-    fn hold(&self, dataset: Arc<Dataset>) -> Result<Self::Data>;
+    /// Puts a data set where the device reads it, and takes room for [`crate::data::TABLES`] tables, and for as many of the mixes of
+    /// `mixes` batches of an epoch: of none, where images are never mixed.
+    fn hold(&self, dataset: Arc<Dataset>, mixes: usize) -> Result<Self::Data>;
     /// Puts other images, `[n, side, side, 3]`, and their classes in the place of a split's first `n`, for the steps that are asked for from now on.
     /// Does not wait for operations.
     ///
@@ -31,10 +32,13 @@ pub trait Feed: Memory {
     fn refill(&self, data: &mut Self::Data, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()>;
     /// Has `write` fill a table, which no pass under way goes by. Does not wait for operations.
     fn write_table(&self, data: &mut Self::Data, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()>;
+    /// Has `write` fill the mixes of a table's epoch, one per batch, before that table is written.
+    fn write_mixes(&self, data: &mut Self::Data, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()>;
     /// Makes the steps to come go by this table: `chosen = table`, `[1]`.
     fn choose_table(&self, data: &mut Self::Data, table: usize, chosen: &mut Tensor<Self::Buffer>) -> Result<()>;
     /// `images[n] = augment(pixels, change)` and `labels[n]` of what stands at place `step batch + n` of the pass; behind the last
-    /// place the first comes again. `images: [N, side, side, 3]`, `labels: [N, 1, 1, 1]`; the same bits on all devices of one number
+    /// place the first comes again. `images: [N, side, side, 3]`, `labels: [N, 1, 1, 1]`, or `[N, 1, 1, 3]` where training images are mixed
+    /// with each other: see [`super::Head::softmax_cross_entropy`] and [`crate::data::mix`]. The same bits on all devices of one number
     /// type.
     fn draw_batch(
         &self,

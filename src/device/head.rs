@@ -6,6 +6,9 @@ use crate::memory::Memory;
 use crate::shape::Conv;
 use crate::tensor::Tensor;
 
+/// Numbers of a label of an image that may be mixed from two: see [`Head::softmax_cross_entropy`].
+pub const MIXED_LABEL: usize = 3;
+
 /// Pooling, the linear layer, the loss.
 pub trait Head: Memory {
     /// The largest of each window; what lies outside the map takes no part, and what is no number is the largest. A window reaches at
@@ -53,7 +56,8 @@ pub trait Head: Memory {
         grad_b: &mut Tensor<Self::Buffer>,
     ) -> Result<()>;
     /// Mean cross-entropy over the batch and its gradient. The right answer is `1 - e` of the label's class and e of all classes alike,
-    /// e = `smoothing` (Szegedy et al. 2016, section 7): the loss is `ln sum_k exp l_k - (1 - e) l_label - e mean_k l_k`. `labels: [N, 1, 1, 1]` holds class indices; `out: [2]` receives
+    /// e = `smoothing` (Szegedy et al. 2016, section 7): the loss is `ln sum_k exp l_k - (1 - e) l_label - e mean_k l_k`. `labels: [N, 1, 1, 1]` holds class indices, or `[N, 1, 1, 3]` of images that are mixed from two: the class, the other's, and
+    /// the other's share s, with `(1 - s) l_label + s l_other` in the place of l_label; the label that counts is then that of the larger share. `out: [2]` receives
     /// the mean loss and the number of images whose largest logit is their label's (the lowest index wins a tie; an image
     /// whose logits are not all finite is never right).
     fn softmax_cross_entropy(

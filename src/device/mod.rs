@@ -23,6 +23,7 @@ mod elementwise;
 mod ends;
 mod feed;
 pub mod fused;
+mod gradients;
 mod head;
 mod mask;
 mod sgd;
@@ -38,7 +39,8 @@ pub use descent::{Descent, DescentStep};
 pub use elementwise::{Activation, Elementwise};
 pub use ends::Ends;
 pub use feed::{Feed, PassPosition};
-pub use head::Head;
+pub use gradients::{CLIP_EPS, Gradients, SQUARES};
+pub use head::{Head, MIXED_LABEL};
 pub use mask::ReluMask;
 pub(crate) use mask::apply_mask;
 pub use sgd::{Decay, Moved, Optimiser, Sgd, SgdStep, is_weight};
@@ -46,7 +48,8 @@ pub use sgd::{Decay, Moved, Optimiser, Sgd, SgdStep, is_weight};
 /// All traits of the vocabulary, for code that names a device's type: `use rewind::device::prelude::*`.
 pub mod prelude {
     pub use super::{
-        BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Head, Optimiser, ReluMask, ResidualBlock,
+        BatchNorm, Coding, Convolution, Device, Elementwise, Ends, Feed, Gradients, Head, Optimiser, ReluMask,
+        ResidualBlock,
     };
     pub use crate::memory::Memory;
 }
@@ -108,7 +111,7 @@ impl DeviceMemory {
 }
 
 /// A machine that holds tensors and computes on them.
-pub trait Device: Feed + Head + Optimiser + Ends {
+pub trait Device: Feed + Head + Optimiser + Gradients + Ends {
     /// Operations that [`Device::replay`] has recorded.
     type Recording: Send;
 

@@ -11,7 +11,8 @@ use crate::field::{Maps, Normalise};
 use crate::init::Draw;
 use crate::memory::{Arena, Category, Lent};
 use crate::operands::Reconstruction;
-use crate::scheme::Statistics;
+use crate::recipe::{Recipe, Share};
+use crate::scheme::{StackSpec, Statistics};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -19,17 +20,21 @@ use crate::tensor::Tensor;
 pub(super) struct Way<D: Device> {
     pub weights: Trained<ChainTheta<D>>,
     pub running: ChainRunning<D>,
+    /// The average of the running statistics over steps, if one is kept.
+    pub running_average: Option<ChainRunning<D>>,
     stats: ChainStats<D>,
     cache: ChainCache<D>,
     scratch: ChainScratch<D>,
 }
 
 impl<D: Device> Way<D> {
-    fn new(arena: &mut Arena<'_, D>, layout: &Layout, second_moments: bool, recomputes: bool) -> Result<Self> {
+    fn new(arena: &mut Arena<'_, D>, layout: &Layout, stack: &StackSpec, recomputes: bool) -> Result<Self> {
+        let StackSpec { second_moments, recipe, .. } = *stack;
         let cache = |arena: &mut Arena<'_, D>, category| ChainCache::new(arena, category, layout);
         Ok(Self {
-            weights: Trained::new(second_moments, |category| ChainTheta::new(arena, category, layout.clone()))?,
+            weights: Trained::new(second_moments, recipe, |category| ChainTheta::new(arena, category, layout.clone()))?,
             running: ChainRunning::new(arena, layout)?,
+            running_average: recipe.average.map(|_| ChainRunning::new(arena, layout)).transpose()?,
             stats: ChainStats::new(arena, Category::Statistics, layout, false)?,
             cache: match recomputes {
                 true => arena.lend(|arena| cache(arena, Category::Scratch))?,
@@ -46,7 +51,7 @@ impl<D: Device> Way<D> {
     }
 
     fn eval(&mut self, d: &D, x: &Tensor<D::Buffer>, statistics: Statistics, workspace: &mut D::Buffer) -> Result<()> {
-        let Self { weights: Trained { theta, .. }, running, stats, cache, scratch } = self;
+        let Self { weights: Trained { theta, .. }, running, stats, cache, scratch, .. } = self;
         let normalise = match statistics {
             Statistics::MeasureAndRun => Normalise::Batch(Some(running)),
             Statistics::Measure => Normalise::Batch(None),
@@ -107,7 +112,7 @@ const DRAWS: usize = 3;
 const PREFIXES: [&str; 2] = ["first.", "shortcut."];
 
 impl<D: Device> First<D> {
-    /// With the links that the field asks for; `recomputes` says whether only the input is kept for the way back.
+    /// With the links that the field asks for, trained as the stage's stack is; `recomputes` says whether only the input is kept for the way back.
     ///
     /// # Errors
     /// As [`Layout::of`].
@@ -115,10 +120,10 @@ impl<D: Device> First<D> {
         arena: &mut Arena<'_, D>,
         spec: &FirstSpec,
         main: &[Link],
-        second_moments: bool,
+        stack: &StackSpec,
         recomputes: bool,
     ) -> Result<Self> {
-        let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?, second_moments, recomputes);
+        let mut way = |links: &[Link]| Way::new(arena, &Layout::of(links, spec.input)?, stack, recomputes);
         let projection = |conv| way(&[Link::Conv { conv, channels: spec.channels }, Link::Norm]);
         let shortcut = spec.projection().map(projection).transpose()?;
         let main = way(main)?;
@@ -221,6 +226,16 @@ impl<D: Device> First<D> {
         shortcut.vjp(d, input, grad, workspace)?;
         shortcut.grad_x(d, input, grad_x, workspace)?;
         d.axpby(1.0, idle, 1.0, grad_x)
+    }
+
+    /// Takes in a batch's gradients: see [`Trained::gather`].
+    pub fn gather(&mut self, d: &D, share: Share) -> Result<()> {
+        self.ways_mut().try_for_each(|(_, way)| way.weights.gather(d, share))
+    }
+
+    /// Clips each way's gradients by themselves, if the recipe says so.
+    pub fn clip_alone(&mut self, d: &D, recipe: Recipe, mut squares: Option<&mut Tensor<D::Buffer>>) -> Result<()> {
+        self.ways_mut().try_for_each(|(_, way)| way.weights.clip_alone(d, recipe, squares.as_deref_mut()))
     }
 
     /// One step of the optimiser.

@@ -55,7 +55,7 @@ impl<D: Device> HeadLayers<D> {
             let w = arena.tensor(category, Shape([1, 1, pooled.image_len(), spec.classes]))?;
             Ok(HeadTheta { w, b: arena.tensor(category, Shape::vector(spec.classes))? })
         };
-        let weights = Trained::new(spec.second_moments, theta)?;
+        let weights = Trained::new(spec.second_moments, spec.recipe, theta)?;
         let staged = spec.body.stages.is_some();
         Ok(Self {
             weights,

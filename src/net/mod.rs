@@ -3,6 +3,7 @@
 mod blocks;
 mod first;
 mod head;
+mod moved;
 mod pass;
 mod plan;
 mod recorded;
@@ -24,12 +25,13 @@ pub use self::spec::{BlocksSpec, Body, FirstSpec, NetSpec, POOL, STAGES_MAX, Sta
 use self::stage::Part;
 pub use self::stage::Stage;
 use self::stem::StemLayers;
-pub use self::tensors::{SHARED, is_optimisers};
-use crate::device::Device;
+pub use self::tensors::{AVERAGE, SHARED, is_optimisers};
+use crate::device::{Device, SQUARES};
 use crate::error::Result;
 use crate::field::{Basic, Field};
 use crate::init::Init;
 use crate::memory::{Arena, Asked, Bytes, Category, Turns, take};
+use crate::recipe::Share;
 use crate::scheme::Statistics;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -46,6 +48,10 @@ pub struct Net<D: Device, F: Field<D> = Basic> {
     labels: Tensor<D::Buffer>,
     /// The learning rate, `[1]`.
     rate: Tensor<D::Buffer>,
+    /// Where gradients' squares are summed, if they are clipped, `[SQUARES]`.
+    squares: Option<Tensor<D::Buffer>>,
+    /// Which of its step's batches the next one is.
+    share: Share,
     /// AdamW's count of steps, `[3]`: see [`crate::device::Optimiser::count_step`]; none without AdamW.
     count: Option<Tensor<D::Buffer>>,
     /// The data set, once [`Net::hold`] has one.
@@ -112,8 +118,13 @@ impl<D: Device, F: Field<D>> Net<D, F> {
             stages,
             head: HeadLayers::new(arena, &spec)?,
             images: arena.tensor(Category::Data, spec.images())?,
-            labels: arena.tensor(Category::Data, Shape::map(spec.batch, 1, 1, 1))?,
+            labels: arena.tensor(Category::Data, spec.labels())?,
             rate: arena.tensor(Category::Optimiser, Shape::vector(1))?,
+            squares: match spec.recipe.clip {
+                Some(_) => Some(arena.tensor(Category::Optimiser, Shape::vector(SQUARES))?),
+                None => None,
+            },
+            share: Share::default(),
             count: spec.second_moments.then(|| arena.tensor(Category::Optimiser, Shape::vector(3))).transpose()?,
             data: None,
             table: arena.tensor(Category::Data, Shape::vector(1))?,
@@ -127,7 +138,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         for (s, stage) in self.stages.iter_mut().enumerate() {
             stage.initialise(d, init, seed, s)?;
         }
-        self.rest(d)
+        self.rest(d)?;
+        self.begin_averages(d)
     }
 
     /// What the network is made of.
@@ -153,12 +165,13 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         forms
     }
 
-    /// Puts a batch on the device. `images` holds n images `[n, H, W, C]`, `labels` n class indices.
+    /// Puts a batch on the device. `images` holds n images `[n, H, W, C]`, `labels` n class indices, or three numbers for each image of a net that
+    /// mixes: see [`crate::device::Head::softmax_cross_entropy`].
     ///
     /// # Errors
     /// If n is larger than the planned batch.
     pub fn load(&mut self, d: &D, images: &[D::Real], labels: &[D::Real]) -> Result<()> {
-        self.set_batch(labels.len())?;
+        self.set_batch(labels.len() / self.labels.shape().c())?;
         d.upload(images, &mut self.images)?;
         d.upload(labels, &mut self.labels)
     }
@@ -226,6 +239,13 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn first_non_finite_by(&mut self, d: &D, statistics: Statistics) -> Result<String> {
+        match statistics {
+            Statistics::Running => self.with_averages(|net| net.first_non_finite_of(d, statistics)),
+            _ => self.first_non_finite_of(d, statistics),
+        }
+    }
+
+    fn first_non_finite_of(&mut self, d: &D, statistics: Statistics) -> Result<String> {
         if !d.all_finite(&self.images)? {
             return Ok("an input image".into());
         }

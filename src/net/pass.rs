@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::recorded::Kind;
 use super::stage::step_result;
 use super::{Net, Stage, StepResult};
-use crate::data::{Dataset, Part, Place};
+use crate::data::{Dataset, Mix, Part, Place};
 use crate::device::{DescentStep, Device, PassPosition, SgdStep};
 use crate::error::Result;
 use crate::field::Field;
@@ -26,14 +26,15 @@ pub enum Pass {
 const HELD: &str = "a pass goes over a data set that `hold` was given";
 
 impl<D: Device, F: Field<D>> Net<D, F> {
-    /// Takes a data set for the passes to come.
+    /// Takes a data set for the passes to come, and, in a net that mixes images, room for the mixes of every batch of an epoch.
     ///
     /// # Errors
     /// If the device has no room.
     pub fn hold(&mut self, d: &D, dataset: Arc<Dataset>) -> Result<()> {
+        let mixes = if self.spec.mixes { dataset.images(Part::Train).div_ceil(self.spec.batch) } else { 0 };
         // recorded passes read the former one
         self.recorded.clear();
-        self.data = Some(d.hold(dataset)?);
+        self.data = Some(d.hold(dataset, mixes)?);
         Ok(())
     }
 
@@ -58,6 +59,20 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// If there is no data set; so do the others here.
     pub fn write_table(&mut self, d: &D, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
         d.write_table(self.data.as_mut().expect(HELD), table, write)
+    }
+
+    /// Has `write` fill the mixes of a table's epoch, one per batch, where the net mixes images, before that table is written.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn write_mixes(&mut self, d: &D, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()> {
+        if !self.spec.mixes {
+            return Ok(());
+        }
+        d.write_mixes(self.data.as_mut().expect(HELD), table, write)
     }
 
     /// Begins a pass at its step number `step`, from 0.

@@ -1,6 +1,7 @@
 //! Passes that a device has recorded.
 
 use crate::device::{DescentStep, Device};
+use crate::recipe::Share;
 
 /// What a device runs at one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,5 +23,7 @@ pub(super) struct Recorded<D: Device> {
     pub n: usize,
     /// The optimiser's settings, without the learning rate, which is on the device.
     pub sgd: DescentStep,
+    /// Which of its step's batches it is.
+    pub share: Share,
     pub recording: Option<D::Recording>,
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::MIXED_LABEL;
 use crate::error::{Error, Result};
+use crate::recipe::Recipe;
 use crate::scheme::{Scheme, StackSpec, StepSize};
 use crate::shape::{Conv, Shape};
 use crate::sweep::{Gradient, SweepSpec};
@@ -156,6 +158,10 @@ pub struct NetSpec {
     pub label_smoothing: f64,
     /// Whether AdamW is to train the net, which keeps a second moment of each parameter.
     pub second_moments: bool,
+    /// What is done with gradients before the optimiser sees them, and with parameters after it.
+    pub recipe: Recipe,
+    /// Whether training images are mixed with others of their batch, which gives an image two right answers: see [`crate::data::Mix`].
+    pub mixes: bool,
     /// The step size of every step.
     pub step_size: StepSize,
     /// How the gradient is computed.
@@ -195,13 +201,14 @@ impl BlocksSpec {
             keeps_masks,
             tied,
             second_moments,
+            recipe: Recipe::default(),
             post_activation: false,
         }
     }
 }
 
 /// One stage of a net.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StageSpec {
     /// The plain block that begins the stage, and whether a ReLU follows the stage; none of both in a net of one stack.
     pub first: Option<FirstSpec>,
@@ -243,6 +250,8 @@ impl Default for NetSpec {
             classes: 10,
             label_smoothing: 0.0,
             second_moments: false,
+            recipe: Recipe::default(),
+            mixes: false,
             step_size: StepSize::OverDepth,
             sweep: SweepSpec::new(Scheme::Euler, Gradient::Coded),
             body: Body::default(),
@@ -254,6 +263,11 @@ impl NetSpec {
     /// The images, `[N, H, W, C]`.
     pub fn images(&self) -> Shape {
         Shape::map(self.batch, self.image, self.image, self.image_channels)
+    }
+
+    /// The right answers, `[N, 1, 1, 1]`, or `[N, 1, 1, 3]` where images are mixed.
+    pub fn labels(&self) -> Shape {
+        Shape::map(self.batch, 1, 1, if self.mixes { MIXED_LABEL } else { 1 })
     }
 
     /// What the stem's convolution makes of the images, `[N, H, W, C]`.
@@ -277,9 +291,12 @@ impl NetSpec {
 
     /// The stages, from the stem to the head.
     pub fn stages(&self) -> Vec<StageSpec> {
-        let Self { depth, step_size, sweep, body, second_moments, .. } = *self;
+        let Self { depth, step_size, sweep, body, second_moments, recipe, .. } = *self;
         let tied = body.tied;
-        let stack = |depth, map, sweep| BlocksSpec { map, depth, step_size, tied, second_moments, sweep }.stack();
+        let stack = |depth, map, sweep| StackSpec {
+            recipe,
+            ..BlocksSpec { map, depth, step_size, tied, second_moments, sweep }.stack()
+        };
         let Some(stages) = body.stages else {
             return vec![StageSpec { first: None, stack: stack(depth, self.stem_map(), sweep), sweep }];
         };

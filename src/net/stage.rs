@@ -1,16 +1,17 @@
 //! One stage of a net: the block that begins it, if any, the residual stack, and the memory of its sweep.
 
 use super::first::First;
+use super::moved::averaged;
 use super::result::{BatchResult, StepResult, largest, relative};
 use super::spec::{FirstSpec, StageSpec};
 use crate::code::CodedPass;
 use crate::device::{Descent, Device};
 use crate::error::{Error, Result};
-use crate::field::{Basic, Field, FieldScratch, Idle, Maps};
+use crate::field::{Basic, Field, FieldScratch, Idle, Maps, Tensors};
 use crate::init::{BlockPlace, Init};
 use crate::memory::{Arena, Category, Lent, Memory};
 use crate::operands::Reconstruction;
-use crate::scheme::{Stack, Statistics};
+use crate::scheme::{Averages, Stack, Statistics};
 use crate::shape::Shape;
 use crate::sweep::{Gradient, Sweep, SweepSpec, Update, Work};
 use crate::tensor::{Real, Tensor};
@@ -86,11 +87,10 @@ impl<D: Device> Tape<D> {
 impl<D: Device, F: Field<D>> Stage<D, F> {
     /// Takes all memory, with a workspace of at least `workspace` elements.
     pub(super) fn new(arena: &mut Arena<'_, D>, spec: &StageSpec, first_stage: bool, workspace: usize) -> Result<Self> {
-        let second_moments = spec.stack.second_moments;
         let recomputes = spec.sweep.gradient != Gradient::Backprop;
         let new = |first: FirstSpec| {
             let links = F::first_links(first.channels, first.stride);
-            First::new(arena, &first, &links, second_moments, recomputes)
+            First::new(arena, &first, &links, &spec.stack, recomputes)
         };
         let first = spec.first.map(new).transpose()?;
         let changed = spec.first.filter(|first| first_stage && first.projection().is_some());
@@ -213,6 +213,7 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
         let Self { first, stack, work, sweep, .. } = self;
         let sgd = sgd.with_loss(&work.verdict);
         if let Some(first) = first {
+            first.clip_alone(d, work.grads.recipe, work.grads.squares.as_mut())?;
             first.update(d, sgd)?;
         }
         if sweep.update == Update::After {
@@ -221,6 +222,36 @@ impl<D: Device, F: Field<D>> Stage<D, F> {
             }
         }
         Ok(())
+    }
+
+    /// The gradients that a step of the optimiser takes.
+    pub(super) fn gradients(&self) -> impl Iterator<Item = (&'static str, &Tensor<D::Buffer>)> {
+        let of_first = self.first.iter().flat_map(First::ways).flat_map(|(_, way)| way.weights.of_step().named());
+        of_first.chain(self.work.grads.of_parameters().flat_map(Tensors::named))
+    }
+
+    /// The same, to be written.
+    pub(super) fn gradients_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut Tensor<D::Buffer>)> {
+        let Self { first, work, .. } = self;
+        let of_first = first.iter_mut().flat_map(First::ways_mut);
+        let of_first = of_first.flat_map(|(_, way)| way.weights.of_step_mut().named_mut());
+        of_first.chain(work.grads.of_parameters_mut().flat_map(Tensors::named_mut))
+    }
+
+    /// Everything of which averages may be kept, with them.
+    pub(super) fn averaged_mut(&mut self) -> impl Iterator<Item = (&mut Tensor<D::Buffer>, &mut Tensor<D::Buffer>)> {
+        let Self { first, stack: Stack { theta, running, averages, .. }, .. } = self;
+        let of_first = first.iter_mut().flat_map(First::ways_mut).flat_map(|(_, way)| {
+            let weights = averaged::<D, _>(&mut way.weights.theta, way.weights.average.as_mut());
+            weights.chain(averaged::<D, _>(&mut way.running, way.running_average.as_mut()))
+        });
+        let (of_theta, of_running) = match averages {
+            Some(Averages { theta, running }) => (&mut theta[..], &mut running[..]),
+            None => Default::default(),
+        };
+        let thetas = theta.iter_mut().zip(of_theta).flat_map(|(of, average)| averaged::<D, _>(of, Some(average)));
+        let runnings = running.iter_mut().zip(of_running).flat_map(|(of, average)| averaged::<D, _>(of, Some(average)));
+        of_first.chain(thetas).chain(runnings)
     }
 
     /// Writes what a step gave to the tape: see [`crate::device::Feed::record_step`].

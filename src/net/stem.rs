@@ -54,6 +54,8 @@ pub(super) struct StemLayers<D: Device> {
     conv: Conv,
     pub weights: Trained<StemTheta<D>>,
     pub running: StemRunning<D>,
+    /// The average of the running statistics over steps, if one is kept.
+    pub running_average: Option<StemRunning<D>>,
     stats: BnStats<D::Buffer>,
     /// The images' convolution, kept for the backward.
     z: Tensor<D::Buffer>,
@@ -82,8 +84,12 @@ impl<D: Device> StemLayers<D> {
         };
         Ok(Self {
             conv: spec.stem.conv(),
-            weights: Trained::new(spec.second_moments, theta)?,
+            weights: Trained::new(spec.second_moments, spec.recipe, theta)?,
             running: StemRunning(BnRunning::new(arena, map.c())?),
+            running_average: match spec.recipe.average {
+                Some(_) => Some(StemRunning(BnRunning::new(arena, map.c())?)),
+                None => None,
+            },
             stats: BnStats::new(arena, Category::Statistics, map.c())?,
             z: arena.tensor(Category::Saved, map)?,
             pool,

@@ -8,6 +8,7 @@ use super::stage::{LowerEnd, Part};
 use crate::device::{AdamWStep, DescentStep, Device};
 use crate::error::Result;
 use crate::field::Field;
+use crate::recipe::Share;
 use crate::scheme::Statistics;
 use crate::tensor::{Real, Tensor};
 
@@ -43,13 +44,15 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     pub(super) fn test_pass(&mut self, d: &D) -> Result<()> {
-        self.stem(d, Statistics::Running)?;
-        for s in 0..self.stages.len() {
-            self.enter(d, s, Statistics::Running)?;
-            self.stages[s].sweep(d).infer()?;
-        }
-        // what a test counts is the label alone
-        self.head(d, 0.0)
+        self.with_averages(|net| {
+            net.stem(d, Statistics::Running)?;
+            for s in 0..net.stages.len() {
+                net.enter(d, s, Statistics::Running)?;
+                net.stages[s].sweep(d).infer()?;
+            }
+            // what a test counts is the label alone
+            net.head(d, 0.0)
+        })
     }
 
     /// All gradients of the batch that [`Net::forward`] has just seen. Blocks are updated on the way if updates are in the
@@ -65,8 +68,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn backward_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
-        let Self { stages, head, count, .. } = self;
-        if let (DescentStep::AdamW(AdamWStep { betas, .. }), Some(count)) = (sgd, count) {
+        let Self { stages, head, count, share, .. } = self;
+        if let (DescentStep::AdamW(AdamWStep { betas, .. }), Some(count), Some(_)) = (sgd, count, share.ends) {
             d.count_step(betas, &head.outcome, count)?;
         }
         d.phase("head backward", || head.backward(d, &mut stages.last_mut().expect(super::STAGED).work.grad))?;
@@ -113,11 +116,17 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn update_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
+        self.gather(d)?;
+        if self.share.ends.is_none() {
+            return Ok(());
+        }
+        self.clip(d)?;
         let Self { stem, stages, head, rate, count, .. } = self;
         let sgd = sgd.on_device(rate, count.as_ref(), &head.outcome)?;
         let of_ends = sgd.with_loss(&stages[0].work.verdict);
         d.descend_all(of_ends, &mut stem.weights.moved::<D>().chain(head.weights.moved::<D>()))?;
-        stages.iter_mut().try_for_each(|stage| stage.update(d, sgd))
+        stages.iter_mut().try_for_each(|stage| stage.update(d, sgd))?;
+        self.average(d)
     }
 
     /// Puts the learning rate on the device, where the recorded steps read it.
@@ -160,9 +169,11 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     ) -> Result<()> {
         let n = self.labels.shape().n();
         let sgd = sgd.at(0.0);
-        let known = self.recorded.iter().position(|r| (r.kind, r.n, r.sgd) == (kind, n, sgd));
+        // a test is of no step
+        let share = if kind == Kind::Test { Share::default() } else { self.share };
+        let known = self.recorded.iter().position(|r| (r.kind, r.n, r.sgd, r.share) == (kind, n, sgd, share));
         let at = known.unwrap_or_else(|| {
-            self.recorded.push(Recorded { kind, n, sgd, recording: None });
+            self.recorded.push(Recorded { kind, n, sgd, share, recording: None });
             self.recorded.len() - 1
         });
         let mut recording = self.recorded[at].recording.take();

@@ -12,11 +12,15 @@ use super::{Net, Stage, head, stem};
 use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Field, Tensors};
+use crate::scheme::Averages;
 use crate::sweep::Update;
 use crate::tensor::Tensor;
 
 /// What stands in a tensor's name for the number of its block where all blocks have one theta.
 pub const SHARED: &str = "shared";
+
+/// What stands before the name of a parameter or a running statistic in that of its average.
+pub const AVERAGE: &str = "average.";
 
 /// What a tensor is to its net.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +34,11 @@ enum Role {
     SecondMoment,
     /// AdamW's count of steps.
     Count,
-    /// Those of residual blocks only where updates come after the sweep.
+    /// The sum of gradients over the batches of a step, where it has several.
+    Sum,
+    /// The average over steps of a parameter or a running statistic.
+    Average,
+    /// Those of residual blocks only where updates come after the sweep, and each batch is a step.
     Gradient,
 }
 
@@ -41,18 +49,26 @@ impl Role {
             Self::Velocity => "velocity.",
             Self::SecondMoment => "second_moment.",
             Self::Count => "optimiser.",
+            Self::Sum => "gradient_sum.",
+            Self::Average => AVERAGE,
             Self::Parameter | Self::Running | Self::Gradient => "",
         }
     }
 }
 
 /// What a checkpoint holds, in the order that it has there.
-const CHECKPOINTED: [&[Role]; 4] =
-    [&[Role::Parameter, Role::Running], &[Role::Velocity], &[Role::SecondMoment], &[Role::Count]];
+const CHECKPOINTED: [&[Role]; 6] = [
+    &[Role::Parameter, Role::Running],
+    &[Role::Velocity],
+    &[Role::SecondMoment],
+    &[Role::Count],
+    &[Role::Sum],
+    &[Role::Average],
+];
 
-/// Whether a tensor of a checkpoint that has this name belongs to the optimiser, and to no net that only answers.
+/// Whether a tensor of a checkpoint that has this name belongs to training, and to no net that only answers.
 pub fn is_optimisers(name: &str) -> bool {
-    [Role::Velocity, Role::SecondMoment, Role::Count].iter().any(|role| name.starts_with(role.name()))
+    CHECKPOINTED[1..].iter().flat_map(|roles| *roles).any(|role| name.starts_with(role.name()))
 }
 
 /// What is done with each tensor and its name.
@@ -91,17 +107,33 @@ macro_rules! walk {
             set(Role::SecondMoment, format_args!("{}", stem::NAME), &mut seconds.into_iter())?;
             let seconds = of_head.second.$iter().flat_map(|second| second.$named());
             set(Role::SecondMoment, format_args!("{}", head::NAME), &mut seconds.into_iter())?;
+            let sums = of_stem.sum.$iter().flat_map(|sum| sum.$named());
+            set(Role::Sum, format_args!("{}", stem::NAME), &mut sums.into_iter())?;
+            let sums = of_head.sum.$iter().flat_map(|sum| sum.$named());
+            set(Role::Sum, format_args!("{}", head::NAME), &mut sums.into_iter())?;
+            let averages = of_stem.average.$iter().flat_map(|average| average.$named());
+            set(Role::Average, format_args!("{}", stem::NAME), &mut averages.into_iter())?;
+            let averages = of_head.average.$iter().flat_map(|average| average.$named());
+            set(Role::Average, format_args!("{}", head::NAME), &mut averages.into_iter())?;
+            let averages = stem.running_average.$iter().flat_map(|average| average.$named());
+            set(Role::Average, format_args!("{}", stem::NAME), &mut averages.into_iter())?;
             set(Role::Count, format_args!(""), &mut count.$iter().map(|count| ("count", count)))?;
             set(Role::Gradient, format_args!("{}", stem::NAME), &mut of_stem.grad.$named())?;
             set(Role::Gradient, format_args!("{}", head::NAME), &mut of_head.grad.$named())?;
             for (s, Stage { first, stack, work, .. }) in stages.$iter().enumerate() {
                 let stage = if spec.body.stages.is_some() { format!("stages.{s}.") } else { String::new() };
-                for (way, Way { weights, running, .. }) in first.$iter().flat_map(First::$ways) {
+                for (way, Way { weights, running, running_average, .. }) in first.$iter().flat_map(First::$ways) {
                     set(Role::Parameter, format_args!("{stage}{way}"), &mut weights.theta.$named())?;
                     set(Role::Running, format_args!("{stage}{way}"), &mut running.$named())?;
                     set(Role::Velocity, format_args!("{stage}{way}"), &mut weights.velocity.$named())?;
                     let seconds = weights.second.$iter().flat_map(|second| second.$named());
                     set(Role::SecondMoment, format_args!("{stage}{way}"), &mut seconds.into_iter())?;
+                    let sums = weights.sum.$iter().flat_map(|sum| sum.$named());
+                    set(Role::Sum, format_args!("{stage}{way}"), &mut sums.into_iter())?;
+                    let averages = weights.average.$iter().flat_map(|average| average.$named());
+                    set(Role::Average, format_args!("{stage}{way}"), &mut averages.into_iter())?;
+                    let averages = running_average.$iter().flat_map(|average| average.$named());
+                    set(Role::Average, format_args!("{stage}{way}"), &mut averages.into_iter())?;
                     set(Role::Gradient, format_args!("{stage}{way}"), &mut weights.grad.$named())?;
                 }
                 let block = |n: usize| if spec.body.tied { SHARED.to_string() } else { n.to_string() };
@@ -118,9 +150,19 @@ macro_rules! walk {
                 for (n, second) in stack.second.$iter().enumerate() {
                     set(Role::SecondMoment, format_args!("{stage}blocks.{}.", block(n)), &mut second.$named())?;
                 }
-                if spec.sweep.update == Update::After {
+                for Averages { theta: thetas, running: runnings } in stack.averages.$iter() {
+                    for (n, theta) in thetas.$iter().enumerate() {
+                        set(Role::Average, format_args!("{stage}blocks.{}.", block(n)), &mut theta.$named())?;
+                    }
+                    for (n, running) in runnings.$iter().enumerate() {
+                        set(Role::Average, format_args!("{stage}blocks.{n}."), &mut running.$named())?;
+                    }
+                }
+                // the sums are what a step takes, where there are such
+                let of_step = if spec.recipe.accumulates { Role::Sum } else { Role::Gradient };
+                if spec.recipe.accumulates || spec.sweep.update == Update::After {
                     for (n, grad) in work.grads.$of_parameters().enumerate() {
-                        set(Role::Gradient, format_args!("{stage}blocks.{}.", block(n)), &mut grad.$named())?;
+                        set(of_step, format_args!("{stage}blocks.{}.", block(n)), &mut grad.$named())?;
                     }
                 }
             }
@@ -134,7 +176,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     walk!(walk_mut: named_mut iter_mut ways_mut of_parameters_mut mut);
 
     /// Visits every tensor that a checkpoint holds with its name, in a fixed order: parameters, running statistics,
-    /// velocities, and AdamW's second moments and count of steps.
+    /// velocities, AdamW's second moments and count of steps, sums of gradients, and averages.
     ///
     /// # Errors
     /// The visitor's.
@@ -182,6 +224,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// The optimiser as it is at the start.
     pub(super) fn rest(&mut self, d: &D) -> Result<()> {
-        self.walk_mut(&[Role::Velocity, Role::SecondMoment, Role::Count], &mut |_, _, tensor| d.fill(0.0, tensor))
+        let roles = [Role::Velocity, Role::SecondMoment, Role::Count, Role::Sum];
+        self.walk_mut(&roles, &mut |_, _, tensor| d.fill(0.0, tensor))
     }
 }

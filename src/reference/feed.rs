@@ -4,18 +4,26 @@ use std::sync::Arc;
 
 use super::{Buffer, Reference, Tensor};
 use crate::check;
-use crate::data::{Dataset, Held, Part, Place, image_len};
+use crate::data::{Dataset, Held, Mix, Part, Place, image_len};
 use crate::device::{Elementwise, Feed, PassPosition};
 use crate::error::Result;
-use crate::host::record_step;
+use crate::host::{put_label, record_step};
 
-pub fn draw_batch(data: &Held, part: Part, position: PassPosition<'_, Buffer>, images: &mut [f64], labels: &mut [f64]) {
+pub fn draw_batch(
+    data: &Held,
+    part: Part,
+    position: PassPosition<'_, Buffer>,
+    images: &mut [f64],
+    labels: &mut [f64],
+    each: usize,
+) {
     let PassPosition { step, table, batch } = position;
     let [step, table] = [step, table].map(|t| t.values()[0] as usize);
     let len = image_len(data.side());
     let mut drawn = vec![0.0f32; len];
-    for (n, (image, label)) in images.chunks_exact_mut(len).zip(labels).enumerate() {
-        *label = data.draw(part, table, step * batch + n, &mut drawn).into();
+    let n = labels.len() / each;
+    for (i, (image, label)) in images.chunks_exact_mut(len).zip(labels.chunks_exact_mut(each)).enumerate() {
+        put_label(data.draw_mixed(part, table, (step, batch), (i, n), &mut drawn), label);
         image.iter_mut().zip(&drawn).for_each(|(wide, value)| *wide = (*value).into());
     }
 }
@@ -23,8 +31,8 @@ pub fn draw_batch(data: &Held, part: Part, position: PassPosition<'_, Buffer>, i
 impl Feed for Reference {
     type Data = Held;
 
-    fn hold(&self, dataset: Arc<Dataset>) -> Result<Held> {
-        Ok(Held::new(dataset))
+    fn hold(&self, dataset: Arc<Dataset>, mixes: usize) -> Result<Held> {
+        Ok(Held::new(dataset, mixes))
     }
 
     fn refill(&self, data: &mut Held, part: Part, pixels: &[u8], labels: &[u16]) -> Result<()> {
@@ -34,6 +42,11 @@ impl Feed for Reference {
 
     fn write_table(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
         write(data.table_mut(table));
+        Ok(())
+    }
+
+    fn write_mixes(&self, data: &mut Held, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()> {
+        write(data.mixes_mut(table));
         Ok(())
     }
 
@@ -50,7 +63,8 @@ impl Feed for Reference {
         labels: &mut Tensor,
     ) -> Result<()> {
         check::batch("draw_batch", data.side(), images.shape(), labels.shape())?;
-        draw_batch(data, part, position, images.values_mut(), labels.values_mut());
+        let each = labels.shape().c();
+        draw_batch(data, part, position, images.values_mut(), labels.values_mut(), each);
         Ok(())
     }
 

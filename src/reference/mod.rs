@@ -8,6 +8,7 @@ mod code;
 mod conv;
 mod elementwise;
 mod feed;
+mod gradients;
 mod head;
 mod linear;
 mod loss;

@@ -11,7 +11,7 @@ mod step_size;
 mod tableau;
 
 pub use kind::Scheme;
-pub use stack::{Stack, StackSpec, Statistics};
+pub use stack::{Averages, Stack, StackSpec, Statistics};
 pub use step::{Cotangents, SingleStage, Step, StepCache, StepGrads, StepStats};
 pub use step_size::StepSize;
 pub use tableau::Tableau;

@@ -7,10 +7,11 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::field::{Basic, Field, Normalise};
 use crate::memory::{Arena, Category};
+use crate::recipe::Recipe;
 use crate::shape::Shape;
 
 /// What a residual stack is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StackSpec {
     /// The scheme.
     pub scheme: Scheme,
@@ -28,6 +29,8 @@ pub struct StackSpec {
     pub tied: bool,
     /// Whether AdamW is to train them, which keeps a second moment of each parameter.
     pub second_moments: bool,
+    /// What else their training does.
+    pub recipe: Recipe,
     /// Whether a ReLU follows the sum of every step, as in a published ResNet: `x_{n+1} = relu(x_n + h f(x_n))`. See
     /// [`crate::sweep::SweepSpec::check_post_activation`].
     pub post_activation: bool,
@@ -58,8 +61,18 @@ pub struct Stack<D: Device, F: Field<D> = Basic> {
     pub second: Vec<F::Theta>,
     /// Running statistics, one per block.
     pub running: Vec<F::Running>,
+    /// The averages of weights and of running statistics over steps, if they are kept.
+    pub averages: Option<Averages<D, F>>,
     /// The forward pass's statistics, one per step; none where the sweep measures its own.
     pub saved: Vec<StepStats<D, F>>,
+}
+
+/// Averages over steps, as many as there are of what they are of.
+pub struct Averages<D: Device, F: Field<D> = Basic> {
+    /// Of the weights.
+    pub theta: Vec<F::Theta>,
+    /// Of the running statistics.
+    pub running: Vec<F::Running>,
 }
 
 /// Where a step of the stack takes its statistics from.
@@ -90,6 +103,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
             keeps_masks,
             tied,
             second_moments,
+            recipe,
             post_activation,
         } = spec;
         scheme.check(depth)?;
@@ -97,6 +111,7 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
         let blocks = |arena: &mut Arena<'_, D>, category| -> Result<Vec<_>> {
             (0..spec.thetas()).map(|_| F::theta(arena, category, map)).collect()
         };
+        let running = |arena: &mut Arena<'_, D>| (0..depth).map(|_| F::running(arena, map)).collect::<Result<Vec<_>>>();
         Ok(Self {
             scheme,
             h: step_size.h(depth),
@@ -105,7 +120,11 @@ impl<D: Device, F: Field<D>> Stack<D, F> {
             theta: blocks(arena, Category::Parameters)?,
             velocity: blocks(arena, Category::Optimiser)?,
             second: if second_moments { blocks(arena, Category::Optimiser)? } else { Vec::new() },
-            running: (0..depth).map(|_| F::running(arena, map)).collect::<Result<_>>()?,
+            running: running(arena)?,
+            averages: match recipe.average {
+                Some(_) => Some(Averages { theta: blocks(arena, Category::Optimiser)?, running: running(arena)? }),
+                None => None,
+            },
             saved: (0..saved).map(|_| StepStats::new(arena, scheme, map, keeps_masks)).collect::<Result<_>>()?,
         })
     }

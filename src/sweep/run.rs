@@ -165,6 +165,10 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
 
     /// Takes the blocks from n down that make a run back, if the device takes it. Gives their number, or 0.
     pub(super) fn back_run(&mut self, n: usize, sgd: Descent<'_, D::Buffer>) -> Result<usize> {
+        if self.work.grads.are_treated() {
+            // no device clips, or gathers, inside of a run
+            return Ok(0);
+        }
         match (self.spec.update, sgd) {
             (Update::After, _) => self.back_run_of(n, None),
             (Update::InSweep, Descent::Sgd(sgd)) => self.back_run_of(n, Some(sgd.without_loss())),

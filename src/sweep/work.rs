@@ -1,10 +1,11 @@
 //! The memory of a sweep: the state, the cotangent, what a mode stores, and the gradients' slots.
 
 use crate::code::{Code, Coder};
-use crate::device::{Descent, Device, whole};
+use crate::device::{Descent, Device, SQUARES, whole};
 use crate::error::Result;
 use crate::field::{Basic, Field, FieldScratch, Maps, Tensors};
 use crate::memory::{Arena, Category, Lent};
+use crate::recipe::{Clip, Recipe, Share, clip_alone, gather};
 use crate::scheme::{Cotangents, Stack, StackSpec, Statistics, StepCache, StepGrads, StepStats};
 use crate::shape::Shape;
 use crate::sweep::errors::SUMS;
@@ -252,31 +253,59 @@ pub struct Grads<D: Device, F: Field<D> = Basic> {
     pub slots: Vec<F::Theta>,
     /// With one theta for all blocks, the sum of the gradients of those that the sweep has passed.
     pub sum: Option<F::Theta>,
+    /// Where several batches make a step, the sum over them of each theta's gradients.
+    pub gathered: Vec<F::Theta>,
+    /// Which of a step's batches the next sweep is of.
+    pub(crate) share: Share,
+    pub(crate) recipe: Recipe,
+    /// Where squares are summed, if blocks' gradients are clipped by themselves, `[SQUARES]`.
+    pub(crate) squares: Option<Tensor<D::Buffer>>,
     update: Update,
 }
 
 impl<D: Device, F: Field<D>> Grads<D, F> {
     fn new(arena: &mut Arena<'_, D>, spec: &SweepSpec, stack: StackSpec) -> Result<Self> {
+        let recipe = stack.recipe;
         let slots = match spec.update {
             Update::InSweep => spec.scheme.span(),
-            Update::After if stack.tied => spec.scheme.span(),
+            Update::After if stack.tied || recipe.accumulates => spec.scheme.span(),
             Update::After => stack.depth,
         };
         let mut new = || F::theta(arena, Category::Gradients, stack.map);
         let slots = (0..slots).map(|_| new()).collect::<Result<_>>()?;
-        Ok(Self { slots, sum: stack.tied.then(new).transpose()?, update: spec.update })
+        let gathered = if recipe.accumulates { stack.thetas() } else { 0 };
+        let gathered = (0..gathered).map(|_| new()).collect::<Result<_>>()?;
+        let sum = stack.tied.then(new).transpose()?;
+        let alone = matches!(recipe.clip, Some(Clip::Blocks(_)));
+        let squares = alone.then(|| arena.tensor(Category::Optimiser, Shape::vector(SQUARES))).transpose()?;
+        Ok(Self { slots, sum, gathered, share: Share::default(), recipe, squares, update: spec.update })
     }
 
     /// The gradients that the sweep leaves where updates come after it: one per set of weights.
     pub fn of_parameters(&self) -> impl Iterator<Item = &F::Theta> {
-        let slots = if self.sum.is_some() { &[] } else { &self.slots[..] };
-        self.sum.iter().chain(slots)
+        let [sum, slots] = self.which();
+        self.gathered.iter().chain(self.sum.iter().filter(move |_| sum)).chain(self.slots.iter().filter(move |_| slots))
     }
 
     /// The same, to be written.
     pub(crate) fn of_parameters_mut(&mut self) -> impl Iterator<Item = &mut F::Theta> {
-        let slots = if self.sum.is_some() { &mut [] } else { &mut self.slots[..] };
-        self.sum.iter_mut().chain(slots)
+        let [sum, slots] = self.which();
+        let Self { gathered, sum: of_all, slots: of_each, .. } = self;
+        gathered
+            .iter_mut()
+            .chain(of_all.iter_mut().filter(move |_| sum))
+            .chain(of_each.iter_mut().filter(move |_| slots))
+    }
+
+    /// Whether the gradients that the optimiser sees are the sum over all blocks, and whether they are the slots.
+    fn which(&self) -> [bool; 2] {
+        let single = self.gathered.is_empty();
+        [single && self.sum.is_some(), single && self.sum.is_none()]
+    }
+
+    /// Whether a block's gradients are more than a step of the optimiser away from its update in the sweep.
+    pub(super) fn are_treated(&self) -> bool {
+        self.recipe.accumulates || self.squares.is_some()
     }
 
     /// Begins a sweep.
@@ -311,13 +340,20 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
                 let pairs = slot.named().zip(sum.named_mut());
                 pairs.into_iter().try_for_each(|((_, slot), (_, sum))| d.axpby(1.0, slot, 1.0, sum))?;
             }
-            let whole = n == 0 && self.update == Update::InSweep;
-            return if whole { self.apply(d, stack, 0, sgd) } else { Ok(()) };
+            return if n == 0 { self.complete(d, stack, 0, sgd) } else { Ok(()) };
         }
-        if self.update == Update::After {
-            return Ok(());
+        complete.into_iter().try_for_each(|layer| self.complete(d, stack, layer, sgd))
+    }
+
+    /// Takes in the whole gradient of theta number `layer`: updates it, if updates are in the sweep and this is the last batch of the step.
+    fn complete(&mut self, d: &D, stack: &mut Stack<D, F>, layer: usize, sgd: Descent<'_, D::Buffer>) -> Result<()> {
+        let Self { slots, sum, gathered, share, update, .. } = self;
+        if let Some(gathered) = gathered.get_mut(layer) {
+            let grad = sum.as_ref().unwrap_or(&slots[layer % slots.len()]);
+            gather::<D, F::Theta>(d, *share, grad, gathered)?;
         }
-        complete.into_iter().try_for_each(|layer| self.apply(d, stack, layer, sgd))
+        let now = *update == Update::InSweep && share.ends.is_some();
+        if now { self.apply(d, stack, layer, sgd) } else { Ok(()) }
     }
 
     /// One step of the optimiser on theta number `layer`.
@@ -325,7 +361,7 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
     /// # Errors
     /// Whatever the device reports.
     pub fn apply<'s>(
-        &self,
+        &mut self,
         d: &D,
         stack: &mut Stack<D, F>,
         layer: usize,
@@ -336,7 +372,11 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
     {
         let sgd = sgd.into();
         let Stack { theta, velocity, second, .. } = stack;
-        let grad = self.sum.as_ref().unwrap_or(&self.slots[layer % self.slots.len()]);
+        let Self { slots, sum, gathered, recipe, squares, .. } = self;
+        let slot = layer % slots.len();
+        let grad = gathered.get_mut(layer).or(sum.as_mut()).unwrap_or(&mut slots[slot]);
+        clip_alone::<D, F::Theta>(d, *recipe, squares.as_mut(), grad)?;
+        let grad = &*grad;
         let (velocity, theta) = (&mut velocity[layer], &mut theta[layer]);
         match sgd {
             Descent::Sgd(sgd) => F::sgd(d, sgd, grad, velocity, theta),

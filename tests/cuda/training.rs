@@ -7,12 +7,13 @@ use crate::support::{
 };
 use rewind::cpu::Cpu;
 use rewind::cuda::Cuda;
-use rewind::data::{Batches, EpochSpec};
+use rewind::data::{Batches, EpochSpec, Mix, MixSpec};
 use rewind::device::{AdamWStep, DescentStep, Device, Math, SgdStep};
 use rewind::field::Basic;
 use rewind::init::Init;
 use rewind::memory::Category;
 use rewind::net::{Net, NetSpec, Pass, StepResult};
+use rewind::recipe::{Clip, Recipe, Share};
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec, Update};
@@ -400,5 +401,74 @@ fn an_epoch_allocates_nothing_and_waits_only_to_read() {
         assert_eq!((counted.graph_launches, counted.synchronisations), (5, 2), "{what}");
         assert_eq!((counted.copies_to_host, counted.copies_to_device), (2, 1), "{what}");
         assert!(counted.launches > 50, "{what}");
+    }
+}
+
+/// Two epochs of a net that clips, gathers batches, keeps averages and mixes images: all results, and everything that it holds.
+fn by_recipe<D: Device>(d: &D, update: Update, clip: Clip, step: DescentStep) -> (String, Vec<(String, Vec<f64>)>) {
+    let sweep = SweepSpec { update, ..SweepSpec::new(Scheme::Euler, Gradient::Corrected) };
+    let recipe = Recipe { clip: Some(clip), accumulates: true, average: Some(0.75) };
+    let second_moments = matches!(step, DescentStep::AdamW(_));
+    let spec = NetSpec { sweep, recipe, second_moments, mixes: true, ..small(sweep, 4, 4, BATCH) };
+    let mut net = Net::new(d, spec, Init::Paper, 1).expect("net");
+    liven(d, &mut net, false);
+    net.begin_averages(d).expect("averages");
+    net.hold(d, numbered(TRAIN, TEST)).expect("hold");
+    let (train, test) = (Batches::of_training(TRAIN, BATCH).expect("batches"), Batches { images: TEST, batch: BATCH });
+    let mix = MixSpec { mixup: 0.8, cutmix: 1.0 };
+    let draw = |net: &mut Net<D>, epoch: usize| {
+        let mixes = |mixes: &mut [Mix]| {
+            (0..).zip(mixes).for_each(|(step, of)| *of = mix.draw(3, epoch as u64, step, 32));
+        };
+        net.write_mixes(d, epoch % 2, mixes).expect("write_mixes");
+        let spec = EpochSpec { seed: 3, augment: true };
+        net.write_table(d, epoch % 2, |places| spec.draw(epoch as u64, places)).expect("write_table");
+    };
+    let mut all = Vec::new();
+    draw(&mut net, 1);
+    net.set_learning_rate(d, step.lr()).expect("rate");
+    for epoch in 1..=2 {
+        net.begin_pass(d, Pass::Train { table: epoch % 2 }, 0).expect("begin_pass");
+        for at in 0..train.count() {
+            net.set_share(Share::of(at, train.count(), 2));
+            net.ask_train_step(d, train.len(at), step).expect("ask_train_step");
+            if at == 0 {
+                draw(&mut net, epoch + 1);
+            }
+        }
+        all.extend(net.results(d, 0, train.count()).expect("results"));
+        net.begin_pass(d, Pass::Test, 0).expect("begin_pass");
+        (0..test.count()).for_each(|at| net.ask_test_step(d, test.len(at)).expect("ask_test_step"));
+        all.extend(net.results(d, 0, test.count()).expect("results"));
+    }
+    assert!(all.iter().all(|step| step.batch.loss.is_finite()));
+    (format!("{all:?}"), net.checkpointed().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect())
+}
+
+/// Sums begin, grow and end in recordings of their own; tests are recorded of the averages.
+#[test]
+fn a_recipe_is_replayed_to_the_bits_of_an_eager_one_and_ends_at_the_weights_of_the_cpu() {
+    if ran_apart() {
+        return;
+    }
+    let _turn = turn();
+    let (cpu, replayed, mut eager) = (Cpu::new(Some(2)).expect("cpu"), gpu(Math::Fp32), gpu(Math::Fp32));
+    eager.set_eager(true);
+    let adamw = AdamWStep { lr: 0.01, eps: 0.1, ..AdamWStep::PYTORCH };
+    let cases = [
+        (Update::InSweep, Clip::Blocks(0.05), SGD.into()),
+        (Update::After, Clip::All(0.1), SGD.into()),
+        (Update::InSweep, Clip::Blocks(0.05), adamw.into()),
+    ];
+    for (update, clip, step) in cases {
+        let expected = by_recipe(&eager, update, clip, step);
+        assert!(by_recipe(&replayed, update, clip, step) == expected, "{update:?}, {clip:?}");
+        no_faults();
+        for ((name, found), (_, expected)) in expected.1.iter().zip(&by_recipe(&cpu, update, clip, step).1) {
+            // that of three steps, of which there are twice as many here
+            let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+            let tolerance = 2.0 * 3.0 * 8.0 * 600f64.sqrt() * EPS_F32 * 60.0 * largest.max(1e-3);
+            assert_close(&format!("{name} by {update:?}, {clip:?}"), found, expected, |_| tolerance);
+        }
     }
 }

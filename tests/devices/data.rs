@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use rewind::data::augment::{Change, PADDING};
-use rewind::data::{Batches, Dataset, Normalise, Part, Place, image_len};
-use rewind::device::{Device, PassPosition};
+use rewind::data::{Batches, Dataset, Mix, Normalise, Part, Place, image_len};
+use rewind::device::{Device, MIXED_LABEL, PassPosition};
 use rewind::reference::Reference;
 use rewind::shape::Shape;
 
@@ -25,7 +25,7 @@ fn all_changes(table: usize) -> Vec<Place> {
 fn on<D: Device>(d: &D, set: &Arc<Dataset>) {
     let bed = &mut Bed::new(d);
     let (side, normaliser) = (set.side(), set.normaliser());
-    let mut data = d.hold(set.clone()).expect("hold");
+    let mut data = d.hold(set.clone(), 0).expect("hold");
     for table in [0, 1] {
         d.write_table(&mut data, table, |places| places.copy_from_slice(&all_changes(table))).expect("write_table");
     }
@@ -62,6 +62,71 @@ fn on<D: Device>(d: &D, set: &Arc<Dataset>) {
     }
 }
 
+/// Mixed batches, of which the last is smaller, and one of a set that is refilled.
+fn mixed<D: Device>(d: &D, set: &Arc<Dataset>) {
+    let bed = &mut Bed::new(d);
+    let (side, normaliser, batch) = (set.side(), set.normaliser(), 64);
+    let batches = Batches { images: TRAIN, batch };
+    let mut data = d.hold(set.clone(), batches.count()).expect("hold");
+    let mixes = |table: usize| {
+        let all = [Mix::of_part(0.3), Mix::of_box([1, side - 1], [0, 4], side), Mix::default()];
+        [all[table], all[1 - table], all[2]]
+    };
+    for table in [0, 1] {
+        d.write_mixes(&mut data, table, |to| to.copy_from_slice(&mixes(table))).expect("write_mixes");
+        d.write_table(&mut data, table, |places| places.copy_from_slice(&all_changes(table))).expect("write_table");
+    }
+    let (mut step, mut chosen) = (bed.empty(Shape::vector(1)), bed.empty(Shape::vector(1)));
+    let (mut expected, mut seen) = (vec![0.0f32; image_len(side)], 0);
+    for (part, table, at) in
+        [0, 1, 2].iter().flat_map(|at| [(Part::Train, 0, *at), (Part::Train, 1, *at)]).chain([(Part::Test, 0, 0)])
+    {
+        let n = if part == Part::Train { batches.len(at) } else { TEST };
+        d.choose_table(&mut data, table, &mut chosen).expect("choose_table");
+        let (mut images, mut labels) =
+            (bed.empty(Shape::map(n, side, side, 3)), bed.empty(Shape::map(n, 1, 1, MIXED_LABEL)));
+        d.fill(at as f64, &mut step).expect("fill");
+        let position = PassPosition { step: &step, table: &chosen, batch };
+        d.draw_batch(&data, part, position, &mut images, &mut labels).expect("draw_batch");
+        let (images, labels) = (bed.read(&images), bed.read(&labels));
+        let pairs = images.chunks_exact(image_len(side)).zip(labels.chunks_exact(MIXED_LABEL)).enumerate();
+        for (i, (image, label)) in pairs {
+            let of = |i: usize| match part {
+                Part::Train => {
+                    let drawn = all_changes(table)[at * batch + i];
+                    (&set.train, drawn.index as usize, drawn.change())
+                }
+                Part::Test => (&set.test, i, Change::NONE),
+            };
+            let ((split, own, change), (_, other, of_other)) = (of(i), of((i + n - 1) % n));
+            let mix = if part == Part::Train { mixes(table)[at] } else { Mix::default() };
+            normaliser.augment(split.image(own), change, &mut expected);
+            // a test's images have no other
+            let other = if part == Part::Train { other } else { own };
+            normaliser.mix(mix, split.image(other), of_other, &mut expected);
+            let same = image.iter().zip(&expected).all(|(a, b)| a.to_bits() == f64::from(*b).to_bits());
+            assert!(same, "{}: {part:?}, table {table}, step {at}, image {i}", d.name());
+            let classes = [own, other].map(|index| f64::from(split.labels[index]));
+            assert_eq!(label, [classes[0], classes[1], f64::from(mix.share)], "{}: {part:?}", d.name());
+            seen += usize::from(mix != Mix::default());
+        }
+    }
+    assert_eq!(seen, 4 * batch);
+}
+
+#[test]
+fn batches_are_mixed_to_the_bit() {
+    for set in [numbered(TRAIN, TEST), numbered_of(9, 1000, Normalise::IMAGENET, TRAIN, TEST)] {
+        mixed(&Reference, &set);
+        cpus().iter().for_each(|cpu| mixed(cpu, &set));
+        #[cfg(all(feature = "cuda", target_os = "linux"))]
+        {
+            mixed(&crate::bed::cudas()[0].0, &set);
+            crate::support::gpu::no_faults();
+        }
+    }
+}
+
 #[test]
 fn batches_are_augmented_to_the_bit() {
     // of CIFAR's size and numbers; an odd one, of more classes than a byte has
@@ -83,7 +148,7 @@ fn refilled<D: Device>(d: &D) {
     let (bed, batch) = (&mut Bed::new(d), 5);
     let all = numbered_of(9, 300, Normalise::CIFAR_100, STEPS * batch, STEPS * batch);
     let window = numbered_of(9, 300, Normalise::CIFAR_100, batch, batch);
-    let mut data = d.hold(window).expect("hold");
+    let mut data = d.hold(window, 0).expect("hold");
     let unchanged =
         |places: &mut [Place]| (0..).zip(places).for_each(|(i, place)| *place = Place::new(i, Change::NONE));
     d.write_table(&mut data, 0, unchanged).expect("write_table");

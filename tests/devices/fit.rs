@@ -58,9 +58,15 @@ fn misfits<D: Device>(d: &D) {
     refused("softmax_cross_entropy", d.softmax_cross_entropy(&logits, &labels, 0.0, &mut grad, &mut pair));
     let step = SgdStep { momentum: 0.9, weight_decay: 0.0, ..SgdStep::PAPER }.on_device(&bias, &bias);
     let (mut images, mut pair_of_labels) = (bed.empty(Shape::map(2, 32, 32, 1)), bed.empty(Shape::map(2, 1, 1, 1)));
-    let data = d.hold(numbered(4, 2)).expect("hold");
+    let data = d.hold(numbered(4, 2), 0).expect("hold");
     let at = |batch| PassPosition { step: &bias, table: &bias, batch };
     refused("draw_batch", d.draw_batch(&data, Part::Test, at(2), &mut images, &mut pair_of_labels));
+    let (mut images, mut two) = (bed.empty(Shape::map(2, 32, 32, 3)), bed.empty(Shape::map(2, 1, 1, 2)));
+    refused("draw_batch", d.draw_batch(&data, Part::Test, at(2), &mut images, &mut two));
+    refused("softmax_cross_entropy", d.softmax_cross_entropy(&logits, &two, 0.0, &mut grad, &mut pair));
+    refused("squares", d.squares(&mut [&a].into_iter(), false, &mut pair));
+    refused("clip", d.clip(&pair, 1.0, &mut [&mut b].into_iter()));
+    refused("average_all", d.average_all(0.5, &pair, &mut [(&a, &mut wide)].into_iter()));
     let mut rows = bed.empty(Shape([1, 1, 3, 2]));
     refused("record_step", d.record_step(&pair, None, false, &mut rows, &mut pair_of_labels));
     refused("sgd", d.sgd(step, &a, &mut wide, &mut b));

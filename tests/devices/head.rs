@@ -1,6 +1,6 @@
 //! Pooling, the linear layer and the loss.
 
-use rewind::device::Device;
+use rewind::device::{Device, MIXED_LABEL};
 use rewind::reference::Reference;
 use rewind::shape::{Conv, Shape};
 
@@ -32,7 +32,15 @@ pub fn head<D: Device>(d: &D, map: Shape, classes: usize) -> Outputs {
     let (mut grad_smoothed, mut smoothed) = (bed.empty(logits_shape), bed.empty(Shape::vector(2)));
     d.softmax_cross_entropy(&logits, &labels, 0.0, &mut grad_logits, &mut out).expect("softmax_cross_entropy");
     d.softmax_cross_entropy(&logits, &labels, 0.1, &mut grad_smoothed, &mut smoothed).expect("softmax_cross_entropy");
+    // two classes, or one twice, with shares from 0 to 1
+    let mixed_values: Vec<f64> =
+        (0..n).flat_map(|i| [(i * 7 % classes) as f64, (i * 5 % classes) as f64, (i % 5) as f64 / 4.0]).collect();
+    let mixed_labels = bed.tensor(Shape::map(n, 1, 1, MIXED_LABEL), &mixed_values);
+    let (mut grad_mixed, mut mixed) = (bed.empty(logits_shape), bed.empty(Shape::vector(2)));
+    d.softmax_cross_entropy(&logits, &mixed_labels, 0.1, &mut grad_mixed, &mut mixed).expect("softmax_cross_entropy");
     let mut outputs: Outputs = [
+        ("grad_mixed", &grad_mixed),
+        ("mixed", &mixed),
         ("y", &y),
         ("grad_x", &grad_x),
         ("grad_w", &grad_w),
@@ -69,8 +77,8 @@ fn head_and_loss() {
                 "grad_x" => bound(classes, classes as f64 / 4.0 + 1.0),
                 "grad_w" | "grad_b" => bound(map.n() + 1, map.n() as f64 + 1.0),
                 // exp of differences up to 16: their rounding is amplified 16-fold
-                "grad_logits" | "grad_smoothed" => bound(classes, 16.0 / map.n() as f64),
-                "loss" | "smoothed" => bound(classes, 20.0),
+                "grad_logits" | "grad_smoothed" | "grad_mixed" => bound(classes, 16.0 / map.n() as f64),
+                "loss" | "smoothed" | "mixed" => bound(classes, 20.0),
                 _ => bound(16, 1.0),
             }]);
         }

@@ -17,6 +17,7 @@ mod data;
 mod elementwise;
 mod ends;
 mod fit;
+mod gradients;
 mod head;
 mod mask;
 mod rounding;

@@ -1,7 +1,7 @@
 //! What a run takes, before anything is taken: its network, its plan, and whether there is room.
 
 use rewind::code::Bits;
-use rewind::data::{Dataset, held_bytes};
+use rewind::data::{Dataset, Part, held_bytes};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::Field;
@@ -28,6 +28,8 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
         classes: dataset.classes,
         label_smoothing: config.label_smoothing,
         second_moments: config.optimiser() == Optimiser::AdamW,
+        recipe: config.recipe(),
+        mixes: config.mix().mixes(),
         step_size: config.step_size,
         sweep: config.sweep,
         body: config.body().expect("a validated config has a body"),
@@ -40,8 +42,14 @@ pub fn net_spec(config: &RunConfig, dataset: &Dataset) -> NetSpec {
 /// As [`Net::plan`].
 pub fn planned<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Dataset) -> Result<Bytes> {
     let mut bytes = Net::<D, F>::plan(d, &net_spec(config, dataset))?;
-    bytes.charge(Category::Data, held_bytes(dataset));
+    bytes.charge(Category::Data, held(config, dataset));
     Ok(bytes)
+}
+
+/// Bytes that the data set takes on the device, and the tables of its epochs.
+pub(crate) fn held(config: &RunConfig, dataset: &Dataset) -> u64 {
+    let mixes = if config.mix().mixes() { dataset.images(Part::Train).div_ceil(config.batch) } else { 0 };
+    held_bytes(dataset, mixes)
 }
 
 /// What the same net would take with stored activations, without the data set.
@@ -124,7 +132,7 @@ fn check_room<D: Device, F: Field<D>>(
     let over = limit(config, room).filter(|limit| bytes.total() > limit.bytes);
     let Some(Room { bytes: limit, says: source_of_limit }) = over else { return Ok(bytes) };
     let spec = net_spec(config, dataset);
-    let extra = held_bytes(dataset);
+    let extra = held(config, dataset);
     let depth = match Net::<D, F>::largest_depth(d, &spec, extra, limit)? {
         Some(depth) if config.net == NetKind::Staged => {
             format!("what fits is a net of at most {depth} residual blocks per stage (--blocks)")

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rewind::data::{Dataset, IMAGE, Normalise};
 use rewind::error::{Error, Result};
-use rewind::net::is_optimisers;
+use rewind::net::{AVERAGE, is_optimisers};
 use rewind::shape::Shape;
 use rewind_pictures::regular;
 use safetensors::Dtype;
@@ -225,6 +225,13 @@ impl Checkpoint {
     /// The shape of the tensor of this name, if there is one.
     pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.header.info(name).map(|info| &info.shape[..])
+    }
+
+    /// The name of the tensor that the run's tests went by in the place of this weight or running statistic: its average over steps, if there
+    /// is one.
+    pub fn answering(&self, name: &str) -> String {
+        let average = format!("{AVERAGE}{name}");
+        if self.holds(&average) { average } else { name.into() }
     }
 
     /// Whether there is a tensor of this name.

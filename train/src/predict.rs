@@ -13,6 +13,7 @@ use rewind::device::Device;
 use rewind::error::{Error, Result};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::net::{Net, NetSpec, is_optimisers};
+use rewind::recipe::Recipe;
 use rewind::sweep::{Gradient, SweepSpec};
 use rewind_pictures::loader::Loader;
 use rewind_pictures::resize::{Filter, Prepare, View};
@@ -193,8 +194,14 @@ impl Job<'_> {
             self.checkpoint.check_tensor(name, &saved_shape(shape))
         })?;
         let room = Room::of(device).map_or(u64::MAX, |room| room.bytes);
-        // nothing is trained, so that AdamW's memory stays out
-        let spec = |batch| NetSpec { batch, second_moments: false, ..net_spec(&self.config, &dataset) };
+        // nothing is trained, so that the memory of that stays out
+        let spec = |batch| NetSpec {
+            batch,
+            second_moments: false,
+            recipe: Recipe::default(),
+            mixes: false,
+            ..net_spec(&self.config, &dataset)
+        };
         let mut batch = self.config.batch;
         while batch > 1 && Net::<D, F>::plan(device, &spec(batch))?.total() > room {
             batch /= 2;
@@ -203,6 +210,7 @@ impl Job<'_> {
         self.config.batch = batch;
         for (name, tensor) in net.checkpointed_mut() {
             if !is_optimisers(&name) {
+                let name = self.checkpoint.answering(&name);
                 device.upload(&self.checkpoint.tensor(&name, &saved_shape(tensor.shape()))?, tensor)?;
             }
         }

@@ -52,7 +52,7 @@ impl Checkpoint {
     /// As [`Checkpoint::tensor`].
     fn start_tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let shared = (!self.holds(name)).then(|| shared_name(name)).flatten();
-        self.tensor(shared.as_deref().unwrap_or(name), shape)
+        self.tensor(&self.answering(shared.as_deref().unwrap_or(name)), shape)
     }
 }
 

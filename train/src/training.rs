@@ -492,6 +492,13 @@ fn build<'d, D: Device<Real = f32>, F: Field<D>>(
     {
         listener.hear(&Event::Note(&notice));
     }
+    if config.clip.is_some() && checkpoint.is_none() {
+        listener
+            .hear(&Event::Note("--clip keeps the gradients of all blocks until the sweep is done (--update after)"));
+    }
+    if config.ema.is_some() && checkpoint.is_none() {
+        listener.hear(&Event::Note("tests go by the average of the weights over steps (--ema)"));
+    }
     let run = Run::<D, F>::build(device, config.clone(), dataset.clone(), checkpoint.as_ref(), stop)?;
     let run = run.named(start.names.clone());
     let run = match stream {

@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 58] = [
+const OTHER: [(&str, &str, &str); 64] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -58,10 +58,16 @@ const OTHER: [(&str, &str, &str); 58] = [
     ("eps", "--optimiser adamw", "--eps 0.001"),
     ("weight_decay", "", "--weight-decay 0.25"),
     ("decay", "", "--decay weights"),
+    ("clip", "--update after", "--clip 1"),
+    ("clip_blocks", "", "--clip-blocks 0.5"),
+    ("accumulate", "", "--accumulate 4"),
+    ("ema", "", "--ema 0.99"),
     ("lr_schedule", "", "--lr-schedule cosine"),
     ("warmup", "--epochs 9", "--warmup 2"),
     ("lr_drop", "", "--lr-drop 5,7"),
     ("label_smoothing", "", "--label-smoothing 0.1"),
+    ("mixup", "", "--mixup 0.2"),
+    ("cutmix", "", "--cutmix 1"),
     ("seed", "", "--seed 1"),
     ("max_steps", "", "--max-steps 10"),
     ("device", "", "--device cpu"),

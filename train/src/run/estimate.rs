@@ -8,6 +8,7 @@ use rewind::device::Device;
 use rewind::error::Result;
 use rewind::field::Field;
 use rewind::net::Pass;
+use rewind::recipe::Share;
 
 use super::Run;
 
@@ -47,6 +48,7 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         let train = self.train;
         let trained = self.measured(train.count(), |run, step| {
             run.refill(Part::Train, train.len(step))?;
+            run.net.set_share(Share::of(step, train.count(), run.config.batches_per_update()));
             run.net.ask_train_step(run.device, train.len(step), descent)
         })?;
         self.net.begin_pass(self.device, Pass::Test, 0)?;

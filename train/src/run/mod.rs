@@ -13,18 +13,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rewind::data::augment::Change;
-use rewind::data::{Batches, Dataset, EpochSpec, Part, Place, TABLES, held_bytes};
+use rewind::data::{Batches, Dataset, EpochSpec, Mix, Part, Place, TABLES};
 use rewind::device::{DescentStep, Device};
 use rewind::error::Result;
 use rewind::field::{Basic, Field};
 use rewind::memory::{Bytes, Category};
 use rewind::net::{Net, Pass};
+use rewind::recipe::Share;
 use rewind::sweep::Gradient;
 
 pub use self::estimate::Estimate;
 use self::record::Record;
 use super::atomic::write_atomically;
-use super::budget::{net_spec, planned};
+use super::budget::{held, net_spec, planned};
 use super::checkpoint::{Checkpoint, DatasetId, saved_shape};
 use super::events::{EpochExtent, Event, Listener};
 use super::flight::Flight;
@@ -136,10 +137,11 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
             }
         } else if let Some(file) = &config.init_from {
             start_from(device, Path::new(file), &config, &mut net)?;
+            net.begin_averages(device)?;
         }
         let planned = planned::<D, F>(device, &config, &dataset)?;
         let mut memory = net.memory().clone();
-        memory.charge(Category::Data, held_bytes(&dataset));
+        memory.charge(Category::Data, held(&config, &dataset));
         let train = Batches::of_training(dataset.images(Part::Train), config.batch).map_err(flagged)?;
         let test = Batches { images: dataset.images(Part::Test), ..train };
         // one that is refilled belongs to the device alone
@@ -324,6 +326,7 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
                 }
             }
             self.refill(Part::Train, self.train.len(next))?;
+            self.net.set_share(Share::of(next, steps, self.config.batches_per_update()));
             if changes {
                 self.net.set_learning_rate(self.device, self.course().at(number, next))?;
             }
@@ -364,11 +367,18 @@ impl<'a, D: Device<Real = f32>, F: Field<D>> Run<'a, D, F> {
 
     /// Draws an epoch into its table, unless it was drawn before.
     fn draw(&mut self, epoch: usize) -> Result<()> {
-        if self.drawn < epoch && self.stream.is_none() {
-            let epochs = self.epochs;
-            self.net.write_table(self.device, epoch % TABLES, |places| epochs.draw(epoch as u64, places))?;
-            self.drawn = epoch;
+        if self.drawn >= epoch {
+            return Ok(());
         }
+        let (table, epochs, mix, side) = (epoch % TABLES, self.epochs, self.config.mix(), self.pictures.side);
+        let mixes = |mixes: &mut [Mix]| {
+            (0..).zip(mixes).for_each(|(step, of)| *of = mix.draw(epochs.seed, epoch as u64, step, side));
+        };
+        self.net.write_mixes(self.device, table, mixes)?;
+        if self.stream.is_none() {
+            self.net.write_table(self.device, table, |places| epochs.draw(epoch as u64, places))?;
+        }
+        self.drawn = epoch;
         Ok(())
     }
 

@@ -124,6 +124,17 @@ settings! {
         weight_decay("X"): f64 as f64 = 5e-4, Fixed;
         /// What decays: all, or weights (no biases, no batch norms).
         decay("WHICH"): Decay as Option<Decay> = None => "all", Fixed;
+        /// Largest norm of all gradients together.
+        #[arg(allow_negative_numbers = true)]
+        clip("NORM"): f64 as Option<f64> = None => "none", Fixed;
+        /// Largest norm of each block's gradients by themselves.
+        #[arg(allow_negative_numbers = true)]
+        clip_blocks("NORM"): f64 as Option<f64> = None => "none", Fixed;
+        /// Batches whose gradients make one step of the optimiser.
+        accumulate("K"): usize as Option<usize> = None => "1", Fixed;
+        /// Test an average of the weights, of which this part stays per step.
+        #[arg(allow_negative_numbers = true)]
+        ema("KEEP"): f64 as Option<f64> = None => "none", Fixed;
         /// How lr goes down: step, cosine, cosine-steps or one-cycle.
         lr_schedule("HOW"): Schedule as Schedule = Schedule::Step, Fixed;
         /// Epochs in which lr rises from 0, step by step.
@@ -133,6 +144,12 @@ settings! {
         /// Part of the right answer that all classes share, e.g. 0.1.
         #[arg(allow_negative_numbers = true)]
         label_smoothing("E"): f64 as f64 = 0.0, Fixed;
+        /// Mix images in pairs, by parts from beta(A, A), e.g. 0.2.
+        #[arg(allow_negative_numbers = true)]
+        mixup("A"): f64 as Option<f64> = None => "none", Fixed;
+        /// Put boxes of other images in, of areas from beta(A, A), e.g. 1.
+        #[arg(allow_negative_numbers = true)]
+        cutmix("A"): f64 as Option<f64> = None => "none", Fixed;
         /// Seed of weights, order, augmentation and synthetic data.
         seed("S"): u64 as u64 = 0, Fixed;
         /// Stop after this many steps in all.
@@ -195,6 +212,10 @@ impl Settings {
             // SGD's numbers are far from those that suit AdamW
             config.lr = begun.lr.unwrap_or(AdamWStep::PYTORCH.lr);
             config.weight_decay = begun.weight_decay.unwrap_or(AdamWStep::PYTORCH.weight_decay);
+        }
+        if config.clip.is_some() && begun.update.is_none() {
+            // what all gradients are clipped by is known behind the sweep
+            config.sweep.update = Update::After;
         }
         if config.lr_schedule != Schedule::Step {
             // no other has drops

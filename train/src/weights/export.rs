@@ -82,7 +82,7 @@ pub fn export(checkpoint: &Checkpoint, to: &Path, numbers: ExportAs) -> Result<E
     }
     let mut tensors = Vec::new();
     for (name, shape) in checkpoint.weights() {
-        let values = checkpoint.tensor(&name, &shape)?;
+        let values = checkpoint.tensor(&checkpoint.answering(&name), &shape)?;
         let factor = step_of(config, &name) as f32;
         let scaled: Vec<f32> = values.iter().map(|value| value * factor).collect();
         // what all blocks of a stage share is written for each

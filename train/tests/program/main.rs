@@ -10,6 +10,7 @@ mod crafted;
 mod documented_commands;
 mod drift_warning;
 mod implausible;
+mod recipe;
 mod record;
 mod resume;
 mod run_folder;

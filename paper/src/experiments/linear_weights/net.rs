@@ -5,6 +5,7 @@ use rewind::error::Result;
 use rewind::field::Linear;
 use rewind::host::HostBuffer;
 use rewind::memory::{Category, take};
+use rewind::recipe::Recipe;
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, Stack, StackSpec, StepSize};
 use rewind::shape::Shape;
@@ -49,6 +50,7 @@ impl LinearNet {
             keeps_masks: SWEEP.keeps_masks(),
             tied: false,
             second_moments: false,
+            recipe: Recipe::default(),
             post_activation: false,
         };
         let ((stack, work, unused), _) = take(D, |arena| {
