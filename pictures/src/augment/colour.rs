@@ -83,7 +83,10 @@ fn to_hsv([r, g, b]: [u8; 3]) -> [u8; 3] {
     } else {
         (4.0 + f64::from(gc) - f64::from(rc)) as f32
     };
-    let hue = ((f64::from(hue) / 6.0 + 1.0) % 1.0) as f32;
+    // the part behind the point of what lies between 5/6 and 11/6, as `%` gives it too, and slowly
+    let turned = f64::from(hue) / 6.0 + 1.0;
+    let behind = if turned >= 1.0 { turned - 1.0 } else { turned };
+    let hue = behind as f32;
     [(f64::from(hue) * 255.0) as u8, (f64::from(saturation) * 255.0) as u8, most]
 }
 
@@ -93,14 +96,19 @@ fn from_hsv([h, s, v]: [u8; 3]) -> [u8; 3] {
         return [v; 3];
     }
     let sixth = f64::from(h) * 6.0 / 255.0;
-    let number = sixth.floor();
-    let part = (sixth - number) as f32;
+    let number = sixth as i32;
+    let part = (sixth - f64::from(number)) as f32;
     let (saturation, value) = ((f64::from(s) / 255.0) as f32, f64::from(v));
-    let byte = |less: f64| (value * (1.0 - less)).round() as u8;
+    // `round` is a call where the processor is any of its kind
+    let byte = |less: f64| {
+        let exact = value * (1.0 - less);
+        let whole = exact as i32;
+        (whole + i32::from(exact - f64::from(whole) >= 0.5)) as u8
+    };
     let p = byte(f64::from(saturation));
     let q = byte(f64::from(saturation * part));
     let t = byte(f64::from(saturation) * (1.0 - f64::from(part)));
-    match number as u32 % 6 {
+    match number % 6 {
         0 => [v, t, p],
         1 => [q, v, p],
         2 => [p, v, t],

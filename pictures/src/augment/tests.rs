@@ -236,6 +236,28 @@ fn a_loaders_threads_change_pictures_to_the_same_bytes() {
     assert!(loaded(2, 3) == one && loaded(5, 40) == one);
 }
 
+#[test]
+fn time_of_a_picture() {
+    let (side, mut scratch) = (224, Vec::new());
+    let pixels = noise(side * side * 3);
+    let timed = |op: Op, scratch: &mut Vec<u8>| {
+        let (mut pixels, mut best) = (pixels.clone(), f64::INFINITY);
+        for _ in 0..5 {
+            let start = std::time::Instant::now();
+            op.apply(side, std::hint::black_box(&mut pixels), scratch);
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        best * 1e3
+    };
+    let mut sum = 0.0;
+    for kind in Kind::ALL {
+        let ms = timed(kind.op(9, false, side), &mut scratch);
+        println!("{kind:?}: {ms:.3} ms for {side} x {side} on one thread");
+        sum += ms;
+    }
+    println!("hue: {:.3} ms; a change of RandAugment: {:.3} ms", timed(Op::Hue(0.1), &mut scratch), sum / 14.0);
+}
+
 proptest! {
     /// Whatever was in the scratch before, and whatever the size.
     #[test]
