@@ -6,8 +6,8 @@
 //!    SVHN instead.
 //! 2. [`survey`] looks at each file: which are broken, and how large the largest is. Memory is planned by that.
 //! 3. [`source::Files`] decodes ([`decode`]) and resizes ([`resize`]) a picture each time, [`cache::Cached`] once.
-//! 4. [`loader`] takes views of them, the middle or a box of chance ([`crop`]), on several threads. [`statistics`] measures the
-//!    mean and deviation of what is seen.
+//! 4. [`loader`] takes views of them, the middle or a box of chance ([`crop`]), on several threads, and changes their colours and
+//!    shape by chance ([`augment`]). [`statistics`] measures the mean and deviation of what is seen.
 //!
 //! The same calls give the same bytes for any number of threads and any cache. What Pillow and torchvision do with a picture is
 //! the measure: the tests hold decoding and resizing to theirs. A picture that cannot be read stops nothing: it is a [`Broken`],
@@ -15,6 +15,7 @@
 
 mod ahead;
 pub mod arrays;
+pub mod augment;
 pub mod cache;
 pub mod crop;
 pub mod decode;

@@ -52,9 +52,11 @@ impl Loader {
         self.image as usize * self.image as usize * 3
     }
 
-    /// The most bytes that loading takes, beside those that the source holds: the views ahead, and each thread's own.
+    /// The most bytes that loading takes, beside those that the source holds: the views ahead, and each thread's own, with a view
+    /// to change another by.
     pub fn bytes(&self) -> u64 {
-        self.ahead as u64 * self.view_bytes() as u64 + self.threads as u64 * self.source.bytes_per_thread(self.image)
+        let view = self.view_bytes() as u64;
+        self.ahead as u64 * view + self.threads as u64 * (self.source.bytes_per_thread(self.image) + view)
     }
 
     /// Begins to load the pictures `order` of the source. `view` says what is seen of each.
@@ -66,22 +68,39 @@ impl Loader {
         order: impl Into<Arc<[usize]>>,
         view: impl Fn(Asked) -> View + Send + Sync + 'static,
     ) -> Result<Loading> {
+        self.start_changed(order, view, |_, _, _| ())
+    }
+
+    /// As [`Loader::start`], where `change` then changes each view, on the thread that made it. It also gets memory of the thread's
+    /// own, which is kept from picture to picture; [`Loader::bytes`] has room there for one view.
+    ///
+    /// # Errors
+    /// As [`Loader::start`].
+    pub fn start_changed(
+        &self,
+        order: impl Into<Arc<[usize]>>,
+        view: impl Fn(Asked) -> View + Send + Sync + 'static,
+        change: impl Fn(Asked, &mut [u8], &mut Vec<u8>) + Send + Sync + 'static,
+    ) -> Result<Loading> {
         let order = order.into();
         if let Some(index) = order.iter().find(|&&index| index >= self.source.len()) {
             return Err(Error::Usage(format!("picture {index} was asked for of {}", self.source.len())));
         }
         let slots = (0..self.ahead).map(|_| Slot { view: vec![0; self.view_bytes()], broken: None }).collect();
-        let view = Arc::new(view);
+        let (view, change) = (Arc::new(view), Arc::new(change));
         let ahead = Ahead::start(order.len(), slots, self.threads, || {
-            let (source, order, view) = (self.source.clone(), order.clone(), view.clone());
+            let (source, order) = (self.source.clone(), order.clone());
+            let (view, change) = (view.clone(), change.clone());
             let (image, filter) = (self.image, self.filter);
-            let (mut scratch, mut resizer) = (Scratch::default(), crate::resize::Resizer::default());
+            let (mut scratch, mut resizer, mut spare) =
+                (Scratch::default(), crate::resize::Resizer::default(), Vec::new());
             Box::new(move |position, slot: &mut Slot| {
                 let index = order[position];
                 slot.broken = match source.picture(index, &mut scratch) {
                     Ok(seen) => {
                         let asked = Asked { position, index, width: seen.width, height: seen.height };
                         resizer.view(seen, view(asked), filter, image, &mut slot.view);
+                        change(asked, &mut slot.view, &mut spare);
                         None
                     }
                     Err(broken) => Some(broken),
@@ -121,7 +140,7 @@ impl Loading {
     /// Waits for the next picture; none after the last. Its bytes are lent until the next call.
     ///
     /// # Panics
-    /// If the function that chooses views did, or chose a crop that does not lie in its picture.
+    /// If a function that chooses or changes views did, or chose a crop that does not lie in its picture.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Option<Loaded<'_>> {
         if let Some(slot) = self.lent.take() {

@@ -14,8 +14,14 @@ pub enum Purpose {
     Synthetic = 3,
     /// The part that is seen of one picture in one epoch.
     Crop = 4,
+    /// The changes of chance of one picture in one epoch.
+    RandAugment = 5,
+    /// The colours of one picture in one epoch.
+    ColourJitter = 6,
+    /// The box that is erased of one picture in one epoch.
+    Erase = 7,
     /// How the images of one batch are mixed.
-    Mix = 5,
+    Mix = 8,
 }
 
 /// The stream for `purpose` at `(a, b)`: the whole key of the cipher is those four numbers, so no two streams are related

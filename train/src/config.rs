@@ -12,13 +12,15 @@ use rewind::device::{AdamWStep, DescentStep, SgdStep};
 use rewind::error::{Error, Result};
 use rewind::recipe::{Clip, Recipe};
 use rewind::sweep::Update;
+use rewind_pictures::augment::rand_augment::{Kind, MAGNITUDES};
 use rewind_pictures::regular;
 
 use crate::schedule::{Schedule, thirds};
 pub use crate::settings::RunConfig;
 use crate::settings::{SETTINGS, Settings};
 pub use crate::values::{
-    Betas, Block, CacheKind, CropKind, DeviceChoice, Form, NetKind, NormaliseBy, Optimiser, listed,
+    Betas, Block, CacheKind, CropKind, DeviceChoice, Form, JitterBy, NetKind, NormaliseBy, Optimiser, RandAugmentBy,
+    listed,
 };
 
 /// The name by which the user asks for the built-in data set.
@@ -44,6 +46,10 @@ pub const LR_MAX: f64 = 1000.0;
 pub(crate) const SIDE_MAX: usize = 8192;
 /// A config file of more bytes is another file.
 const CONFIG_MAX: u64 = 1 << 20;
+/// The most changes of RandAugment: as many as there are kinds.
+const RAND_AUGMENT_MAX: usize = Kind::ALL.len();
+/// The largest factor of a colour jitter, less 1. Far below it a picture is one of black and white dots.
+const JITTER_MAX: f64 = 10.0;
 /// The largest weight decay.
 pub const WEIGHT_DECAY_MAX: f64 = 1000.0;
 
@@ -117,6 +123,7 @@ impl RunConfig {
             format!("--epochs {epochs} is more than this program takes: give {EPOCHS_MAX} or less")
         })?;
         self.validate_warmup()?;
+        self.validate_changes()?;
         let passes = self.sweep.fixed_point;
         must(passes <= FIXED_POINT_MAX, &|| {
             format!("--fixed-point {passes} is more than this program takes: give {FIXED_POINT_MAX} or less")
@@ -212,6 +219,39 @@ impl RunConfig {
             }
         }
         Ok(())
+    }
+
+    /// Whether anything is done to training pictures behind their crop.
+    pub(crate) fn changes_pictures(&self) -> bool {
+        let Self { rand_augment, colour_jitter, erase, .. } = self;
+        self.augment && (rand_augment.is_some() || colour_jitter.is_some() || erase.is_some())
+    }
+
+    /// Refuses changes of pictures that are none.
+    fn validate_changes(&self) -> Result<()> {
+        if let Some(RandAugmentBy([ops, magnitude])) = self.rand_augment
+            && (ops > RAND_AUGMENT_MAX || magnitude >= MAGNITUDES)
+        {
+            let most = MAGNITUDES - 1;
+            return Err(Error::Usage(format!(
+                "--rand-augment takes 0 to {RAND_AUGMENT_MAX} changes of a magnitude of 0 to {most}, such as 2,9, not {ops},{magnitude}"
+            )));
+        }
+        if let Some(JitterBy(strengths)) = self.colour_jitter {
+            let most = [JITTER_MAX, JITTER_MAX, JITTER_MAX, 0.5];
+            if !strengths.iter().zip(most).all(|(strength, most)| (0.0..=most).contains(strength)) {
+                return Err(Error::Usage(format!(
+                    "--colour-jitter takes strengths of 0 to {JITTER_MAX}, the last, for the hue, of 0 to 0.5, such as 0.4,0.4,0.4,0.1, not {}",
+                    listed(&strengths)
+                )));
+            }
+        }
+        match self.erase {
+            Some(part) if !(0.0..=1.0).contains(&part) => {
+                Err(Error::Usage(format!("--erase must be a part from 0 to 1, such as 0.25, not {part}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a warm-up without an epoch behind it, as far as the epochs are known.
@@ -610,6 +650,16 @@ mod tests {
             (RunConfig { warmup: 5, epochs: Some(5), ..base() }, "--warmup 5 leaves no epoch"),
             (RunConfig { label_smoothing: 1.0, ..base() }, "--label-smoothing must"),
             (RunConfig { label_smoothing: f64::NAN, ..base() }, "--label-smoothing must"),
+            (
+                RunConfig { rand_augment: Some(RandAugmentBy([15, 9])), ..base() },
+                "--rand-augment takes 0 to 14 changes",
+            ),
+            (RunConfig { rand_augment: Some(RandAugmentBy([2, 31])), ..base() }, "--rand-augment takes"),
+            (RunConfig { colour_jitter: Some(JitterBy([0.4, -0.1, 0.0, 0.0])), ..base() }, "--colour-jitter takes"),
+            (RunConfig { colour_jitter: Some(JitterBy([0.0, 0.0, f64::NAN, 0.0])), ..base() }, "--colour-jitter takes"),
+            (RunConfig { colour_jitter: Some(JitterBy([0.0, 0.0, 0.0, 0.6])), ..base() }, "--colour-jitter takes"),
+            (RunConfig { erase: Some(1.5), ..base() }, "--erase must"),
+            (RunConfig { erase: Some(f64::NAN), ..base() }, "--erase must"),
         ] {
             let message = sentence(&config);
             assert!(message.starts_with(flag), "{message:?} should start with {flag:?}");

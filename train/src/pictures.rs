@@ -1,6 +1,10 @@
 //! A folder of pictures as a data set: found, looked at, and held whole in memory or brought a batch at a time.
 
+mod changes;
+mod memory;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +25,8 @@ use rewind_pictures::statistics::measure;
 use rewind_pictures::survey::{Depth, Survey, survey};
 use sha2::{Digest, Sha256};
 
+use self::changes::Changes;
+pub use self::memory::streamed;
 pub use self::stream::Stream;
 use crate::config::{CacheKind, CropKind, LARGE, NormaliseBy, RunConfig};
 use crate::host_memory::Room;
@@ -86,6 +92,36 @@ fn measured(loader: &Loader, order: Vec<usize>) -> Result<Normalise> {
     Ok(Normalise { mean: found.mean.map(|v| v as f32), std })
 }
 
+/// Threads that a machine computes on at a time.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The set `base` with room for a batch, and the stream that brings one after the other. `held`: bytes of pictures that are kept.
+fn brought(
+    base: Dataset,
+    train: stream::Part,
+    test: stream::Part,
+    held: u64,
+    crop: CropKind,
+    changes: Changes,
+    batch: usize,
+) -> (Dataset, Stream) {
+    let side = base.side();
+    let window = |images: usize| Split {
+        side,
+        pixels: vec![0; batch.min(images) * image_len(side)],
+        labels: vec![0; batch.min(images)],
+    };
+    let (n, m) = (train.usable.len(), test.usable.len());
+    // one of the two loads at a time; the batch that is put together, and the places of an epoch
+    let own = (batch * (image_len(side) + 2) + n * (size_of::<Place>() + size_of::<usize>()) * TABLES) as u64;
+    let bytes = held + train.loader.bytes().max(test.loader.bytes()) + own;
+    let part_of = Some(Whole { train: n, test: m, bytes });
+    let dataset = Dataset { train: window(n), test: window(m), part_of, ..base };
+    (dataset, Stream::new(train, test, side, crop, changes, batch))
+}
+
 /// Fixes what the config leaves open about pictures.
 fn settle(config: &mut RunConfig) {
     let side = *config.image.get_or_insert(SIDE);
@@ -141,6 +177,7 @@ struct Opening<'a> {
     prepare: Prepare,
     crop: CropKind,
     normalise: NormaliseBy,
+    config: &'a RunConfig,
     cache: Option<CacheKind>,
     limit: Option<u64>,
     threads: usize,
@@ -153,7 +190,7 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn new(dir: &'a Path, config: &RunConfig, folder: &Folder) -> Result<Self> {
+    fn new(dir: &'a Path, config: &'a RunConfig, folder: &Folder) -> Result<Self> {
         let known = "what was open is settled";
         let (side, resize) = (config.image.expect(known), config.resize.expect(known));
         if folder.classes.len() < 2 {
@@ -162,13 +199,13 @@ impl<'a> Opening<'a> {
         }
         let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.into());
         let name = absolute.file_name().map_or("pictures".into(), |name| name.to_string_lossy().into_owned());
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             dir,
             side,
             prepare: Prepare { resize: Some(resize as u32), filter: Filter::Bilinear },
             crop: config.crop.expect(known),
             normalise: config.normalise.expect(known),
+            config,
             cache: config.cache,
             limit: config.memory_limit,
             threads: config.threads.unwrap_or_else(cores),
@@ -204,7 +241,7 @@ impl<'a> Opening<'a> {
         let [of_train, of_test] = &surveys;
         let train = self.part(&train, of_train, cache, whole, 0, tell)?;
         let test = self.part(&test, of_test, cache, whole, 1, tell)?;
-        let Self { side, batch, name, classes, crop, notices, mut broken, dir, .. } = self;
+        let Self { side, batch, name, classes, crop, notices, mut broken, dir, config, .. } = self;
         for (part, what) in [(&train, "to train on"), (&test, "to test on")] {
             if part.usable.is_empty() {
                 let problem = format!("none of its pictures {what} can be read");
@@ -231,20 +268,12 @@ impl<'a> Opening<'a> {
             let names = Names { classes, test_files };
             return Ok(Pictures { dataset: Dataset { train, test, ..base }, stream: None, broken, notices, names });
         }
-        let window = |images: usize| Split {
-            side,
-            pixels: vec![0; batch.min(images) * image_len(side)],
-            labels: vec![0; batch.min(images)],
-        };
-        let (n, m) = (train.usable.len(), test.usable.len());
-        // one of the two loads at a time; the batch that is put together, and the places of an epoch
-        let own = (batch * (image_len(side) + 2) + n * (size_of::<Place>() + size_of::<usize>()) * TABLES) as u64;
-        let bytes = train.held + test.held + train.loader.bytes().max(test.loader.bytes()) + own;
+        let held = train.held + test.held;
+        let changes = Changes::of(config, base.normalise);
         let ((train, _), (test, test_files)) = (train.into_part(), test.into_part());
-        let part_of = Some(Whole { train: n, test: m, bytes });
-        let dataset = Dataset { train: window(n), test: window(m), part_of, ..base };
+        let (dataset, stream) = brought(base, train, test, held, crop, changes, batch);
         let names = Names { classes, test_files };
-        Ok(Pictures { dataset, stream: Some(Stream::new(train, test, side, crop, batch)), broken, notices, names })
+        Ok(Pictures { dataset, stream: Some(stream), broken, notices, names })
     }
 
     /// Whether so many bytes may be held: half of what the machine has free, a quarter of a limit.

@@ -41,7 +41,7 @@ use crate::choose::{self, Wanted};
 use crate::config::{Block, CIFAR_EPOCHS, DeviceChoice, RunConfig, listed};
 use crate::events::{Event, Listener};
 use crate::folder::{RunFolder, run_name};
-use crate::pictures::Stream;
+use crate::pictures::{self, Stream};
 use crate::progress::Progress;
 use crate::report::Summary;
 use crate::run::{Ending, Estimate, Run, Test};
@@ -190,6 +190,14 @@ impl<'a> Training<'a> {
                 (stream, broken, names) = (of_pictures, left_out, called);
                 Arc::new(dataset)
             }
+        };
+        // what is done to pictures is done on the threads of a stream
+        let (dataset, stream) = match stream {
+            None if self.config.changes_pictures() => {
+                let (dataset, stream) = pictures::streamed(&dataset, &self.config)?;
+                (Arc::new(dataset), Some(stream))
+            }
+            stream => (dataset, stream),
         };
         let RunConfig { device, math, threads, round_as, .. } = self.config;
         let wanted = Wanted { device, math, threads, round_as, eager: self.eager };

@@ -287,6 +287,38 @@ impl FromStr for Betas {
     }
 }
 
+/// RandAugment's changes and their magnitude: `2,9`; in a config file `[2, 9]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RandAugmentBy(pub [usize; 2]);
+
+impl FromStr for RandAugmentBy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Vec<_> = text.split(',').map(|number| number.trim().parse()).collect();
+        match numbers[..] {
+            [Ok(ops), Ok(magnitude)] => Ok(Self([ops, magnitude])),
+            _ => Err("write two whole numbers with a comma, such as 2,9".into()),
+        }
+    }
+}
+
+/// Strengths of brightness, contrast, saturation and hue: `0.4,0.4,0.4,0.1`; in a config file `[0.4, 0.4, 0.4, 0.1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JitterBy(pub [f64; 4]);
+
+impl FromStr for JitterBy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let strengths: Result<Vec<_>, _> = text.split(',').map(|strength| strength.trim().parse()).collect();
+        let strengths = strengths.ok().and_then(|strengths| strengths.try_into().ok());
+        strengths.map(Self).ok_or_else(|| "write four numbers with commas, such as 0.4,0.4,0.4,0.1".into())
+    }
+}
+
 /// A number of bytes: `512MiB`, `2GiB` or `1000000`; in a config file a string or an integer, written as an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]

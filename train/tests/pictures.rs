@@ -16,7 +16,7 @@ use std::sync::Arc;
 use cli::{Ended, Place, program};
 use picture_set::{CLASSES, pixels, write_bmp, write_set};
 use rewind::data::{Dataset, Normalise, Split};
-use rewind_train::config::{Block, CropKind, DeviceChoice, NormaliseBy, RunConfig};
+use rewind_train::config::{Block, CropKind, DeviceChoice, JitterBy, NormaliseBy, RandAugmentBy, RunConfig};
 use rewind_train::training::Training;
 
 /// The same set in memory.
@@ -183,6 +183,73 @@ fn three_hundred_classes_with_odd_pictures_train() {
     assert_eq!(place.tensors("run")["head.bias"].len(), 300 * 4);
 }
 
+/// RandAugment, other colours and boxes, for crops of both kinds.
+#[test]
+fn changed_pictures_are_the_same_wherever_they_are_kept_and_across_a_resume() {
+    let place = Place::new();
+    write_set(&place, 6, |number| (24 + 3 * (number % 5), 40 - 3 * (number % 6)));
+    for crop in ["shift", "random"] {
+        let line = format!(
+            "--data set --depth 2 --channels 4 --batch 4 --device cpu --image 24 --resize 28 --crop {crop} --epochs 3"
+        );
+        let changes = "--rand-augment 2,9 --colour-jitter 0.4,0.4,0.4,0.1 --erase 0.25";
+        succeed(&place, &format!("{line} --threads 2 --out {crop}-plain"));
+        succeed(&place, &format!("{line} {changes} --threads 1 --out {crop}-one"));
+        succeed(&place, &format!("{line} {changes} --threads 3 --cache none --out {crop}-three"));
+        place.assert_same_run(&format!("{crop}-one"), &format!("{crop}-three"));
+        // in the middle of the second epoch
+        succeed(&place, &format!("{line} {changes} --threads 2 --max-steps 7 --out {crop}-cut"));
+        succeed(&place, &format!("--resume {crop}-cut --cache none --threads 3 --max-steps 100"));
+        place.assert_same_run(&format!("{crop}-one"), &format!("{crop}-cut"));
+        for change in ["--rand-augment 2,9", "--colour-jitter 0.4,0.4,0.4,0.1", "--erase 0.25"] {
+            succeed(&place, &format!("{line} {change} --threads 2 --out {crop}-{}", &change[2..6]));
+            assert!(place.tensors(&format!("{crop}-plain")) != place.tensors(&format!("{crop}-{}", &change[2..6])));
+        }
+        // a test sees pictures as they are
+        let tested = succeed(&place, &format!("--resume {crop}-one --eval-only"));
+        assert!(tested.stdout.contains("on 12 images"), "{tested}");
+    }
+}
+
+/// Asked for and then applied to no picture, the changes leave the bits of the run that holds its images whole.
+#[test]
+fn images_in_memory_train_to_the_same_bits_a_batch_at_a_time() {
+    let place = Place::new();
+    let dataset = Arc::new(in_memory(32, 7));
+    for augment in [true, false] {
+        let base =
+            RunConfig { depth: 2, channels: 4, batch: 8, epochs: Some(2), threads: Some(2), ..RunConfig::default() };
+        let whole = RunConfig { device: DeviceChoice::Cpu, augment, ..base };
+        let none = RunConfig {
+            rand_augment: Some(RandAugmentBy([0, 9])),
+            colour_jitter: Some(JitterBy([0.0; 4])),
+            erase: Some(0.0),
+            ..whole.clone()
+        };
+        let all = RunConfig { erase: Some(1.0), ..none.clone() };
+        for (name, config) in [("whole", whole), ("none", none), ("all", all)] {
+            let folder = place.path(&format!("{name}-{augment}"));
+            Training::new(config).dataset(dataset.clone()).folder(folder).train().expect("a run in memory");
+        }
+        place.assert_same_run(&format!("whole-{augment}"), &format!("none-{augment}"));
+        // without augmentation nothing is changed
+        let same = place.tensors(&format!("whole-{augment}")) == place.tensors(&format!("all-{augment}"));
+        assert_eq!(same, !augment);
+    }
+}
+
+#[test]
+fn the_built_in_set_may_be_changed() {
+    let place = Place::new();
+    let line = "--data synthetic --depth 1 --channels 2 --batch 64 --device cpu --threads 2 --max-steps 2";
+    succeed(&place, &format!("{line} --out plain"));
+    succeed(&place, &format!("{line} --erase 0.25 --rand-augment 1,9 --out changed"));
+    assert_eq!(place.summary("changed")["dataset"], "synthetic");
+    assert!(place.tensors("plain") != place.tensors("changed"));
+    let tested = succeed(&place, "--resume changed --eval-only");
+    assert!(tested.stdout.contains("on 4000 images") || tested.stdout.contains("on 4,000 images"), "{tested}");
+}
+
 /// Pictures half black and half white: mean and deviation are 1/2, whatever the order of a sum. Their images in memory, normalised by
 /// that, train to the same bits, with crops and without.
 #[test]
@@ -276,6 +343,15 @@ fn what_makes_no_sense_is_refused_in_a_sentence() {
     for (line, code, expected) in [
         ("", 2, "--data names what to train on"),
         ("--data synthetic --crop random", 2, "--crop is for folders of pictures"),
+        ("--data synthetic --rand-augment 2", 2, "write two whole numbers with a comma, such as 2,9"),
+        ("--data synthetic --rand-augment 15,9", 2, "--rand-augment takes 0 to 14 changes"),
+        ("--data synthetic --colour-jitter 0.4,0.4", 2, "write four numbers with commas, such as 0.4,0.4,0.4,0.1"),
+        ("--data synthetic --erase -0.1", 2, "--erase must be a part from 0 to 1, such as 0.25, not -0.1"),
+        (
+            "--data synthetic --no-augment --erase 0.1",
+            2,
+            "--erase changes training images, and --no-augment leaves them",
+        ),
         ("--data synthetic --image 64", 2, "--image is for folders of pictures"),
         ("--data set --image 0", 2, "--image 0 is no side of an image"),
         ("--data set --val-split 1.5", 2, "--val-split must be a part between 0 and 1"),

@@ -14,7 +14,7 @@ use rewind_train::config::RunConfig;
 use rewind_train::settings::{Resume, SETTINGS};
 
 /// Of each setting: flags beside which it means something, and its own flag with another value than the default.
-const OTHER: [(&str, &str, &str); 64] = [
+const OTHER: [(&str, &str, &str); 67] = [
     ("data", "", "--data synthetic"),
     ("image", "", "--image 64"),
     ("resize", "", "--resize 72"),
@@ -23,6 +23,9 @@ const OTHER: [(&str, &str, &str); 64] = [
     ("val_split", "", "--val-split 0.25"),
     ("cache", "", "--cache disk"),
     ("augment", "", "--no-augment"),
+    ("rand_augment", "", "--rand-augment 2,9"),
+    ("colour_jitter", "", "--colour-jitter 0.4,0.4,0.4,0.1"),
+    ("erase", "", "--erase 0.25"),
     ("net", "", "--net staged"),
     ("depth", "", "--depth 9"),
     ("channels", "", "--channels 8"),

@@ -11,6 +11,7 @@ use rewind_pictures::crop::RandomCrop;
 use rewind_pictures::loader::{Asked, Loader, Loading};
 use rewind_pictures::resize::View;
 
+use super::changes::Changes;
 use super::data;
 use crate::config::CropKind;
 
@@ -23,12 +24,13 @@ pub(super) struct Part {
     pub labels: Vec<u16>,
 }
 
-/// The pictures of a set, in the order of each epoch, cropped as each epoch draws it.
+/// The pictures of a set, in the order of each epoch, cropped and changed as each epoch draws it.
 pub struct Stream {
     train: Part,
     test: Part,
     side: usize,
     crop: CropKind,
+    changes: Changes,
     /// What is under way.
     pass: Option<Pass>,
     pixels: Vec<u8>,
@@ -37,14 +39,14 @@ pub struct Stream {
 
 struct Pass {
     loading: Loading,
-    /// What stands at each place that is left, and its class.
-    places: std::vec::IntoIter<(Place, u16)>,
+    /// The class of what stands at each place that is left.
+    classes: std::vec::IntoIter<u16>,
 }
 
 impl Stream {
-    pub(super) fn new(train: Part, test: Part, side: usize, crop: CropKind, batch: usize) -> Self {
+    pub(super) fn new(train: Part, test: Part, side: usize, crop: CropKind, changes: Changes, batch: usize) -> Self {
         let (pixels, labels) = (vec![0; batch * image_len(side)], vec![0; batch]);
-        Self { train, test, side, crop, pass: None, pixels, labels }
+        Self { train, test, side, crop, changes, pass: None, pixels, labels }
     }
 
     /// Begins an epoch, numbered from 1, at its image number `first`.
@@ -59,20 +61,32 @@ impl Stream {
         spec.draw(epoch as u64, &mut places);
         let places: Vec<_> = places.into_iter().skip(first).collect();
         let order: Arc<[usize]> = places.iter().map(|place| usable[place.index as usize]).collect();
+        let classes: Vec<_> = places.iter().map(|place| labels[place.index as usize]).collect();
         let random = self.crop == CropKind::Random && spec.augment;
-        let drawn = Arc::new(places.clone());
+        let (epoch, side, changes) = (epoch as u64, self.side, self.changes);
+        let places: Arc<[Place]> = places.into();
+        let drawn = places.clone();
         let view = move |Asked { position, width, height, .. }: Asked| {
             if !random {
                 return View::Centre;
             }
             let index = u64::from(drawn[position].index);
-            let seed = stream(spec.seed, Purpose::Crop, epoch as u64, index).next_u64();
+            let seed = stream(spec.seed, Purpose::Crop, epoch, index).next_u64();
             View::Crop(RandomCrop::default().draw(seed, width, height))
         };
-        let loading = loader.start(order, view).map_err(data)?;
-        let labelled = |place: Place| if random { Place::new(place.index, Change::NONE) } else { place };
-        let places = places.into_iter().map(|place| (labelled(place), labels[place.index as usize]));
-        self.pass = Some(Pass { loading, places: places.collect::<Vec<_>>().into_iter() });
+        let change = move |Asked { position, .. }: Asked, view: &mut [u8], scratch: &mut Vec<u8>| {
+            let place = places[position];
+            if !random && place.change() != Change::NONE {
+                scratch.clear();
+                scratch.extend_from_slice(view);
+                shift(scratch, side, place.change(), view);
+            }
+            if spec.augment {
+                changes.apply(spec.seed, epoch, place.index.into(), side, view, scratch);
+            }
+        };
+        let loading = loader.start_changed(order, view, change).map_err(data)?;
+        self.pass = Some(Pass { loading, classes: classes.into_iter() });
         Ok(())
     }
 
@@ -84,8 +98,7 @@ impl Stream {
         self.pass = None;
         let Part { loader, usable, labels } = &self.test;
         let loading = loader.start(&usable[..], |_| View::Centre).map_err(data)?;
-        let places: Vec<_> = (0..).map(|index| Place::new(index, Change::NONE)).zip(labels.iter().copied()).collect();
-        self.pass = Some(Pass { loading, places: places.into_iter() });
+        self.pass = Some(Pass { loading, classes: labels.clone().into_iter() });
         Ok(())
     }
 
@@ -98,19 +111,16 @@ impl Stream {
     /// If no pass was begun, or it has fewer left.
     pub fn next(&mut self, n: usize) -> Result<(&[u8], &[u16])> {
         let len = image_len(self.side);
-        let Pass { loading, places } = self.pass.as_mut().expect("a pass was begun");
+        let Pass { loading, classes } = self.pass.as_mut().expect("a pass was begun");
         for (pixels, label) in self.pixels.chunks_exact_mut(len).zip(&mut self.labels).take(n) {
-            let (Some(loaded), Some((place, class))) = (loading.next(), places.next()) else {
+            let (Some(loaded), Some(class)) = (loading.next(), classes.next()) else {
                 panic!("a pass has no more pictures than it was begun with")
             };
             let view = loaded.view.map_err(|broken| Error::Data {
                 path: broken.path.clone(),
                 problem: format!("this picture could be read when the run began, and now it cannot: {}", broken.reason),
             })?;
-            match place.change() {
-                Change::NONE => pixels.copy_from_slice(view),
-                change => shift(view, self.side, change, pixels),
-            }
+            pixels.copy_from_slice(view);
             *label = class;
         }
         Ok((&self.pixels[..n * len], &self.labels[..n]))

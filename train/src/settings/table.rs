@@ -14,8 +14,8 @@ use super::declare::settings;
 use super::held::{Held, described};
 use crate::schedule::Schedule;
 use crate::values::{
-    Betas, Block, ByteSize, CacheKind, CropKind, DeviceChoice, Form, LrDrop, NetKind, NormaliseBy, Optimiser, Preset,
-    Sizes, StageList,
+    Betas, Block, ByteSize, CacheKind, CropKind, DeviceChoice, Form, JitterBy, LrDrop, NetKind, NormaliseBy, Optimiser,
+    Preset, RandAugmentBy, Sizes, StageList,
 };
 
 settings! {
@@ -41,6 +41,13 @@ settings! {
         #[arg(long = "no-augment", num_args = 0, default_missing_value = "false")]
         #[arg(help = "Train on the images as they are: no crop, no flip")]
         augment: bool as bool = true, Fixed;
+        /// RandAugment: N changes of magnitude M to each picture, e.g. 2,9.
+        rand_augment("N,M"): RandAugmentBy as Option<RandAugmentBy> = None => "none", Fixed, of Augment;
+        /// Random brightness, contrast, saturation, hue, e.g. 0.4,0.4,0.4,0.1.
+        colour_jitter("B,C,S,H"): JitterBy as Option<JitterBy> = None => "none", Fixed, of Augment;
+        /// Part of the training images that lose a random box, e.g. 0.25.
+        #[arg(allow_negative_numbers = true)]
+        erase("P"): f64 as Option<f64> = None => "none", Fixed, of Augment;
     }
     "Network" {
         /// tiny (the paper's), staged, or resnet18 to resnet152.
@@ -290,6 +297,8 @@ pub enum Owner {
     AdamW,
     /// A learning rate that falls in steps.
     Steps,
+    /// Training images that are changed at random.
+    Augment,
 }
 
 impl Owner {
@@ -303,6 +312,7 @@ impl Owner {
             Self::Sgd => config.optimiser() == Optimiser::Sgd,
             Self::AdamW => config.optimiser() == Optimiser::AdamW,
             Self::Steps => config.lr_schedule == Schedule::Step,
+            Self::Augment => config.augment,
         }
     }
 
@@ -318,6 +328,9 @@ impl Owner {
             Self::Reconstruction => return None,
             Self::Sgd => format!("--{key} belongs to --optimiser sgd, and adamw has --betas: leave one out"),
             Self::AdamW => format!("--{key} belongs to --optimiser adamw: give that too, or leave --{key} out"),
+            Self::Augment => {
+                format!("--{key} changes training images, and --no-augment leaves them as they are: leave one out")
+            }
             Self::Steps => {
                 let other = config.lr_schedule;
                 format!("--{key} belongs to --lr-schedule step: {other} goes down all the time, so leave one out")
