@@ -4,7 +4,7 @@
 //! (pixels that move), `levels` (each value has one that it becomes) and `colour` (blends and hues).
 //!
 //! The measure is torchvision 0.29 on Pillow 13's pictures, which is what its reference recipes train on: every operation gives the
-//! same bytes, as `tests/augment/expected.txt` holds them. On tensors torchvision computes otherwise, by up to a few levels.
+//! same bytes, as `tests/augment/expected.txt` holds them. On tensors torchvision computes by other rules, which are not the measure here.
 //!
 //! All work in place on `[side, side, 3]` bytes. A choice depends on its seed alone, not on its thread or on what came before. The
 //! generator is this crate's own, so that the chances are torchvision's and the single draws are not.
