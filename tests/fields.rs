@@ -9,7 +9,9 @@ use rewind::device::prelude::*;
 use rewind::device::{Activation, SgdStep};
 use rewind::error::Result;
 use rewind::field::basic::BasicLinks;
-use rewind::field::{Basic, Chain, Evaluated, Field, FieldScratch, Link, Links, Maps, Normalise, Tensors};
+use rewind::field::{
+    Basic, Chain, Evaluated, Field, FieldScratch, Link, Links, Maps, Normalise, PreActivation, Tensors,
+};
 use rewind::host::HostBuffer;
 use rewind::init::{BlockPlace, Init};
 use rewind::memory::{Arena, Category, dry_run, padded_bytes};
@@ -345,16 +347,6 @@ on_field!(basic, rewind::field::Basic);
 on_field!(bottleneck, rewind::field::Bottleneck);
 on_field!(linear, rewind::field::Linear);
 
-/// Links of one's own: the block of a pre-activation ResNet.
-enum PreActivation {}
-
-impl Links for PreActivation {
-    fn links(channels: usize) -> Vec<Link> {
-        let half = || [Link::Norm, Link::RELU, Link::conv(3, channels)];
-        half().into_iter().chain(half()).collect()
-    }
-}
-
 /// Smooth activations, one of them behind the last convolution, and factors of both signs.
 enum Smooth {}
 
@@ -375,7 +367,7 @@ impl Links for Rectified {
 }
 
 on_field!(basic_links, Chain<BasicLinks>: vjp_agrees_with_central_differences memory_is_what_the_tensors_add_up_to);
-on_field!(pre_activation, Chain<PreActivation>);
+on_field!(pre_activation, PreActivation);
 on_field!(smooth, Chain<Smooth>);
 on_field!(rectified, Chain<Rectified>);
 
@@ -408,8 +400,8 @@ fn a_net_of_links_of_ones_own_is_planned_to_the_byte_and_trains() {
     let stages = Some(Stages::new(&[2, 3], &[4, 8]).expect("stages"));
     for body in [Body::default(), Body { stages, ..Body::default() }] {
         let spec = NetSpec { body, ..support::small(SweepSpec::new(Scheme::Euler, Gradient::Coded), 3, 8, 4) };
-        let mut net = Net::<_, Chain<PreActivation>>::build(D, spec, Init::Plain, 1).expect("net");
-        assert_eq!(net.memory(), &Net::<_, Chain<PreActivation>>::plan(D, &spec).expect("plan"), "{spec:?}");
+        let mut net = Net::<_, PreActivation>::build(D, spec, Init::Plain, 1).expect("net");
+        assert_eq!(net.memory(), &Net::<_, PreActivation>::plan(D, &spec).expect("plan"), "{spec:?}");
         let labels: Vec<f64> = (0..4).map(|i| f64::from(i % 3)).collect();
         net.load(D, &uniform(7, spec.images().len()), &labels).expect("load");
         let sgd = SgdStep { lr: 0.05, ..SgdStep::PAPER };

@@ -8,7 +8,7 @@ use rewind::cpu::Cpu;
 use rewind::data::EpochSpec;
 use rewind::device::SgdStep;
 use rewind::device::prelude::*;
-use rewind::field::{Basic, Bottleneck, Field, Tensors};
+use rewind::field::{Basic, Bottleneck, Field, PreActivation, Tensors};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Pass, Stages, Stem};
 use rewind::reference::Reference;
@@ -22,7 +22,7 @@ use support::{
 const D: &Reference = &Reference;
 const SGD: SgdStep = SgdStep::PAPER;
 
-/// The bodies that are tried: staged nets of both blocks, tied or not, and the paper's net tied.
+/// The bodies that are tried: staged nets of all blocks, those of published nets tied or not, and the paper's net tied.
 fn bodies(blocks: &[usize]) -> Vec<(Block, Body)> {
     let stages = Stages::new(blocks, &[8, 12, 16][..blocks.len()]).expect("stages");
     let mut all = Vec::new();
@@ -31,6 +31,7 @@ fn bodies(blocks: &[usize]) -> Vec<(Block, Body)> {
             all.push((block, Body { tied, stages: Some(stages), ..Body::default() }));
         }
     }
+    all.push((Block::PreActivation, Body { stages: Some(stages), ..Body::default() }));
     all.push((Block::Basic, Body { tied: true, ..Body::default() }));
     all
 }
@@ -62,6 +63,7 @@ fn with<D: Device, U: Use>(d: &D, block: Block, spec: NetSpec, of: U) -> U::Give
     match block {
         Block::Basic => of.on(d, alive::<D, Basic>(d, spec)),
         Block::Bottleneck => of.on(d, alive::<D, Bottleneck>(d, spec)),
+        Block::PreActivation => of.on(d, alive::<D, PreActivation>(d, spec)),
     }
 }
 
@@ -538,6 +540,7 @@ fn stages_that_are_not_swept_store_what_backprop_does() {
             let plan = match block {
                 Block::Basic => Net::<Reference, Basic>::plan(D, &spec(gradient, swept)),
                 Block::Bottleneck => Net::<Reference, Bottleneck>::plan(D, &spec(gradient, swept)),
+                Block::PreActivation => Net::<Reference, PreActivation>::plan(D, &spec(gradient, swept)),
             };
             plan.expect("a plan").activations()
         };

@@ -11,7 +11,6 @@ pub mod experiments;
 pub mod gradients;
 pub mod method;
 mod options;
-pub mod raster;
 pub mod results;
 pub mod slope;
 pub mod spread;

@@ -53,7 +53,7 @@ impl Results {
         let (svg_path, png_path) = (self.folder.join(format!("{name}.svg")), self.folder.join(format!("{name}.png")));
         let failed = |path: &Path, e: String| rewind::error::Error::io("draw", path)(std::io::Error::other(e));
         let svg = svg.map_err(|e| failed(&svg_path, e))?;
-        let png = crate::raster::png(&svg).map_err(|e| failed(&png_path, e))?;
+        let png = rewind_train::raster::png(&svg).map_err(|e| failed(&png_path, e))?;
         write_atomically(&svg_path, |w| w.write_all(svg.as_bytes()))?;
         write_atomically(&png_path, |w| w.write_all(&png)).map(drop)
     }

@@ -5,11 +5,13 @@ pub mod basic;
 pub mod bottleneck;
 pub mod chain;
 pub mod linear;
+pub mod pre_activation;
 
 pub use basic::Basic;
 pub use bottleneck::Bottleneck;
 pub use chain::{Chain, Link, Links};
 pub use linear::Linear;
+pub use pre_activation::PreActivation;
 
 use crate::code::{Code, Coder};
 use crate::device::{Device, Sgd, whole};

@@ -6,7 +6,7 @@ use rewind::code::CodedPass;
 use rewind::cuda::Cuda;
 use rewind::device::Math;
 use rewind::device::{Device, SgdStep};
-use rewind::field::{Basic, Bottleneck, Field};
+use rewind::field::{Basic, Bottleneck, Field, PreActivation};
 use rewind::init::Init;
 use rewind::net::{Body, Net, NetSpec, Stages, Stem};
 use rewind::reference::Reference;
@@ -40,7 +40,7 @@ fn steps_of_staged_nets_end_at_the_weights_of_the_reference() {
     let cuda = gpu(Math::Fp32);
     let stages = Some(Stages::new(&[2, 2], &[8, 12]).expect("stages"));
     for (scheme, update) in [(Scheme::Euler, Update::InSweep), (Scheme::Heun, Update::After)] {
-        for block in [Block::Basic, Block::Bottleneck] {
+        for block in [Block::Basic, Block::Bottleneck, Block::PreActivation] {
             for tied in [false, true] {
                 let sweep = SweepSpec::new(scheme, Gradient::Corrected);
                 let spec = staged(Body { tied, stages, ..Body::default() }, sweep, 2, 3);
@@ -59,6 +59,9 @@ fn compare(cuda: &Cuda, block: Block, spec: NetSpec) {
     let (found, expected) = match block {
         Block::Basic => (trained::<_, Basic>(cuda, spec), trained::<_, Basic>(&Reference, spec)),
         Block::Bottleneck => (trained::<_, Bottleneck>(cuda, spec), trained::<_, Bottleneck>(&Reference, spec)),
+        Block::PreActivation => {
+            (trained::<_, PreActivation>(cuda, spec), trained::<_, PreActivation>(&Reference, spec))
+        }
     };
     // the stem's statistics are the longest sums; of the small nets' blocks some have 400 terms
     let terms = spec.stem_conv_map().pixels().max(400) as f64;

@@ -71,7 +71,9 @@ fn head_and_loss() {
         return;
     }
     for map in MAPS {
-        for classes in [2, 10, 33] {
+        // where a row of weights is long the emulator takes seconds, and what there is to see of few classes was seen
+        let few: &[usize] = if map.image_len() < 2000 { &[2, 10] } else { &[] };
+        for classes in few.iter().copied().chain([33]) {
             compare!(format!("{map} to {classes}"), 1, head(map, classes), |name: &str| vec![match name {
                 "y" => bound(map.image_len() + 1, map.image_len() as f64 / 4.0 + 1.0),
                 "grad_x" => bound(classes, classes as f64 / 4.0 + 1.0),

@@ -104,6 +104,7 @@ pub fn logits<D: Device<Real = f32>>(d: &D, net: NetKind, images: usize, folder:
     match config(net).block {
         Block::Basic => logits_of::<D, Basic>(d, net, images, folder),
         Block::Bottleneck => logits_of::<D, Bottleneck>(d, net, images, folder),
+        Block::PreActivation => unreachable!("no published net has it"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rewind::error::{Error, Result};
 
 use crate::config::{ConfigFile, RunConfig};
+use crate::preset::Recipe;
 use crate::settings::{Resume, SETTINGS, Settings, as_typed};
 
 /// Trains a deep residual network on CIFAR without storing its activations.
@@ -25,6 +26,10 @@ pub struct Cli {
     #[arg(long, value_name = "URL", hide = true, requires = "download", help_heading = "Data")]
     pub download_from: Option<String>,
 
+    /// Begin from a known recipe: cifar-fast or imagenet-a2; flags go first.
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    #[arg(conflicts_with_all = ["config", "resume"], help_heading = "Run")]
+    pub preset: Option<Recipe>,
     /// Settings from a TOML file, such as a run's config.toml; flags go first.
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = "Run")]
     pub config: Option<PathBuf>,
@@ -111,7 +116,10 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
             RunConfig { max_steps: None, ..held.clone() }
         }
         (None, Some(file)) => file.config()?,
-        (None, None) => RunConfig::default(),
+        (None, None) => {
+            let preset = cli.preset.map(Recipe::settings).unwrap_or_default();
+            preset.over(RunConfig::default())
+        }
     };
     let config = settings.clone().over(base);
     settings.check_meaning(&config)?;
@@ -203,6 +211,26 @@ mod tests {
     fn resolved(line: &str, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
         resolve(&parse(line).unwrap(), checkpoint)
     }
+
+    #[test]
+    fn a_preset_goes_behind_flags_and_makes_a_config_that_stands() {
+        for (name, epochs) in [("cifar-fast", Some(PRESET_EPOCHS)), ("imagenet-a2", Some(300))] {
+            let preset = resolved(&format!("--preset {name}"), None).unwrap();
+            assert_eq!(preset.epochs, epochs);
+            // a run saves what the preset stands for, and not its name
+            let read = RunConfig::from_toml(&preset.to_toml(), std::path::Path::new("config.toml")).unwrap();
+            assert_eq!(read, preset);
+            let changed =
+                resolved(&format!("--preset {name} --epochs 2 --lr 0.01 --net resnet18 --warmup 1"), None).unwrap();
+            assert_eq!((changed.epochs, changed.lr), (Some(2), 0.01));
+            assert_eq!((&changed.blocks[..], changed.label_smoothing), (&[1; 4][..], preset.label_smoothing));
+        }
+        for line in ["--preset fast", "--preset cifar-fast --resume a", "--preset cifar-fast --config a"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    const PRESET_EPOCHS: usize = 20;
 
     #[test]
     fn the_command_is_well_formed_and_its_help_fits_100_columns() {

@@ -43,6 +43,17 @@ pub fn write_curves(path: &Path, title: &str, history: &[EpochRow]) -> Result<()
     write_atomically(path, |w| w.write_all(svg.as_bytes())).map(drop)
 }
 
+/// Draws the same as a PNG, for readers that show no SVG. It takes some megabytes of memory, and so is drawn when a run is over.
+///
+/// # Errors
+/// As [`write_curves`].
+#[cfg(feature = "raster")]
+pub fn write_raster(path: &Path, title: &str, history: &[EpochRow]) -> Result<()> {
+    let png = draw(title, history).and_then(|svg| crate::raster::png(&svg));
+    let png = png.map_err(|e| Error::io("draw", path)(io::Error::other(e)))?;
+    write_atomically(path, |w| w.write_all(&png)).map(drop)
+}
+
 fn draw(title: &str, history: &[EpochRow]) -> std::result::Result<String, String> {
     let mut svg = String::new();
     draw_panels(&mut svg, title, history).map_err(|e| e.to_string())?;
@@ -163,6 +174,17 @@ mod tests {
         let wild = EpochRow { train_loss: f64::NAN, test_loss: f64::INFINITY, drift: Some(f64::NAN), ..row(2) };
         texts(&[flat, wild, row(3)]);
         texts(&[EpochRow { drift: Some(1e-3), ..row(1) }, EpochRow { drift: Some(1e-3), ..row(2) }]);
+    }
+
+    #[test]
+    #[cfg(feature = "raster")]
+    fn a_png_of_both_is_twice_as_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("curves.png");
+        write_raster(&path, "a", &[row(1), row(2)]).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let decoder = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        assert_eq!((decoder.info().width, decoder.info().height), (2 * SIZE.0, 2 * SIZE.1));
     }
 
     #[test]

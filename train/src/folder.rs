@@ -216,6 +216,11 @@ impl RunFolder {
         self.path.join("curves.svg")
     }
 
+    /// `curves.png`: the same, for readers that show no SVG.
+    pub fn raster(&self) -> PathBuf {
+        self.path.join("curves.png")
+    }
+
     /// `summary.json`: how it ended.
     pub fn summary(&self) -> PathBuf {
         self.path.join("summary.json")
@@ -297,6 +302,7 @@ pub fn run_name(dataset: &str, config: &RunConfig) -> String {
     let block = match block {
         Block::Basic => "",
         Block::Bottleneck => "-bottleneck",
+        Block::PreActivation => "-pre-activation",
     };
     let tied = if *tied { "-tied" } else { "" };
     let step = match step_size {

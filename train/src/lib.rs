@@ -38,8 +38,11 @@ pub mod picture_spec;
 pub mod pictures;
 mod plausible;
 pub mod predict;
+pub mod preset;
 pub mod program;
 pub mod progress;
+#[cfg(feature = "raster")]
+pub mod raster;
 pub mod report;
 pub mod run;
 pub mod schedule;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rewind::data::{Dataset, Normaliser, Split};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
-use rewind::field::{Basic, Bottleneck, Field};
+use rewind::field::{Basic, Bottleneck, Field, PreActivation};
 use rewind::net::{Net, NetSpec, is_optimisers};
 use rewind::recipe::Recipe;
 use rewind::sweep::{Gradient, SweepSpec};
@@ -135,6 +135,7 @@ impl choose::Job for Job<'_> {
         match self.config.block {
             Block::Basic => device.install(|| self.of::<D, Basic>(device)),
             Block::Bottleneck => device.install(|| self.of::<D, Bottleneck>(device)),
+            Block::PreActivation => device.install(|| self.of::<D, PreActivation>(device)),
         }
     }
 }

@@ -268,7 +268,7 @@ impl fmt::Display for FinalTable<'_> {
             line("  device", &format!("{}   as its driver counts, of {}", mib(device.taken_bytes), total.trim()))?;
         }
         if let Some(folder) = folder {
-            let pictures = [folder.curves(), folder.confusion_picture(), folder.worst_picture()];
+            let pictures = [folder.curves(), folder.raster(), folder.confusion_picture(), folder.worst_picture()];
             let files = pictures.into_iter().chain([
                 folder.metrics(),
                 folder.classes(),

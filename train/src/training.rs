@@ -30,7 +30,7 @@ use std::sync::atomic::AtomicBool;
 use rewind::data::{Dataset, Part};
 use rewind::device::Device;
 use rewind::error::{Error, Result};
-use rewind::field::{Basic, Bottleneck, Field};
+use rewind::field::{Basic, Bottleneck, Field, PreActivation};
 use rewind::memory::{Bytes, human};
 use rewind::net::{Net, is_optimisers};
 
@@ -290,6 +290,7 @@ impl<'h, T: Task> choose::Job<Hear<'h>, Error> for Job<'_, T> {
         match self.start.config.block {
             Block::Basic => self.of::<D, Basic>(device, listener),
             Block::Bottleneck => self.of::<D, Bottleneck>(device, listener),
+            Block::PreActivation => self.of::<D, PreActivation>(device, listener),
         }
     }
 }
@@ -446,6 +447,9 @@ impl Task for ToTrain {
         }
         let (ending, summary) = trained?;
         if let Some(folder) = &folder {
+            if finished.is_none() || !folder.raster().exists() {
+                run.leave_raster(folder)?;
+            }
             // of a run that did all its epochs; a finished one has them unless a session was killed before it came so far
             let all = ending == Ending::Done && Some(run.progress().epoch) == start.config.epochs;
             if all && (finished.is_none() || !folder.classes().exists()) {

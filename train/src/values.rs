@@ -148,6 +148,9 @@ pub enum Block {
     Basic,
     /// [`rewind::field::Bottleneck`].
     Bottleneck,
+    /// [`rewind::field::PreActivation`].
+    #[serde(rename = "pre-activation")]
+    PreActivation,
 }
 
 impl fmt::Display for Block {
@@ -155,6 +158,7 @@ impl fmt::Display for Block {
         f.pad(match self {
             Self::Basic => "basic",
             Self::Bottleneck => "bottleneck",
+            Self::PreActivation => "pre-activation",
         })
     }
 }

@@ -17,6 +17,7 @@ use rewind_train::settings::Settings;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::no_experiment;
 use crate::cells::Cell;
 use crate::method::evaluations;
 
@@ -69,6 +70,7 @@ impl Training {
         match self.config.block {
             Block::Basic => budget::check_limit::<D, Basic>(device, &self.config, dataset),
             Block::Bottleneck => budget::check_limit::<D, Bottleneck>(device, &self.config, dataset),
+            Block::PreActivation => Err(no_experiment()),
         }
     }
 

@@ -18,6 +18,7 @@ use rewind_train::progress::Progress;
 use rewind_train::run::{Ending, Run};
 
 use super::cell::{Divergence, Trained, Training};
+use super::no_experiment;
 use crate::cells::Cell;
 
 /// A cell that trains.
@@ -132,6 +133,7 @@ impl Runs {
         match training.config().block {
             Block::Basic => self.train_field::<D, Basic>(device, dataset, training, log, stop, watch),
             Block::Bottleneck => self.train_field::<D, Bottleneck>(device, dataset, training, log, stop, watch),
+            Block::PreActivation => Err(no_experiment()),
         }
     }
 
@@ -200,6 +202,7 @@ impl Runs {
                 let mut run = Run::<D, Bottleneck>::build(device, config, dataset, None, stop)?;
                 device.install(|| run.test())
             }
+            Block::PreActivation => return Err(no_experiment()),
         };
         Ok(test?.map(|test| test.accuracy))
     }

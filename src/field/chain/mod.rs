@@ -4,17 +4,16 @@
 //! ```
 //! use rewind::field::{Chain, Link, Links};
 //!
-//! /// The block of a pre-activation ResNet.
-//! enum PreActivation {}
+//! /// A block of one wide convolution.
+//! enum Wide {}
 //!
-//! impl Links for PreActivation {
+//! impl Links for Wide {
 //!     fn links(channels: usize) -> Vec<Link> {
-//!         let half = || [Link::Norm, Link::RELU, Link::conv(3, channels)];
-//!         half().into_iter().chain(half()).collect()
+//!         vec![Link::Norm, Link::RELU, Link::conv(5, channels), Link::Norm]
 //!     }
 //! }
 //!
-//! type OfMyOwn = Chain<PreActivation>;
+//! type OfMyOwn = Chain<Wide>;
 //! ```
 
 pub mod link;

@@ -65,6 +65,11 @@ impl RunConfig {
                 ));
             }
             self.sweep.check_post_activation().map_err(flagged)?;
+            if *block == Block::PreActivation {
+                return refuse(
+                    "--form torchvision has a ReLU behind the sum, and --block pre-activation begins with one: leave one out".into(),
+                );
+            }
         }
         if channels.contains(&0) {
             return refuse(format!("{width_flag} {of_width} leaves nothing to compute: give 1 or more"));

@@ -88,6 +88,19 @@ impl<D: Device<Real = f32>, F: Field<D>> Run<'_, D, F> {
         write_curves(&folder.curves(), &self.title(), history)
     }
 
+    /// Draws the curves as a PNG too, if this program was built to.
+    ///
+    /// # Errors
+    /// [`rewind::Error::Io`] if it cannot be written.
+    pub fn leave_raster(&self, folder: &RunFolder) -> Result<()> {
+        #[cfg(feature = "raster")]
+        if !self.progress.history.is_empty() {
+            crate::curves::write_raster(&folder.raster(), &self.title(), &self.progress.history)?;
+        }
+        let _ = folder;
+        Ok(())
+    }
+
     pub(super) fn title(&self) -> String {
         let RunConfig { sweep, seed, .. } = &self.config;
         let (net, scheme, gradient) = (self.config.net_name(), sweep.scheme, sweep.gradient);

@@ -64,7 +64,7 @@ settings! {
         widths("C,C"): Sizes as Vec<usize> = vec![16, 32, 64], Fixed, of Staged;
         /// Channels of the stem of a staged net.
         stem_width("C"): usize as Option<usize> = None => "the first stage's", Fixed, of Staged;
-        /// Residual function: basic or bottleneck.
+        /// Residual function: basic, bottleneck or pre-activation.
         block("BLOCK"): Block as Block = Block::Basic, Fixed;
         /// Behind a block's sum: ode (nothing) or torchvision (a ReLU).
         form("FORM"): Form as Form = Form::Ode, Fixed, of Staged;

@@ -14,7 +14,7 @@ use super::names::Published;
 use super::{blocks_of, step_of};
 use crate::atomic::write_atomically;
 use crate::checkpoint::Checkpoint;
-use crate::config::{Form, NetKind};
+use crate::config::{Block, Form, NetKind};
 
 /// The numbers of an exported file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -74,7 +74,7 @@ pub struct Exported {
 /// [`Error::Io`].
 pub fn export(checkpoint: &Checkpoint, to: &Path, numbers: ExportAs) -> Result<Exported> {
     let config = &checkpoint.state().config;
-    if config.net == NetKind::Tiny {
+    if config.net == NetKind::Tiny || config.block == Block::PreActivation {
         return Err(checkpoint.error(format!(
             "its net, {}, is none that torchvision has: the README says how PyTorch reads it",
             config.net_flags()

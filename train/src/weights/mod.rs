@@ -78,6 +78,9 @@ impl WeightsFile {
         if config.net == NetKind::Tiny {
             return refuse("it has no weights for --net tiny: give --net resnet18 to resnet152, or --net staged");
         }
+        if config.block == Block::PreActivation {
+            return refuse("its blocks are no pre-activation blocks: give --block basic or bottleneck");
+        }
         if config.tied {
             return refuse("its blocks have weights of their own, and --tied has one set: leave --tied out");
         }
@@ -159,6 +162,8 @@ fn step_of(config: &RunConfig, ours: &str) -> f64 {
     let last = match config.block {
         Block::Basic => ".bn2.",
         Block::Bottleneck => ".bn3.",
+        // no published net has it, and none scales with its step
+        Block::PreActivation => return 1.0,
     };
     let scales =
         ours.contains(".blocks.") && (ours.ends_with("weight") || ours.ends_with("bias")) && ours.contains(last);

@@ -2,12 +2,13 @@
 
 use crate::cli::{Place, TINY};
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "checkpoint.safetensors",
     "classes.csv",
     "config.toml",
     "confusion.csv",
     "confusion.svg",
+    "curves.png",
     "curves.svg",
     "metrics.csv",
     "summary.json",
@@ -61,7 +62,7 @@ fn a_run_leaves_files_that_agree() {
     assert_eq!((&summary["dataset"], &summary["version"]), (&"synthetic".into(), &env!("CARGO_PKG_VERSION").into()));
     assert_eq!(
         ended.in_table("results in"),
-        "out: see curves.svg, confusion.svg, worst.png, metrics.csv, classes.csv, summary.json"
+        "out: see curves.svg, curves.png, confusion.svg, worst.png, metrics.csv, classes.csv, summary.json"
     );
     assert_eq!(number("planned_peak_bytes"), number("peak_bytes"));
     let memory = |category: &str| summary["memory"][category].as_u64().expect(category);

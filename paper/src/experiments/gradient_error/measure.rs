@@ -21,6 +21,7 @@ use super::weights::Origin;
 use crate::distance::{bounded, distance};
 use crate::gradients::{Gradient64, Gradients, gradients};
 use crate::method::Method;
+use crate::training::no_experiment;
 
 impl GradientSpec {
     /// Every mode's distance from backprop, in f32 on `device`; none if it was told to stop.
@@ -37,6 +38,7 @@ impl GradientSpec {
         match self.block {
             Block::Basic => self.run_field::<D, Basic>(device, dataset, origin, stop),
             Block::Bottleneck => self.run_field::<D, Bottleneck>(device, dataset, origin, stop),
+            Block::PreActivation => Err(no_experiment()),
         }
     }
 
