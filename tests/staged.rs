@@ -383,7 +383,7 @@ fn tensors_have_the_names_that_are_documented() {
     }
     let sweep = SweepSpec::new(Scheme::Euler, Gradient::Corrected);
     let names = bodies(&[2, 2]).into_iter().map(|(block, body)| with(D, block, staged(body, sweep, 3, 2), Names));
-    let expected: [&[&str]; 5] = [
+    let expected: [&[&str]; 6] = [
         &["stages.0.first.conv2.weight", "stages.1.shortcut.bn1.running_mean", "stages.1.blocks.1.bn2.bias"],
         &[
             "stages.0.blocks.shared.conv1.weight",
@@ -392,6 +392,7 @@ fn tensors_have_the_names_that_are_documented() {
         ],
         &["stages.1.first.conv3.weight", "stages.0.blocks.1.conv3.weight", "velocity.stages.1.shortcut.conv1.weight"],
         &["stages.1.blocks.shared.bn3.weight", "stages.1.blocks.1.bn3.running_var"],
+        &["stages.0.first.bn1.weight", "stages.1.shortcut.conv1.weight", "velocity.stages.1.blocks.1.conv2.weight"],
         &["blocks.shared.conv1.weight", "blocks.2.bn2.running_var", "velocity.blocks.shared.bn1.weight"],
     ];
     for (names, expected) in names.zip(expected) {
