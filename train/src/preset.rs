@@ -11,8 +11,7 @@ use crate::values::{RandAugmentBy, Sizes};
 /// A known recipe. What is given beside it goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Recipe {
-    /// What was found to give the best accuracy on CIFAR-10 in ten minutes on two cores: a net of three narrow stages, and a rate that
-    /// rises and falls once.
+    /// For CIFAR on a processor: a net of three narrow stages, and a rate that rises and falls once.
     CifarFast,
     /// After procedure A2 of Wightman et al. 2021, "ResNet strikes back", with AdamW in the place of LAMB and cross-entropy in that of binary
     /// cross-entropy.
