@@ -230,7 +230,7 @@ mod tests {
         }
     }
 
-    const PRESET_EPOCHS: usize = 20;
+    const PRESET_EPOCHS: usize = 14;
 
     #[test]
     fn the_command_is_well_formed_and_its_help_fits_100_columns() {

@@ -27,7 +27,7 @@ impl Recipe {
                 blocks: Some(Sizes(vec![1, 1, 1])),
                 widths: Some(Sizes(vec![32, 64, 128])),
                 stem: Some(Stem::Strided5x5),
-                epochs: Some(20),
+                epochs: Some(14),
                 batch: Some(128),
                 lr: Some(0.1),
                 nesterov: Some(true),
