@@ -135,6 +135,16 @@ pub(crate) fn judge<T: Real>(errors: &[T], verdict: &mut T) {
     }
 }
 
+/// The right answer of an image from its one number or its three: the class, the other's, and the other's share, which is 0 of an image that
+/// is no mixture. See [`crate::device::Head::softmax_cross_entropy`].
+pub(crate) fn label_of<R: Real>(label: &[R]) -> (usize, usize, f64) {
+    let [class, other, share] = match *label {
+        [class, other, share] => [class, other, share],
+        _ => [label[0], label[0], R::default()],
+    };
+    (class.to_f64() as usize, other.to_f64() as usize, share.to_f64())
+}
+
 /// Writes the right answer of an image, of which `label` has room for one number or for three: see
 /// [`crate::device::Head::softmax_cross_entropy`].
 pub fn put_label<R: Real>((class, other, share): (u16, u16, f32), label: &mut [R]) {

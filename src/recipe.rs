@@ -23,7 +23,7 @@ pub enum Clip {
     /// Of each block's gradients by themselves: those of the stem, of the head, of a stage's first block's two ways, of each residual
     /// block. This can be done in the sweep.
     Blocks(f64),
-    /// Of all gradients together, which are known behind the sweep alone: see [`crate::sweep::Update::After`].
+    /// Of all gradients together, which are known behind the sweep alone: for a net with [`crate::sweep::Update::After`].
     All(f64),
 }
 

@@ -21,7 +21,7 @@ use rewind::scheme::Scheme;
 use rewind::shape::Shape;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 use rewind::tensor::Tensor;
-use support::{EPS_F32, assert_close, batch, numbered, read, small, staged, uniform, write};
+use support::{EPS_F32, assert_close, numbered, read, small, staged, uniform, write};
 
 const STEPS: usize = 10;
 const NAMES: [&str; 2] = ["weight", "bias"];
@@ -430,5 +430,4 @@ fn a_net_that_mixes_takes_three_numbers_a_label() {
     let (expected, _) = plain.train_step(d, support::NO_SGD).expect("step");
     // a mixture of one class is that class
     assert!((mixed.loss - expected.loss).abs() < 1e-14 && mixed.correct == expected.correct);
-    batch(&mut plain, d, 2);
 }

@@ -27,7 +27,7 @@ pub fn draw_batch(
         let images = images.par_chunks_exact_mut(image_len(data.side()));
         let n = labels.len() / each;
         images.zip(labels.par_chunks_exact_mut(each)).enumerate().for_each(|(i, (image, label))| {
-            put_label(data.draw_mixed(part, table, (step, batch), (i, n), image), label);
+            put_label(data.draw(part, table, (step, batch), (i, n), image), label);
         });
     });
 }

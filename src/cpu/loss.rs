@@ -1,5 +1,7 @@
 //! Softmax cross-entropy.
 
+use crate::host::label_of;
+
 /// Mean loss and number of right answers; `grad = (softmax - target) / N`: see [`crate::device::Head::softmax_cross_entropy`]. The
 /// largest logit is subtracted first, so that no exponential overflows. On one thread: a batch's logits are a few thousand numbers.
 pub fn softmax_cross_entropy(
@@ -17,12 +19,7 @@ pub fn softmax_cross_entropy(
     for ((logits, grad), label) in
         logits.chunks_exact(classes).zip(grad.chunks_exact_mut(classes)).zip(labels.chunks_exact(labels.len() / images))
     {
-        // of an image that is no mixture the other has no share
-        let [label, other, of_other] = match *label {
-            [label, other, of_other] => [label, other, of_other],
-            _ => [label[0], label[0], 0.0],
-        };
-        let (label, other, of_other) = (label as usize, other as usize, f64::from(of_other));
+        let (label, other, of_other) = label_of(label);
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut sum = 0.0;
         for (grad, logit) in grad.iter_mut().zip(logits) {

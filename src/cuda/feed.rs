@@ -129,24 +129,18 @@ impl CudaData {
 
     /// Has `write` fill a table, and sends it once no step reads the former one.
     pub(super) fn write_table(&mut self, d: &Cuda, table: usize, write: impl FnOnce(&mut [Place])) -> Result<()> {
-        let failed = |e| driver("sending an epoch's table to the GPU", e);
         write(self.next.values_mut()?);
-        d.copies.wait(&self.released[table]).map_err(failed)?;
-        let to = address(&self.tables, &d.stream) + (table * self.places * size_of::<Place>()) as u64;
-        // SAFETY: the tables' memory has room for `places` places from there, see `new`.
-        unsafe { self.next.copy_to(self.places, to, &d.copies) }?;
-        self.written[table].record(&d.copies).map_err(failed)
+        let Self { next, tables, places, .. } = self;
+        // SAFETY: the tables' memory has room for so many places of each table, see `new`.
+        unsafe { send_once_read(d, next, tables, *places, table, &self.released, &self.written) }
     }
 
     /// Has `write` fill the mixes of a table's epoch, and sends them as a table is sent.
     pub(super) fn write_mixes(&mut self, d: &Cuda, table: usize, write: impl FnOnce(&mut [Mix])) -> Result<()> {
-        let failed = |e| driver("sending an epoch's mixes to the GPU", e);
         write(&mut self.next_mixes.values_mut()?[..self.batches]);
-        d.copies.wait(&self.released[table]).map_err(failed)?;
-        let to = address(&self.mixes, &d.stream) + (table * self.batches * size_of::<Mix>()) as u64;
-        // SAFETY: the memory has room for the mixes of two epochs, see `new`.
-        unsafe { self.next_mixes.copy_to(self.batches, to, &d.copies) }?;
-        self.written[table].record(&d.copies).map_err(failed)
+        let Self { next_mixes, mixes, batches, .. } = self;
+        // SAFETY: the mixes' memory has room for those of so many batches of each table, see `new`.
+        unsafe { send_once_read(d, next_mixes, mixes, *batches, table, &self.released, &self.written) }
     }
 
     /// Makes the steps to come wait for the table, and lets the one before go.
@@ -162,6 +156,27 @@ impl CudaData {
 fn room<T: cudarc::driver::DeviceRepr>(stream: &Arc<CudaStream>, len: usize) -> Result<CudaSlice<T>> {
     // SAFETY: plain numbers, written before any kernel reads them.
     unsafe { stream.alloc::<T>(len.max(1)) }.map_err(|e| reserve(len * size_of::<T>() / size_of::<f32>(), e))
+}
+
+/// Sends what the host wrote for a table's epoch to its place in `to`, once no step reads what is there.
+///
+/// # Safety
+/// `to` has room for `len` of them for each table.
+unsafe fn send_once_read<T: Copy + Default>(
+    d: &Cuda,
+    written: &mut Pinned<T>,
+    to: &CudaSlice<u64>,
+    len: usize,
+    table: usize,
+    read: &[CudaEvent; TABLES],
+    sent: &[CudaEvent; TABLES],
+) -> Result<()> {
+    let failed = |e| driver("sending an epoch's table to the GPU", e);
+    d.copies.wait(&read[table]).map_err(failed)?;
+    let to = address(to, &d.stream) + (table * len * size_of::<T>()) as u64;
+    // SAFETY: the caller's promise.
+    unsafe { written.copy_to(len, to, &d.copies) }?;
+    sent[table].record(&d.copies).map_err(failed)
 }
 
 /// Takes room for the bytes and copies them piece by piece.

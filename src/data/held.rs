@@ -58,16 +58,10 @@ impl Held {
         self.dataset.side()
     }
 
-    /// `out = normalise(change(image))` of what stands at a place of a pass, and its class. `table` counts in training alone.
-    pub fn draw(&self, part: Part, table: usize, place: usize, out: &mut [f32]) -> u16 {
-        let (pixels, change, class) = self.at(part, table, place);
-        self.normaliser.augment(pixels, change, out);
-        class
-    }
-
-    /// Draws image `n` of the `batch` that is step number `step` of a pass in steps of `each` images, mixed with the image before it, or
+    /// `out = normalise(change(image))` of image `n` of the `batch` that is step number `step` of a pass in steps of `each` images, mixed with the image before it, or
     /// the first with the last, where a training pass mixes. Gives its class, the other's, and the other's part of the right answer.
-    pub fn draw_mixed(
+    /// `table` counts in training alone.
+    pub fn draw(
         &self,
         part: Part,
         table: usize,
@@ -75,7 +69,8 @@ impl Held {
         (n, batch): (usize, usize),
         out: &mut [f32],
     ) -> (u16, u16, f32) {
-        let class = self.draw(part, table, step * each + n, out);
+        let (pixels, change, class) = self.at(part, table, step * each + n);
+        self.normaliser.augment(pixels, change, out);
         let mixes = &self.mixes[table];
         let mix = match part {
             Part::Train if !mixes.is_empty() => mixes[step % mixes.len()],

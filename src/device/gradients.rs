@@ -1,4 +1,4 @@
-//! What is done with gradients before a step of the optimiser.
+//! What is done with gradients before a step of the optimiser, and with parameters after it.
 
 use crate::error::Result;
 use crate::memory::Memory;

@@ -31,7 +31,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     /// # Errors
     /// If the device has no room.
     pub fn hold(&mut self, d: &D, dataset: Arc<Dataset>) -> Result<()> {
-        let mixes = if self.spec.mixes { dataset.images(Part::Train).div_ceil(self.spec.batch) } else { 0 };
+        let mixes = self.spec.mixes_of(dataset.images(Part::Train));
         // recorded passes read the former one
         self.recorded.clear();
         self.data = Some(d.hold(dataset, mixes)?);

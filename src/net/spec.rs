@@ -270,6 +270,11 @@ impl NetSpec {
         Shape::map(self.batch, 1, 1, if self.mixes { MIXED_LABEL } else { 1 })
     }
 
+    /// Mixes of an epoch of so many training images: one per batch, none where images are not mixed.
+    pub fn mixes_of(&self, images: usize) -> usize {
+        if self.mixes { images.div_ceil(self.batch) } else { 0 }
+    }
+
     /// What the stem's convolution makes of the images, `[N, H, W, C]`.
     pub fn stem_conv_map(&self) -> Shape {
         let Body { stages, stem_width, .. } = self.body;

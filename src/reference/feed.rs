@@ -23,7 +23,7 @@ pub fn draw_batch(
     let mut drawn = vec![0.0f32; len];
     let n = labels.len() / each;
     for (i, (image, label)) in images.chunks_exact_mut(len).zip(labels.chunks_exact_mut(each)).enumerate() {
-        put_label(data.draw_mixed(part, table, (step, batch), (i, n), &mut drawn), label);
+        put_label(data.draw(part, table, (step, batch), (i, n), &mut drawn), label);
         image.iter_mut().zip(&drawn).for_each(|(wide, value)| *wide = (*value).into());
     }
 }

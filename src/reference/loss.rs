@@ -1,5 +1,7 @@
 //! Softmax cross-entropy.
 
+use crate::host::label_of;
+
 /// Mean loss and number of right answers; `grad = (softmax - target) / N`: see [`crate::device::Head::softmax_cross_entropy`].
 pub fn softmax_cross_entropy(
     logits: &[f64],
@@ -14,12 +16,7 @@ pub fn softmax_cross_entropy(
     for ((logits, grad), label) in
         logits.chunks(classes).zip(grad.chunks_mut(classes)).zip(labels.chunks(labels.len() / images))
     {
-        // of an image that is no mixture the other has no share
-        let [label, other, share] = match *label {
-            [label, other, share] => [label, other, share],
-            _ => [label[0], label[0], 0.0],
-        };
-        let (label, other) = (label as usize, other as usize);
+        let (label, other, share) = label_of(label);
         let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = logits.iter().map(|l| (l - max).exp()).sum();
         let of_answers = (1.0 - share) * (logits[label] - max) + share * (logits[other] - max);

@@ -166,7 +166,6 @@ impl<D: Device, F: Field<D>> Sweep<'_, D, F> {
     /// Takes the blocks from n down that make a run back, if the device takes it. Gives their number, or 0.
     pub(super) fn back_run(&mut self, n: usize, sgd: Descent<'_, D::Buffer>) -> Result<usize> {
         if self.work.grads.are_treated() {
-            // no device clips, or gathers, inside of a run
             return Ok(0);
         }
         match (self.spec.update, sgd) {

@@ -1,5 +1,7 @@
 //! The memory of a sweep: the state, the cotangent, what a mode stores, and the gradients' slots.
 
+use std::slice;
+
 use crate::code::{Code, Coder};
 use crate::device::{Descent, Device, SQUARES, whole};
 use crate::error::Result;
@@ -283,27 +285,19 @@ impl<D: Device, F: Field<D>> Grads<D, F> {
 
     /// The gradients that the sweep leaves where updates come after it: one per set of weights.
     pub fn of_parameters(&self) -> impl Iterator<Item = &F::Theta> {
-        let [sum, slots] = self.which();
-        self.gathered.iter().chain(self.sum.iter().filter(move |_| sum)).chain(self.slots.iter().filter(move |_| slots))
+        let Self { slots, sum, gathered, .. } = self;
+        let single = sum.as_ref().map_or(&slots[..], slice::from_ref);
+        if gathered.is_empty() { single.iter() } else { gathered.iter() }
     }
 
     /// The same, to be written.
     pub(crate) fn of_parameters_mut(&mut self) -> impl Iterator<Item = &mut F::Theta> {
-        let [sum, slots] = self.which();
-        let Self { gathered, sum: of_all, slots: of_each, .. } = self;
-        gathered
-            .iter_mut()
-            .chain(of_all.iter_mut().filter(move |_| sum))
-            .chain(of_each.iter_mut().filter(move |_| slots))
+        let Self { slots, sum, gathered, .. } = self;
+        let single = sum.as_mut().map_or(&mut slots[..], slice::from_mut);
+        if gathered.is_empty() { single.iter_mut() } else { gathered.iter_mut() }
     }
 
-    /// Whether the gradients that the optimiser sees are the sum over all blocks, and whether they are the slots.
-    fn which(&self) -> [bool; 2] {
-        let single = self.gathered.is_empty();
-        [single && self.sum.is_some(), single && self.sum.is_none()]
-    }
-
-    /// Whether a block's gradients are more than a step of the optimiser away from its update in the sweep.
+    /// Whether gradients are clipped or gathered before the optimiser sees them, which no device does inside of a run.
     pub(super) fn are_treated(&self) -> bool {
         self.recipe.accumulates || self.squares.is_some()
     }

@@ -48,8 +48,7 @@ pub fn planned<D: Device, F: Field<D>>(d: &D, config: &RunConfig, dataset: &Data
 
 /// Bytes that the data set takes on the device, and the tables of its epochs.
 pub(crate) fn held(config: &RunConfig, dataset: &Dataset) -> u64 {
-    let mixes = if config.mix().mixes() { dataset.images(Part::Train).div_ceil(config.batch) } else { 0 };
-    held_bytes(dataset, mixes)
+    held_bytes(dataset, net_spec(config, dataset).mixes_of(dataset.images(Part::Train)))
 }
 
 /// What the same net would take with stored activations, without the data set.

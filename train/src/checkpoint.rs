@@ -158,7 +158,7 @@ impl Checkpoint {
         Ok(Self { path: path.into(), file: Mutex::new(file), header, data_start, state })
     }
 
-    /// Names and shapes of its weights and running statistics, as saved: all but what belongs to the optimiser.
+    /// Names and shapes of its weights and running statistics, as saved: all but what belongs to training.
     pub fn weights(&self) -> Vec<(String, Vec<usize>)> {
         let names = self.header.offset_keys().into_iter().filter(|name| !is_optimisers(name));
         names.filter_map(|name| self.header.info(&name).map(|info| (name.clone(), info.shape.clone()))).collect()

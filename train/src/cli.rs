@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rewind::error::{Error, Result};
 
 use crate::config::{ConfigFile, RunConfig};
-use crate::preset::Recipe;
+use crate::preset::KnownRecipe;
 use crate::settings::{Resume, SETTINGS, Settings, as_typed};
 
 /// Trains a deep residual network on CIFAR without storing its activations.
@@ -29,7 +29,7 @@ pub struct Cli {
     /// Begin from a known recipe: cifar-fast or imagenet-a2; flags go first.
     #[arg(long, value_name = "NAME", hide_possible_values = true)]
     #[arg(conflicts_with_all = ["config", "resume"], help_heading = "Run")]
-    pub preset: Option<Recipe>,
+    pub preset: Option<KnownRecipe>,
     /// Settings from a TOML file, such as a run's config.toml; flags go first.
     #[arg(long, value_name = "FILE", conflicts_with = "resume", help_heading = "Run")]
     pub config: Option<PathBuf>,
@@ -117,7 +117,7 @@ pub fn resolve(cli: &Cli, checkpoint: Option<&RunConfig>) -> Result<RunConfig> {
         }
         (None, Some(file)) => file.config()?,
         (None, None) => {
-            let preset = cli.preset.map(Recipe::settings).unwrap_or_default();
+            let preset = cli.preset.map(KnownRecipe::settings).unwrap_or_default();
             preset.over(RunConfig::default())
         }
     };

@@ -1,18 +1,15 @@
 //! What a run means: every setting that decides its result, and how it is run; validated, and saved beside the run.
 
 mod net;
+mod recipe;
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::net::LARGE;
-use rewind::data::MixSpec;
 pub use rewind::device::Math;
 use rewind::device::{AdamWStep, DescentStep, SgdStep};
 use rewind::error::{Error, Result};
-use rewind::recipe::{Clip, Recipe};
-use rewind::sweep::Update;
-use rewind_pictures::augment::rand_augment::{Kind, MAGNITUDES};
 use rewind_pictures::regular;
 
 use crate::schedule::{Schedule, thirds};
@@ -36,20 +33,12 @@ const THREADS_MAX: usize = 1024;
 const EPOCHS_MAX: usize = 100_000;
 /// The same of passes of the reverse step, each of which costs as much as a forward step.
 const FIXED_POINT_MAX: usize = 1000;
-/// The most batches per step of the optimiser.
-const ACCUMULATE_MAX: usize = 1 << 20;
-/// The largest number of a beta distribution that images are mixed by: with it all parts are a half.
-const BETA_MAX: f64 = 1000.0;
 /// The largest learning rate. A first step of so many times a gradient leaves weights that no later step moves.
 pub const LR_MAX: f64 = 1000.0;
 /// The largest side of an image: more pixels of a batch than a device counts.
 pub(crate) const SIDE_MAX: usize = 8192;
 /// A config file of more bytes is another file.
 const CONFIG_MAX: u64 = 1 << 20;
-/// The most changes of RandAugment: as many as there are kinds.
-const RAND_AUGMENT_MAX: usize = Kind::ALL.len();
-/// The largest factor of a colour jitter, less 1. Far below it a picture is one of black and white dots.
-const JITTER_MAX: f64 = 10.0;
 /// The largest weight decay.
 pub const WEIGHT_DECAY_MAX: f64 = 1000.0;
 
@@ -78,22 +67,6 @@ impl RunConfig {
                 AdamWStep { lr, betas, eps, weight_decay, decay }.into()
             }
         }
-    }
-
-    /// What is done with gradients before the optimiser sees them, and with weights after it.
-    pub fn recipe(&self) -> Recipe {
-        let clip = self.clip.map(Clip::All).or(self.clip_blocks.map(Clip::Blocks));
-        Recipe { clip, accumulates: self.batches_per_update() > 1, average: self.ema }
-    }
-
-    /// Batches that make one step of the optimiser.
-    pub fn batches_per_update(&self) -> usize {
-        self.accumulate.unwrap_or(1)
-    }
-
-    /// How training images are mixed with each other.
-    pub fn mix(&self) -> MixSpec {
-        MixSpec { mixup: self.mixup.unwrap_or(0.0), cutmix: self.cutmix.unwrap_or(0.0) }
     }
 
     /// Refuses what makes no sense, before anything is read or written.
@@ -174,84 +147,6 @@ impl RunConfig {
             must(value <= largest, &|| format!("{flag} must be at most {largest}, which config.toml can hold"))?;
         }
         must(self.data.as_deref() != Some(""), &|| "--data is empty: name a folder, or synthetic".into())
-    }
-
-    /// Refuses what makes no sense of clipping, accumulation, averages and mixed images.
-    fn validate_recipe(&self) -> Result<()> {
-        let refuse = |sentence: String| Err(Error::Usage(sentence));
-        for (flag, norm) in [("--clip", self.clip), ("--clip-blocks", self.clip_blocks)] {
-            // rounded to 0, it would leave no gradient
-            if let Some(norm) = norm.filter(|norm| !(norm.is_finite() && *norm as f32 > 0.0)) {
-                return refuse(format!(
-                    "{flag} must be a norm above 0 that single precision holds, such as 1, not {norm}"
-                ));
-            }
-        }
-        if self.clip.is_some() && self.clip_blocks.is_some() {
-            return refuse(
-                "--clip is of all gradients together and --clip-blocks of each block's: leave one out".into(),
-            );
-        }
-        if self.clip.is_some() && self.sweep.update == Update::InSweep {
-            return refuse(
-                "--clip needs all gradients before the first update, and --update in-sweep keeps none: give --update after, or \
-                 --clip-blocks in place of --clip"
-                    .into(),
-            );
-        }
-        match self.batches_per_update() {
-            0 => return refuse("--accumulate 0 takes no batch: give 1 or more, or leave it out".into()),
-            batches if batches > ACCUMULATE_MAX => {
-                return refuse(format!(
-                    "--accumulate {batches} is more than this program takes: give {ACCUMULATE_MAX} or less"
-                ));
-            }
-            _ => {}
-        }
-        if let Some(keep) = self.ema.filter(|keep| !(0.0..1.0).contains(keep)) {
-            return refuse(format!("--ema must be from 0 to below 1, such as 0.999, not {keep}"));
-        }
-        for (flag, alpha) in [("--mixup", self.mixup), ("--cutmix", self.cutmix)] {
-            if let Some(alpha) = alpha.filter(|alpha| !(*alpha > 0.0 && *alpha <= BETA_MAX)) {
-                return refuse(format!(
-                    "{flag} must be a number above 0, and {BETA_MAX} at most, such as 0.2, not {alpha}"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether anything is done to training pictures behind their crop.
-    pub(crate) fn changes_pictures(&self) -> bool {
-        let Self { rand_augment, colour_jitter, erase, .. } = self;
-        self.augment && (rand_augment.is_some() || colour_jitter.is_some() || erase.is_some())
-    }
-
-    /// Refuses changes of pictures that are none.
-    fn validate_changes(&self) -> Result<()> {
-        if let Some(RandAugmentBy([ops, magnitude])) = self.rand_augment
-            && (ops > RAND_AUGMENT_MAX || magnitude >= MAGNITUDES)
-        {
-            let most = MAGNITUDES - 1;
-            return Err(Error::Usage(format!(
-                "--rand-augment takes 0 to {RAND_AUGMENT_MAX} changes of a magnitude of 0 to {most}, such as 2,9, not {ops},{magnitude}"
-            )));
-        }
-        if let Some(JitterBy(strengths)) = self.colour_jitter {
-            let most = [JITTER_MAX, JITTER_MAX, JITTER_MAX, 0.5];
-            if !strengths.iter().zip(most).all(|(strength, most)| (0.0..=most).contains(strength)) {
-                return Err(Error::Usage(format!(
-                    "--colour-jitter takes strengths of 0 to {JITTER_MAX}, the last, for the hue, of 0 to 0.5, such as 0.4,0.4,0.4,0.1, not {}",
-                    listed(&strengths)
-                )));
-            }
-        }
-        match self.erase {
-            Some(part) if !(0.0..=1.0).contains(&part) => {
-                Err(Error::Usage(format!("--erase must be a part from 0 to 1, such as 0.25, not {part}")))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Refuses a warm-up without an epoch behind it, as far as the epochs are known.

@@ -10,7 +10,7 @@ use crate::values::{RandAugmentBy, Sizes};
 
 /// A known recipe. What is given beside it goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Recipe {
+pub enum KnownRecipe {
     /// For CIFAR on a processor: a net of three narrow stages, and a rate that rises and falls once.
     CifarFast,
     /// After procedure A2 of Wightman et al. 2021, "ResNet strikes back", with AdamW in the place of LAMB and cross-entropy in that of binary
@@ -18,7 +18,7 @@ pub enum Recipe {
     ImagenetA2,
 }
 
-impl Recipe {
+impl KnownRecipe {
     /// The settings that it stands for.
     pub fn settings(self) -> Settings {
         match self {

@@ -68,3 +68,15 @@ fn each_part_changes_a_run_and_says_what_it_takes() {
     run("--clip-blocks 1e9", "far");
     assert!(place.tensors("far") == place.tensors("plain"));
 }
+
+#[test]
+fn a_net_starts_from_the_averages_that_were_tested() {
+    let place = Place::new();
+    place.succeed(&format!("{TINY} --max-steps 4 --ema 0.5 --out before"));
+    // at a rate of 0 the weights stay where they began
+    place.succeed(&format!("{TINY} --max-steps 1 --lr 0 --init-from before/checkpoint.safetensors --out after"));
+    let (before, after) = (place.tensors("before"), place.tensors("after"));
+    let weights = || after.iter().filter(|(name, _)| !name.starts_with("velocity.") && !name.contains("running"));
+    assert!(weights().all(|(name, tensor)| before[&format!("average.{name}")] == *tensor));
+    assert!(weights().any(|(name, tensor)| before[name] != *tensor), "an average that is the weights tests nothing");
+}
