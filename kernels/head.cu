@@ -184,8 +184,9 @@ struct HeadExtents {
 };
 static_assert(sizeof(HeadExtents) == 32, "src/cuda/head.rs declares seven u32 and an f32");
 
-// pooled = avg_pool(x), logits = linear(pooled), and the loss as in softmax_cross_entropy. A block an image at a time.
-extern "C" __global__ void __launch_bounds__(256)
+// pooled = avg_pool(x), logits = linear(pooled), and the loss as in softmax_cross_entropy. A block an image at a time. Four blocks a
+// multiprocessor leave a thread 64 registers: for eight, ptxas would spill on sm_80.
+extern "C" __global__ void __launch_bounds__(256, 4)
 head_loss(float* pooled, float* logits, float* __restrict__ grad_logits, PairSum out, const float* __restrict__ x,
           const float* __restrict__ w, const float* __restrict__ b, const float* __restrict__ labels, HeadExtents s) {
     __shared__ float sums[kWarp];

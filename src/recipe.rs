@@ -1,8 +1,9 @@
 //! What training does with gradients before the optimiser sees them, and with parameters after it.
 
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::residual::Tensors;
+use crate::sweep::{SweepSpec, Update};
 use crate::tensor::Tensor;
 
 /// What a net's training does besides its optimiser. Nothing of it by default.
@@ -15,6 +16,21 @@ pub struct Recipe {
     /// How much of an average over steps stays from step to step, if averages of parameters and running statistics are kept, which
     /// tests then go by: from 0 to below 1.
     pub average: Option<f64>,
+}
+
+impl Recipe {
+    /// Refuses what cannot be done in such a sweep.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with one sentence.
+    pub(crate) fn check(&self, sweep: &SweepSpec) -> Result<()> {
+        match (self.clip, sweep.update) {
+            (Some(Clip::All(_)), Update::InSweep) => Err(Error::Usage(
+                "all gradients are clipped together when the sweep is over, and `update` in-sweep has used them by then: take after, or clip each block's".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The largest norm that gradients keep, as `torch.nn.utils.clip_grad_norm_` has it: what is longer is scaled down to it.
@@ -44,6 +60,11 @@ impl Default for Share {
 }
 
 impl Share {
+    /// By whose loss a sweep judges: the step's if it is to be taken now, this batch's before that.
+    pub(crate) fn outcome<'a, T>(self, of_step: &'a Option<T>, of_batch: &'a T) -> &'a T {
+        of_step.as_ref().filter(|_| self.ends.is_some()).unwrap_or(of_batch)
+    }
+
     /// That of batch number `step` of an epoch of `steps`, where `batches` make a step; the last ones of an epoch may be fewer.
     pub fn of(step: usize, steps: usize, batches: usize) -> Self {
         let (at, first) = (step % batches, step - step % batches);

@@ -284,6 +284,71 @@ fn unit(name: &str) -> String {
     parts[..end].join(".")
 }
 
+/// Of the three batches of a step, while the first of which is seen `spoil` has made something of the net larger: whether that one's loss
+/// and drift are numbers, the second one's drift, and the third one's; and whether parameters moved.
+fn three_batches(update: Update, adamw: bool, spoil: impl Fn(&mut Net<Reference>, f64)) -> [bool; 5] {
+    let d = &Reference;
+    let sweep = SweepSpec { update, ..SweepSpec::new(Scheme::Euler, Gradient::Corrected) };
+    let recipe = Recipe { accumulates: true, ..Recipe::default() };
+    let spec = NetSpec { recipe, second_moments: adamw, ..small(sweep, 4, 4, 4) };
+    let mut net = Net::new(d, spec, Init::Plain, 1).expect("net");
+    let step = if adamw { DescentStep::AdamW(AdamWStep::PYTORCH) } else { SgdStep::PAPER.into() };
+    let before = parameters(&all(d, &net));
+    let [first, second, third] = [0, 1, 2].map(|i| {
+        load(&mut net, 5);
+        net.set_share(Share::of(i, 3, 3));
+        if i == 0 {
+            spoil(&mut net, 1000.0);
+        }
+        let (result, drift) = net.train_step(d, step).expect("step");
+        if i == 0 {
+            spoil(&mut net, 0.001);
+        }
+        [result.loss.is_finite(), drift.stem.is_some_and(f64::is_finite)]
+    });
+    assert!(second[0] && third[0], "losses of batches with which nothing is wrong");
+    let after = parameters(&all(d, &net));
+    let moves = before.iter().zip(&after).any(|((_, before), (_, after))| {
+        // what was spoilt is mended to some rounding
+        before.iter().zip(after).any(|(before, after)| (before - after).abs() > 1e-12)
+    });
+    [first[0], first[1], second[1], third[1], moves]
+}
+
+#[test]
+fn a_batch_that_is_worth_nothing_spoils_its_step_and_no_weights() {
+    let d = &Reference;
+    let hopeless = |net: &mut Net<Reference>, by: f64| {
+        let gamma = &mut net.stages[0].stack.theta[2].bn2.gamma;
+        let values: Vec<f64> = read(d, gamma).iter().map(|gamma| gamma * by).collect();
+        write(d, &values, gamma);
+    };
+    let of_no_number = |net: &mut Net<Reference>, by: f64| {
+        if by > 1.0 {
+            let spec = *net.spec();
+            net.load(d, &vec![f64::NAN; spec.images().len()], &vec![0.0; spec.batch]).expect("load");
+        }
+        // the running statistics that such a batch leaves are no numbers, and training's batches do not use them
+    };
+    for update in [Update::InSweep, Update::After] {
+        for adamw in [false, true] {
+            assert_eq!(three_batches(update, adamw, |_, _| ()), [true; 5], "{update:?}");
+            // the last sweep finds that its step is worth nothing
+            assert_eq!(three_batches(update, adamw, hopeless), [true, false, true, false, false], "{update:?}");
+            // a batch without a loss says no drift
+            assert_eq!(three_batches(update, adamw, of_no_number), [false, false, true, false, false], "{update:?}");
+        }
+    }
+}
+
+#[test]
+fn all_gradients_are_not_clipped_together_in_the_sweep() {
+    let recipe = Recipe { clip: Some(Clip::All(1.0)), ..Recipe::default() };
+    let spec = staged_spec(Gradient::Coded, Update::InSweep, recipe);
+    let error = Net::<_, Bottleneck>::build(&Reference, spec, Init::Plain, 1).err().expect("refused").to_string();
+    assert!(error.contains("clipped together") && error.contains("in-sweep"), "{error}");
+}
+
 #[test]
 fn gradients_are_clipped_together_or_block_by_block() {
     let of = |update, clip| staged_spec(Gradient::Coded, update, Recipe { clip, ..Recipe::default() });
@@ -366,9 +431,10 @@ fn a_net_keeps_averages_and_tests_by_them() {
 #[test]
 fn the_plan_knows_sums_averages_and_squares() {
     let d = &Reference;
-    let of = |recipe| {
-        Net::<_, Bottleneck>::plan(d, &staged_spec(Gradient::Corrected, Update::InSweep, recipe)).expect("plan")
+    let with = |update, recipe| {
+        Net::<_, Bottleneck>::plan(d, &staged_spec(Gradient::Corrected, update, recipe)).expect("plan")
     };
+    let of = |recipe| with(Update::InSweep, recipe);
     let (none, clip) = (of(Recipe::default()), Some(Clip::Blocks(1.0)));
     let all = of(Recipe { clip, accumulates: true, average: Some(0.9) });
     let parameters = none.of(Category::Parameters);
@@ -377,10 +443,11 @@ fn the_plan_knows_sums_averages_and_squares() {
     let more = all.of(Category::Optimiser) - none.of(Category::Optimiser);
     assert_eq!(more, parameters + 3 * padded_bytes::<f64>(SQUARES));
     assert!(all.of(Category::Statistics) > none.of(Category::Statistics), "running statistics have averages too");
-    assert_eq!(
-        of(Recipe { clip: Some(Clip::All(1.0)), ..Recipe::default() }).of(Category::Gradients),
-        none.of(Category::Gradients)
-    );
+    assert_eq!(all.of(Category::Scratch), none.of(Category::Scratch) + padded_bytes::<f64>(2), "a sum of losses");
+    let [none, all] =
+        [None, Some(Clip::All(1.0))].map(|clip| with(Update::After, Recipe { clip, ..Recipe::default() }));
+    assert_eq!(all.of(Category::Gradients), none.of(Category::Gradients));
+    assert_eq!(all.of(Category::Optimiser), none.of(Category::Optimiser) + padded_bytes::<f64>(SQUARES));
 }
 
 /// Everything after ten steps over a held set with all of it on.

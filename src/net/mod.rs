@@ -52,6 +52,9 @@ pub struct Net<D: Device, F: Field<D> = Basic> {
     squares: Option<Tensor<D::Buffer>>,
     /// Which of its step's batches the next one is.
     share: Share,
+    /// Where several batches make a step, the sum of what their heads gave so far, `[2]`: no number once one of them was worth nothing,
+    /// by its loss or in its sweeps, so that the step is not taken.
+    step_outcome: Option<Tensor<D::Buffer>>,
     /// AdamW's count of steps, `[3]`: see [`crate::device::Optimiser::count_step`]; none without AdamW.
     count: Option<Tensor<D::Buffer>>,
     /// The data set, once [`Net::hold`] has one.
@@ -89,6 +92,7 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     /// The net with all its memory and no values yet. Its dry run is the plan.
     fn unwritten(arena: &mut Arena<'_, D>, spec: NetSpec) -> Result<Self> {
+        spec.recipe.check(&spec.sweep)?;
         // the stem's operations use the first stage's workspace, and the head's the last one's
         let of_stem = StemLayers::workspace(arena.device(), &spec);
         let of_head = arena.device().head_workspace(spec.batch);
@@ -125,6 +129,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
                 None => None,
             },
             share: Share::default(),
+            step_outcome: match spec.recipe.accumulates {
+                true => Some(arena.tensor(Category::Scratch, Shape::vector(2))?),
+                false => None,
+            },
             count: spec.second_moments.then(|| arena.tensor(Category::Optimiser, Shape::vector(3))).transpose()?,
             data: None,
             table: arena.tensor(Category::Data, Shape::vector(1))?,

@@ -42,9 +42,24 @@ impl<D: Device, F: Field<D>> Net<D, F> {
         self.stages.iter_mut().for_each(|stage| stage.work.grads.share = share);
     }
 
-    /// Takes in a batch's gradients of what the sweeps have not: stem, head, and the blocks that begin stages.
+    /// Takes in a batch's loss, where several batches make a step.
+    pub(super) fn gather_outcome(&mut self, d: &D) -> Result<()> {
+        let Self { head: HeadLayers { outcome, .. }, step_outcome, share, .. } = self;
+        match step_outcome {
+            None => Ok(()),
+            Some(step) if share.begins => d.copy(outcome, step),
+            Some(step) => d.axpby(1.0, outcome, 1.0, step),
+        }
+    }
+
+    /// Takes in what the sweeps have not of a batch: whether they went well, and the gradients of stem, head, and the blocks that begin
+    /// stages.
     pub(super) fn gather(&mut self, d: &D) -> Result<()> {
-        let Self { stem, head, stages, share, .. } = self;
+        let Self { stem, head, stages, share, step_outcome, .. } = self;
+        if let Some(step) = step_outcome {
+            // the lowest sweep's verdict holds those above it
+            d.axpby(0.0, &stages[0].work.verdict, 1.0, step)?;
+        }
         stem.weights.gather(d, *share)?;
         head.weights.gather(d, *share)?;
         stages.iter_mut().filter_map(|stage| stage.first.as_mut()).try_for_each(|first| first.gather(d, *share))

@@ -68,9 +68,10 @@ impl<D: Device, F: Field<D>> Net<D, F> {
     }
 
     fn backward_pass(&mut self, d: &D, sgd: DescentStep) -> Result<()> {
-        let Self { stages, head, count, share, .. } = self;
+        self.gather_outcome(d)?;
+        let Self { stages, head, step_outcome, count, share, .. } = self;
         if let (DescentStep::AdamW(AdamWStep { betas, .. }), Some(count), Some(_)) = (sgd, count, share.ends) {
-            d.count_step(betas, &head.outcome, count)?;
+            d.count_step(betas, share.outcome(step_outcome, &head.outcome), count)?;
         }
         d.phase("head backward", || head.backward(d, &mut stages.last_mut().expect(super::STAGED).work.grad))?;
         d.phase("blocks backward", || (0..self.stages.len()).rev().try_for_each(|s| self.stage_backward(d, s, sgd)))?;
@@ -79,8 +80,8 @@ impl<D: Device, F: Field<D>> Net<D, F> {
 
     fn stage_backward(&mut self, d: &D, s: usize, sgd: DescentStep) -> Result<()> {
         self.turn(s, Part::Stack);
-        let Self { stages, head, rate, count, .. } = self;
-        let sgd = sgd.on_device(rate, count.as_ref(), &head.outcome)?;
+        let Self { stages, head, step_outcome, share, rate, count, .. } = self;
+        let sgd = sgd.on_device(rate, count.as_ref(), share.outcome(step_outcome, &head.outcome))?;
         let (stages, later) = stages.split_at_mut(s + 1);
         // what a later stage's sweep could not tell, this one's cannot either
         let loss = later.first().map_or(sgd.loss(), |stage| &stage.work.verdict);
