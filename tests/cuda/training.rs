@@ -16,7 +16,7 @@ use rewind::net::{Net, NetSpec, Pass, StepResult};
 use rewind::recipe::{Clip, Recipe, Share};
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
-use rewind::sweep::{Gradient, SweepSpec, Update};
+use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
 
 const SGD: SgdStep = SgdStep::PAPER;
 
@@ -30,14 +30,34 @@ fn schemes_and_modes() -> impl Iterator<Item = (Scheme, Gradient)> {
     })
 }
 
+/// Sweeps by Euler that differ from their mode's plain one in one thing, by Heun in what its blocks keep, and plain ones of the rest: on
+/// the emulator all of them, which the CPU is tried with, would take minutes.
+fn differs_little(sweep: &SweepSpec) -> bool {
+    let plain = SweepSpec { update: Update::After, ..SweepSpec::new(sweep.scheme, sweep.gradient) };
+    let kept = SweepSpec { bn_stats: sweep.bn_stats, masks: sweep.masks, ..plain };
+    match sweep.scheme {
+        Scheme::Euler => {
+            let things = [
+                SweepSpec { bn_stats: sweep.bn_stats, ..plain },
+                SweepSpec { masks: sweep.masks, ..plain },
+                SweepSpec { anchors: sweep.anchors, ..plain },
+                SweepSpec { fixed_point: sweep.fixed_point, ..plain },
+                SweepSpec { bits: sweep.bits, coded_pass: sweep.coded_pass, ..plain },
+                SweepSpec { code_room: sweep.code_room, ..plain },
+                SweepSpec { checkpoint_every: sweep.checkpoint_every, ..plain },
+            ];
+            // statistics and signs of two kinds go together
+            things.contains(sweep) || sweep.update == Update::After && sweep.bn_stats == BnStatistics::Hybrid
+        }
+        Scheme::Heun => *sweep == kept,
+        _ => *sweep == plain,
+    }
+}
+
 fn every_sweep_agrees_with_the_reference(asked: impl Fn(Scheme) -> bool) {
     let _turn = turn();
     let cuda = gpu(Math::Fp32);
-    // of RK4 one sweep of each mode
-    let plain = |sweep: &SweepSpec| SweepSpec { update: Update::After, ..SweepSpec::new(sweep.scheme, sweep.gradient) };
-    let asked = |sweep: &SweepSpec| {
-        asked(sweep.scheme) && sweep.update == Update::After && (sweep.scheme != Scheme::Rk4 || *sweep == plain(sweep))
-    };
+    let asked = |sweep: &SweepSpec| asked(sweep.scheme) && differs_little(sweep);
     for sweep in all_sweeps().into_iter().filter(asked) {
         let expected = swept(&Reference, sweep);
         for ((name, found), (_, expected)) in swept(&cuda, sweep).iter().zip(&expected) {
@@ -142,12 +162,8 @@ fn any_order_of_blocks_and_warps_trains_to_the_same_bits() {
         let sweep = SweepSpec::new(SCHEMES[0], gradient);
         let natural = emulator.options().expect("options");
         let expected = trained(&gpu(math), sweep, SGD.into());
-        for seed in [1, 2] {
-            emulator
-                .set_options(&rewind_emulator::machine::Options { shuffle: Some(seed), ..natural })
-                .expect("options");
-            assert!(trained(&gpu(math), sweep, SGD.into()) == expected, "{gradient} in {math}, seed {seed}");
-        }
+        emulator.set_options(&rewind_emulator::machine::Options { shuffle: Some(2), ..natural }).expect("options");
+        assert!(trained(&gpu(math), sweep, SGD.into()) == expected, "{gradient} in {math}");
         emulator.set_options(&natural).expect("options");
         no_faults();
     }
@@ -289,8 +305,9 @@ fn a_replayed_run_has_the_bits_of_an_eager_one(asked: impl Fn(Scheme) -> bool) {
     eager.set_eager(true);
     let run = |d: &Cuda, sweep| {
         let mut net = held(d, sweep);
-        let lr = |number| if number < 3 { 0.05 } else { 0.005 };
-        let results = (1..=3).map(|number| epoch(d, &mut net, number, SgdStep { lr: lr(number), ..SGD })).collect();
+        // the second epoch is replayed as a whole, at another rate and by the other table
+        let lr = |number| if number < 2 { 0.05 } else { 0.005 };
+        let results = (1..=2).map(|number| epoch(d, &mut net, number, SgdStep { lr: lr(number), ..SGD })).collect();
         let tensors: Vec<_> = net.checkpointed().into_iter().map(|(name, tensor)| (name, read(d, tensor))).collect();
         (results, tensors)
     };

@@ -21,7 +21,7 @@ pub fn with_emulator(place: &Place, mut command: Command, variables: &[(&str, &s
         std::fs::create_dir(&folder).expect("a folder");
         std::os::unix::fs::symlink(library, folder.join("libcuda.so")).expect("a link");
     }
-    // the test set has 4000 images, which the checks would take minutes over
+    // what is checked elsewhere would take a run several times as long
     command.env("LD_LIBRARY_PATH", folder).env("REWIND_EMULATOR_CHECKS", "0").env("REWIND_EMULATOR_COUNTERS", "0");
     command.envs(variables.iter().copied());
     command

@@ -92,20 +92,18 @@ pub fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// What `run` gives; on the emulator, once in the natural order of blocks and warps and in two others, which must give the
-/// same and no report.
+/// What `run` gives; on the emulator, once in the natural order of blocks and warps and in another, which must give the same and no
+/// report.
 #[allow(dead_code)]
 pub fn in_any_order<T: PartialEq>(run: impl Fn() -> T) -> T {
     let _turn = turn();
     let expected = run();
     if let Some(emulator) = emulator() {
         let natural = emulator.options().expect("options");
-        for seed in [1, 2] {
-            emulator.set_options(&Options { shuffle: Some(seed), ..natural }).expect("options");
-            let found = run();
-            emulator.set_options(&natural).expect("options");
-            assert!(found == expected, "other results in another order of blocks, seed {seed}");
-        }
+        emulator.set_options(&Options { shuffle: Some(1), ..natural }).expect("options");
+        let found = run();
+        emulator.set_options(&natural).expect("options");
+        assert!(found == expected, "other results in another order of blocks");
         no_faults();
     }
     expected

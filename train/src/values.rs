@@ -268,7 +268,10 @@ impl FromStr for StageList {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |name: &str| name.trim().trim_start_matches("layer").parse().ok().filter(|stage| *stage > 0);
+        let number = |name: &str| {
+            let name = name.trim();
+            name.strip_prefix("layer").unwrap_or(name).parse().ok().filter(|stage| *stage > 0)
+        };
         let stages: Option<_> = text.split(',').map(number).collect();
         stages.map(Self).ok_or_else(|| "name stages with commas, such as layer3 or 2,3; the first is 1".into())
     }

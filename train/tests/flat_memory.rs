@@ -1,23 +1,17 @@
 //! The program's own figures, and the system's, at depth 8, 64 and 512: activations flat to the byte, and a process that
 //! grows by what the plan says must grow and little else.
 
-use std::path::Path;
-use std::process::Command;
+#[path = "../../tests/support/cli.rs"]
+mod cli;
 
+use cli::Place;
 use serde_json::Value;
 
-fn summary(folder: &Path, gradient: &str, depth: usize) -> Value {
-    let out = folder.join(format!("{gradient}-{depth}"));
-    let status = Command::new(env!("CARGO_BIN_EXE_train_cifar"))
-        .args(["--data", "synthetic", "--quiet", "--max-steps", "2", "--threads", "2", "--gradient", gradient])
-        .args(["--depth", &depth.to_string(), "--out"])
-        .arg(&out)
-        .current_dir(folder)
-        .output()
-        .expect("the program starts");
-    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
-    let text = std::fs::read_to_string(out.join("summary.json")).expect("a summary");
-    serde_json::from_str(&text).expect("JSON")
+fn summary(place: &Place, gradient: &str, depth: usize) -> Value {
+    let out = format!("{gradient}-{depth}");
+    let line = "--data digits --quiet --max-steps 2 --threads 2";
+    place.succeed(&format!("{line} --gradient {gradient} --depth {depth} --out {out}"));
+    place.summary(&out)
 }
 
 fn bytes(summary: &Value, key: &str) -> u64 {
@@ -26,9 +20,11 @@ fn bytes(summary: &Value, key: &str) -> u64 {
 
 #[test]
 fn activations_are_flat_and_the_process_grows_as_planned() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let place = Place::new();
+    // two batches to train on
+    place.digits("digits", [512, 64]);
     for gradient in ["adjoint", "corrected"] {
-        let [shallow, middle, deep] = [8, 64, 512].map(|depth| summary(folder.path(), gradient, depth));
+        let [shallow, middle, deep] = [8, 64, 512].map(|depth| summary(&place, gradient, depth));
         for run in [&shallow, &middle, &deep] {
             assert_eq!(bytes(run, "planned_peak_bytes"), bytes(run, "peak_bytes"), "{gradient}");
             let parts = ["state", "scratch", "saved"].map(|part| bytes(&run["memory"], part));

@@ -9,7 +9,14 @@ mod driver;
 use cli::{Ended, Place};
 use driver::with_emulator;
 
-const SMALL: &str = "--data synthetic --depth 2 --channels 4 --batch 100 --max-steps 1";
+/// A folder with a data set that the emulator is soon through with.
+fn place() -> Place {
+    let place = Place::new();
+    place.digits("digits", [200, 100]);
+    place
+}
+
+const SMALL: &str = "--data digits --depth 2 --channels 4 --batch 100 --max-steps 1";
 
 fn run(place: &Place, line: &str, variables: &[(&str, &str)]) -> Ended {
     let mut command = with_emulator(place, place.command(line), variables);
@@ -18,7 +25,7 @@ fn run(place: &Place, line: &str, variables: &[(&str, &str)]) -> Ended {
 
 /// `--device cuda` fails with these words, `--device auto` says them in one line and trains on the CPU, and the doctor tells.
 fn refused(variables: &[(&str, &str)], words: &[&str]) {
-    let place = Place::new();
+    let place = place();
     let ended = run(&place, &format!("{SMALL} --device cuda"), variables);
     assert_eq!(ended.code, Some(1), "{ended}");
     let auto = run(&place, &format!("{SMALL} --device auto --out auto"), variables);
@@ -49,7 +56,7 @@ fn a_driver_that_is_too_old() {
 
 #[test]
 fn the_oldest_driver_that_is_promised() {
-    let place = Place::new();
+    let place = place();
     // the emulator then refuses PTX that such a driver does not read
     let ended = run(&place, &format!("{SMALL} --device cuda"), &[("REWIND_EMULATOR_DRIVER", "12.0")]);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -65,8 +72,8 @@ fn a_gpu_that_is_too_old() {
 
 #[test]
 fn a_gpu_that_refuses_cooperative_launches_takes_a_chain() {
-    let place = Place::new();
-    let line = "--data synthetic --depth 2 --batch 8 --max-steps 1 --device cuda";
+    let place = place();
+    let line = "--data digits --depth 2 --batch 8 --max-steps 1 --device cuda";
     let refusing = [("REWIND_EMULATOR_COOPERATION", "0")];
     let ended = run(&place, &format!("{line} --out chain"), &refusing);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -81,7 +88,7 @@ fn a_gpu_that_refuses_cooperative_launches_takes_a_chain() {
 /// A library whose every call says what the toolkit's stub says.
 #[test]
 fn the_toolkits_stub_in_place_of_a_driver() {
-    let place = Place::new();
+    let place = place();
     let calls = ["cuDriverGetVersion", "cuInit", "cuGetErrorName", "cuGetErrorString"];
     let source: String = calls.iter().map(|name| format!("int {name}(void) {{ return 34; }}\n")).collect();
     let folder = place.path("stub");
@@ -109,7 +116,7 @@ fn the_toolkits_stub_in_place_of_a_driver() {
 
 #[test]
 fn a_gpu_that_is_not_there() {
-    let place = Place::new();
+    let place = place();
     let ended = run(&place, &format!("{SMALL} --device cuda:3"), &[]);
     assert_eq!(ended.code, Some(1), "{ended}");
     assert!(ended.error().contains("there is no device 3: the driver lists cuda:0 alone"), "{ended}");
@@ -117,7 +124,7 @@ fn a_gpu_that_is_not_there() {
 
 #[test]
 fn a_gpu_with_too_little_memory() {
-    let place = Place::new();
+    let place = place();
     let ended = run(&place, "--data synthetic --device cuda", &[("REWIND_EMULATOR_MEMORY", "8000000")]);
     assert!(matches!(ended.code, Some(1 | 2)), "{ended}");
     assert!(ended.stderr.contains("parameters") && ended.stderr.contains("the free memory is"), "{ended}");
@@ -125,7 +132,7 @@ fn a_gpu_with_too_little_memory() {
 
 #[test]
 fn a_gpu_without_room_for_a_recorded_step() {
-    let place = Place::new();
+    let place = place();
     let full = [("REWIND_EMULATOR_GRAPH_NODES", "8")];
     let ended = run(&place, &format!("{SMALL} --device cuda"), &full);
     assert_eq!(ended.code, Some(1), "{ended}");
@@ -139,7 +146,7 @@ fn a_gpu_without_room_for_a_recorded_step() {
 
 #[test]
 fn the_doctor_tells_what_is_there() {
-    let place = Place::new();
+    let place = place();
     let needs = [("REWIND_EMULATOR_GPU", "a100-sxm")];
     let ended = run(&place, "--doctor", &needs);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -160,7 +167,7 @@ fn the_doctor_tells_what_is_there() {
 
 #[test]
 fn the_version_tells_which_kernels_are_embedded() {
-    let place = Place::new();
+    let place = place();
     let ended = place.succeed("--version");
     assert_eq!(
         ended.stdout,

@@ -371,17 +371,7 @@ fn what_makes_no_sense_is_refused_in_a_sentence() {
 #[test]
 fn digits_in_idx_files_train() {
     let place = Place::new();
-    fs::create_dir(place.path("digits")).expect("a folder");
-    for (part, n) in [("train", 40u32), ("t10k", 12)] {
-        let images = [2051, n, 28, 28].map(u32::to_be_bytes).concat();
-        let pixels = (0..n * 28 * 28).map(|i| (i * 13 + i / 784) as u8);
-        let labels = [2049, n].map(u32::to_be_bytes).concat();
-        let write = |name: &str, head: Vec<u8>, body: Vec<u8>| {
-            fs::write(place.path(&format!("digits/{part}-{name}-ubyte")), [head, body].concat()).expect("a file");
-        };
-        write("images-idx3", images, pixels.collect());
-        write("labels-idx1", labels, (0..n).map(|i| (i % 10) as u8).collect());
-    }
+    place.digits("digits", [40, 12]);
     let line = "--data digits --depth 2 --channels 4 --batch 8 --device cpu --threads 2 --epochs 1 --no-augment";
     let ended = succeed(&place, &format!("{line} --out run"));
     assert_eq!(

@@ -14,11 +14,18 @@ use cli::{Ended, Place};
 use driver::{has_gpu, with_driver};
 use rewind_train::checkpoint::Checkpoint;
 
-const SMALL: &str = "--data synthetic --depth 2 --channels 4 --batch 100 --max-steps 3 --quiet";
+const SMALL: &str = "--data digits --depth 2 --channels 4 --batch 100 --max-steps 3 --quiet";
+
+/// A folder with a data set that the emulator is soon through with.
+fn place() -> Place {
+    let place = Place::new();
+    place.digits("digits", [700, 400]);
+    place
+}
 
 #[test]
 fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
-    let place = Place::new();
+    let place = place();
     place.succeed(&format!("{SMALL} --device cpu --out cpu"));
     let line = format!("{SMALL} --device cuda --math fp32 --out gpu");
     let command = with_driver(&place, place.command(&line));
@@ -40,7 +47,7 @@ fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
     // on a GPU the other tests' processes take and give memory meanwhile
     assert!(has_gpu() || taken > gpu["activation_peak_bytes"].as_u64().expect("a number"), "{device}");
     assert!(ended.in_table("  device").contains("as its driver counts, of"), "{ended}");
-    // three steps in f32 from the same weights and batches: of 4000 test images a few lie at the border
+    // three steps in f32 from the same weights and batches: of 400 test images a few lie at the border
     let accuracy = |s: &serde_json::Value| s["test_accuracy"].as_f64().expect("a number");
     assert!((accuracy(&cpu) - accuracy(&gpu)).abs() < 0.01, "{} and {}", accuracy(&cpu), accuracy(&gpu));
 }
@@ -54,7 +61,7 @@ fn on_gpu(place: &Place, line: &str) -> Ended {
 
 #[test]
 fn a_run_cut_and_resumed_has_the_bits_of_a_whole_one_and_of_an_eager_one() {
-    let place = Place::new();
+    let place = place();
     let line = SMALL.replace("--max-steps 3", "--epochs 1");
     for line in [
         format!("{line} --max-steps 5 --out whole"),
@@ -76,7 +83,7 @@ fn a_run_cut_and_resumed_has_the_bits_of_a_whole_one_and_of_an_eager_one() {
 
 #[test]
 fn ctrl_c_saves_what_was_trained() {
-    let place = Place::new();
+    let place = place();
     let line = SMALL.replace("--max-steps 3", "--epochs 500 --device cuda --math fp32 --out out");
     let child = { with_driver(&place, place.command(&line)) }.spawn().expect("train_cifar starts");
     let start = Instant::now();
@@ -123,7 +130,7 @@ fn a_plan_larger_than_the_card_is_refused_with_its_table() {
 
 #[test]
 fn a_missing_driver_or_device_is_said_in_one_sentence() {
-    let place = Place::new();
+    let place = place();
     let refused = |ended: &Ended, phrase: &str| {
         assert_eq!(ended.code, Some(1), "{ended}");
         assert!(ended.error().contains(phrase), "no {phrase:?} in the error of {ended}");

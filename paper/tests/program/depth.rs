@@ -11,7 +11,7 @@ const DEPTH: &str = "depth --quick --data synthetic --channels 2 --batch 1000 --
 #[test]
 fn depth_compares_the_test_errors_of_every_mode_by_seed() {
     let place = Place::new();
-    let line = format!("{DEPTH} --modes backprop,adjoint --depths 4,2 --epochs 2 --seeds 2 --out out");
+    let line = format!("{DEPTH} --modes backprop,adjoint --depths 4,2 --epochs 1 --seeds 2 --out out");
     let ended = place.paper(&line);
     assert_eq!(ended.code, Some(0), "{ended}");
     let expected = [
@@ -27,10 +27,10 @@ fn depth_compares_the_test_errors_of_every_mode_by_seed() {
     assert_eq!(place.names("out/depth"), expected);
     // two depths and seeds; two schemes with two modes, and Euler's adjoint with batch statistics; the lock
     assert_eq!(place.names("out/depth/cells").len(), 2 * 2 * 5 + 1);
-    assert_eq!(place.text("out/depth/epochs.csv").lines().count(), 1 + 20 * 2);
+    assert_eq!(place.text("out/depth/epochs.csv").lines().count(), 1 + 20);
     let csv = place.text("out/depth/depth.csv");
     let error = |scheme: &str, mode: &str, statistics: &str, seed: u64, depth: usize| -> f64 {
-        let start = format!("{scheme},{mode},{statistics},{seed},{depth},2,0.1,1000,2,");
+        let start = format!("{scheme},{mode},{statistics},{seed},{depth},1,0.1,1000,2,");
         let line = csv.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_else(|| panic!("no {start}"));
         100.0 * line.split(',').next().expect("a value").parse::<f64>().expect("a number")
     };
@@ -61,7 +61,7 @@ fn depth_compares_the_test_errors_of_every_mode_by_seed() {
     assert!((mean(compared, 4) - (gap(0) + gap(1)) / 2.0).abs() < 1e-9, "{summary:#}");
 
     // one cell that is missing is trained again to the same error; the best epoch's takes no training
-    let cell = "out/depth/cells/seed1-depth0004-heun-adjoint-epochs2-dropnone-batch1000-channels2.json";
+    let cell = "out/depth/cells/seed1-depth0004-heun-adjoint-epochs1-dropnone-batch1000-channels2.json";
     fs::remove_file(place.path(cell)).expect(cell);
     assert_eq!(place.paper(&line).stdout, ended.stdout);
     assert_eq!(place.text("out/depth/depth.csv"), csv);
@@ -121,7 +121,7 @@ fn a_training_stopped_by_ctrl_c_goes_on_to_the_same_bits() {
     let place = Place::new();
     let line = |out: &str| {
         format!(
-            "{DEPTH} --depths 4 --schemes euler --modes corrected --bn-stats saved --epochs 6 --seeds 1 --out {out}"
+            "{DEPTH} --depths 4 --schemes euler --modes corrected --bn-stats saved --epochs 3 --seeds 1 --out {out}"
         )
     };
     // a busy machine may let a training end before the signal reaches it: then the next one is cut
@@ -133,7 +133,7 @@ fn a_training_stopped_by_ctrl_c_goes_on_to_the_same_bits() {
     assert_eq!(place.paper(&line(&cut)).code, Some(0));
     assert_eq!(place.paper(&line("whole")).code, Some(0));
     assert_eq!(written("epochs.csv"), place.text("whole/depth/epochs.csv"));
-    assert_eq!(written("epochs.csv").lines().count(), 1 + 6);
+    assert_eq!(written("epochs.csv").lines().count(), 1 + 3);
     assert!(!place.path(&format!("{cut}/depth/runs")).exists(), "a run that is done leaves its cell alone");
 }
 
@@ -142,7 +142,7 @@ fn a_training_stopped_by_ctrl_c_goes_on_to_the_same_bits() {
 fn interrupted_in_its_second_epoch(place: &Place, line: &str, out: &str) -> bool {
     use std::time::{Duration, Instant};
     let child = place.command_of(Path::new(env!("CARGO_BIN_EXE_paper")), line).spawn().expect("it starts");
-    let run = format!("{out}/depth/runs/seed0-depth0004-euler-corrected-epochs6-drop4-batch1000-channels2");
+    let run = format!("{out}/depth/runs/seed0-depth0004-euler-corrected-epochs3-drop2-batch1000-channels2");
     let over = place.path(&format!("{out}/depth/summary.json"));
     let start = Instant::now();
     while !place.path(&run).join("summary.json").exists() && !over.exists() {

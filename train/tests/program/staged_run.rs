@@ -65,6 +65,7 @@ fn what_makes_no_sense_is_refused_in_a_sentence() {
         ("--net staged --blocks 5,4,3 --scheme rk4", 2, "--blocks 5,4,3 must be 3, 5, 7 and so on each"),
         ("--net staged --sweep layer4", 2, "--sweep-stages names stage 4 of a net that has 3: give 1 to 3"),
         ("--net staged --sweep layer0", 2, "such as layer3 or 2,3; the first is 1"),
+        ("--net staged --sweep layerlayer3", 2, "such as layer3 or 2,3; the first is 1"),
         ("--sweep layer1", 2, "--sweep-stages belongs to --net staged"),
         ("--net staged --widths 4,0,4", 2, "--widths 4,0,4 leaves nothing to compute"),
         ("--net staged --block bottleneck --widths 4,6,8", 2, "--widths 4,6,8 must be multiples of 4"),
