@@ -2,7 +2,7 @@
 #![cfg(feature = "download")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -365,4 +365,71 @@ fn the_published_archives_are_asked_for() {
         ("03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary")
     );
     assert_eq!(hundred.files, [("train.bin".into(), 153_700_000), ("test.bin".into(), 30_740_000)]);
+}
+
+/// Answers every request for the file over TLS, with a certificate for 127.0.0.1 that a certificate authority of its own signed; gives the
+/// address and that authority in PEM.
+fn secure_server(file: Vec<u8>) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_pem = authority.self_signed(&key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, key);
+    let server_key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_string()]).unwrap();
+    let certificate = certificate.signed_by(&server_key, &issuer).unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], server_key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let base = format!("https://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+            let mut stream = BufReader::new(rustls::StreamOwned::new(connection, stream.unwrap()));
+            // a client that trusts nobody hangs up
+            let asked = stream.by_ref().lines().map_while(Result::ok).find(String::is_empty);
+            if asked.is_some() {
+                let stream = stream.get_mut();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", file.len());
+                let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&file));
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    (base, authority_pem)
+}
+
+/// The environment is a whole process's: the test runs itself once more for each of its cases.
+#[test]
+fn whom_ssl_cert_file_names_is_trusted() {
+    const BASE: &str = "REWIND_TEST_SERVER";
+    if let Ok(base) = std::env::var(BASE) {
+        let dir = TempDir::new().unwrap();
+        match get(&archive(&base, &tarball()), &dir) {
+            Ok(folder) => println!("unpacked {}", names(&folder).join(" ")),
+            Err(error) => println!("refused: {error}"),
+        }
+        return;
+    }
+    let (base, authority) = secure_server(tarball());
+    let (_, another) = secure_server(Vec::new());
+    let dir = TempDir::new().unwrap();
+    let fetched = |certificates: &str| {
+        let file = dir.path().join("certificates.pem");
+        fs::write(&file, certificates).unwrap();
+        let test = ["--exact", "whom_ssl_cert_file_names_is_trusted", "--nocapture"];
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended =
+            command.args(test).env(BASE, &base).env("SSL_CERT_FILE", file).env_remove("SSL_CERT_DIR").output().unwrap();
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let said = fetched(&authority);
+    assert!(said.contains("unpacked a.bin b.bin"), "{said}");
+    let said = fetched(&another);
+    assert!(said.contains("signed by nobody whom this machine trusts") && said.contains("SSL_CERT_FILE"), "{said}");
+    let said = fetched("no certificate");
+    assert!(said.contains("certificates.pem, where no certificate can be read"), "{said}");
 }

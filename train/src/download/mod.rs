@@ -141,7 +141,7 @@ fn obtain(archive: &Archive, into: &Path, folder: &Path, progress: Progress) -> 
 /// Makes `whole` the archive with the right checksum.
 fn download(archive: &Archive, into: &Path, whole: &Path, display: &mut Display) -> Result<()> {
     let part = into.join(format!("{}.part", archive.name()));
-    let client = transfer::client(&archive.url, archive.patience);
+    let client = transfer::client(&archive.url, archive.patience)?;
     let size = || part.metadata().map_or(0, |m| m.len());
     let mut attempt = 1;
     loop {

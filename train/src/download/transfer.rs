@@ -3,10 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rewind::error::Error;
 use ureq::http::{Response, StatusCode, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::progress::Display;
@@ -28,8 +30,11 @@ impl From<Error> for Failure {
     }
 }
 
-/// A client that gives up on a silent server after `patience`.
-pub(super) fn client(url: &str, patience: Duration) -> Agent {
+/// A client that gives up on a silent server after `patience`, and trusts whom this machine does.
+///
+/// # Errors
+/// If SSL_CERT_FILE or SSL_CERT_DIR name what holds no certificate.
+pub(super) fn client(url: &str, patience: Duration) -> rewind::Result<Agent> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .timeout_resolve(Some(REACH.min(patience)))
@@ -37,11 +42,30 @@ pub(super) fn client(url: &str, patience: Duration) -> Agent {
         .timeout_send_request(Some(patience))
         .timeout_recv_response(Some(patience))
         .timeout_per_read(Some(patience));
-    if !url.starts_with("https://") {
+    if url.starts_with("https://") {
+        config = config.tls_config(TlsConfig::builder().root_certs(trusted()?).build());
+    } else {
         // A proxy named in the environment leads to the world outside; plain http is a mirror on this network.
         config = config.proxy(None);
     }
-    config.build().into()
+    Ok(config.build().into())
+}
+
+/// The certificates of SSL_CERT_FILE and SSL_CERT_DIR, or else those that the system keeps; where it keeps none, Mozilla's, which are built in.
+fn trusted() -> rewind::Result<RootCerts> {
+    let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|name| Some((name, std::env::var_os(name)?)));
+    let held = rustls_native_certs::load_native_certs();
+    match (named, held.certs.is_empty()) {
+        (_, false) => {
+            let certificates = held.certs.iter().map(|der| Certificate::from_der(der).to_owned());
+            Ok(RootCerts::Specific(Arc::new(certificates.collect())))
+        }
+        (None, true) => Ok(RootCerts::WebPki),
+        (Some((name, path)), true) => Err(Error::Usage(format!(
+            "{name} is {}, where no certificate can be read: name a file or folder in PEM, or unset it",
+            path.display()
+        ))),
+    }
 }
 
 /// Makes `part` the whole file, from whatever it holds already. Returns whether bytes of an earlier attempt were kept.
@@ -114,6 +138,12 @@ fn connecting(error: &ureq::Error) -> String {
         ureq::Error::HostNotFound => "the host's name was not found, check the network".into(),
         ureq::Error::ConnectionFailed => "no connection to the host, check the network".into(),
         ureq::Error::Timeout(_) => "no answer from the host in time, check the network".into(),
+        // what TLS refuses comes as an error of the connection
+        error if error.to_string().contains("UnknownIssuer") => {
+            "the server's certificate is signed by nobody whom this machine trusts: if your organisation signs what its network \
+             passes on, name its certificate in SSL_CERT_FILE"
+                .into()
+        }
         ureq::Error::Io(e) => format!("no connection to the host, check the network ({e})"),
         other => format!("the request failed ({other})"),
     }
