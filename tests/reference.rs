@@ -1,5 +1,5 @@
 //! The reference device's derivatives: each VJP against central differences of its own forward, `<J v, a> = <v, J^T a>`, at
-//! odd sizes. The forward loops are the formulas themselves; PyTorch agrees with them in `tests/golden.rs`.
+//! odd sizes. The forward loops are the formulas themselves; PyTorch agrees with them in `tests/nets/golden.rs`.
 
 mod support;
 

@@ -189,7 +189,7 @@ pub fn all_sweeps() -> Vec<SweepSpec> {
                 for update in [Update::InSweep, Update::After] {
                     let base = SweepSpec { bn_stats, update, ..SweepSpec::new(scheme, gradient) };
                     all.push(base);
-                    // whatever the update, and one thing at a time in `tests/sweeps`
+                    // whatever the update, and one thing at a time in `tests/nets/sweeps`
                     if gradient.reconstructs() && (bn_stats, update) == (BnStatistics::Saved, Update::After) {
                         let masks = Masks::Saved;
                         all.push(SweepSpec { masks, ..base });

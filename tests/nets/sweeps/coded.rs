@@ -8,8 +8,8 @@ use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::auto::TOLERANCE;
 use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Way};
 
-use super::support::*;
 use super::{D, block_gradients, swept};
+use crate::support::*;
 
 /// `coded` and the same pass with every state stored, which a sweep over it starts from anew at each step.
 fn coded_and_stored(scheme: Scheme, bits: Bits, bn_stats: BnStatistics) -> [SweepSpec; 2] {

@@ -1,7 +1,9 @@
 //! The CPU device as a whole: sweeps against the f64 reference, equal bits where they are promised, memory as planned.
 
-mod support;
-
+use crate::support::{
+    EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, assert_coded_alike, batch, gradients, liven, read, small,
+    swept,
+};
 use rewind::cpu::{Cpu, Isa, Rounding};
 use rewind::device::{Device, SgdStep};
 use rewind::field::Basic;
@@ -11,10 +13,6 @@ use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec, Update};
-use support::{
-    EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, assert_coded_alike, batch, gradients, liven, read, small,
-    swept,
-};
 
 const SGD: SgdStep = SgdStep::PAPER;
 

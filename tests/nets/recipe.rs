@@ -1,11 +1,10 @@
 //! Clipping, accumulation, averages and mixed images: against PyTorch and torchvision, whose numbers `tests/golden/make_recipe.py` made, and in
 //! whole nets.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::{EPS_F32, assert_close, numbered, read, small, staged, uniform, write};
 use rewind::cpu::Cpu;
 use rewind::data::augment::Change;
 use rewind::data::{Dataset, Mix, Normalise, Part, Place, Split, image_len};
@@ -21,7 +20,6 @@ use rewind::scheme::Scheme;
 use rewind::shape::Shape;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 use rewind::tensor::Tensor;
-use support::{EPS_F32, assert_close, numbered, read, small, staged, uniform, write};
 
 const STEPS: usize = 10;
 const NAMES: [&str; 2] = ["weight", "bias"];
@@ -491,10 +489,10 @@ fn a_net_that_mixes_takes_three_numbers_a_label() {
     let mut net = Net::<_, Basic>::build(d, spec, Init::Paper, 1).expect("net");
     let images = uniform(3, spec.images().len());
     net.load(d, &images, &[1.0, 1.0, 0.5, 2.0, 2.0, 0.0]).expect("load");
-    let (mixed, _) = net.train_step(d, support::NO_SGD).expect("step");
+    let (mixed, _) = net.train_step(d, crate::support::NO_SGD).expect("step");
     let mut plain = Net::<_, Basic>::build(d, NetSpec { mixes: false, ..spec }, Init::Paper, 1).expect("net");
     plain.load(d, &images, &[1.0, 2.0]).expect("load");
-    let (expected, _) = plain.train_step(d, support::NO_SGD).expect("step");
+    let (expected, _) = plain.train_step(d, crate::support::NO_SGD).expect("step");
     // a mixture of one class is that class
     assert!((mixed.loss - expected.loss).abs() < 1e-14 && mixed.correct == expected.correct);
 }

@@ -3,9 +3,10 @@
 
 mod blocks;
 mod coded;
-#[path = "../support/mod.rs"]
-mod support;
-
+use crate::support::{
+    GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, batch, block_error, gradients, liven, read, small, uniform,
+    write,
+};
 use rewind::code::CodedPass;
 use rewind::device::SgdStep;
 use rewind::device::prelude::*;
@@ -14,10 +15,6 @@ use rewind::net::{Net, NetSpec};
 use rewind::reference::Reference;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{BnStatistics, Gradient, Masks, SweepSpec, Update};
-use support::{
-    GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, batch, block_error, gradients, liven, read, small, uniform,
-    write,
-};
 
 const D: &Reference = &Reference;
 

@@ -1,8 +1,7 @@
 //! Every residual function on the f64 reference: its VJP and the whole sweeps against central differences, every gradient mode
 //! against backprop, its memory against its tensors; and the CPU against the reference.
 
-mod support;
-
+use crate::support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, fitting, read, uniform, write};
 use rewind::code::CodedPass;
 use rewind::cpu::Cpu;
 use rewind::device::prelude::*;
@@ -22,7 +21,6 @@ use rewind::scheme::{Scheme, Stack, StackSpec, StepCache, StepSize};
 use rewind::shape::Shape;
 use rewind::sweep::{BnStatistics, Gradient, Sweep, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
-use support::{EPS_F32, GRADIENTS, SCHEMES, all_sweeps, assert_close, fitting, read, uniform, write};
 
 const D: &Reference = &Reference;
 /// Room for any of these nets.
@@ -399,7 +397,7 @@ fn a_chain_that_is_no_residual_function_is_refused_in_a_sentence() {
 fn a_net_of_links_of_ones_own_is_planned_to_the_byte_and_trains() {
     let stages = Some(Stages::new(&[2, 3], &[4, 8]).expect("stages"));
     for body in [Body::default(), Body { stages, ..Body::default() }] {
-        let spec = NetSpec { body, ..support::small(SweepSpec::new(Scheme::Euler, Gradient::Coded), 3, 8, 4) };
+        let spec = NetSpec { body, ..crate::support::small(SweepSpec::new(Scheme::Euler, Gradient::Coded), 3, 8, 4) };
         let mut net = Net::<_, PreActivation>::build(D, spec, Init::Plain, 1).expect("net");
         assert_eq!(net.memory(), &Net::<_, PreActivation>::plan(D, &spec).expect("plan"), "{spec:?}");
         let labels: Vec<f64> = (0..4).map(|i| f64::from(i % 3)).collect();

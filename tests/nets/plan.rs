@@ -1,7 +1,6 @@
 //! The memory plan, a dry run of the constructors, against what is taken and against the method's formulas, to the byte.
 
-mod support;
-
+use crate::support::{GRADIENTS, all_sweeps, fitting, small};
 use rewind::code::{Bits, code_len};
 use rewind::device::prelude::*;
 use rewind::field::Basic;
@@ -13,7 +12,6 @@ use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::shape::{Conv, Shape};
 use rewind::sweep::{Gradient, SweepSpec, Update};
-use support::{GRADIENTS, all_sweeps, fitting, small};
 
 const D: &Reference = &Reference;
 

@@ -1,8 +1,7 @@
 //! Every integrator on the f64 reference with a smooth residual function: its order, the order by which a step and its reverse end where
 //! they began, and what is left of it after a sweep, in one table; and an integrator of one's own.
 
-mod support;
-
+use crate::support::{SCHEMES, read, uniform, write};
 use rewind::device::prelude::*;
 use rewind::device::{Activation, SgdStep};
 use rewind::field::{Chain, Field, Link, Links, Tensors};
@@ -13,7 +12,6 @@ use rewind::scheme::{Scheme, Stack, StackSpec, Statistics, StepCache, StepSize, 
 use rewind::shape::Shape;
 use rewind::sweep::{Gradient, Sweep, SweepSpec, Update, Work};
 use rewind::tensor::Tensor;
-use support::{SCHEMES, read, uniform, write};
 
 const D: &Reference = &Reference;
 const MAP: Shape = Shape::map(2, 4, 5, 4);

@@ -1,15 +1,13 @@
 //! Training on the data set that a device holds: what a table says is what is trained on, from any step on, whatever was
 //! going on before.
 
-mod support;
-
+use crate::support::{SCHEMES, liven, numbered, read, small};
 use rewind::cpu::Cpu;
 use rewind::data::{Batches, EpochSpec, IMAGE_LEN, Place};
 use rewind::device::SgdStep;
 use rewind::init::Init;
 use rewind::net::{Net, NetSpec, Pass, StepResult};
 use rewind::sweep::{Gradient, SweepSpec};
-use support::{SCHEMES, liven, numbered, read, small};
 
 const SGD: SgdStep = SgdStep { lr: 0.05, ..SgdStep::PAPER };
 const BATCHES: Batches = Batches { images: 40, batch: 9 };

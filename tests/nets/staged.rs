@@ -1,8 +1,9 @@
 //! Nets of several stages, and nets whose blocks share one theta, on the f64 reference: gradients against central differences,
 //! every mode against backprop, updates, memory and names; and the CPU against the reference.
 
-mod support;
-
+use crate::support::{
+    EPS_F32, GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, numbered, read, small, staged, uniform, write,
+};
 use rewind::code::{Bits, CodedPass};
 use rewind::cpu::Cpu;
 use rewind::data::EpochSpec;
@@ -15,9 +16,6 @@ use rewind::reference::Reference;
 use rewind::scheme::{Scheme, StepSize};
 use rewind::sweep::{Gradient, Masks, SweepSpec, Update};
 use rewind_train::config::Block;
-use support::{
-    EPS_F32, GRADIENTS, NO_SGD, SCHEMES, all_sweeps, assert_close, numbered, read, small, staged, uniform, write,
-};
 
 const D: &Reference = &Reference;
 const SGD: SgdStep = SgdStep::PAPER;
@@ -88,9 +86,9 @@ fn seed(name: &str) -> u64 {
 
 fn load<D: Device, F: Field<D>>(d: &D, net: &mut Net<D, F>, n: usize) {
     let len = net.spec().images().with_batch(n).len();
-    let images = support::rounded::<D>(&uniform(7, len));
+    let images = crate::support::rounded::<D>(&uniform(7, len));
     let labels: Vec<f64> = (0..n).map(|i| (i % net.spec().classes) as f64).collect();
-    net.load(d, &images, &support::rounded::<D>(&labels)).expect("load");
+    net.load(d, &images, &crate::support::rounded::<D>(&labels)).expect("load");
 }
 
 type Named = Vec<(String, Vec<f64>)>;

@@ -1,9 +1,8 @@
 //! The optimiser against PyTorch, and which parameters decay. `tests/golden/make_optimisers.py` made the numbers.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::{EPS_F32, assert_close, batch, read, small, staged, write};
 use rewind::cpu::Cpu;
 use rewind::device::prelude::*;
 use rewind::device::{AdamWStep, Decay, DescentStep, Moved, SgdStep};
@@ -16,7 +15,6 @@ use rewind::scheme::Scheme;
 use rewind::shape::Shape;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 use rewind::tensor::Tensor;
-use support::{EPS_F32, assert_close, batch, read, small, staged, write};
 
 const STEPS: usize = 10;
 const NAMES: [&str; 2] = ["weight", "bias"];
@@ -125,7 +123,7 @@ fn a_loss_that_is_not_finite_is_no_step_of_adamw() {
     let spec = NetSpec { second_moments: true, ..small(SweepSpec::new(Scheme::Euler, Gradient::Coded), 2, 4, 3) };
     let mut net = Net::<_, Basic>::build(d, spec, Init::Paper, 1).expect("net");
     let labels: Vec<f64> = (0..spec.batch).map(|i| (i % spec.classes) as f64).collect();
-    let (images, broken) = (support::uniform(7, spec.images().len()), vec![f64::NAN; spec.images().len()]);
+    let (images, broken) = (crate::support::uniform(7, spec.images().len()), vec![f64::NAN; spec.images().len()]);
     let all = |net: &Net<Reference>| -> Vec<_> {
         let kept = net.checkpointed().into_iter().filter(|(name, _)| !name.contains("running"));
         kept.map(|(name, tensor)| (name, read(d, tensor))).collect()
@@ -161,7 +159,7 @@ fn in_the_sweep_and_behind_it_adamw_leaves_the_same_bits() {
 fn after_a_step<F: Field<Reference>>(spec: NetSpec, step: SgdStep) -> Vec<(String, Vec<f64>)> {
     let d = &Reference;
     let mut net = Net::<_, F>::build(d, spec, Init::Paper, 1).expect("net");
-    let images: Vec<f64> = support::uniform(7, spec.images().len());
+    let images: Vec<f64> = crate::support::uniform(7, spec.images().len());
     let labels: Vec<f64> = (0..spec.batch).map(|i| (i % spec.classes) as f64).collect();
     net.load(d, &images, &labels).expect("load");
     net.train_step(d, step).expect("step");

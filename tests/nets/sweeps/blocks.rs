@@ -12,7 +12,7 @@ use rewind::shape::Shape;
 use rewind::sweep::{Gradient, SweepSpec, Update};
 
 use super::D;
-use super::support::{NO_SGD, SCHEMES, assert_close, fitting, read, uniform, write};
+use crate::support::{NO_SGD, SCHEMES, assert_close, fitting, read, uniform, write};
 
 #[test]
 fn blocks_alone_pull_back_what_they_are_given() {

@@ -1,18 +1,16 @@
 //! Against PyTorch in f64: loss, logits, every gradient, the paper's adjoint, running statistics and one SGD step of a
 //! depth-4 Euler and a depth-4 Heun net. `tests/golden/README.md` says how the numbers were made.
 
-mod support;
-
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::support::{assert_close, read, rounded, small, write};
 use rewind::device::{Device, SgdStep};
 use rewind::init::Init;
 use rewind::net::Net;
 use rewind::reference::Reference;
 use rewind::scheme::Scheme;
 use rewind::sweep::{BnStatistics, Gradient, SweepSpec};
-use support::{assert_close, read, rounded, small, write};
 
 /// Both sides round every operation in f64; the longest sums have 500 terms (5 images of 10 x 10 pixels) and errors pass
 /// through about a dozen layers of condition below 100: 1e-16 * 500 * 100 stays below this, relative to each tensor's
@@ -78,7 +76,7 @@ fn adjoint(scheme: Scheme) {
     let sweep = SweepSpec { bn_stats: BnStatistics::Batch, ..SweepSpec::new(scheme, Gradient::Adjoint) };
     let mut net = loaded(d, sweep, golden);
     net.forward(d).expect("forward");
-    let drift = net.backward(d, support::NO_SGD).expect("backward").stem.expect("the adjoint has a drift");
+    let drift = net.backward(d, crate::support::NO_SGD).expect("backward").stem.expect("the adjoint has a drift");
     compare("x~_0", &read(d, &net.stages[0].work.x), &golden["adjoint.x0"]);
     let distance: f64 = golden["adjoint.x0"].iter().zip(&golden["x0"]).map(|(a, b)| (a - b).powi(2)).sum();
     let norm: f64 = golden["x0"].iter().map(|x| x * x).sum();
