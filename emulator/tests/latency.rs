@@ -259,8 +259,14 @@ fn a_barrier_of_the_grid_joins_all_blocks_however_often_they_look() {
         let natural = run(300, barrier, 1, None);
         assert_eq!(natural - run(200, barrier, 1, None), 2 * 100 * u64::from(l.arithmetic));
         // how often blocks look depends on the order in which they run here; the chain does not
-        for (threads, shuffle) in [(1, Some(1)), (1, Some(2)), (3, None), (3, Some(3)), (6, None)] {
-            assert_eq!(run(300, barrier, threads, shuffle), natural, "{threads} threads, {shuffle:?}");
+        for shuffle in [Some(1), Some(2)] {
+            assert_eq!(run(300, barrier, 1, shuffle), natural, "{shuffle:?}");
+        }
+        // On several host threads a block may look while the others' additions are under way. Whether the lanes that do not look come to
+        // the block's barrier in between is then up to the host: that ends one look and begins another, whose three instructions count.
+        for (threads, shuffle) in [(3, None), (3, Some(3)), (6, None)] {
+            let found = run(300, barrier, threads, shuffle);
+            assert!(found.abs_diff(natural) <= 3, "{threads} threads, {shuffle:?}: {found} for {natural}");
         }
         // one chain alone, the way to L2 and back for the look, and for the addition where its result is needed
         let least = run(300, "", 1, None) + 300 * u64::from(l.arithmetic) + u64::from(l.l2);

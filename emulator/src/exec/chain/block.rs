@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::steps::Steps;
 use super::touched::Touched;
 use super::warp::WarpChain;
-use super::{Arrivals, Latencies};
+use super::{Latencies, Words};
 use crate::counters::AccessKind;
 use crate::lanes::WARP;
 use crate::ptx::Space;
@@ -107,9 +107,9 @@ impl BlockChain {
         }
     }
 
-    /// A block's addition to a word, or its look at it, in a cooperative launch: see [`Arrivals::at`].
-    pub fn meets(&self, arrivals: &Arrivals, warp: u32, address: u64, block: u32, blocks: u64, adds: bool) -> u64 {
-        arrivals.at(address, block, blocks, adds.then_some(self.warps[warp as usize].issued))
+    /// A block's addition to a word, or its look at it, in a cooperative launch: see [`Words::at`].
+    pub fn meets(&self, words: &mut Words, warp: u32, address: u64, block: u32, blocks: u64, adds: bool) -> u64 {
+        words.at(address, block, blocks, adds.then_some(self.warps[warp as usize].issued))
     }
 
     /// The operation at hand has copied into shared memory.

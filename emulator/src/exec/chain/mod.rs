@@ -33,7 +33,7 @@ use crate::exec::code::{Action, Code};
 use crate::options::Options;
 use crate::profile::{self, Profile};
 
-pub(in crate::exec) use arrivals::Arrivals;
+pub(in crate::exec) use arrivals::{Arrivals, Words};
 pub(in crate::exec) use block::{BlockChain, Running};
 pub(in crate::exec) use steps::Steps;
 

@@ -2,7 +2,7 @@
 
 use super::env::{Env, Faulty};
 use super::warp::Warp;
-use crate::exec::chain::Running;
+use crate::exec::chain::{Running, Words};
 use crate::exec::code::{Access, Action, Address, Atomic, Bank, Op};
 use crate::exec::ops::place::addresses;
 use crate::exec::ops::{access, atomic};
@@ -34,22 +34,24 @@ impl Warp {
     /// A load, and when its registers are ready.
     #[inline(always)]
     pub(super) fn load(&mut self, env: &mut Env<'_, '_>, op: &Op, load: &Access, exec: u32, pc: u32) -> Faulty<()> {
+        let grid = env.grid;
         let word = if load.strong { self.grid_word(env, op, exec) } else { None };
+        let mut word = word.map(|word| (word, grid.arrivals.turn()));
         access::load(self, env, op, load, exec, pc)?;
-        self.loaded(env, pc, exec, word);
+        let complete = word.as_mut().map_or(0, |(word, words)| self.meet_grid(env, *word, words, false));
+        self.loaded(env, pc, exec, complete);
         Ok(())
     }
 
     /// An atomic, and when its result is ready.
     #[inline(always)]
     pub(super) fn atomic(&mut self, env: &mut Env<'_, '_>, op: &Op, atomic: &Atomic, exec: u32, pc: u32) -> Faulty<()> {
-        let word = self.grid_word(env, op, exec);
-        if word.is_some() && matches!(atomic.op, AtomicOp::Add | AtomicOp::Inc) {
-            // before others can see what it does
-            self.meet_grid(env, word, true);
-        }
+        let grid = env.grid;
+        let mut word = self.grid_word(env, op, exec).map(|word| (word, grid.arrivals.turn()));
         atomic::run(self, env, op, atomic, exec, pc)?;
-        self.loaded(env, pc, exec, word);
+        let adds = matches!(atomic.op, AtomicOp::Add | AtomicOp::Inc);
+        let complete = word.as_mut().map_or(0, |(word, words)| self.meet_grid(env, *word, words, adds));
+        self.loaded(env, pc, exec, complete);
         Ok(())
     }
 
@@ -59,13 +61,12 @@ impl Warp {
         if let Some(chain) = &mut env.chain {
             chain.issue(pc, self.running(exec));
         }
-        self.loaded(env, pc, exec, None);
+        self.loaded(env, pc, exec, 0);
     }
 
-    /// The operation has accessed memory: the word that blocks may meet at, if it is one.
+    /// The operation has accessed memory; at a word that is a barrier of the grid, all blocks had come at the time `complete`.
     #[inline(always)]
-    fn loaded(&self, env: &mut Env<'_, '_>, pc: u32, exec: u32, word: Option<u64>) {
-        let complete = if word.is_some() { self.meet_grid(env, word, false) } else { 0 };
+    fn loaded(&self, env: &mut Env<'_, '_>, pc: u32, exec: u32, complete: u64) {
         if let Some(chain) = &mut env.chain {
             chain.loaded(pc, self.running(exec), complete);
         }
@@ -92,12 +93,12 @@ impl Warp {
 
     /// When all blocks had come to the grid's barrier that a word may be: 0 if it is none. `adds`: this block comes now.
     #[cold]
-    fn meet_grid(&self, env: &Env<'_, '_>, word: Option<u64>, adds: bool) -> u64 {
-        let (Some(word), Some(chain)) = (word, &env.chain) else { return 0 };
+    fn meet_grid(&self, env: &Env<'_, '_>, word: u64, words: &mut Words, adds: bool) -> u64 {
+        let Some(chain) = &env.chain else { return 0 };
         let [x, y, z] = env.grid.launch.grid;
         let [i, j, k] = env.block;
         let blocks = u64::from(x) * u64::from(y) * u64::from(z);
-        chain.meets(&env.grid.arrivals, self.index, word, (k * y + j) * x + i, blocks, adds)
+        chain.meets(words, self.index, word, (k * y + j) * x + i, blocks, adds)
     }
 
     /// The address of the first lane of `exec`, of an operation that may look at what other threads did, and in which memory.
