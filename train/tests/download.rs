@@ -367,11 +367,12 @@ fn the_published_archives_are_asked_for() {
     assert_eq!(hundred.files, [("train.bin".into(), 153_700_000), ("test.bin".into(), 30_740_000)]);
 }
 
-/// Answers every request for the file over TLS, with a certificate for 127.0.0.1 that a certificate authority of its own signed; gives the
+/// Answers every request for the file over TLS, with a certificate for 127.0.0.1 that a certificate authority of this name signed; gives the
 /// address and that authority in PEM.
-fn secure_server(file: Vec<u8>) -> (String, String) {
+fn secure_server(name: &str, file: Vec<u8>) -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::default();
+    authority.distinguished_name.push(rcgen::DnType::CommonName, name);
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority_pem = authority.self_signed(&key).unwrap().pem();
     let issuer = rcgen::Issuer::new(authority, key);
@@ -414,8 +415,8 @@ fn whom_ssl_cert_file_names_is_trusted() {
         }
         return;
     }
-    let (base, authority) = secure_server(tarball());
-    let (_, another) = secure_server(Vec::new());
+    let (base, authority) = secure_server("an organisation", tarball());
+    let (_, another) = secure_server("another organisation", Vec::new());
     let dir = TempDir::new().unwrap();
     let fetched = |certificates: &str| {
         let file = dir.path().join("certificates.pem");
