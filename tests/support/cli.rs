@@ -33,6 +33,14 @@ impl Place {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
+    /// A folder with a data set `digits` that the emulator is soon through with: see [`Place::digits`].
+    #[allow(dead_code)]
+    pub fn with_digits(images: [u32; 2]) -> Self {
+        let place = Self::new();
+        place.digits("digits", images);
+        place
+    }
+
     /// The path of `name` in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)

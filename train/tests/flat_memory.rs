@@ -20,9 +20,8 @@ fn bytes(summary: &Value, key: &str) -> u64 {
 
 #[test]
 fn activations_are_flat_and_the_process_grows_as_planned() {
-    let place = Place::new();
     // two batches to train on
-    place.digits("digits", [512, 64]);
+    let place = Place::with_digits([512, 64]);
     for gradient in ["adjoint", "corrected"] {
         let [shallow, middle, deep] = [8, 64, 512].map(|depth| summary(&place, gradient, depth));
         for run in [&shallow, &middle, &deep] {

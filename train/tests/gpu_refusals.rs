@@ -9,14 +9,9 @@ mod driver;
 use cli::{Ended, Place};
 use driver::with_emulator;
 
-/// A folder with a data set that the emulator is soon through with.
-fn place() -> Place {
-    let place = Place::new();
-    place.digits("digits", [200, 100]);
-    place
-}
-
 const SMALL: &str = "--data digits --depth 2 --channels 4 --batch 100 --max-steps 1";
+/// Images to train on and to test on.
+const IMAGES: [u32; 2] = [200, 100];
 
 fn run(place: &Place, line: &str, variables: &[(&str, &str)]) -> Ended {
     let mut command = with_emulator(place, place.command(line), variables);
@@ -25,7 +20,7 @@ fn run(place: &Place, line: &str, variables: &[(&str, &str)]) -> Ended {
 
 /// `--device cuda` fails with these words, `--device auto` says them in one line and trains on the CPU, and the doctor tells.
 fn refused(variables: &[(&str, &str)], words: &[&str]) {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let ended = run(&place, &format!("{SMALL} --device cuda"), variables);
     assert_eq!(ended.code, Some(1), "{ended}");
     let auto = run(&place, &format!("{SMALL} --device auto --out auto"), variables);
@@ -56,7 +51,7 @@ fn a_driver_that_is_too_old() {
 
 #[test]
 fn the_oldest_driver_that_is_promised() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     // the emulator then refuses PTX that such a driver does not read
     let ended = run(&place, &format!("{SMALL} --device cuda"), &[("REWIND_EMULATOR_DRIVER", "12.0")]);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -72,7 +67,7 @@ fn a_gpu_that_is_too_old() {
 
 #[test]
 fn a_gpu_that_refuses_cooperative_launches_takes_a_chain() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let line = "--data digits --depth 2 --batch 8 --max-steps 1 --device cuda";
     let refusing = [("REWIND_EMULATOR_COOPERATION", "0")];
     let ended = run(&place, &format!("{line} --out chain"), &refusing);
@@ -88,7 +83,7 @@ fn a_gpu_that_refuses_cooperative_launches_takes_a_chain() {
 /// A library whose every call says what the toolkit's stub says.
 #[test]
 fn the_toolkits_stub_in_place_of_a_driver() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let calls = ["cuDriverGetVersion", "cuInit", "cuGetErrorName", "cuGetErrorString"];
     let source: String = calls.iter().map(|name| format!("int {name}(void) {{ return 34; }}\n")).collect();
     let folder = place.path("stub");
@@ -116,7 +111,7 @@ fn the_toolkits_stub_in_place_of_a_driver() {
 
 #[test]
 fn a_gpu_that_is_not_there() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let ended = run(&place, &format!("{SMALL} --device cuda:3"), &[]);
     assert_eq!(ended.code, Some(1), "{ended}");
     assert!(ended.error().contains("there is no device 3: the driver lists cuda:0 alone"), "{ended}");
@@ -124,7 +119,7 @@ fn a_gpu_that_is_not_there() {
 
 #[test]
 fn a_gpu_with_too_little_memory() {
-    let place = place();
+    let place = Place::new();
     let ended = run(&place, "--data synthetic --device cuda", &[("REWIND_EMULATOR_MEMORY", "8000000")]);
     assert!(matches!(ended.code, Some(1 | 2)), "{ended}");
     assert!(ended.stderr.contains("parameters") && ended.stderr.contains("the free memory is"), "{ended}");
@@ -132,7 +127,7 @@ fn a_gpu_with_too_little_memory() {
 
 #[test]
 fn a_gpu_without_room_for_a_recorded_step() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let full = [("REWIND_EMULATOR_GRAPH_NODES", "8")];
     let ended = run(&place, &format!("{SMALL} --device cuda"), &full);
     assert_eq!(ended.code, Some(1), "{ended}");
@@ -146,7 +141,7 @@ fn a_gpu_without_room_for_a_recorded_step() {
 
 #[test]
 fn the_doctor_tells_what_is_there() {
-    let place = place();
+    let place = Place::new();
     let needs = [("REWIND_EMULATOR_GPU", "a100-sxm")];
     let ended = run(&place, "--doctor", &needs);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -167,7 +162,7 @@ fn the_doctor_tells_what_is_there() {
 
 #[test]
 fn the_version_tells_which_kernels_are_embedded() {
-    let place = place();
+    let place = Place::new();
     let ended = place.succeed("--version");
     assert_eq!(
         ended.stdout,

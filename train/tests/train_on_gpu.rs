@@ -16,16 +16,12 @@ use rewind_train::checkpoint::Checkpoint;
 
 const SMALL: &str = "--data digits --depth 2 --channels 4 --batch 100 --max-steps 3 --quiet";
 
-/// A folder with a data set that the emulator is soon through with.
-fn place() -> Place {
-    let place = Place::new();
-    place.digits("digits", [700, 400]);
-    place
-}
+/// Images to train on and to test on.
+const IMAGES: [u32; 2] = [700, 400];
 
 #[test]
 fn a_run_on_the_gpu_ends_where_one_on_the_cpu_does() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     place.succeed(&format!("{SMALL} --device cpu --out cpu"));
     let line = format!("{SMALL} --device cuda --math fp32 --out gpu");
     let command = with_driver(&place, place.command(&line));
@@ -61,7 +57,7 @@ fn on_gpu(place: &Place, line: &str) -> Ended {
 
 #[test]
 fn a_run_cut_and_resumed_has_the_bits_of_a_whole_one_and_of_an_eager_one() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let line = SMALL.replace("--max-steps 3", "--epochs 1");
     for line in [
         format!("{line} --max-steps 5 --out whole"),
@@ -83,7 +79,7 @@ fn a_run_cut_and_resumed_has_the_bits_of_a_whole_one_and_of_an_eager_one() {
 
 #[test]
 fn ctrl_c_saves_what_was_trained() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let line = SMALL.replace("--max-steps 3", "--epochs 500 --device cuda --math fp32 --out out");
     let child = { with_driver(&place, place.command(&line)) }.spawn().expect("train_cifar starts");
     let start = Instant::now();
@@ -130,7 +126,7 @@ fn a_plan_larger_than_the_card_is_refused_with_its_table() {
 
 #[test]
 fn a_missing_driver_or_device_is_said_in_one_sentence() {
-    let place = place();
+    let place = Place::with_digits(IMAGES);
     let refused = |ended: &Ended, phrase: &str| {
         assert_eq!(ended.code, Some(1), "{ended}");
         assert!(ended.error().contains(phrase), "no {phrase:?} in the error of {ended}");
