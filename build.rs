@@ -3,6 +3,7 @@
 //! nvcc is `NVCC`, or in the `bin` folder of `CUDA_HOME` or `CUDA_PATH`, or on PATH. Having none is normal and silent. With
 //! one, machine code for the GPUs of `REWIND_CUDA_ARCHS` is embedded beside the PTX.
 
+use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -145,46 +146,72 @@ fn cubin_file(source: &Path, arch: u32, out: &Path) -> PathBuf {
     out.join(format!("{}.sm_{arch}.cubin", stem(source)))
 }
 
+fn checked_in(source: &Path) -> String {
+    format!("kernels/ptx/{}.ptx", stem(source))
+}
+
 fn copy_checked_in(source: &Path, out: &Path) {
-    let held = format!("kernels/ptx/{}.ptx", stem(source));
+    let held = checked_in(source);
     if let Err(error) = fs::copy(&held, ptx_file(source, out)) {
         fail(&format!("{held} cannot be read ({error}): it belongs to the sources, check them out again"));
     }
 }
 
-/// Compiles every kernel file for every target, as many at a time as cargo allows.
+/// One run of the compiler.
+struct Job<'a> {
+    source: &'a Path,
+    /// The source, or what an earlier run made of it.
+    from: PathBuf,
+    target: String,
+    form: &'static str,
+    to: PathBuf,
+}
+
+/// Compiles every kernel file to PTX, and that to machine code for every target: the code that a driver makes of the PTX, and the source
+/// is understood once.
 fn compile_all(nvcc: &Path, sources: &[PathBuf], archs: &[u32], out: &Path) {
-    let mut jobs = vec![];
-    for source in sources {
-        jobs.push((source, format!("-arch=compute_{PTX_ARCH}"), "-ptx", ptx_file(source, out)));
-        jobs.extend(archs.iter().map(|&a| (source, format!("-arch=sm_{a}"), "-cubin", cubin_file(source, a, out))));
-    }
-    let threads = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1).clamp(1, jobs.len());
-    let queue = Mutex::new(jobs.into_iter());
-    let work = || -> Result<(), String> {
-        loop {
-            let next = queue.lock().expect("no thread panics with the lock").next();
-            let Some((source, arch, form, to)) = next else { return Ok(()) };
-            compile(nvcc, source, &[&arch, form], &to)?;
-        }
+    let to_ptx = |source| {
+        let (from, target) = (PathBuf::from(source), format!("compute_{PTX_ARCH}"));
+        Job { source, from, target, form: "-ptx", to: ptx_file(source, out) }
     };
-    let done: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        running.into_iter().map(|thread| thread.join().expect("compiling does not panic")).collect()
-    });
-    if let Some(complaint) = done.into_iter().find_map(Result::err) {
-        fail(&complaint);
+    let to_code = |(source, &arch)| {
+        let target = format!("sm_{arch}");
+        Job { source, from: ptx_file(source, out), target, form: "-cubin", to: cubin_file(source, arch, out) }
+    };
+    // what takes long is begun first: as the checked-in PTX tells, which is longer where there is more to compile
+    let mut sources: Vec<&Path> = sources.iter().map(PathBuf::as_path).collect();
+    sources.sort_by_key(|source| Reverse(fs::metadata(checked_in(source)).map_or(0, |held| held.len())));
+    let pairs = sources.iter().flat_map(|&source| archs.iter().map(move |arch| (source, arch)));
+    let rounds: [Vec<Job>; 2] = [sources.iter().copied().map(to_ptx).collect(), pairs.map(to_code).collect()];
+    for jobs in rounds {
+        if let Err(complaint) = at_a_time(jobs, |job| compile(nvcc, &job)) {
+            fail(&complaint);
+        }
     }
 }
 
-fn compile(nvcc: &Path, source: &Path, target: &[&str], to: &Path) -> Result<(), String> {
-    let done = Command::new(nvcc).arg("-std=c++17").args(target).arg("-o").arg(to).arg(source).output();
-    let done = done.map_err(|e| format!("{} cannot be started: {e}", nvcc.display()))?;
+/// Does all jobs, as many at a time as cargo allows.
+fn at_a_time<J: Send>(jobs: Vec<J>, done: impl Fn(J) -> Result<(), String> + Sync) -> Result<(), String> {
+    let threads = env::var("NUM_JOBS").ok().and_then(|n| n.parse().ok()).unwrap_or(1).clamp(1, jobs.len().max(1));
+    let queue = Mutex::new(jobs.into_iter());
+    let next = || queue.lock().expect("no thread panics with the lock").next();
+    let work = || std::iter::from_fn(&next).try_for_each(&done);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let all: Vec<_> = running.into_iter().map(|thread| thread.join().expect("compiling does not panic")).collect();
+        all.into_iter().collect()
+    })
+}
+
+fn compile(nvcc: &Path, job: &Job) -> Result<(), String> {
+    let mut command = Command::new(nvcc);
+    command.arg("-std=c++17").arg(format!("-arch={}", job.target)).arg(job.form).arg("-o").arg(&job.to).arg(&job.from);
+    let done = command.output().map_err(|e| format!("{} cannot be started: {e}", nvcc.display()))?;
     if done.status.success() {
-        return if target.contains(&"-ptx") { for_older_drivers(to) } else { Ok(()) };
+        return if job.form == "-ptx" { for_older_drivers(&job.to) } else { Ok(()) };
     }
     let message = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
-    Err(format!("nvcc refuses {} for {}:\n{message}", source.display(), target[0].trim_start_matches("-arch=")))
+    Err(format!("nvcc refuses {} for {}:\n{message}", job.source.display(), job.target))
 }
 
 /// States [`PTX_VERSION`] in a PTX file that states a newer one.

@@ -177,7 +177,7 @@ fn decode_all(
             };
         })
     })
-    .map_err(|e| Error::Usage(format!("cannot start {threads} threads to decode pictures: {e}")))?;
+    .map_err(|e| Error::Usage(format!("cannot start the threads that decode pictures ({e}): give fewer --threads")))?;
     let (mut entries, mut offset) = (Vec::with_capacity(files.len()), 0);
     while let Some(slot) = ahead.next() {
         let (width, height, pixels) = &slot;

@@ -107,7 +107,9 @@ impl Loader {
                 };
             })
         })
-        .map_err(|e| Error::Usage(format!("cannot start {} threads to decode pictures: {e}", self.threads)))?;
+        .map_err(|e| {
+            Error::Usage(format!("cannot start the threads that decode pictures ({e}): give fewer --threads"))
+        })?;
         Ok(Loading { ahead, order, position: 0, lent: None })
     }
 }

@@ -168,7 +168,7 @@ fn without_pictures(place: &Place, run: &str) {
 
 #[test]
 fn what_makes_no_sense_is_refused_in_a_sentence() {
-    let place = Place::new();
+    let place = Place::tiny();
     write_set(&place, 1, |_| (8, 8));
     place.succeed(&format!("{TINY} --max-steps 1 --out run"));
     fs::create_dir(place.path("empty")).expect("a folder");

@@ -5,7 +5,7 @@ use crate::cli::{Place, TINY};
 
 #[test]
 fn a_shallow_net_is_coded_and_says_so() {
-    let place = Place::new();
+    let place = Place::tiny();
     let ended = place.succeed(&format!("{TINY} --max-steps 3 --out out"));
     assert!(ended.stderr.contains("auto: all 2 blocks are coded in 4 bits"), "{ended}");
     assert!(ended.stdout.contains("2 of 2 coded"), "{ended}");
@@ -16,8 +16,8 @@ fn a_shallow_net_is_coded_and_says_so() {
 
 #[test]
 fn a_deep_net_stores_nothing_and_measures_its_blocks() {
-    let place = Place::new();
-    let ended = place.succeed("--data synthetic --depth 40 --channels 4 --batch 1000 --max-steps 3 --out out");
+    let place = Place::tiny();
+    let ended = place.succeed("--data digits --depth 40 --channels 4 --batch 100 --max-steps 3 --out out");
     assert!(ended.stderr.contains("auto: all 40 blocks are rebuilt by their reverse step"), "{ended}");
     let summary = place.summary("out");
     for block in summary["blocks"][0].as_array().expect("blocks") {
@@ -28,9 +28,9 @@ fn a_deep_net_stores_nothing_and_measures_its_blocks() {
 
 #[test]
 fn a_run_whose_choice_moves_goes_on_to_the_same_bits() {
-    let place = Place::new();
+    let place = Place::tiny();
     // a plain start moves every state by a part of a whole step: some blocks must be coded after the first
-    let run = "--data synthetic --depth 32 --channels 4 --batch 1000 --init plain --epochs 2 --lr 0.05";
+    let run = "--data digits --depth 32 --channels 4 --batch 100 --init plain --epochs 2 --lr 0.05";
     let whole = place.succeed(&format!("{run} --threads 2 --out whole"));
     place.succeed(&format!("{run} --threads 1 --max-steps 7 --out cut"));
     place.succeed("--resume cut --threads 2");
@@ -42,8 +42,8 @@ fn a_run_whose_choice_moves_goes_on_to_the_same_bits() {
 
 #[test]
 fn a_memory_limit_leaves_fewer_bits_then_fewer_blocks_then_a_refusal() {
-    let place = Place::new();
-    let run = "--data synthetic --depth 40 --channels 16 --batch 64 --step-size 1 --bits 2 --max-steps 1";
+    let place = Place::with_digits([200, 100]);
+    let run = "--data digits --depth 40 --channels 16 --batch 64 --step-size 1 --bits 2 --max-steps 1";
     // what the plans themselves say
     let planned = |flags: &str| -> u64 {
         // a flag given twice is refused
@@ -73,9 +73,9 @@ fn a_memory_limit_leaves_fewer_bits_then_fewer_blocks_then_a_refusal() {
 
 #[test]
 fn saved_signs_train_to_the_same_bits_for_any_threads_and_resumed() {
-    let place = Place::new();
+    let place = Place::tiny();
     // an epoch ends with a smaller batch
-    let line = "--data synthetic --depth 2 --channels 4 --batch 7000 --masks saved --bn-stats hybrid --epochs 2";
+    let line = "--data digits --depth 2 --channels 4 --batch 700 --masks saved --bn-stats hybrid --epochs 2";
     place.succeed(&format!("{line} --threads 1 --out one"));
     place.succeed(&format!("{line} --threads 2 --max-steps 5 --out two"));
     place.succeed("--resume two --max-steps 8 --threads 2");

@@ -73,7 +73,7 @@ fn a_cifar_file_of_another_size_or_with_a_wrong_label_is_named() {
 
 #[test]
 fn a_damaged_checkpoint_is_refused_and_left_as_it_is() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 1 --out out"));
     let path = place.path("out/checkpoint.safetensors");
     let whole = fs::read(&path).unwrap();
@@ -118,7 +118,7 @@ fn on_a_full_disk(place: &Place, line: &str) -> Ended {
 #[test]
 #[cfg(unix)]
 fn a_full_disk_leaves_the_former_checkpoint() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --epochs 1 --out out"));
     let before = place.contents();
     let ended = on_a_full_disk(&place, "--resume out --epochs 2");

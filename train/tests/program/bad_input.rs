@@ -136,7 +136,7 @@ fn a_bad_config_file_is_named_with_its_line() {
 
 #[test]
 fn an_out_that_is_taken_is_refused_and_left_as_it_is() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 1 --out taken"));
     refused(&place, &format!("{TINY} --out taken"), 2, &["--out taken", "already holds a run", "--resume"]);
     // before the data is looked for, which may take its time
@@ -154,7 +154,7 @@ fn a_place_that_cannot_be_written_exits_1() {
         println!("there is no /proc here, so no place that even root cannot write: the case did not run");
         return;
     }
-    let place = Place::new();
+    let place = Place::tiny();
     let ended = refused(&place, &format!("{TINY} --out /proc/x"), 1, &["cannot create the folder /proc/x"]);
     assert_eq!(ended.error().matches("os error").count(), 1, "the cause is said once: {ended}");
 }
@@ -162,7 +162,7 @@ fn a_place_that_cannot_be_written_exits_1() {
 #[test]
 #[cfg(unix)]
 fn a_runs_folder_that_cannot_be_made_exits_1() {
-    let place = Place::new();
+    let place = Place::tiny();
     fs::write(place.path("runs"), "a file where the folder should be").unwrap();
     refused(&place, TINY, 1, &["runs"]);
 }
@@ -232,7 +232,7 @@ fn a_net_that_could_not_be_saved_is_refused_in_the_plan() {
 
 #[test]
 fn long_values_are_shown_by_their_start() {
-    let place = Place::new();
+    let place = Place::tiny();
     let digits = "7".repeat(5000);
     for line in [
         format!("--depth {digits}"),
@@ -252,7 +252,7 @@ fn long_values_are_shown_by_their_start() {
 
 #[test]
 fn less_than_what_is_done_is_refused_on_resume() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --epochs 2 --out out"));
     refused(&place, "--resume out --epochs 1", 2, &["--epochs 1", "2 epochs"]);
     refused(&place, "--resume out --max-steps 39", 2, &["--max-steps 39", "40 steps"]);
@@ -261,7 +261,7 @@ fn less_than_what_is_done_is_refused_on_resume() {
         ("--channels 5", "--channels 4"),
         ("--scheme heun", "--scheme euler"),
         ("--gradient adjoint", "--gradient auto"),
-        ("--batch 500", "--batch 1000"),
+        ("--batch 50", "--batch 100"),
         ("--no-augment", "without --no-augment"),
     ] {
         refused(&place, &format!("--resume out {flag}"), 2, &[flag, "contradicts the checkpoint", held]);

@@ -4,8 +4,8 @@ use crate::cli::Place;
 
 #[test]
 fn a_net_far_from_an_ode_is_warned_of_once() {
-    let place = Place::new();
-    let line = "--data synthetic --depth 4 --channels 4 --batch 1000 --gradient adjoint --init plain --lr 0.01";
+    let place = Place::tiny();
+    let line = "--data digits --depth 4 --channels 4 --batch 100 --gradient adjoint --init plain --lr 0.01";
     let ended = place.run(&format!("{line} --max-steps 20 --epochs 2 --out out"));
     assert_eq!(ended.code, Some(0), "{ended}");
     let warnings = |text: &str| text.lines().filter(|line| line.contains("warning: the drift is")).count();
@@ -25,12 +25,12 @@ fn a_net_far_from_an_ode_is_warned_of_once() {
 
 #[test]
 fn a_net_close_to_an_ode_and_an_exact_gradient_stay_silent() {
-    let place = Place::new();
+    let place = Place::tiny();
     for (name, line) in [
-        ("near", "--gradient adjoint --init plain --lr 0.01 --depth 64 --batch 1000 --channels 4"),
-        ("exact", "--gradient backprop --step-size 1 --init plain --lr 0.01 --depth 2 --batch 1000 --channels 4"),
+        ("near", "--gradient adjoint --init plain --lr 0.01 --depth 64 --batch 100 --channels 4"),
+        ("exact", "--gradient backprop --step-size 1 --init plain --lr 0.01 --depth 2 --batch 100 --channels 4"),
     ] {
-        let ended = place.run(&format!("--data synthetic {line} --max-steps 10 --epochs 1 --out {name}"));
+        let ended = place.run(&format!("--data digits {line} --max-steps 10 --epochs 1 --out {name}"));
         assert_eq!(ended.code, Some(0), "{ended}");
         assert!(!ended.stderr.contains("warning"), "{ended}");
         let summary = place.summary(name);

@@ -29,8 +29,8 @@ fn refused_by(lines: &[&str], place: &Place, what: &str, phrase: &str, change: i
 
 #[test]
 fn a_config_of_another_net_than_the_tensors_is_refused_before_anything_is_built() {
-    let place = Place::new();
-    place.succeed(&format!("{TINY} --max-steps 3 --out out"));
+    let place = Place::tiny();
+    place.succeed(&format!("{TINY} --epochs 5 --max-steps 3 --out out"));
     for (from, to, phrase) in [
         ("depth = 2", "depth = 1000000", "its config says 1000000 blocks and it holds tensors of 2"),
         ("depth = 2", "depth = 1", "its config says 1 blocks"),
@@ -42,7 +42,7 @@ fn a_config_of_another_net_than_the_tensors_is_refused_before_anything_is_built(
         ("fixed-point = 0", "fixed-point = 9223372036854775807", "its config makes no sense (--fixed-point "),
         ("epochs = 5", "epochs = 9223372036854775807", "its config makes no sense (--epochs "),
         ("epochs = 5", "epochs = 18446744073709551615", "its config makes no sense"),
-        ("batch = 1000", "batch = 0", "its config makes no sense (--batch 0"),
+        ("batch = 100", "batch = 0", "its config makes no sense (--batch 0"),
     ] {
         refused(&place, to, phrase, |path| crafted::config(path, from, to));
     }
@@ -51,7 +51,7 @@ fn a_config_of_another_net_than_the_tensors_is_refused_before_anything_is_built(
 
 #[test]
 fn every_number_of_the_progress_has_a_range() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 23 --out out"));
     let edges = [json!(u64::MAX), json!(1_u64 << 40), json!(-1), json!("many")];
     for pointer in [
@@ -93,7 +93,7 @@ fn every_number_of_the_progress_has_a_range() {
 
 #[test]
 fn a_value_that_no_net_can_train_from_is_named_with_its_tensor() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 1 --out out"));
     for (tensor, value) in [
         ("blocks.1.conv2.weight", 3e38),
@@ -131,7 +131,7 @@ fn overflow(name: &str, values: &mut [f32]) {
 
 #[test]
 fn a_step_whose_loss_is_not_finite_names_the_block_and_the_settings_and_keeps_the_checkpoint() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --lr 0.5 --weight-decay 0.25 --max-steps 1 --out out"));
     crafted::values(&place.path("out/checkpoint.safetensors"), overflow);
     let weights = place.tensors("out");
@@ -163,8 +163,8 @@ fn off_in_tests(name: &str, values: &mut [f32]) {
 
 #[test]
 fn a_test_whose_loss_is_not_finite_exits_1_and_replaces_nothing() {
-    let place = Place::new();
-    let run = "--data synthetic --depth 4 --channels 4 --batch 1000 --gradient backprop --lr 0";
+    let place = Place::tiny();
+    let run = "--data digits --depth 4 --channels 4 --batch 100 --gradient backprop --lr 0";
     place.succeed(&format!("{run} --max-steps 19 --out out"));
     let path = place.path("out/checkpoint.safetensors");
     crafted::values(&path, off_in_tests);

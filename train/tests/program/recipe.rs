@@ -5,11 +5,11 @@ use std::fs;
 use crate::cli::{Place, TINY};
 
 /// An epoch of 5 steps whose last batch is smaller, three of which make an update and then two.
-const LINE: &str = "--data synthetic --depth 2 --channels 4 --batch 4500 --accumulate 3 --clip-blocks 0.5 --ema 0.75 --mixup 0.2 --cutmix 1";
+const LINE: &str = "--data digits --depth 2 --channels 4 --batch 450 --accumulate 3 --clip-blocks 0.5 --ema 0.75 --mixup 0.2 --cutmix 1";
 
 #[test]
 fn a_run_of_every_part_of_a_recipe_goes_on_to_the_same_bits_on_other_threads() {
-    let place = Place::new();
+    let place = Place::tiny();
     for optimiser in ["", " --optimiser adamw"] {
         let line = format!("{LINE}{optimiser} --epochs 2");
         let whole = place.succeed(&format!("{line} --threads 2 --out whole"));
@@ -39,7 +39,7 @@ fn a_run_of_every_part_of_a_recipe_goes_on_to_the_same_bits_on_other_threads() {
 
 #[test]
 fn each_part_changes_a_run_and_says_what_it_takes() {
-    let place = Place::new();
+    let place = Place::tiny();
     let run = |flags: &str, name: &str| place.succeed(&format!("{TINY} --max-steps 4 {flags} --out {name}"));
     run("", "plain");
     let parts = [
@@ -71,7 +71,7 @@ fn each_part_changes_a_run_and_says_what_it_takes() {
 
 #[test]
 fn a_net_starts_from_the_averages_that_were_tested() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 4 --ema 0.5 --out before"));
     // at a rate of 0 the weights stay where they began
     place.succeed(&format!("{TINY} --max-steps 1 --lr 0 --init-from before/checkpoint.safetensors --out after"));

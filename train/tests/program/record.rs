@@ -17,7 +17,7 @@ fn numbers(row: &str) -> Vec<f64> {
 
 #[test]
 fn rows_of_a_run_that_was_cut_are_those_of_one_that_was_not() {
-    let place = Place::new();
+    let place = Place::tiny();
     let run = format!("{TINY} --epochs 2 --gradient corrected --lr 0.01 --lr-drop 1 --log-steps 3");
     place.succeed(&format!("{run} --out whole"));
     place.succeed(&format!("{run} --max-steps 8 --out cut"));
@@ -25,7 +25,7 @@ fn rows_of_a_run_that_was_cut_are_those_of_one_that_was_not() {
     // a session that was killed after more steps than its checkpoint knows, in the middle of a row
     let path = place.path("cut/steps.csv");
     let text = fs::read_to_string(&path).expect("rows");
-    fs::write(&path, format!("{text}1,9,9000,1,1,1,1,1\n1,12,12000,2,")).expect("written");
+    fs::write(&path, format!("{text}1,9,900,1,1,1,1,1\n1,12,1200,2,")).expect("written");
     place.succeed("--resume cut --max-steps 25 --threads 1");
     place.succeed("--resume cut");
     let (whole, cut) = (rows(&place, "whole"), rows(&place, "cut"));
@@ -35,7 +35,7 @@ fn rows_of_a_run_that_was_cut_are_those_of_one_that_was_not() {
     for (n, row) in whole.iter().skip(1).enumerate() {
         let row = numbers(row);
         let step = 3 * (n + 1);
-        assert_eq!(row[..3], [1.0 + ((step - 1) / 20) as f64, step as f64, 1000.0 * step as f64], "{row:?}");
+        assert_eq!(row[..3], [1.0 + ((step - 1) / 20) as f64, step as f64, 100.0 * step as f64], "{row:?}");
         assert!(row[3] > 0.0 && (0.0..=1.0).contains(&row[4]) && row[6] > 0.0, "{row:?}");
         assert_eq!(row[5] as f32, if step <= 20 { 0.01 } else { 0.001 });
     }
@@ -43,7 +43,7 @@ fn rows_of_a_run_that_was_cut_are_those_of_one_that_was_not() {
 
 #[test]
 fn rows_of_single_steps_have_the_mean_of_their_epoch_and_change_no_bit() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --epochs 1 --out plain"));
     place.succeed(&format!("{TINY} --epochs 1 --log-steps 1 --tensorboard --out logged"));
     place.assert_same_run("plain", "logged");
@@ -58,7 +58,7 @@ fn rows_of_single_steps_have_the_mean_of_their_epoch_and_change_no_bit() {
 
 #[test]
 fn tensorboard_hears_of_every_epoch_once() {
-    let place = Place::new();
+    let place = Place::tiny();
     let run = format!("{TINY} --epochs 3");
     let file = "out/events.out.tfevents.rewind";
     place.succeed(&format!("{run} --log-steps 10 --max-steps 25 --out out"));
@@ -77,7 +77,7 @@ fn tensorboard_hears_of_every_epoch_once() {
 
 #[test]
 fn files_of_another_kind_are_named_and_left_alone() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 2 --out out"));
     for (flag, name) in [("--log-steps 1", "steps.csv"), ("--tensorboard", "events.out.tfevents.rewind")] {
         fs::write(place.path("out").join(name), "somebody's own notes").expect("written");
@@ -94,7 +94,7 @@ fn files_of_another_kind_are_named_and_left_alone() {
 
 #[test]
 fn a_warm_up_trains_at_the_rates_that_it_names_and_across_a_cut() {
-    let place = Place::new();
+    let place = Place::tiny();
     let run = format!("{TINY} --epochs 3 --lr 0.2 --warmup 1 --log-steps 1");
     // the first of twenty steps
     place.succeed(&format!("{run} --max-steps 1 --out warm"));
@@ -111,7 +111,7 @@ fn a_warm_up_trains_at_the_rates_that_it_names_and_across_a_cut() {
         assert!(rates[..19].is_sorted_by(|a, b| a < b), "{schedule}: {rates:?}");
     }
     // the built-in set has five epochs
-    let refused = place.run(&format!("{TINY} --warmup 5 --out none"));
+    let refused = place.run("--data synthetic --warmup 5 --out none");
     let told = "--warmup 5 leaves no epoch at the whole rate of --epochs 5";
     assert!(refused.code == Some(2) && refused.error().contains(told), "{refused}");
     assert!(!place.path("none").exists());

@@ -25,7 +25,7 @@ pub fn wait_for(place: &Place, name: &str) {
 
 #[test]
 fn threads_do_not_change_a_bit() {
-    let place = Place::new();
+    let place = Place::tiny();
     for (scheme, gradient, steps) in [
         ("euler", "auto", 20),
         ("heun", "coded", 6),
@@ -36,7 +36,7 @@ fn threads_do_not_change_a_bit() {
         ("euler", "backprop", 6),
     ] {
         let run = format!(
-            "--data synthetic --depth 3 --channels 5 --batch 1000 --scheme {scheme} --gradient {gradient} --max-steps {steps}"
+            "--data digits --depth 3 --channels 5 --batch 100 --scheme {scheme} --gradient {gradient} --max-steps {steps}"
         );
         let name = |threads: usize| format!("{scheme}-{gradient}-{threads}");
         for threads in [1, 2] {
@@ -48,7 +48,7 @@ fn threads_do_not_change_a_bit() {
 
 #[test]
 fn a_rounded_run_goes_on_rounded() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 20 --out plain"));
     place.succeed(&format!("{TINY} --max-steps 20 --round-as fp16 --out whole"));
     place.succeed(&format!("{TINY} --max-steps 7 --round-as fp16 --out cut"));
@@ -62,7 +62,7 @@ fn a_rounded_run_goes_on_rounded() {
 
 #[test]
 fn a_run_cut_in_mid_epoch_goes_on_to_the_same_bits_with_other_threads() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --epochs 3 --lr-drop 1 --threads 2 --out whole"));
     // 27 is in the second epoch, 40 at the end of it
     place.succeed(&format!("{TINY} --epochs 3 --lr-drop 1 --threads 2 --max-steps 27 --out cut"));
@@ -92,7 +92,7 @@ fn a_run_with_the_3x3_stem_goes_on_to_the_same_bits() {
 
 #[test]
 fn runs_of_other_optimisers_go_on_to_the_same_bits() {
-    let place = Place::new();
+    let place = Place::tiny();
     for (name, flags) in [
         ("adamw", "--optimiser adamw --betas 0.8,0.99 --eps 1e-6 --decay weights"),
         ("after", "--optimiser adamw --update after --gradient coded"),
@@ -116,7 +116,7 @@ fn runs_of_other_optimisers_go_on_to_the_same_bits() {
 
 #[test]
 fn more_epochs_may_be_asked_for() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --lr-drop 1 --epochs 2 --out whole"));
     place.succeed(&format!("{TINY} --lr-drop 1 --epochs 1 --out longer"));
     let longer = place.succeed("--resume longer --epochs 2");
@@ -127,7 +127,7 @@ fn more_epochs_may_be_asked_for() {
 
 #[test]
 fn a_finished_run_says_so_and_is_left_as_it_is() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --epochs 1 --out out"));
     let (before, written) = (place.contents(), modified(&place, "out"));
     for line in ["--resume out", "--resume out --threads 1", "--resume out --max-steps 20"] {
@@ -159,7 +159,7 @@ fn modified(place: &Place, folder: &str) -> Vec<std::time::SystemTime> {
 
 #[test]
 fn a_cosine_goes_on_to_the_same_bits_and_another_one_is_asked_for() {
-    let place = Place::new();
+    let place = Place::tiny();
     let run = format!("{TINY} --epochs 3 --lr-schedule cosine");
     place.succeed(&format!("{run} --out whole"));
     place.succeed(&format!("{run} --max-steps 27 --out cut"));
@@ -174,7 +174,7 @@ fn a_cosine_goes_on_to_the_same_bits_and_another_one_is_asked_for() {
 #[test]
 #[cfg(unix)]
 fn ctrl_c_finishes_the_step_and_saves() {
-    let place = Place::new();
+    let place = Place::tiny();
     let line = format!("{TINY} --epochs 500 --out out");
     let child = place.command(&line).spawn().expect("it starts");
     // the second epoch is under way
@@ -226,8 +226,8 @@ fn a_second_ctrl_c_stops_at_once() {
 
 #[test]
 fn kill_9_at_any_moment_costs_at_most_an_epoch() {
-    let place = Place::new();
-    let run = format!("{TINY} --epochs 4");
+    let place = Place::tiny();
+    let run = format!("{TINY} --epochs 12");
     place.succeed(&format!("{run} --out whole"));
     let checkpoint = place.path("out/checkpoint.safetensors");
     let kill = |mut child: Child, line: &str, delay: u64| {
@@ -270,7 +270,7 @@ fn kill_9_at_any_moment_costs_at_most_an_epoch() {
 
 #[test]
 fn a_checkpoint_of_a_version_that_kept_no_names_of_classes_goes_on_to_the_same_bits() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 2 --out out"));
     crate::crafted::without(&place.path("out/checkpoint.safetensors"), "pictures");
     place.succeed("--resume out --max-steps 4");
@@ -280,21 +280,21 @@ fn a_checkpoint_of_a_version_that_kept_no_names_of_classes_goes_on_to_the_same_b
 
 #[test]
 fn data_that_is_elsewhere_now_is_to_be_named() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 1 --out out"));
-    crate::crafted::config(&place.path("out/checkpoint.safetensors"), "data = \"synthetic\"", "data = \"elsewhere\"");
+    crate::crafted::config(&place.path("out/checkpoint.safetensors"), "data = \"digits\"", "data = \"elsewhere\"");
     let ended = place.run("--resume out");
     assert_eq!(ended.code, Some(1), "{ended}");
     assert!(
         ended.error().contains("elsewhere: there is no such folder") && ended.error().contains("--data"),
         "{ended}"
     );
-    place.succeed("--resume out --data synthetic --max-steps 2");
+    place.succeed("--resume out --data digits --max-steps 2");
 }
 
 #[test]
 fn other_data_is_refused() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 1 --out out"));
     // zeros: every label is 0, every pixel black
     for file in ["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"] {
@@ -309,7 +309,7 @@ fn other_data_is_refused() {
     for line in ["--resume out --data cifar", "--resume out --data cifar --eval-only"] {
         let ended = place.run(line);
         assert_eq!(ended.code, Some(1), "{ended}");
-        assert!(ended.error().contains("was trained on synthetic (") && ended.error().contains("--data"), "{ended}");
+        assert!(ended.error().contains("was trained on mnist (") && ended.error().contains("--data"), "{ended}");
     }
     assert!(place.contents() == before);
 }

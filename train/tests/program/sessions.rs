@@ -24,7 +24,7 @@ fn send(signal: &str, child: &Child) {
 #[test]
 #[cfg(unix)]
 fn a_second_session_of_a_run_is_refused_and_may_look() {
-    let place = Place::new();
+    let place = Place::tiny();
     let line = format!("{TINY} --epochs 5000 --out out");
     let first = start(&place, &line);
     wait_for(&place, "out/summary.json");
@@ -46,7 +46,7 @@ fn a_second_session_of_a_run_is_refused_and_may_look() {
 #[test]
 #[cfg(unix)]
 fn a_killed_session_leaves_no_lock_that_counts() {
-    let place = Place::new();
+    let place = Place::tiny();
     let line = format!("{TINY} --epochs 5000 --out out");
     let mut first = start(&place, &line);
     wait_for(&place, "out/summary.json");
@@ -61,7 +61,7 @@ fn a_killed_session_leaves_no_lock_that_counts() {
 #[test]
 #[cfg(unix)]
 fn of_sessions_that_resume_at_the_same_time_one_goes_on() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --epochs 5000 --max-steps 2 --out out"));
     for _ in 0..4 {
         let mut both = [start(&place, "--resume out"), start(&place, "--resume out --threads 1")];
@@ -87,7 +87,7 @@ fn of_sessions_that_resume_at_the_same_time_one_goes_on() {
 
 #[test]
 fn of_new_runs_into_one_folder_one_gets_it() {
-    let place = Place::new();
+    let place = Place::tiny();
     for round in 0..4 {
         let line = format!("{TINY} --max-steps 3 --out out{round}");
         let both = [start(&place, &line), start(&place, &line)].map(|child| Ended::of(&line, child));
@@ -103,7 +103,7 @@ fn of_new_runs_into_one_folder_one_gets_it() {
 #[test]
 #[cfg(unix)]
 fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
-    let place = Place::new();
+    let place = Place::tiny();
     for (trap, signal) in [("HUP", "-HUP"), ("INT", "-INT")] {
         let name = trap.to_lowercase();
         let line = format!("{TINY} --epochs 4 --out {name}");
@@ -122,7 +122,7 @@ fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
 #[test]
 #[cfg(unix)]
 fn each_signal_saves_and_has_its_exit_code() {
-    let place = Place::new();
+    let place = Place::tiny();
     for (signal, code) in [("-TERM", 143), ("-HUP", 129), ("-INT", 130)] {
         let line = format!("{TINY} --epochs 5000 --out out{code}");
         let child = start(&place, &line);
@@ -154,7 +154,7 @@ fn with_failing(place: &Place, call: &str, error: &str, line: &str) -> Option<En
 #[test]
 #[cfg(target_os = "linux")]
 fn a_file_system_without_locks_or_syncs_is_told_of_once() {
-    let place = Place::new();
+    let place = Place::tiny();
     for (name, call, error, notice) in [
         ("locks", "flock", "ENOLCK", "locks cannot be locked (No locks available"),
         ("none", "flock", "EOPNOTSUPP", "none cannot be locked ("),
@@ -175,7 +175,7 @@ fn a_file_system_without_locks_or_syncs_is_told_of_once() {
 #[test]
 #[cfg(target_os = "linux")]
 fn threads_that_cannot_be_made_are_one_sentence() {
-    let place = Place::new();
+    let place = Place::tiny();
     let line = format!("{TINY} --max-steps 1 --out out");
     let Some(ended) = with_failing(&place, "clone3,clone", "EAGAIN", &line) else { return };
     assert_eq!(ended.code, Some(2), "{ended}");

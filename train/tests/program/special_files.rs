@@ -23,7 +23,7 @@ fn refused(place: &Place, line: &str, code: i32, phrases: &[&str]) -> Ended {
 
 #[test]
 fn a_pipe_a_socket_or_a_device_is_told_at_once() {
-    let place = Place::new();
+    let place = Place::tiny();
     make_pipe(&place, "pipe");
     let _socket = std::os::unix::net::UnixListener::bind(place.path("socket")).unwrap();
     for (name, what) in [("pipe", "pipe"), ("socket", "socket"), ("/dev/zero", "device")] {
@@ -49,7 +49,7 @@ fn a_pipe_a_socket_or_a_device_is_told_at_once() {
 
 #[test]
 fn a_folder_or_a_foreign_file_to_start_from_is_named_with_what_would_do() {
-    let place = Place::new();
+    let place = Place::tiny();
     fs::create_dir(place.path("folder")).unwrap();
     fs::write(place.path("net.pt"), [&b"PK\x03\x04"[..], &[0; 64]].concat()).unwrap();
     fs::write(place.path("notes.txt"), "these are notes, and rather long ones at that").unwrap();
@@ -65,7 +65,7 @@ fn a_folder_or_a_foreign_file_to_start_from_is_named_with_what_would_do() {
 
 #[test]
 fn a_folder_without_permission_is_told_as_such() {
-    let place = Place::new();
+    let place = Place::tiny();
     place.succeed(&format!("{TINY} --max-steps 1 --out out"));
     fs::create_dir(place.path("data")).unwrap();
     // root may look everywhere: the program runs as another user, in a folder that this one may enter

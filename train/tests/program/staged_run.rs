@@ -1,11 +1,12 @@
 //! Runs of staged and tied nets by `train_cifar`: resumed to the same bits, refused in a sentence, untied without a change.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 
 use crate::cli::Place;
 use rewind::cpu::Cpu;
+use rewind::data::{Dataset, IMAGE_LEN};
 use rewind::field::{Basic, Bottleneck, Field};
 use rewind::scheme::Scheme;
 use rewind::sweep::{Gradient, SweepSpec};
@@ -16,12 +17,14 @@ use rewind_train::log::{Log, LogKind};
 use rewind_train::run::{Run, Test};
 use rewind_train::synthetic;
 
-/// A net of a few channels; its maps are a ResNet's, 32 x 32 and 16 x 16.
-const STAGED: &str = "--data synthetic --net staged --blocks 2,3 --widths 4,8 --batch 100 --threads 2";
+/// A net of a few channels; its maps are those of a ResNet for [`IMAGES`], 28 x 28 and 14 x 14.
+const STAGED: &str = "--data digits --net staged --blocks 2,3 --widths 4,8 --batch 100 --threads 2";
+/// How many images those runs train on, and how many they test.
+const IMAGES: [u32; 2] = [400, 200];
 
 #[test]
 fn a_cut_run_goes_on_to_the_same_bits() {
-    let place = Place::new();
+    let place = Place::with_digits(IMAGES);
     for (name, more) in [
         ("basic", "--scheme heun --gradient adjoint"),
         ("tied", "--tied --block bottleneck --anchors 1"),
@@ -51,7 +54,7 @@ fn a_cut_run_goes_on_to_the_same_bits() {
 
 #[test]
 fn what_makes_no_sense_is_refused_in_a_sentence() {
-    let place = Place::new();
+    let place = Place::with_digits(IMAGES);
     place.succeed(&format!("{STAGED} --max-steps 1 --out held"));
     place.succeed(&format!("{STAGED} --max-steps 1 --tied --out tied"));
     for (line, code, expected) in [
@@ -105,8 +108,13 @@ fn config(net: NetKind, block: Block, scheme: Scheme) -> RunConfig {
 /// Tests the net that `train` steps from the config's start leave.
 fn tested<F: Field<Cpu>>(cpu: &Cpu, config: &RunConfig, train: Option<&Path>) -> Test {
     static STOP: AtomicBool = AtomicBool::new(false);
-    let dataset = Arc::new(synthetic::generate(0));
-    let mut run = Run::<Cpu, F>::build(cpu, config.clone(), dataset, None, &STOP).expect("run");
+    static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| {
+        let mut dataset = synthetic::generate(0);
+        dataset.test.pixels.truncate(250 * IMAGE_LEN);
+        dataset.test.labels.truncate(250);
+        Arc::new(dataset)
+    });
+    let mut run = Run::<Cpu, F>::build(cpu, config.clone(), DATASET.clone(), None, &STOP).expect("run");
     if let Some(folder) = train {
         let folder = RunFolder::claim(Some(folder), "run").expect("a new folder");
         run.train(&folder, &mut Log::new(LogKind::Quiet)).expect("training");
@@ -142,8 +150,8 @@ fn untying_a_trained_net_changes_no_bit_of_its_output() {
 
 #[test]
 fn pre_activation_blocks_train_resume_and_answer_and_are_no_published_nets() {
-    let place = Place::new();
-    let run = "--data synthetic --net staged --blocks 2,2 --widths 4,8 --block pre-activation --batch 100 --lr 0.05";
+    let place = Place::with_digits(IMAGES);
+    let run = "--data digits --net staged --blocks 2,2 --widths 4,8 --block pre-activation --batch 100 --lr 0.05";
     for gradient in ["auto", "corrected", "backprop"] {
         let line = format!("{run} --gradient {gradient}");
         place.succeed(&format!("{line} --threads 1 --max-steps 4 --out whole"));
@@ -162,7 +170,7 @@ fn pre_activation_blocks_train_resume_and_answer_and_are_no_published_nets() {
 
 #[test]
 fn an_untied_net_goes_its_own_way_from_the_tied_one() {
-    let place = Place::new();
+    let place = Place::with_digits(IMAGES);
     place.succeed(&format!("{STAGED} --tied --max-steps 2 --out tied"));
     place.succeed(&format!("{STAGED} --init-from tied/checkpoint.safetensors --max-steps 2 --out free"));
     let (tied, free) = (place.tensors("tied"), place.tensors("free"));
