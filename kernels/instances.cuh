@@ -23,10 +23,14 @@
     MAKE(tf32_any, true)    \
     MAKE(fp32_any, false)
 
-// What factors of 16 bits are.
-#define FOR_EACH_SHORT(MAKE)     \
-    MAKE(half_fp16, Short::F16)  \
-    MAKE(half_bf16, Short::Bf16)
+// Channels of a tile, and what factors of 16 bits are.
+#define FOR_EACH_SHORT(MAKE)             \
+    MAKE(half_fp16_16, 16, Short::F16)   \
+    MAKE(half_fp16_32, 32, Short::F16)   \
+    MAKE(half_fp16_64, 64, Short::F16)   \
+    MAKE(half_bf16_16, 16, Short::Bf16)  \
+    MAKE(half_bf16_32, 32, Short::Bf16)  \
+    MAKE(half_bf16_64, 64, Short::Bf16)
 
 // Channels of a block on small maps, and how it multiplies.
 #define FOR_EACH_BLOCK(MAKE)        \

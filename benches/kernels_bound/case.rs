@@ -49,18 +49,15 @@ impl Case {
             Block::First { .. } => (&[Form::Chained][..], &[Way::Stored][..]),
         };
         let pairs = forms.iter().flat_map(|&form| ways.iter().map(move |&way| (form, way)));
-        pairs.flat_map(|(form, way)| self.maths(form).iter().map(move |&math| (form, way, math))).collect()
+        pairs.flat_map(|(form, way)| self.maths().iter().map(move |&math| (form, way, math))).collect()
     }
 
-    /// f16 serves 3x3 convolutions without a stride between multiples of 64 channels.
-    fn maths(&self, form: Form) -> &'static [Math] {
-        let half = match self.block {
-            // in a chain wide maps have it, and in one launch all that take that form
-            Block::Basic => form != Form::Chained || self.map.c().is_multiple_of(64),
-            Block::Bottleneck => true,
-            Block::First { .. } => false,
-        };
-        if half { &[Math::Tf32, Math::Fp16] } else { &[Math::Tf32] }
+    /// f16 serves 3x3 convolutions without a stride between multiples of 64 channels, and of 16 and 32.
+    fn maths(&self) -> &'static [Math] {
+        match self.block {
+            Block::Basic | Block::Bottleneck => &[Math::Tf32, Math::Fp16],
+            Block::First { .. } => &[Math::Tf32],
+        }
     }
 
     /// The layouts of the block's ways: a first block has a shortcut beside its own.

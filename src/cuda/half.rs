@@ -5,7 +5,7 @@ use cudarc::driver::{CudaContext, DeviceRepr, DriverError, LaunchConfig};
 
 use super::buffer::CudaBuffer;
 use super::geometry::{COUNTERS, Geometry, counters, group};
-use super::kernels::{ByShort, Kernels};
+use super::kernels::{ByShort, Kernels, Tile};
 use super::launch::{grid, launch, over, over_fours};
 use super::operand::{GradSums, NextPass, Norm, Operand, PairSum, Peaks, Reduction, Statistics, WeightJob};
 use super::{Cuda, Tensor, at};
@@ -13,17 +13,14 @@ use crate::error::Result;
 use crate::operands::{BasicCache, Measure};
 use crate::shape::{Conv, Shape};
 
-/// Pixels of a tile, its channels and its threads; pixels and threads of the gradient by weights: the constants of half.cuh and
-/// grad_w_half.cu.
+/// Pixels of a tile and its threads; pixels and threads of the gradient by weights: the constants of half.cuh and grad_w_half.cu.
 const PIXELS: usize = 192;
-const SIDE: usize = 64;
 const THREADS: usize = 128;
 const WEIGHT_PIXELS: usize = 128;
 const WEIGHT_THREADS: usize = 256;
 const TAPS: usize = 9;
-/// Bytes of a row of a patch, and of the weights of a row of taps.
-const ROW: usize = 2 * SIDE;
-const TAPS_BYTES: usize = 3 * SIDE * ROW;
+/// Bytes of a row of zeros.
+const ZEROS: usize = 128;
 /// Blocks that a launch aims at: two for each multiprocessor of an H100. Fixed, so that sums have one order on every card.
 const BLOCKS: usize = 264;
 /// Words that the device keeps for peaks, behind the counters: two for each of a block's two gradients.
@@ -107,6 +104,7 @@ const _: () = assert!(size_of::<Cut>() == 8);
 pub struct Half {
     x: Shape,
     c_out: usize,
+    tile: Tile,
     /// Blocks that a launch aims at.
     blocks: usize,
     /// Shared memory that a block may take without keeping another one out.
@@ -116,12 +114,17 @@ pub struct Half {
 impl Half {
     /// None where another arithmetic was asked for, or only other kernels will do.
     pub fn of(d: &Cuda, x: Shape, conv: Conv, c_out: usize) -> Option<Half> {
-        let half = Half { x, c_out, blocks: d.half.blocks, pair_bytes: d.half.pair_bytes };
+        let tile = match (x.c(), c_out) {
+            (16, 16) => Tile::By16,
+            (32, 32) => Tile::By32,
+            (c, k) if [c, k].iter().all(|c| c.is_multiple_of(Tile::By64.channels())) => Tile::By64,
+            _ => return None,
+        };
+        let half = Half { x, c_out, tile, blocks: d.half.blocks, pair_bytes: d.half.pair_bytes };
         let takes = d.math.is_short()
             && conv == Conv::SAME_3X3
-            && [x.c(), c_out].iter().all(|c| c.is_multiple_of(SIDE))
             && x.pixels() <= i32::MAX as usize
-            && half.tile_bytes(2, 4 * x.c().max(c_out)).max(half.weight_bytes()) <= d.half.shared_bytes;
+            && half.tile_bytes(half.least_rows(), 4 * x.c().max(c_out)).max(half.weight_bytes()) <= d.half.shared_bytes;
         takes.then_some(half)
     }
 
@@ -130,18 +133,46 @@ impl Half {
         Half::of(d, map, Conv::SAME_3X3, map.c())
     }
 
-    /// Rows of the patch of so many pixels.
-    fn patch_rows(self, pixels: usize) -> usize {
-        pixels + 2 * self.x.w() + 2
+    /// Bytes of the place of the patch of so many pixels.
+    fn patch_bytes(self, pixels: usize) -> usize {
+        ((pixels + 2 * self.x.w() + 2) * self.row()).next_multiple_of(ZEROS)
+    }
+
+    /// Channels of a tile.
+    fn side(self) -> usize {
+        self.tile.channels()
+    }
+
+    /// Bytes of a row of a patch.
+    fn row(self) -> usize {
+        2 * self.side()
+    }
+
+    /// Rows of taps whose weights a block holds at the least: two take turns, but few channels keep all three.
+    fn least_rows(self) -> usize {
+        if self.tile == Tile::By64 { 2 } else { 3 }
     }
 
     /// Shared memory of a block with so many rows of taps' weights and parameters: the layout of `half_places`.
     fn tile_bytes(self, rows: usize, parameters: usize) -> usize {
-        rows * TAPS_BYTES + (self.patch_rows(PIXELS) + 1) * ROW + parameters * size_of::<f32>()
+        let taps = 3 * self.side() * self.row();
+        rows * taps + self.patch_bytes(PIXELS) + ZEROS + parameters * size_of::<f32>()
     }
 
+    /// That of the gradient by weights, whose groups of warps also leave their sums there, half of all.
     fn weight_bytes(self) -> usize {
-        (2 * (self.patch_rows(WEIGHT_PIXELS) + WEIGHT_PIXELS) + 1) * ROW
+        let chunk = self.patch_bytes(WEIGHT_PIXELS) + WEIGHT_PIXELS * self.row();
+        let groups = match self.tile {
+            Tile::By16 => 8,
+            Tile::By32 => 4,
+            Tile::By64 => 1,
+        };
+        (2 * chunk + ZEROS).max(groups / 2 * self.share() * size_of::<f32>())
+    }
+
+    /// Weights that a block of the gradient by weights makes.
+    fn share(self) -> usize {
+        TAPS * self.side() * self.side()
     }
 
     /// Tiles of the map.
@@ -151,11 +182,12 @@ impl Half {
 
     /// How a product over `reduced` channels that makes `made` is cut, and launched.
     fn cut(self, reduced: usize, made: usize, parameters: usize) -> (Cut, LaunchConfig) {
-        let across = made / SIDE;
+        let across = made / self.side();
         let each = (self.tiles() * across).div_ceil(self.blocks).max(1);
-        let keeps = reduced == SIDE && self.tile_bytes(3, parameters) <= self.pair_bytes;
+        let least = self.least_rows();
+        let keeps = least == 3 || reduced == self.side() && self.tile_bytes(3, parameters) <= self.pair_bytes;
         let mut config = grid([self.tiles().div_ceil(each), across], THREADS);
-        config.shared_mem_bytes = self.tile_bytes(if keeps { 3 } else { 2 }, parameters) as u32;
+        config.shared_mem_bytes = self.tile_bytes(if keeps { 3 } else { least }, parameters) as u32;
         (Cut { each: each as u32, keeps: u32::from(keeps) }, config)
     }
 
@@ -179,7 +211,7 @@ impl Half {
     ) -> Result<()> {
         let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 0), self.geometry());
         let (r, to) = (Half::reduction(d, config, workspace), Statistics::of(measure));
-        launch!(d, "conv", d.kernels.conv_half.of(d.math), config, y, x, w, g, cut, r, to)
+        launch!(d, "conv", d.kernels.conv_half.of(d.math, self.tile), config, y, x, w, g, cut, r, to)
     }
 
     pub fn norm_relu_forward(
@@ -194,7 +226,20 @@ impl Half {
     ) -> Result<()> {
         let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 3 * self.x.c()), self.geometry());
         let (r, to) = (Half::reduction(d, config, workspace), Statistics::of(measure));
-        launch!(d, "norm_relu_conv", d.kernels.norm_relu_conv_half.of(d.math), config, z2, z1, norm, w, g, cut, r, to)
+        launch!(
+            d,
+            "norm_relu_conv",
+            d.kernels.norm_relu_conv_half.of(d.math, self.tile),
+            config,
+            z2,
+            z1,
+            norm,
+            w,
+            g,
+            cut,
+            r,
+            to
+        )
     }
 
     pub fn norm_relu_conv_step(
@@ -209,7 +254,7 @@ impl Half {
         moved: PairSum,
     ) -> Result<()> {
         let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 3 * self.x.c()), self.geometry());
-        let (kernel, y, x, z1) = (d.kernels.norm_relu_conv_step_half.of(d.math), at(y), at(x), at(z1));
+        let (kernel, y, x, z1) = (d.kernels.norm_relu_conv_step_half.of(d.math, self.tile), at(y), at(x), at(z1));
         launch!(d, "norm_relu_conv_step", kernel, config, y, x, h, norm2, z1, norm1, w, g, cut, moved)
     }
 
@@ -227,7 +272,8 @@ impl Half {
         BlockPeaks::clear(d)?;
         let ((cut, config), g) = (self.cut(self.x.c(), self.c_out, 3 * self.x.c()), self.geometry());
         let (r, peaks) = (Half::reduction(d, config, workspace), BlockPeaks::at(d).outer);
-        let (kernel, z2, grad, z1) = (d.kernels.norm_relu_conv_sums_half.of(d.math), at(z2), at(grad), at(z1));
+        let (kernel, z2, grad, z1) =
+            (d.kernels.norm_relu_conv_sums_half.of(d.math, self.tile), at(z2), at(grad), at(z1));
         launch!(d, "norm_relu_conv_sums", kernel, config, z2, next, grad, norm2, z1, norm1, w, g, cut, r, to, peaks)
     }
 
@@ -250,19 +296,20 @@ impl Half {
     ) -> Result<()> {
         let ((cut, config), g) = (self.cut(self.c_out, self.x.c(), 4 * self.c_out), self.geometry());
         let (r, BlockPeaks { outer, inner }) = (Half::reduction(d, config, workspace), BlockPeaks::at(d));
-        let (kernel, grad_u, z1) = (d.kernels.bn_grad_conv_relu_half.of(d.math), at(grad_u), at(z1));
+        let (kernel, grad_u, z1) = (d.kernels.bn_grad_conv_relu_half.of(d.math, self.tile), at(grad_u), at(z1));
         launch!(d, "bn_grad_conv_relu", kernel, config, grad_u, from, outer, w, z1, norm1, g, cut, r, to, inner)
     }
 
     pub fn bn_grad_conv_acc(self, d: &Cuda, grad_x: &mut Tensor, from: Operand, w: u64) -> Result<()> {
         let ((cut, config), g) = (self.cut(self.c_out, self.x.c(), 4 * self.c_out), self.geometry());
-        let (kernel, grad_x, inner) = (d.kernels.bn_grad_conv_acc_half.of(d.math), at(grad_x), BlockPeaks::at(d).inner);
+        let (kernel, grad_x, inner) =
+            (d.kernels.bn_grad_conv_acc_half.of(d.math, self.tile), at(grad_x), BlockPeaks::at(d).inner);
         launch!(d, "bn_grad_conv_acc", kernel, config, grad_x, from, inner, w, g, cut)
     }
 
-    /// Tiles of 64 x 64 channels, and shares of the pixels, of the gradient by weights: one block to a multiprocessor.
+    /// Tiles of channels by channels, and shares of the pixels, of the gradient by weights: one block to a multiprocessor.
     fn weight_cut(self, convolutions: usize) -> (usize, usize) {
-        let tiles = self.x.c() / SIDE * (self.c_out / SIDE);
+        let tiles = self.x.c() / self.side() * (self.c_out / self.side());
         let chunks = self.x.pixels().div_ceil(WEIGHT_PIXELS);
         (tiles, (self.blocks / 2 / (tiles * convolutions)).min(chunks).max(1))
     }
@@ -280,7 +327,7 @@ impl Half {
             Which::Outer => peaks.outer,
             Which::Inner => peaks.inner,
         });
-        let kernel = d.kernels.grad_w_half.of(d.math);
+        let kernel = d.kernels.grad_w_half.of(d.math, self.tile);
         launch!(d, "conv_grad_w", kernel, config, one, two, one_peaks, two_peaks, g, partial)?;
         let (c_in, c_out, count) = (self.x.c() as u32, self.c_out as u32, jobs.len() as u32);
         let threads = jobs.len() * TAPS * self.x.c() * self.c_out / 4;
@@ -293,7 +340,7 @@ impl Half {
     pub fn workspace(self) -> usize {
         let each = |convolutions: usize| {
             let (tiles, splits) = self.weight_cut(convolutions);
-            convolutions * tiles * splits * TAPS * SIDE * SIDE
+            convolutions * tiles * splits * self.share()
         };
         each(1).max(each(2))
     }

@@ -186,16 +186,16 @@ impl ByBlock {
     }
 }
 
-/// A kernel's forms by what its factors' 16 bits are: f16, or bf16.
+/// A kernel's forms by what its factors' 16 bits are, f16 or bf16, and tile.
 pub struct ByShort(Vec<CudaFunction>);
 
 impl ByShort {
-    /// The form for an arithmetic.
-    pub fn of(&self, math: Math) -> &CudaFunction {
-        &self.0[usize::from(math == Math::Bf16)]
+    /// The form for an arithmetic and a tile.
+    pub fn of(&self, math: Math, tile: Tile) -> &CudaFunction {
+        &self.0[3 * usize::from(math == Math::Bf16) + tile as usize]
     }
 
-    /// Both forms.
+    /// All forms.
     pub fn all(&self) -> impl Iterator<Item = &CudaFunction> {
         self.0.iter()
     }
@@ -229,7 +229,8 @@ mod tests {
         assert_eq!(of("ANY"), by(&maths[..2], &["any", "any_64"]));
         assert_eq!(of("MATH"), by(&maths[..2], &["any"]));
         assert_eq!(of("BLOCK"), by(&maths, &["16", "32"]));
-        assert_eq!(of("SHORT"), ["half_fp16", "half_bf16"]);
+        let short = by(&maths[2..], &["16", "32", "64"]).into_iter().map(|form| format!("half_{form}"));
+        assert_eq!(of("SHORT"), short.collect::<Vec<_>>());
         assert_eq!(of("CODE"), Bits::ALL.map(|bits| bits.to_string()));
     }
 }

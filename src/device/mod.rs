@@ -67,8 +67,7 @@ pub enum Math {
     /// In full single precision.
     Fp32,
     /// On the tensor cores, inputs rounded to 11 bits and held in f16, gradients behind a scale that a launch works out: in
-    /// 3x3 convolutions of a stride of 1 between multiples of 64 channels, and in blocks of 16 and 32 channels on maps that
-    /// one launch keeps in shared memory. All others as by [`Math::Tf32`].
+    /// 3x3 convolutions of a stride of 1 between multiples of 64 channels, or of 16 or 32 on both sides. All others as by [`Math::Tf32`].
     Fp16,
     /// As [`Math::Fp16`], in bf16: inputs rounded to 8 bits, with the range of f32.
     Bf16,

@@ -123,13 +123,14 @@ fn a_block_takes_few_launches_and_little_traffic() {
         return eprintln!("on a GPU nobody counts launches and bytes");
     }
     // maps too large for an image's tensors to stay in shared memory
-    for map in [Shape::map(6, 32, 32, 16), Shape::map(2, 32, 32, 64)] {
-        for math in [Math::Tf32, Math::Fp32] {
+    for map in [Shape::map(6, 32, 32, 16), Shape::map(6, 32, 32, 32), Shape::map(2, 32, 32, 64)] {
+        // in f16 two more launches, the peaks set to zero and the totals of the gradients by weights; and splits for half of 132 blocks
+        for (math, back, splits) in [(Math::Tf32, 7, 8), (Math::Fp32, 7, 8), (Math::Fp16, 9, 66)] {
             let [forward, mut backward] = launches(math, map);
             assert_eq!(forward.len(), 3, "forward of {map} in {math}");
-            assert!(forward.len() + backward.len() <= 12, "with the update: {}", forward.len() + backward.len());
+            assert!(forward.len() + backward.len() <= 5 + back, "with the update: {}", forward.len() + backward.len());
             backward.retain(|l| !l.launch.kernel.starts_with("sgd"));
-            assert_eq!(backward.len(), 7, "inverse step of {map} in {math}");
+            assert_eq!(backward.len(), back, "inverse step of {map} in {math}");
 
             // What the seven read and write at least, in passes: x z1 | z1 x x_rec | x_rec z1 | z1 x x_rec z2 g | g z2 z1 grad_u |
             // z1 g z2 x_rec grad_u | grad_u z1 g: 24; the forward step's z1 and z2 written once and read once, x three times
@@ -139,19 +140,19 @@ fn a_block_takes_few_launches_and_little_traffic() {
             let least = [6.0, 24.0];
             for (launches, least) in [&forward, &backward].into_iter().zip(least) {
                 let found = passes(map, launches);
-                // a share of all weights for each of up to 16 splits, the weights and their gradients; two numbers per tile of
-                // 64 pixels and channel
-                let allowed = least + 20.0 * weights + launches.len() as f64 / 16.0;
+                // shares of all weights, written and read, the weights and their gradients; two numbers per tile of 64 pixels and channel
+                let allowed = least + f64::from(4 + 2 * splits) * weights + launches.len() as f64 / 16.0;
                 assert!(
                     found >= least - 0.01 && found <= allowed,
                     "{map} in {math}: {found} passes, {allowed} allowed"
                 );
             }
-            for l in forward.iter().chain(&backward).filter(|l| l.launch.kernel.contains("conv")) {
+            let multiplies = |kernel: &str| kernel.contains("conv_") || kernel.starts_with("grad_w_half");
+            for l in forward.iter().chain(&backward).filter(|l| multiplies(&l.launch.kernel)) {
                 let what = format!("{} of {map}", l.launch.kernel);
-                // 4 sectors for 128 bytes in the main loop, whose accesses are much more often made than any other
-                let busiest = l.accesses.values().map(|access| access.requests).max().expect("it reads");
-                for access in l.accesses.values().filter(|access| access.requests > busiest / 2) {
+                // 4 sectors for 128 bytes in the main loop, whose accesses move most of the bytes
+                let most = l.accesses.values().map(|access| access.bytes).max().expect("it reads");
+                for access in l.accesses.values().filter(|access| access.bytes > most / 2) {
                     assert!(access.sectors * 32 <= access.bytes, "{what}: {access:?}");
                 }
                 // none in the main loops; the tile's way through shared memory after them has some

@@ -135,13 +135,12 @@ pub fn cudas() -> &'static [(Cuda, f64)] {
     &CUDAS
 }
 
-/// Those of [`cudas`] that have an arithmetic of their own for maps of these channels: f16 has for multiples of 64, and for 16 and
-/// 32 in launches of a whole block, and would repeat TF32's results for others.
+/// Those of [`cudas`] that have an arithmetic of their own for maps of these channels: f16 has for multiples of 64, 16 and 32, and would
+/// repeat TF32's results for others.
 #[cfg(all(feature = "cuda", target_os = "linux"))]
 pub fn cudas_for(channels: usize) -> &'static [(Cuda, f64)] {
     match channels {
-        16 | 32 => &cudas()[..3],
-        _ if channels.is_multiple_of(64) => cudas(),
+        _ if [16, 32].contains(&channels) || channels.is_multiple_of(64) => cudas(),
         _ => &cudas()[..2],
     }
 }

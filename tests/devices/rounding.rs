@@ -212,7 +212,8 @@ mod kernels {
     use crate::support::gpu::{gpu, no_faults, turn};
 
     /// Two tiles of 128 pixels, whose number is a power of two.
-    const MAP: Shape = Shape::map(4, 8, 8, 64);
+    /// Of the channels that the kernels have forms for.
+    const MAPS: [Shape; 3] = [Shape::map(4, 8, 8, 64), Shape::map(4, 8, 8, 16), Shape::map(4, 8, 8, 32)];
 
     /// Multiples of 1/16 of magnitude at most 1: sums of a map's products of three of them are exact in f32, in any order.
     fn sixteenths(seed: u64, len: usize) -> Vec<f64> {
@@ -231,8 +232,8 @@ mod kernels {
     }
 
     impl<D: Device> Given<D> {
-        fn new(bed: &mut Bed<'_, D>) -> Self {
-            let (c, weight) = (MAP.c(), Shape::weight(3, MAP.c(), MAP.c()));
+        fn new(bed: &mut Bed<'_, D>, map: Shape) -> Self {
+            let (c, weight) = (map.c(), Shape::weight(3, map.c(), map.c()));
             let affine = |bed: &mut Bed<'_, D>, seed| bed.affine(c, &powers(seed, c), &sixteenths(seed + 1, c));
             let stats = |bed: &mut Bed<'_, D>, seed| bed.stats(c, &sixteenths(seed, c), &powers(seed + 1, c));
             let w = |seed| uniform(seed, weight.len()).iter().map(|v| v / 24.0).collect::<Vec<_>>();
@@ -243,21 +244,21 @@ mod kernels {
                 bn2: affine(bed, 14),
             };
             let stats = BasicStats { bn1: stats(bed, 20), bn2: stats(bed, 22), mask: None };
-            Self { theta, stats, scratch: bed.scratch(MAP) }
+            Self { theta, stats, scratch: bed.scratch(map) }
         }
     }
 
     /// The forward half and the outer half of the way back, from operands that both devices round from the same f32 numbers.
-    fn halves<D: Device>(d: &D) -> Outputs {
+    fn halves<D: Device>(d: &D, map: Shape) -> Outputs {
         let mut bed = Bed::new(d);
-        let Given { theta, stats, mut scratch } = Given::new(&mut bed);
-        let x = bed.tensor(MAP, &uniform(1, MAP.len()));
-        let [z1, z2, grad] = [2, 3, 4].map(|seed| bed.tensor(MAP, &sixteenths(seed, MAP.len())));
-        let (mut y1, mut y2) = (bed.empty(MAP), bed.empty(MAP));
+        let Given { theta, stats, mut scratch } = Given::new(&mut bed, map);
+        let x = bed.tensor(map, &uniform(1, map.len()));
+        let [z1, z2, grad] = [2, 3, 4].map(|seed| bed.tensor(map, &sixteenths(seed, map.len())));
+        let (mut y1, mut y2) = (bed.empty(map), bed.empty(map));
         d.conv_stats(&x, &theta.conv1, Conv::SAME_3X3, &mut y1, None, &mut scratch.workspace).expect("conv_stats");
         let op = d.norm_relu_conv_stats(&z1, &stats.bn1, &theta.bn1, &theta.conv2, &mut y2, None, &mut scratch);
         op.expect("norm_relu_conv_stats");
-        let mut grad_theta = Given::new(&mut bed).theta;
+        let mut grad_theta = Given::new(&mut bed, map).theta;
         grad_theta.named_mut().into_iter().for_each(|(_, tensor)| d.fill(0.0, tensor).expect("fill"));
         let cache = rewind::operands::BasicCache { z1, z2 };
         let op = d.basic_vjp_outer(&grad, 0.125, &theta, &stats, &cache, &mut grad_theta, &mut scratch);
@@ -273,25 +274,25 @@ mod kernels {
     }
 
     /// The sums of the magnitudes of the terms of each of the first four outputs of [`halves`], and how many terms those are.
-    fn magnitudes() -> [(Vec<f64>, usize); 4] {
+    fn magnitudes(map: Shape) -> [(Vec<f64>, usize); 4] {
         let (d, mut bed) = (&Reference, Bed::new(&Reference));
-        let Given { theta, stats, mut scratch } = Given::<Reference>::new(&mut bed);
-        let [z1, z2, grad] = [2, 3, 4].map(|seed| bed.tensor(MAP, &sixteenths(seed, MAP.len())));
-        let (mut grad_z2, mut a) = (bed.empty(MAP), bed.empty(MAP));
+        let Given { theta, stats, mut scratch } = Given::<Reference>::new(&mut bed, map);
+        let [z1, z2, grad] = [2, 3, 4].map(|seed| bed.tensor(map, &sixteenths(seed, map.len())));
+        let (mut grad_z2, mut a) = (bed.empty(map), bed.empty(map));
         let Scratch { sums2, workspace, .. } = &mut scratch;
         d.bn_grad_sums(&grad, 0.125, &z2, &stats.bn2, sums2, workspace).expect("sums");
         d.bn_grad_z(&grad, 0.125, &z2, &stats.bn2, &theta.bn2, sums2, &mut grad_z2).expect("grad_z2");
         d.norm_relu(&z1, &stats.bn1, &theta.bn1, &mut a).expect("norm_relu");
         let (a, grad_z2) = (bed.read(&a), bed.read(&grad_z2));
         let new = |x: Vec<f64>, w: &rewind::tensor::Tensor<_>, grad: &[f64]| {
-            let given = Operands::new(MAP, Conv::SAME_3X3, MAP.c());
+            let given = Operands::new(map, Conv::SAME_3X3, map.c());
             let grad_w = vec![0.0; given.grad_w.len()];
             Operands { x, w: bed.read(w), grad: grad.to_vec(), grad_w, ..given }.magnitudes().results(d)
         };
-        let [first, second] = [new(uniform(1, MAP.len()), &theta.conv1, &grad_z2), new(a, &theta.conv2, &grad_z2)];
+        let [first, second] = [new(uniform(1, map.len()), &theta.conv1, &grad_z2), new(a, &theta.conv2, &grad_z2)];
         let of = |all: &Outputs, at: usize| all[at].1.clone();
-        let taps = 9 * MAP.c();
-        [(of(&first, 0), taps), (of(&second, 0), taps), (of(&second, 1), taps), (of(&second, 2), MAP.pixels())]
+        let taps = 9 * map.c();
+        [(of(&first, 0), taps), (of(&second, 0), taps), (of(&second, 1), taps), (of(&second, 2), map.pixels())]
     }
 
     fn fp16() -> [Cuda; 2] {
@@ -316,19 +317,21 @@ mod kernels {
             );
         }
         for (rounding, cudas) in in_short() {
-            multiplies_what_the_kernels_multiply(rounding, &cudas);
+            for map in MAPS {
+                multiplies_what_the_kernels_multiply(rounding, &cudas, map);
+            }
         }
     }
 
-    fn multiplies_what_the_kernels_multiply(rounding: Rounding, cudas: &[Cuda]) {
-        let emulated = halves(&rounded_cpu(Isa::detect(), 2, rounding));
-        let (magnitudes, unrounded) = (magnitudes(), halves(&Cpu::new(Some(2)).expect("cpu")));
+    fn multiplies_what_the_kernels_multiply(rounding: Rounding, cudas: &[Cuda], map: Shape) {
+        let emulated = halves(&rounded_cpu(Isa::detect(), 2, rounding), map);
+        let (magnitudes, unrounded) = (magnitudes(map), halves(&Cpu::new(Some(2)).expect("cpu"), map));
         let _turn = turn();
         for cuda in cudas {
-            let found = halves(cuda);
+            let found = halves(cuda, map);
             no_faults();
             for (((name, found), (_, emulated)), (magnitudes, terms)) in found.iter().zip(&emulated).zip(&magnitudes) {
-                let what = format!("{name} on {}", cuda.name());
+                let what = format!("{name} of {map} on {}", cuda.name());
                 // operands are at most 2^-8 larger than before they were rounded, which a factor of 2 holds as well
                 let both = |i: usize| 2.0 * bound(*terms, magnitudes[i]) * (1.0 + 1.0 / 64.0);
                 assert_close(&what, found, emulated, both);
@@ -353,8 +356,8 @@ mod kernels {
         }
         for (rounding, cudas) in in_short() {
             // the chain, and one launch
-            for channels in [64, 16, 32] {
-                is_near_its_emulation(rounding, &cudas, Shape::map(MAP.n(), MAP.h(), MAP.w(), channels));
+            for map in MAPS {
+                is_near_its_emulation(rounding, &cudas, map);
             }
         }
     }
